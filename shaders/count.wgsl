@@ -1,0 +1,8 @@
+// Counts one batch. A dispatch of its own, since the running update reads the counter in many workgroups.
+//
+// bindings: params, counter (read and write)
+
+@compute @workgroup_size(1)
+fn main() {
+    store_counter(0u, load_counter(0u) + 1u);
+}

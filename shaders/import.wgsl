@@ -1,0 +1,18 @@
+// Makes records of given means and variances (running statistics).
+//
+//   statistics[s] = (mean, 0, variance, 0)
+//
+// One invocation a segment. The count of given statistics is unknown: 0.
+//
+// bindings: params, mean (read), variance (read), statistics (write)
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let segment = workgroup_index(group, groups) * WORKGROUP_SIZE + local;
+    if segment >= params.segments { return; }
+    store_statistics(segment, vec4<f32>(load_mean(segment), 0.0, load_variance(segment), 0.0));
+}

@@ -1,0 +1,23 @@
+// y = ((x - shift) - rest) * inverse [* scale] [+ bias]
+// An absent scale loads as 1, an absent bias as -0, which leave x_hat as it is.
+// Never x * a + b with b = bias - mean * a, which cancels at a large mean.
+
+struct Normalizer {
+    center: vec2<f32>,  // (shift, rest)
+    inverse: f32,
+}
+
+fn normalizer(acc: vec4<f32>) -> Normalizer {
+    return Normalizer(acc_center(acc), inverse(at_least(acc_divisor(acc), params.eps_minimum) + params.eps_added));
+}
+
+fn normalize(x: f32, by: Normalizer, segment: u32) -> f32 {
+    let x_hat = difference(difference(x, by.center.x), by.center.y) * by.inverse;
+    let parameter = segment - params.affine_base;
+    let scale = load_scale(parameter);
+    if magnitude_bits(scale) == params.folded_scale {
+        let alpha = by.inverse * scale;
+        return x * alpha + (load_bias(parameter) - (by.center.x + by.center.y) * alpha);
+    }
+    return x_hat * scale + load_bias(parameter);
+}

@@ -1,0 +1,67 @@
+// What one dispatch needs to know. Mirrored by `Params` in src/params.rs, field by field.
+
+// Segment of a flat element index, as mixed-radix digits (kept_outer, reduced_outer, kept_inner, reduced_inner).
+struct Index {
+    dims: vec4<u32>,   // sizes of the four slots
+    first: vec4<u32>,  // digits of the window's first element, kept_outer counted from 0
+    step: vec4<u32>,   // digits of the distance that an invocation walks at once
+}
+
+// Rows of the innermost axis in memory.
+struct Rows {
+    length: u32,  // elements of a row
+    stride: u32,  // distance between the starts of two rows
+    column: u32,  // column of the window's first element
+    pad: u32,
+}
+
+struct Params {
+    zero: u32,           // 0, unknown to the compiler: see exact.wgsl
+    nan: u32,            // bits of a NaN
+    infinity: u32,       // bits of infinity
+    inverse_of_zero: u32,// bits of what 1 / 0 becomes
+    elements: u32,       // elements of the window
+    segments: u32,       // segments of the window
+    slices: u32,         // slices of a segment (reduce), partial records of a segment (merge)
+    slice_len: u32,      // elements of a slice
+    record_first: u32,   // record of the window's first segment
+    record_stride: u32,  // records of one slice
+    fold: u32,           // neighbouring records that belong to one segment (merge)
+    accumulate: u32,     // 1: combine with the record that is there
+    statistics_base: u32,// segment that is record 0 of the binding
+    affine_base: u32,    // segment that is element 0 of the binding
+    batches: u32,        // samples a channel (running update)
+    folded_scale: u32,   // bits of the scale that is folded with the mean: infinity, or what no magnitude has
+    walk: vec4<u32>,     // (segment stride of blocks, elements of a block, step in blocks, step in a block)
+    window: vec4<u32>,     // the window's own partition
+    statistics: Index,
+    affine: Index,
+    input_rows: Rows,
+    output_rows: Rows,
+    offsets: array<vec4<u32>, 2>,  // where operand k starts in its binding, in elements
+    eps_inside: f32,     // added inside the root
+    eps_added: f32,      // added to the root
+    eps_minimum: f32,    // smallest divisor
+    factor: f32,         // on the variance: n / (n - 1), or n where a norm is a sum
+    p: f32,              // order of the norm
+    momentum: f32,       // weight of the new value; negative: see cumulative
+    cumulative: u32,     // 1: weight is 1 / (batches so far + 1)
+    unbiased: u32,       // 1: running variance takes n / (n - 1)
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+// Invocations of a workgroup, and how many of them share a segment (a power of two).
+override WORKGROUP_SIZE: u32 = 64u;
+override LANES: u32 = 64u;
+
+// Index of a workgroup in a grid that is folded into two dimensions (65535 is the limit of one).
+fn workgroup_index(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return group.y * groups.x + group.x;
+}
+
+// Where element i of the window lies, rows padded.
+fn padded(rows: Rows, i: u32) -> u32 {
+    let at = rows.column + i;
+    return at / rows.length * rows.stride + at % rows.length - rows.column;
+}

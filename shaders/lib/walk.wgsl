@@ -1,0 +1,41 @@
+// A lane's walk over a slice of a segment: blocks of params.walk.y elements, params.walk.x apart.
+// Four elements make a push, 16 pushes a link of the chain: short chains keep the rounding small.
+
+const LINK = 16u;
+
+fn walk_start(j: u32) -> vec2<u32> {
+    return vec2<u32>(j / params.walk.y, j % params.walk.y);
+}
+
+// Loads the element at (block, place in the block) and advances by LANES elements.
+fn walk_load(first: u32, at: ptr<function, vec2<u32>>) -> f32 {
+    let x = load_input(first + (*at).x * params.walk.x + (*at).y);
+    let inner = (*at).y + params.walk.w;
+    let carry = inner >= params.walk.y;
+    *at = vec2<u32>((*at).x + params.walk.z + u32(carry), select(inner, inner - params.walk.y, carry));
+    return x;
+}
+
+// Reduces elements j = begin + lane, + LANES, ... below end of the segment that starts at `first`.
+fn walk_reduce(first: u32, begin: u32, end: u32, lane: u32) -> vec4<f32> {
+    if begin >= end { return vec4<f32>(0.0); }
+    let origin = walk_start(begin);
+    let start = acc_start(load_input(first + origin.x * params.walk.x + origin.y));
+    var acc = start;
+    var at = walk_start(begin + lane);
+    var j = begin + lane;
+    while j < end {
+        var link = start;
+        for (var k = 0u; k < LINK && j < end; k += 1u) {
+            let n = min((end - j + LANES - 1u) / LANES, 4u);
+            var x = vec4<f32>(walk_load(first, &at), 0.0, 0.0, 0.0);
+            if n > 1u { x.y = walk_load(first, &at); }
+            if n > 2u { x.z = walk_load(first, &at); }
+            if n > 3u { x.w = walk_load(first, &at); }
+            link = acc_push(link, x, n);
+            j += 4u * LANES;
+        }
+        acc = acc_combine(acc, link);
+    }
+    return acc;
+}

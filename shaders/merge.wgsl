@@ -1,0 +1,26 @@
+// Merges the partial records of each segment, in a fixed order.
+//
+//   statistics[segment] = combine partials[p][segment * fold + f] over p < slices, f < fold
+//
+// LANES invocations own a segment, WORKGROUP_SIZE / LANES segments a workgroup. No partial record at all leaves the
+// identity (count 0).
+//
+// bindings: params, partials (read), statistics (write)
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let lane = local % LANES;
+    let segment = workgroup_index(group, groups) * (WORKGROUP_SIZE / LANES) + local / LANES;
+    let live = segment < params.segments;
+    let count = select(0u, params.slices * params.fold, live);
+    var acc = vec4<f32>(0.0);
+    for (var k = lane; k < count; k += LANES) {
+        acc = acc_combine(acc, load_partials(k / params.fold * params.record_stride + segment * params.fold + k % params.fold));
+    }
+    acc = combine_lanes(acc, local, lane, 1u);
+    if live && lane == 0u { store_statistics(segment, acc); }
+}

@@ -1,0 +1,35 @@
+// Reduces slices of segments to records, each slice walked along its memory.
+//
+//   record[slice][segment] = accumulate x over slice of segment
+//
+// A segment is window.y blocks of window.w contiguous elements, window.z * window.w apart. LANES invocations own a slice,
+// WORKGROUP_SIZE / LANES segments a workgroup; workgroups count slices fastest within a run of segments.
+//
+// bindings: params, input (read), statistics (read and write)
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let lane = local % LANES;
+    let index = workgroup_index(group, groups);
+    let slice = index % params.slices;
+    let segment = index / params.slices * (WORKGROUP_SIZE / LANES) + local / LANES;
+    let live = segment < params.segments;
+    let outer = segment / params.window.z;
+    let first = (outer * params.window.y * params.window.z + segment % params.window.z) * params.window.w;
+    let length = params.window.y * params.window.w;
+    let begin = min(slice * params.slice_len, length);
+    let end = select(begin, min(begin + params.slice_len, length), live);
+    let acc = combine_lanes(walk_reduce(first, begin, end, lane), local, lane, 1u);
+    if live && lane == 0u {
+        let record = slice * params.record_stride + params.record_first + segment;
+        if params.accumulate == 1u {
+            store_statistics(record, acc_combine(load_statistics(record), acc));
+        } else {
+            store_statistics(record, acc);
+        }
+    }
+}

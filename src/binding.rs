@@ -1,0 +1,161 @@
+//! Operands to bindings: which range of which buffer each dispatch binds, and which operands share a binding.
+
+use std::ops::Range;
+
+use crate::kernel::{ABSENT, Entry, Layout, Operand};
+
+/// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Access {
+    pub operand: Operand,
+    pub buffer: usize,
+    pub bytes: Range<u64>,
+}
+
+/// What of a device's limits bounds a binding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BindingLimits {
+    pub max_bytes: u64,
+    pub max_slots: u32,
+    pub align: u64,
+}
+
+/// One storage binding.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slot {
+    pub buffer: usize,
+    pub bytes: Range<u64>,
+}
+
+/// Bindings of a dispatch.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bindings {
+    pub layout: Layout,
+    pub slots: Vec<Slot>,
+    /// Where each operand of the entry starts in its binding, in words.
+    pub offsets: [u32; 8],
+}
+
+/// Why operands cannot be bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Unbindable {
+    /// A range is too long, or ranges that must share are too far apart: smaller windows help.
+    TooLong { needed: u64 },
+    /// More bindings than the device has.
+    TooMany { needed: u32 },
+}
+
+/// Binds the operands of one dispatch.
+///
+/// wgpu counts usage by buffer: where one operand of a buffer is written, all are bound for writing, and two bindings of it must
+/// not overlap once their starts are aligned. So operands of one buffer share a binding wherever it is long enough for them.
+pub(crate) fn bind(entry: Entry, accesses: &[Access], limits: &BindingLimits) -> Result<Bindings, Unbindable> {
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut slot_of = [ABSENT; 5];
+    for (position, &(operand, _)) in entry.operands().iter().enumerate() {
+        let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
+        slot_of[position] = place(&mut slots, access, limits)?;
+    }
+    let written = |buffer: usize| {
+        let writes = |&&(operand, written): &&(Operand, bool)| {
+            written && accesses.iter().any(|a| a.operand == operand && a.buffer == buffer)
+        };
+        entry.operands().iter().find(writes).is_some()
+    };
+    let mut layout = Layout { slot_of, writable: 0, words: 0, slots: slots.len() as u8 };
+    for (k, slot) in slots.iter().enumerate() {
+        if written(slot.buffer) {
+            layout.writable |= 1 << k;
+            let clash = slots[..k].iter().find(|s| s.buffer == slot.buffer && overlaps(&s.bytes, &slot.bytes));
+            if let Some(other) = clash {
+                let end = slot.bytes.end.max(other.bytes.end);
+                return Err(Unbindable::TooLong { needed: end - slot.bytes.start.min(other.bytes.start) });
+            }
+        }
+    }
+    if slots.len() as u32 > limits.max_slots {
+        return Err(Unbindable::TooMany { needed: slots.len() as u32 });
+    }
+    let mut offsets = [0; 8];
+    for (position, &(operand, _)) in entry.operands().iter().enumerate() {
+        let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
+        let slot = slot_of[position];
+        offsets[position] = ((access.bytes.start - slots[usize::from(slot)].bytes.start) / 4) as u32;
+        if operand == Operand::Counter {
+            layout.words |= 1 << slot;
+        }
+    }
+    Ok(Bindings { layout, slots, offsets })
+}
+
+/// The slot of an access: one of its buffer that stays short enough with it, or a new one.
+fn place(slots: &mut Vec<Slot>, access: &Access, limits: &BindingLimits) -> Result<u8, Unbindable> {
+    let start = access.bytes.start / limits.align * limits.align;
+    let bytes = start..access.bytes.end;
+    if bytes.end - bytes.start > limits.max_bytes {
+        return Err(Unbindable::TooLong { needed: bytes.end - bytes.start });
+    }
+    for (k, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.buffer == access.buffer) {
+        let union = slot.bytes.start.min(bytes.start)..slot.bytes.end.max(bytes.end);
+        if union.end - union.start <= limits.max_bytes {
+            slot.bytes = union;
+            return Ok(k as u8);
+        }
+    }
+    slots.push(Slot { buffer: access.buffer, bytes });
+    Ok(slots.len() as u8 - 1)
+}
+
+fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BindingLimits = BindingLimits { max_bytes: 4096, max_slots: 8, align: 256 };
+
+    fn access(operand: Operand, buffer: usize, bytes: Range<u64>) -> Access {
+        Access { operand, buffer, bytes }
+    }
+
+    #[test]
+    fn separate_buffers_have_a_binding_each() {
+        let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
+        let bound = bind(Entry::FusedRows, &accesses, &LIMITS).unwrap();
+        assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
+        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT]);
+        assert_eq!((bound.layout.writable, bound.offsets[0], bound.offsets[3]), (0b10, 1, 0));
+    }
+
+    #[test]
+    fn an_arena_is_one_binding_bound_for_writing() {
+        let accesses = [
+            access(Operand::Input, 0, 4..44),
+            access(Operand::Scale, 0, 1000..1040),
+            access(Operand::Output, 0, 44..84),
+        ];
+        let bound = bind(Entry::FusedRows, &accesses, &LIMITS).unwrap();
+        assert_eq!(bound.slots, [Slot { buffer: 0, bytes: 0..1040 }]);
+        assert_eq!((bound.layout.writable, &bound.offsets[..4]), (1, [1, 250, 0, 11].as_slice()));
+    }
+
+    #[test]
+    fn far_ranges_of_an_arena_are_bound_apart_and_near_ones_refused() {
+        let far = [access(Operand::Input, 0, 0..4000), access(Operand::Output, 0, 8192..12192)];
+        assert_eq!(bind(Entry::FusedRows, &far, &LIMITS).unwrap().layout.writable, 0b11);
+        // the output starts in the 256 bytes where the input ends, and both together are too long for a binding
+        let near = [access(Operand::Input, 0, 0..3900), access(Operand::Output, 0, 3900..7900)];
+        assert_eq!(bind(Entry::FusedRows, &near, &LIMITS), Err(Unbindable::TooLong { needed: 7900 }));
+        let long = [access(Operand::Input, 0, 0..5000)];
+        assert_eq!(bind(Entry::FusedRows, &long, &LIMITS), Err(Unbindable::TooLong { needed: 5000 }));
+    }
+
+    #[test]
+    fn too_many_bindings_are_refused() {
+        let limits = BindingLimits { max_slots: 1, ..LIMITS };
+        let accesses = [access(Operand::Input, 0, 0..40), access(Operand::Output, 1, 0..40)];
+        assert_eq!(bind(Entry::FusedRows, &accesses, &limits), Err(Unbindable::TooMany { needed: 2 }));
+    }
+}

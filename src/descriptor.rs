@@ -1,0 +1,289 @@
+//! What the user says: which norm, over which tensor, with which options.
+
+use std::ops::Range;
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DataType {
+    /// 32-bit float.
+    #[default]
+    F32,
+    /// 16-bit float. Planned, not supported yet: a plan answers with [`PlanError::UnsupportedDataType`].
+    ///
+    /// [`PlanError::UnsupportedDataType`]: crate::PlanError::UnsupportedDataType
+    F16,
+    /// bfloat16. Planned, not supported yet, as [`DataType::F16`].
+    Bf16,
+}
+
+impl DataType {
+    /// Size of one element in bytes.
+    pub const fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Which axis of a tensor holds the channels. For use with [`NormDescriptor::format`].
+///
+/// Shapes are always written as the axes lie in memory, outermost first: `[N, C, H, W]` for
+/// channels first, `[N, H, W, C]` for channels last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MemoryFormat {
+    /// `N, C, spatial...`: axis 1 holds the channels.
+    #[default]
+    ChannelsFirst,
+    /// `N, spatial..., C`: the last axis holds the channels.
+    ChannelsLast,
+}
+
+/// Which of the two parameters a norm applies after normalizing. For use with [`NormDescriptor::affine`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Affine {
+    /// `y = x_hat`
+    None,
+    /// `y = x_hat * scale`
+    Scale,
+    /// `y = x_hat + bias`
+    Bias,
+    /// `y = x_hat * scale + bias`
+    #[default]
+    ScaleAndBias,
+}
+
+impl Affine {
+    /// The variant with the given parameters present.
+    pub const fn with(scale: Option<()>, bias: Option<()>) -> Self {
+        match (scale, bias) {
+            (None, None) => Self::None,
+            (Some(()), None) => Self::Scale,
+            (None, Some(())) => Self::Bias,
+            (Some(()), Some(())) => Self::ScaleAndBias,
+        }
+    }
+
+    /// Whether a scale is applied.
+    pub const fn has_scale(self) -> bool {
+        matches!(self, Self::Scale | Self::ScaleAndBias)
+    }
+
+    /// Whether a bias is applied.
+    pub const fn has_bias(self) -> bool {
+        matches!(self, Self::Bias | Self::ScaleAndBias)
+    }
+}
+
+/// The axes over which scale and bias vary. For use with [`NormDescriptor::affine_axes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AffineAxes<'a> {
+    /// As the kind of norm has it: the channels (Batch, Instance, Group), the normalized axes (Layer,
+    /// RMS), the style's statistics (adaptive instance).
+    #[default]
+    OfKind,
+    /// One scale and bias a group, as in ONNX GroupNormalization 18. Only for [`NormKind::Group`].
+    Groups,
+    /// These axes of [`NormDescriptor::shape`], ascending; scale and bias have their sizes, in order
+    /// (`[0, 2]` of `N,T,C` is adaptive layer norm: one scale per sample and feature).
+    Axes(&'a [usize]),
+}
+
+/// Where eps enters the divisor. For use with [`NormDescriptor::eps`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Epsilon {
+    /// `sqrt(variance + eps)`, eps zero or greater.
+    InsideRoot(f32),
+    /// `sqrt(variance) + eps`, eps zero or greater (ONNX MeanVarianceNormalization).
+    AddedToDeviation(f32),
+    /// `max(norm, eps)`, eps zero or greater (PyTorch `normalize`).
+    Minimum(f32),
+    /// `sqrt(variance + f32::EPSILON)`: what PyTorch's RMSNorm takes where eps is absent.
+    Machine,
+    /// As [`Epsilon::InsideRoot`], of any finite value. A negative one, which PyTorch's functional
+    /// interface takes, gives NaN where `variance + eps` is negative.
+    AsGiven(f32),
+}
+
+impl Default for Epsilon {
+    fn default() -> Self {
+        Self::InsideRoot(1e-5)
+    }
+}
+
+/// What happens to statistics of a single element, whose unbiased variance divides by zero.
+/// For use with [`NormDescriptor::single_element`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SingleElement {
+    /// A typed error where PyTorch's modules raise one: Batch and Instance statistics of one element
+    /// a segment, and Group where the whole batch leaves one element a group.
+    #[default]
+    Refuse,
+    /// Computed as the formula says: output is the bias, an unbiased running variance becomes NaN.
+    Allow,
+}
+
+/// Divisor of a variance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Variance {
+    /// Divided by `n` (population).
+    #[default]
+    Biased,
+    /// Divided by `n - 1` (sample).
+    Unbiased,
+}
+
+/// The kind of norm, with what only that kind needs. For use with [`NormDescriptor::kind`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum NormKind<'a> {
+    /// Statistics per channel, over the batch and all spatial axes (none is fine).
+    Batch,
+    /// Statistics per sample and channel, over all spatial axes.
+    Instance,
+    /// Statistics per sample and group of channels.
+    Group {
+        /// Number of groups; divides the channels.
+        groups: u64,
+    },
+    /// Statistics over one contiguous range of axes, usually the trailing ones (`normalized_shape`).
+    Layer {
+        /// The axes that share statistics; scale and bias have their shape.
+        axes: Range<usize>,
+    },
+    /// As Layer, not centred: `y = x / sqrt(mean(x^2) + eps) * scale + bias`.
+    Rms {
+        /// The axes that share statistics; scale and bias have their shape.
+        axes: Range<usize>,
+    },
+    /// Adaptive instance normalization: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics
+    /// per sample and channel. [`NormDescriptor::affine`] does not apply: the style takes its place.
+    AdaptiveInstance {
+        /// Shape of the style: rank and channels of the content, any spatial size, and the content's
+        /// batch size or 1 (one style for all samples).
+        style_shape: &'a [u64],
+        /// Divisor of both variances.
+        variance: Variance,
+        /// Where eps enters the style's deviation: inside the root as in the content's, or nowhere.
+        style_eps: StyleEpsilon,
+    },
+    /// `x / norm_p(x)` over one range of axes. With [`Epsilon::Minimum`] as PyTorch's `normalize`; a
+    /// divisor of 0 gives 0, as ONNX LpNormalization has it.
+    LpNormalize {
+        /// Any positive number, infinity included.
+        p: f32,
+        /// The axes that share a norm.
+        axes: Range<usize>,
+    },
+    /// `(x - mean) / divisor` over any set of axes (ONNX MeanVarianceNormalization with
+    /// [`Epsilon::AddedToDeviation`] of 1e-9).
+    MeanVariance {
+        /// The axes that share statistics, ascending.
+        axes: &'a [usize],
+    },
+}
+
+/// Whether eps of an adaptive instance norm enters the style's deviation too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StyleEpsilon {
+    /// `sqrt(variance(style) + eps)`, as in the content's divisor.
+    #[default]
+    AsContent,
+    /// `sqrt(variance(style))`.
+    None,
+}
+
+impl NormKind<'_> {
+    /// Short name, as the program spells it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Instance => "instance",
+            Self::Group { .. } => "group",
+            Self::Layer { .. } => "layer",
+            Self::Rms { .. } => "rms",
+            Self::AdaptiveInstance { .. } => "adain",
+            Self::LpNormalize { .. } => "lp",
+            Self::MeanVariance { .. } => "mvn",
+        }
+    }
+}
+
+/// Describes a norm over a tensor. For use with [`NormEngine::create_norm`].
+///
+/// [`NormEngine::create_norm`]: crate::NormEngine::create_norm
+#[derive(Clone, Debug)]
+pub struct NormDescriptor<'a> {
+    /// Prefix of the labels of everything made for this norm.
+    pub label: Option<&'a str>,
+    /// Which norm.
+    pub kind: NormKind<'a>,
+    /// Sizes of the axes as they lie in memory, outermost first; rank 0 to 8, zero sizes allowed.
+    pub shape: &'a [u64],
+    /// Which axis holds the channels; of no meaning to the kinds that name their axes.
+    pub format: MemoryFormat,
+    /// Element type of all tensors.
+    pub dtype: DataType,
+    /// Where eps enters the divisor.
+    pub eps: Epsilon,
+    /// Which parameters are applied.
+    pub affine: Affine,
+    /// The axes over which the parameters vary.
+    pub affine_axes: AffineAxes<'a>,
+    /// What statistics of one element do.
+    pub single_element: SingleElement,
+}
+
+impl<'a> NormDescriptor<'a> {
+    /// A norm of `kind` over `shape`, all else at its default: channels first, f32, scale and bias, and eps as PyTorch
+    /// and ONNX default it (1e-5 inside the root; RMS the machine epsilon, Lp a minimum of 1e-12, mean-variance 1e-9 added).
+    /// RMS has a scale only, Lp and mean-variance neither.
+    pub fn new(kind: NormKind<'a>, shape: &'a [u64]) -> Self {
+        let (eps, affine) = match kind {
+            NormKind::Rms { .. } => (Epsilon::Machine, Affine::Scale),
+            NormKind::LpNormalize { .. } => (Epsilon::Minimum(1e-12), Affine::None),
+            NormKind::MeanVariance { .. } => (Epsilon::AddedToDeviation(1e-9), Affine::None),
+            _ => (Epsilon::default(), Affine::default()),
+        };
+        Self {
+            label: None,
+            kind,
+            shape,
+            format: MemoryFormat::default(),
+            dtype: DataType::default(),
+            eps,
+            affine,
+            affine_axes: AffineAxes::default(),
+            single_element: SingleElement::default(),
+        }
+    }
+}
+
+/// How running statistics take in a batch. For use with [`RunningArgs::update`].
+///
+/// [`RunningArgs::update`]: crate::RunningArgs::update
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunningUpdate {
+    /// Weight of the new value.
+    pub momentum: Momentum,
+    /// Which variance of the batch is taken in: unbiased in PyTorch, biased in ONNX, Flax and Keras.
+    pub variance: Variance,
+}
+
+impl Default for RunningUpdate {
+    /// PyTorch's: momentum 0.1, unbiased variance.
+    fn default() -> Self {
+        Self { momentum: Momentum::Weight(0.1), variance: Variance::Unbiased }
+    }
+}
+
+/// Weight of the *new* value in a running average: `running = (1 - momentum) * running + momentum * batch`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Momentum {
+    /// A constant in 0..=1, as in PyTorch. (ONNX, Flax and Keras give the decay, `1 - momentum`.)
+    Weight(f32),
+    /// Any finite constant; PyTorch's functional interface takes such.
+    AsGiven(f32),
+    /// Cumulative average: 1 / (number of batches so far); needs the counter of batches.
+    Cumulative,
+}

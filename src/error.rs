@@ -1,0 +1,299 @@
+//! Errors, one enum a phase. Each carries the numbers that explain it.
+
+use crate::descriptor::{DataType, MemoryFormat};
+
+/// Why a descriptor cannot be planned. Returned by [`NormEngine::create_norm`] before anything exists.
+///
+/// [`NormEngine::create_norm`]: crate::NormEngine::create_norm
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// More axes than supported.
+    #[error("rank {rank} is more than {max}")]
+    RankTooHigh {
+        /// Number of axes given.
+        rank: usize,
+        /// Largest rank.
+        max: usize,
+    },
+    /// Too few axes for this kind of norm.
+    #[error("{kind} norm needs a tensor of rank {min} or more, got rank {rank}")]
+    RankTooLow {
+        /// Kind of norm.
+        kind: &'static str,
+        /// Number of axes given.
+        rank: usize,
+        /// Smallest rank of the kind.
+        min: usize,
+    },
+    /// The number of elements or bytes exceeds what can be addressed.
+    #[error("shape {shape:?} has more elements than can be addressed")]
+    ShapeOverflows {
+        /// The shape given.
+        shape: Vec<u64>,
+    },
+    /// Groups do not divide the channels, or are zero.
+    #[error("{groups} groups do not divide {channels} channels")]
+    GroupsDoNotDivideChannels {
+        /// Groups given.
+        groups: u64,
+        /// Channels of the shape.
+        channels: u64,
+    },
+    /// An axis range or set that is empty, out of order, or outside the shape.
+    #[error("axes {axes:?} are not an ascending set of axes of a tensor of rank {rank}")]
+    AxesOutOfRange {
+        /// Axes given.
+        axes: Vec<usize>,
+        /// Rank of the shape.
+        rank: usize,
+    },
+    /// The axes interleave too often to be walked as four nested loops.
+    #[error(
+        "keeping axes {kept:?} of shape {shape:?} interleaves kept and reduced axes too often (four alternating runs at most)"
+    )]
+    AxesInterleave {
+        /// Axes that are kept, of the shape in `shape`.
+        kept: Vec<usize>,
+        /// Shape (groups split off their channels).
+        shape: Vec<u64>,
+    },
+    /// `normalized_shape` is not the end of the shape.
+    #[error("normalized shape {normalized:?} is not the end of shape {shape:?}")]
+    NormalizedShape {
+        /// Normalized shape given.
+        normalized: Vec<u64>,
+        /// Shape of the tensor.
+        shape: Vec<u64>,
+    },
+    /// eps is negative, NaN or infinite.
+    #[error("eps must be a finite number not below 0, got {eps}")]
+    Epsilon {
+        /// eps given.
+        eps: f32,
+    },
+    /// eps inside the root of an Lp norm.
+    #[error("an Lp norm takes eps as a minimum of the norm or added to it, not inside its root (eps {eps})")]
+    EpsilonInsideNorm {
+        /// eps given.
+        eps: f32,
+    },
+    /// The order of an Lp norm is not positive.
+    #[error("p must be positive, got {p}")]
+    NormOrder {
+        /// p given.
+        p: f32,
+    },
+    /// The element type is not supported.
+    #[error("element type {dtype:?} is not supported")]
+    UnsupportedDataType {
+        /// Type given.
+        dtype: DataType,
+    },
+    /// The style of an adaptive norm does not fit the content.
+    #[error(
+        "style shape {style:?} does not fit content shape {content:?} ({format:?}): rank and channels must agree, the batch agree or be 1"
+    )]
+    StyleShape {
+        /// Shape of the style.
+        style: Vec<u64>,
+        /// Shape of the content.
+        content: Vec<u64>,
+        /// Memory format of both.
+        format: MemoryFormat,
+    },
+    /// One scale a group was asked of a norm without groups.
+    #[error("one scale per group needs a group norm, not {kind}")]
+    GroupScale {
+        /// Kind of norm.
+        kind: &'static str,
+    },
+    /// Statistics over no element, where the norm needs some.
+    #[error("{kind} norm over shape {shape:?} has no element in a segment")]
+    EmptySegments {
+        /// Kind of norm.
+        kind: &'static str,
+        /// Shape of the tensor.
+        shape: Vec<u64>,
+    },
+}
+
+/// Why buffers cannot be bound to a norm. Nothing has been recorded or written when it is returned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// A view has another number of elements than the shape.
+    #[error("{operand} has {actual} elements, the norm needs {expected}")]
+    Length {
+        /// Which operand.
+        operand: &'static str,
+        /// Elements needed.
+        expected: u64,
+        /// Elements in the view.
+        actual: u64,
+    },
+    /// A range of bytes is smaller than needed.
+    #[error("{operand} has {actual} bytes, the norm needs {expected}")]
+    Size {
+        /// Which operand.
+        operand: &'static str,
+        /// Bytes needed.
+        expected: u64,
+        /// Bytes in the view.
+        actual: u64,
+    },
+    /// A view ends behind the end of its buffer.
+    #[error("{operand} ends at byte {end} of a buffer of {size} bytes")]
+    OutOfBounds {
+        /// Which operand.
+        operand: &'static str,
+        /// First byte behind the view.
+        end: u64,
+        /// Size of the buffer.
+        size: u64,
+    },
+    /// An offset is no multiple of what its type needs.
+    #[error("{operand} starts at byte {offset}, no multiple of {align}")]
+    Offset {
+        /// Which operand.
+        operand: &'static str,
+        /// Offset given.
+        offset: u64,
+        /// What it must be a multiple of.
+        align: u64,
+    },
+    /// A row stride is shorter than the row.
+    #[error("{operand} has a row stride of {stride} elements, rows have {row}")]
+    RowStride {
+        /// Which operand.
+        operand: &'static str,
+        /// Stride given.
+        stride: u64,
+        /// Elements of a row.
+        row: u64,
+    },
+    /// Two operands, one of which is written, share bytes.
+    #[error(
+        "{first} and {second} overlap in one buffer (bytes {start}..{end}); declare in-place work with Destination::InPlace"
+    )]
+    Overlap {
+        /// One operand.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// First shared byte.
+        start: u64,
+        /// First byte behind the shared range.
+        end: u64,
+    },
+    /// A buffer lacks a usage.
+    #[error("the buffer of {operand} lacks usage {needed:?}, it has {actual:?}")]
+    Usage {
+        /// Which operand.
+        operand: &'static str,
+        /// Usage needed.
+        needed: wgpu::BufferUsages,
+        /// Usages of the buffer.
+        actual: wgpu::BufferUsages,
+    },
+    /// An operand that the norm needs is absent.
+    #[error("{operand} is missing")]
+    Missing {
+        /// Which operand.
+        operand: &'static str,
+    },
+    /// An operand that the norm does not use was given.
+    #[error("{operand} was given, but this norm does not use it")]
+    Unexpected {
+        /// Which operand.
+        operand: &'static str,
+    },
+    /// Statistics of one element a segment, asked of a norm that refuses them.
+    #[error("{kind} norm computes statistics of one element a segment (shape {shape:?})")]
+    SingleElement {
+        /// Kind of norm.
+        kind: &'static str,
+        /// Shape of the tensor.
+        shape: Vec<u64>,
+    },
+    /// Batch statistics in training need an eps above zero.
+    #[error("batch norm in training needs eps above 0, got {eps}")]
+    TrainingEpsilon {
+        /// eps of the norm.
+        eps: f32,
+    },
+    /// Momentum is outside 0..=1 or NaN.
+    #[error("momentum must be within 0..=1, got {momentum}")]
+    Momentum {
+        /// Momentum given.
+        momentum: f32,
+    },
+    /// This kind of norm has no such operation.
+    #[error("{kind} norm has no {operation}")]
+    NoSuchOperation {
+        /// Kind of norm.
+        kind: &'static str,
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// The device's limit is too low for this kernel.
+    #[error("{operation} needs {limit} of {needed}, the device has {available}")]
+    Limit {
+        /// What needs it.
+        operation: &'static str,
+        /// Name of the limit in `wgpu::Limits`.
+        limit: &'static str,
+        /// Value needed.
+        needed: u64,
+        /// Value of the device.
+        available: u64,
+    },
+    /// The device refused a kernel.
+    #[error("the device refused kernel {kernel}: {message}")]
+    Pipeline {
+        /// The kernel.
+        kernel: String,
+        /// wgpu's words.
+        message: String,
+    },
+}
+
+/// Why an engine cannot work on a device.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The device's limit is too low for any kernel.
+    #[error("the engine needs {limit} of {needed}, the device has {available}")]
+    Limit {
+        /// Name of the limit in `wgpu::Limits`.
+        limit: &'static str,
+        /// Value needed.
+        needed: u64,
+        /// Value of the device.
+        available: u64,
+    },
+    /// The device lacks a feature.
+    #[error("the engine needs feature {feature:?}, which the device was created without")]
+    Feature {
+        /// The feature.
+        feature: wgpu::Features,
+    },
+}
+
+/// Why a buffer could not be read back.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Mapping failed: the buffer's usage, or a lost device.
+    #[error("the buffer could not be mapped: {message}")]
+    Map {
+        /// wgpu's words.
+        message: String,
+    },
+    /// The device did not finish: it is lost or hangs.
+    #[error("the device did not finish its work: {message}")]
+    Device {
+        /// wgpu's words.
+        message: String,
+    },
+}

@@ -1,0 +1,42 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs, unreachable_pub)]
+#![forbid(unsafe_code)]
+
+mod binding;
+mod bound;
+mod descriptor;
+mod dispatch;
+mod engine;
+mod error;
+mod kernel;
+mod norm;
+mod operands;
+mod params;
+mod partition;
+mod pipeline_cache;
+mod plan;
+mod readback;
+pub mod reference;
+mod schedule;
+pub mod shaders;
+mod view;
+mod wgsl;
+mod window;
+
+pub use bound::BoundNorm;
+pub use descriptor::{
+    Affine, AffineAxes, DataType, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, RunningUpdate,
+    SingleElement, StyleEpsilon, Variance,
+};
+pub use engine::{NormEngine, NormEngineDescriptor};
+pub use error::{BindError, EngineError, PlanError, ReadError};
+pub use kernel::{KernelKey, Spread};
+pub use norm::{ExportArgs, ForwardArgs, ImportArgs, Norm, RunningArgs, StatisticsSource, TrainingArgs};
+pub use partition::Partition;
+pub use plan::{MAX_RANK, normalized_axes};
+pub use readback::read_buffer;
+#[cfg(not(target_arch = "wasm32"))]
+pub use readback::read_buffer_blocking;
+pub use schedule::{DeviceProfile, Reduce, Schedule, Walk};
+pub use view::{BufferView, Destination, TensorView};
+pub use wgpu;

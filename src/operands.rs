@@ -1,0 +1,134 @@
+//! The caller's views, checked and given a place in a table of buffers.
+
+use std::ops::Range;
+
+use crate::descriptor::DataType;
+use crate::dispatch::Tensor;
+use crate::error::BindError;
+use crate::view::{BufferView, TensorView};
+
+/// Views of one binding. Every check that needs no device happens here, before anything is recorded.
+#[derive(Default)]
+pub(crate) struct Operands {
+    pub buffers: Vec<wgpu::Buffer>,
+    spans: Vec<Span>,
+}
+
+/// Bytes that an operand touches.
+struct Span {
+    name: &'static str,
+    buffer: usize,
+    bytes: Range<u64>,
+    /// Bytes of a row and distance between rows, where rows are padded.
+    rows: Option<(u64, u64)>,
+    written: bool,
+}
+
+/// Whether a kernel writes an operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Read,
+    Written,
+}
+
+impl Operands {
+    /// A tensor of `len` elements in rows of `row_len`.
+    pub(crate) fn tensor(
+        &mut self,
+        name: &'static str,
+        view: &TensorView<'_>,
+        len: u64,
+        row_len: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        if view.len != len {
+            return Err(BindError::Length { operand: name, expected: len, actual: view.len });
+        }
+        let word = DataType::F32.size();
+        let rows = match view.row_stride {
+            Some(stride) if stride < row_len => {
+                return Err(BindError::RowStride { operand: name, stride, row: row_len });
+            }
+            Some(stride) if stride > row_len && len > row_len => Some((row_len, stride)),
+            _ => None,
+        };
+        let elements = match rows {
+            Some((row, stride)) => (len / row - 1).checked_mul(stride).and_then(|n| n.checked_add(row)),
+            None => Some(len),
+        };
+        let size = elements.and_then(|n| n.checked_mul(word)).unwrap_or(u64::MAX);
+        let bytes = check_range(name, view.buffer, view.offset, size, word)?;
+        let buffer = self.place(view.buffer);
+        let row_bytes = rows.map(|(row, stride)| (row * word, stride * word));
+        self.add(Span { name, buffer, bytes, rows: row_bytes, written: role == Role::Written })?;
+        Ok(Tensor { buffer, offset: view.offset, rows })
+    }
+
+    /// `size` bytes or more, aligned to `align`.
+    pub(crate) fn range(
+        &mut self,
+        name: &'static str,
+        view: &BufferView<'_>,
+        size: u64,
+        align: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        if view.size < size {
+            return Err(BindError::Size { operand: name, expected: size, actual: view.size });
+        }
+        let bytes = check_range(name, view.buffer, view.offset, size, align)?;
+        let buffer = self.place(view.buffer);
+        self.add(Span { name, buffer, bytes, rows: None, written: role == Role::Written })?;
+        Ok(Tensor { buffer, offset: view.offset, rows: None })
+    }
+
+    fn place(&mut self, buffer: &wgpu::Buffer) -> usize {
+        self.buffers.iter().position(|known| known == buffer).unwrap_or_else(|| {
+            self.buffers.push(buffer.clone());
+            self.buffers.len() - 1
+        })
+    }
+
+    fn add(&mut self, span: Span) -> Result<(), BindError> {
+        for other in self.spans.iter().filter(|other| other.buffer == span.buffer && (other.written || span.written)) {
+            let shared = other.bytes.start.max(span.bytes.start)..other.bytes.end.min(span.bytes.end);
+            if !shared.is_empty() && !columns_apart(other, &span) {
+                return Err(BindError::Overlap {
+                    first: other.name,
+                    second: span.name,
+                    start: shared.start,
+                    end: shared.end,
+                });
+            }
+        }
+        self.spans.push(span);
+        Ok(())
+    }
+}
+
+/// Whether two views of padded rows with one stride hold different columns of it.
+fn columns_apart(a: &Span, b: &Span) -> bool {
+    let (Some((row_a, stride)), Some((row_b, stride_b))) = (a.rows, b.rows) else { return false };
+    let phase = (b.bytes.start + stride - a.bytes.start % stride) % stride;
+    stride == stride_b && phase >= row_a && phase + row_b <= stride
+}
+
+fn check_range(
+    name: &'static str,
+    buffer: &wgpu::Buffer,
+    offset: u64,
+    size: u64,
+    align: u64,
+) -> Result<Range<u64>, BindError> {
+    if !offset.is_multiple_of(align) {
+        return Err(BindError::Offset { operand: name, offset, align });
+    }
+    let end = offset.saturating_add(size);
+    if end > buffer.size() {
+        return Err(BindError::OutOfBounds { operand: name, end, size: buffer.size() });
+    }
+    if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+        return Err(BindError::Usage { operand: name, needed: wgpu::BufferUsages::STORAGE, actual: buffer.usage() });
+    }
+    Ok(offset..end)
+}

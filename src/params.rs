@@ -1,0 +1,125 @@
+//! The uniform block of one dispatch, field by field as in `shaders/lib/params.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Segment of a flat element index as mixed-radix digits, see `shaders/lib/index.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub(crate) struct Index {
+    pub dims: [u32; 4],
+    pub first: [u32; 4],
+    pub step: [u32; 4],
+}
+
+/// Rows of the innermost axis in memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub(crate) struct Rows {
+    pub length: u32,
+    pub stride: u32,
+    pub column: u32,
+    pub pad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub(crate) struct Params {
+    pub zero: u32,
+    pub nan: u32,
+    pub infinity: u32,
+    pub inverse_of_zero: u32,
+    pub elements: u32,
+    pub segments: u32,
+    pub slices: u32,
+    pub slice_len: u32,
+    pub record_first: u32,
+    pub record_stride: u32,
+    pub fold: u32,
+    pub accumulate: u32,
+    pub statistics_base: u32,
+    pub affine_base: u32,
+    pub batches: u32,
+    pub folded_scale: u32,
+    pub walk: [u32; 4],
+    pub window: [u32; 4],
+    pub statistics: Index,
+    pub affine: Index,
+    pub input_rows: Rows,
+    pub output_rows: Rows,
+    pub offsets: [u32; 8],
+    pub eps_inside: f32,
+    pub eps_added: f32,
+    pub eps_minimum: f32,
+    pub factor: f32,
+    pub p: f32,
+    pub momentum: f32,
+    pub cumulative: u32,
+    pub unbiased: u32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            nan: f32::NAN.to_bits(),
+            infinity: f32::INFINITY.to_bits(),
+            folded_scale: u32::MAX,
+            factor: 1.0,
+            walk: [1; 4],
+            window: [1; 4],
+            statistics: Index { dims: [1; 4], ..Index::default() },
+            affine: Index { dims: [1; 4], ..Index::default() },
+            ..Self::zeroed()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    /// The offsets that naga gives the WGSL struct are those of the Rust struct.
+    #[test]
+    fn layout_matches_wgsl() {
+        let module = naga::front::wgsl::parse_str(include_str!("../shaders/lib/params.wgsl")).unwrap();
+        let (_, ty) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
+        let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("Params is no struct") };
+        macro_rules! offsets { ($($field:ident),*) => { [$((stringify!($field), offset_of!(Params, $field) as u32)),*] } }
+        let expected = offsets!(
+            zero,
+            nan,
+            infinity,
+            inverse_of_zero,
+            elements,
+            segments,
+            slices,
+            slice_len,
+            record_first,
+            record_stride,
+            fold,
+            accumulate,
+            statistics_base,
+            affine_base,
+            batches,
+            folded_scale,
+            walk,
+            window,
+            statistics,
+            affine,
+            input_rows,
+            output_rows,
+            offsets,
+            eps_inside,
+            eps_added,
+            eps_minimum,
+            factor,
+            p,
+            momentum,
+            cumulative,
+            unbiased
+        );
+        let actual: Vec<_> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();
+        assert_eq!(actual, expected);
+        assert_eq!(*span as usize, size_of::<Params>());
+    }
+}

@@ -1,0 +1,239 @@
+//! A partition's shape and a device profile to a schedule. Pure: no device, no kind of norm.
+
+use std::fmt;
+
+use crate::partition::Partition;
+use crate::plan::Reduction;
+
+/// Longest segment that one workgroup normalizes alone.
+const MAX_FUSED_LEN: u64 = 32 * 1024;
+
+/// Longest run of elements that one invocation accumulates: keeps the chain of roundings short.
+const MAX_CHAIN: u64 = 4096;
+
+/// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
+const MIN_SLICE_PER_LANE: u64 = 16;
+
+/// Most bytes of partial records.
+const MAX_PARTIALS: u64 = 16 << 20;
+
+/// Shortest run of memory (in elements) that is walked as a row where segments interleave.
+const MIN_INTERLEAVED_ROW: u64 = 32;
+
+/// Bytes of a record.
+pub(crate) const RECORD: u64 = 16;
+
+/// What schedules depend on of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceProfile {
+    /// Invocations of a workgroup that reduces.
+    pub workgroup_size: u32,
+    /// Invocations of a workgroup that maps elements.
+    pub map_workgroup_size: u32,
+    /// Workgroups that fill the device.
+    pub workgroups: u32,
+}
+
+impl DeviceProfile {
+    /// Defaults by kind of device, within its limits.
+    pub fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits) -> Self {
+        let largest = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+        let largest = 1 << largest.max(1).ilog2();
+        // a processor pays dearly for barriers between subgroups: one subgroup is a workgroup there
+        let software = info.device_type == wgpu::DeviceType::Cpu;
+        let subgroup = info.subgroup_max_size.clamp(4, 16).next_power_of_two();
+        let (reduce, map, workgroups) = if software { (subgroup, 64, 64) } else { (256, 256, 2048) };
+        let shared = limits.max_compute_workgroup_storage_size / RECORD as u32;
+        let shared = 1 << shared.max(1).ilog2();
+        Self { workgroup_size: largest.min(reduce).min(shared), map_workgroup_size: largest.min(map), workgroups }
+    }
+}
+
+/// How the elements of a segment are visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Walk {
+    /// Along memory: neighbouring invocations read neighbours of one segment.
+    Rows,
+    /// Across segments: neighbouring invocations read neighbouring segments.
+    Columns,
+}
+
+/// How a norm is computed: which kernels, and how work is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Schedule {
+    /// One dispatch; `lanes` invocations own a segment.
+    Fused {
+        /// Invocations of a workgroup.
+        workgroup_size: u32,
+        /// Invocations that share a segment, a power of two.
+        lanes: u32,
+    },
+    /// Reduce, merge where there are slices, apply.
+    Split(Reduce),
+}
+
+/// How statistics are reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reduce {
+    /// How elements are visited.
+    pub walk: Walk,
+    /// Invocations of a workgroup.
+    pub workgroup_size: u32,
+    /// Invocations that share a slice of a segment, a power of two.
+    pub lanes: u32,
+    /// Slices of a segment, reduced apart and then merged.
+    pub slices: u32,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fused { workgroup_size, lanes } => write!(f, "fused {lanes}x{}", workgroup_size / lanes),
+            Self::Split(reduce) => reduce.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Reduce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let walk = match self.walk {
+            Walk::Rows => "rows",
+            Walk::Columns => "columns",
+        };
+        write!(f, "{walk} {}x{}", self.lanes, self.workgroup_size / self.lanes)?;
+        if self.slices > 1 { write!(f, " in {} slices", self.slices) } else { Ok(()) }
+    }
+}
+
+impl Schedule {
+    /// The schedule for a reduction followed by a map over the same tensor.
+    pub(crate) fn choose(reduction: &Reduction, profile: &DeviceProfile) -> Self {
+        let partition = &reduction.partition;
+        let enough = partition.segments() >= u64::from(profile.workgroups);
+        let short = partition.segment_len() <= u64::from(profile.workgroup_size) * 64;
+        if Self::accepts_fused(partition) && (enough || short) {
+            return Self::fused(partition, profile.workgroup_size);
+        }
+        Self::Split(Reduce::choose(partition, profile))
+    }
+
+    /// Every schedule worth comparing for this reduction: the chosen one first, then the others that accept it.
+    pub(crate) fn candidates(reduction: &Reduction, profile: &DeviceProfile) -> Vec<Self> {
+        let partition = &reduction.partition;
+        let mut all = vec![Self::choose(reduction, profile)];
+        let sizes = [profile.workgroup_size, profile.map_workgroup_size];
+        for size in sizes {
+            if Self::accepts_fused(partition) {
+                all.push(Self::fused(partition, size));
+                all.push(Self::Fused { workgroup_size: size, lanes: size });
+            }
+            for walk in [Walk::Rows, Walk::Columns] {
+                for slices in [1, 3] {
+                    let reduce =
+                        Reduce { walk, workgroup_size: size, lanes: lanes(partition.segment_len(), size), slices };
+                    if reduce.accepts(partition) {
+                        all.push(Self::Split(reduce));
+                    }
+                }
+            }
+        }
+        let mut unique = Vec::new();
+        all.retain(|schedule| {
+            !unique.contains(schedule) && {
+                unique.push(*schedule);
+                true
+            }
+        });
+        all
+    }
+
+    /// Whether this schedule can compute the reduction.
+    pub(crate) fn accepts(&self, reduction: &Reduction) -> bool {
+        match self {
+            Self::Fused { workgroup_size, lanes } => {
+                Self::accepts_fused(&reduction.partition) && valid_lanes(*workgroup_size, *lanes)
+            }
+            Self::Split(reduce) => reduce.accepts(&reduction.partition),
+        }
+    }
+
+    fn accepts_fused(partition: &Partition) -> bool {
+        partition.is_contiguous() && partition.segment_len() <= MAX_FUSED_LEN
+    }
+
+    fn fused(partition: &Partition, workgroup_size: u32) -> Self {
+        Self::Fused { workgroup_size, lanes: lanes(partition.segment_len(), workgroup_size) }
+    }
+}
+
+impl Reduce {
+    pub(crate) fn choose(partition: &Partition, profile: &DeviceProfile) -> Self {
+        let interleaved = !partition.is_contiguous() && partition.reduced_inner < MIN_INTERLEAVED_ROW;
+        let columns = Self { walk: Walk::Columns, workgroup_size: profile.workgroup_size, lanes: 1, slices: 1 };
+        if interleaved && columns.accepts(partition) {
+            return columns.spread(partition, profile);
+        }
+        let lanes = lanes(partition.segment_len(), profile.workgroup_size);
+        Self { walk: Walk::Rows, lanes, ..columns }.spread(partition, profile)
+    }
+
+    /// Adds slices until the device is full or the chains are short, within the memory for partial records.
+    fn spread(self, partition: &Partition, profile: &DeviceProfile) -> Self {
+        let tile = u64::from(self.workgroup_size / self.lanes);
+        let workgroups = self.records(partition).div_ceil(tile).max(1);
+        let len = self.walked_len(partition);
+        let to_fill = u64::from(profile.workgroups) / workgroups;
+        let by_work = len / (u64::from(self.lanes) * MIN_SLICE_PER_LANE);
+        let by_chain = len.div_ceil(u64::from(self.lanes) * MAX_CHAIN);
+        let by_memory = MAX_PARTIALS / (self.records(partition) * RECORD).max(1);
+        let slices = to_fill.min(by_work).max(by_chain).min(by_memory).clamp(1, 65535);
+        Self { slices: slices as u32, ..self }
+    }
+
+    /// Records that one slice of all segments leaves.
+    pub(crate) fn records(&self, partition: &Partition) -> u64 {
+        partition.segments() * self.fold(partition)
+    }
+
+    /// Neighbouring records that belong to one segment: columns are finer than segments.
+    pub(crate) fn fold(&self, partition: &Partition) -> u64 {
+        match self.walk {
+            Walk::Rows => 1,
+            Walk::Columns => partition.reduced_inner,
+        }
+    }
+
+    /// Elements that slices divide.
+    pub(crate) fn walked_len(&self, partition: &Partition) -> u64 {
+        match self.walk {
+            Walk::Rows => partition.segment_len(),
+            Walk::Columns => partition.reduced_outer,
+        }
+    }
+
+    /// Whether slices or columns have to be merged.
+    pub(crate) fn merges(&self, partition: &Partition) -> bool {
+        self.slices > 1 || self.fold(partition) > 1
+    }
+
+    /// Bytes of partial records.
+    pub(crate) fn partials_size(&self, partition: &Partition) -> u64 {
+        if self.merges(partition) { u64::from(self.slices) * self.records(partition) * RECORD } else { 0 }
+    }
+
+    pub(crate) fn accepts(&self, partition: &Partition) -> bool {
+        let walks = self.walk == Walk::Rows || partition.reduced_outer > 1;
+        let merges = self.merges(partition);
+        let fits = !merges || self.records(partition).saturating_mul(u64::from(self.slices) * RECORD) <= MAX_PARTIALS;
+        walks && fits && valid_lanes(self.workgroup_size, self.lanes) && self.slices > 0
+    }
+}
+
+fn valid_lanes(workgroup_size: u32, lanes: u32) -> bool {
+    lanes.is_power_of_two() && lanes <= workgroup_size && workgroup_size.is_multiple_of(lanes)
+}
+
+/// Invocations for a segment: four elements each, at most a workgroup.
+fn lanes(len: u64, workgroup_size: u32) -> u32 {
+    (len / 4).clamp(1, u64::from(workgroup_size)).next_power_of_two() as u32
+}

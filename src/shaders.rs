@@ -1,0 +1,136 @@
+//! Every kernel as source, for tools that look at shaders.
+
+use crate::descriptor::DataType;
+use crate::kernel::{ABSENT, Accumulator, Entry, KernelKey, Layout, Operand, Spread};
+use crate::wgsl;
+
+/// One assembled kernel.
+#[derive(Clone, Debug)]
+pub struct ShaderInfo {
+    /// Name, of letters, digits, `.`, `-`, `+` and `!`.
+    pub name: String,
+    /// WGSL source.
+    pub source: String,
+    /// Name of the entry point.
+    pub entry_point: &'static str,
+    /// Bindings of group 0.
+    pub bindings: Vec<BindingInfo>,
+    /// Pipeline-overridable constants and their values.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+/// One binding of a kernel.
+#[derive(Clone, Debug)]
+pub struct BindingInfo {
+    /// Number in group 0.
+    pub binding: u32,
+    /// Operands in it.
+    pub name: String,
+    /// `uniform`, `read` or `read_write`.
+    pub access: &'static str,
+}
+
+/// Every kernel with every accumulator, each operand in a binding of its own (what an application with a buffer a tensor uses),
+/// and the map in place.
+pub fn all() -> Vec<ShaderInfo> {
+    let mut keys = Vec::new();
+    for entry in Entry::ALL {
+        let accumulators: Vec<_> = if entry.accumulates() { Accumulator::ALL.map(Some).to_vec() } else { vec![None] };
+        for accumulator in accumulators {
+            let spreads: &[_] = if entry == Entry::Export {
+                &[Some(Spread::Variance), Some(Spread::Rstd), Some(Spread::Deviation)]
+            } else {
+                &[None]
+            };
+            for &spread in spreads {
+                let key = |layout| KernelKey {
+                    entry,
+                    accumulator,
+                    layout,
+                    dtype: DataType::F32,
+                    padded: false,
+                    spread,
+                    workgroup_size: 64,
+                    lanes: 64,
+                };
+                keys.push(key(apart(entry)));
+                if matches!(entry, Entry::FusedRows | Entry::Apply) {
+                    keys.push(key(in_place(entry)));
+                    keys.push(KernelKey { padded: true, ..key(apart(entry)) });
+                }
+            }
+        }
+    }
+    keys.iter().map(info).collect()
+}
+
+/// Each operand in a binding of its own.
+fn apart(entry: Entry) -> Layout {
+    let mut layout = Layout { slot_of: [ABSENT; 5], writable: 0, words: 0, slots: entry.operands().len() as u8 };
+    for (k, &(operand, written)) in entry.operands().iter().enumerate() {
+        layout.slot_of[k] = k as u8;
+        layout.writable |= u8::from(written) << k;
+        layout.words |= u8::from(operand == Operand::Counter) << k;
+    }
+    layout
+}
+
+/// Input and output in one binding.
+fn in_place(entry: Entry) -> Layout {
+    let mut layout = apart(entry);
+    let output = entry.operands().iter().position(|&(operand, _)| operand == Operand::Output).unwrap_or(0);
+    layout.slot_of[output] = 0;
+    for slot in &mut layout.slot_of[output + 1..] {
+        *slot = slot.saturating_sub(u8::from(*slot != ABSENT));
+    }
+    layout.slots -= 1;
+    layout.writable = layout.writable >> 1 & !((1 << output) - 1 >> 1) | 1;
+    layout
+}
+
+fn info(key: &KernelKey) -> ShaderInfo {
+    let mut bindings = vec![BindingInfo { binding: 0, name: "params".into(), access: "uniform" }];
+    for slot in 0..key.layout.slots {
+        let names: Vec<_> =
+            key.operands().filter(|(_, s)| *s == Some(slot)).map(|(operand, _)| operand.name()).collect();
+        let access = if key.layout.writable >> slot & 1 == 1 { "read_write" } else { "read" };
+        bindings.push(BindingInfo { binding: u32::from(slot) + 1, name: names.join("+"), access });
+    }
+    ShaderInfo {
+        name: key.to_string(),
+        source: wgsl::assemble(key),
+        entry_point: "main",
+        bindings,
+        constants: key.constants(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// naga accepts every kernel, and finds the bindings that the layout says.
+    #[test]
+    fn every_kernel_is_valid() {
+        let mut failures = Vec::new();
+        for shader in all() {
+            let module = match naga::front::wgsl::parse_str(&shader.source) {
+                Ok(module) => module,
+                Err(error) => {
+                    failures.push(format!("{}: {}", shader.name, error.emit_to_string(&shader.source)));
+                    continue;
+                }
+            };
+            let mut validator =
+                naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+            if let Err(error) = validator.validate(&module) {
+                failures.push(format!("{}: {}", shader.name, error.emit_to_string(&shader.source)));
+            }
+            let mut found: Vec<u32> =
+                module.global_variables.iter().filter_map(|(_, v)| v.binding.as_ref().map(|b| b.binding)).collect();
+            found.sort_unstable();
+            assert_eq!(found, shader.bindings.iter().map(|b| b.binding).collect::<Vec<_>>(), "{}", shader.name);
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+}

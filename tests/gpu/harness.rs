@@ -1,0 +1,244 @@
+//! A device, owned descriptors, and a run of one norm against the f64 reference.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
+use wgpu_norm::*;
+
+/// A value that no norm writes: what guard bands and outputs hold before a run.
+pub const POISON: f32 = 1.234_567_8e33;
+
+/// Elements before and after each tensor that must stay as they are.
+const GUARD: u64 = 33;
+
+pub struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub engine: NormEngine,
+}
+
+/// The adapter's own limits. Without an adapter a test fails.
+pub fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let adapter = adapter();
+        open(&adapter, NormEngine::required_limits(&adapter))
+    })
+}
+
+pub fn adapter() -> wgpu::Adapter {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+        .expect("these tests need a Vulkan, Metal or DX12 adapter; scripts/test installs a software one")
+}
+
+pub fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Gpu {
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
+    let engine = NormEngine::new(&device, &NormEngineDescriptor::default()).expect("an engine");
+    Gpu { device, queue, engine }
+}
+
+impl Gpu {
+    /// A buffer of `data` with guard bands; the tensor starts at `offset()`.
+    pub fn guarded(&self, data: &[f32]) -> wgpu::Buffer {
+        let mut all = vec![POISON; GUARD as usize];
+        all.extend_from_slice(data);
+        all.extend([POISON; GUARD as usize]);
+        self.buffer(&all)
+    }
+
+    pub fn buffer(&self, data: &[f32]) -> wgpu::Buffer {
+        self.bytes(bytemuck::cast_slice(data))
+    }
+
+    pub fn bytes(&self, bytes: &[u8]) -> wgpu::Buffer {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: (bytes.len() as u64).max(4),
+            usage,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&buffer, 0, bytes);
+        buffer
+    }
+
+    pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
+        let bytes = read_buffer_blocking(&self.device, &self.queue, buffer, 0..buffer.size()).expect("read back");
+        bytemuck::pod_collect_to_vec(&bytes)
+    }
+
+    /// The tensor in a guarded buffer, after a check that its guard bands are whole.
+    pub fn read_guarded(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
+        let all = self.read(buffer);
+        let (guard, end) = (GUARD as usize, all.len() - GUARD as usize);
+        assert!(all[..guard].iter().chain(&all[end..]).all(|&x| x == POISON), "a guard band was overwritten");
+        all[guard..end].to_vec()
+    }
+
+    pub fn run(&self, bound: &[&BoundNorm]) {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for norm in bound {
+            norm.record(&mut pass);
+        }
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+    }
+}
+
+/// The view of a guarded tensor.
+pub fn guarded_view(buffer: &wgpu::Buffer, len: usize) -> TensorView<'_> {
+    TensorView::new(buffer, GUARD * 4, len as u64)
+}
+
+/// Values of a norm's operands, random but the same each time.
+#[derive(Clone, Default)]
+pub struct Data {
+    pub input: Vec<f32>,
+    pub scale: Option<Vec<f32>>,
+    pub bias: Option<Vec<f32>>,
+    pub style: Option<Vec<f32>>,
+    pub given: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Data {
+    /// Input around `mean` with deviation about 1; parameters as the norm has them.
+    pub fn random(gpu: &Gpu, descriptor: &NormDescriptor<'_>, mean: f32, seed: u64) -> Self {
+        let norm = gpu.engine.create_norm(descriptor).expect("a plan");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut values = |len: u64, center: f32, spread: f32| -> Vec<f32> {
+            (0..len).map(|_| center + spread * (rng.f32() + rng.f32() + rng.f32() - 1.5) * 2.0).collect()
+        };
+        let styled = norm.style_len().is_some();
+        Self {
+            input: values(norm.len(), mean, 1.0),
+            scale: (descriptor.affine.has_scale() && !styled).then(|| values(norm.affine_len(), 1.0, 0.5)),
+            bias: (descriptor.affine.has_bias() && !styled).then(|| values(norm.affine_len(), 0.0, 1.0)),
+            style: norm.style_len().map(|len| values(len, 3.0, 2.0)),
+            given: None,
+        }
+    }
+
+    pub fn reference(&self, descriptor: &NormDescriptor<'_>) -> ReferenceOutput {
+        let inputs = ReferenceInputs {
+            input: &self.input,
+            scale: self.scale.as_deref(),
+            bias: self.bias.as_deref(),
+            style: self.style.as_deref(),
+            given: self.given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
+        };
+        reference::forward(descriptor, &inputs).expect("the reference")
+    }
+}
+
+/// What a run left.
+pub struct Outcome {
+    pub output: Vec<f32>,
+    /// Mean and biased variance of each segment, where the run saved them.
+    pub mean: Vec<f32>,
+    pub variance: Vec<f32>,
+    pub kernels: Vec<KernelKey>,
+}
+
+/// Runs a norm, saving its statistics.
+pub fn run_training(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, BindError> {
+    let len = data.input.len();
+    let (input, output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]));
+    let [scale, bias, style] = [&data.scale, &data.bias, &data.style].map(|d| d.as_ref().map(|d| gpu.guarded(d)));
+    let segments = norm.segment_count();
+    let saved = gpu.buffer(&vec![POISON; 4 * segments.max(1) as usize]);
+    let workspace = norm.create_workspace();
+    fn view<'a>(buffer: &'a Option<wgpu::Buffer>, data: &Option<Vec<f32>>) -> Option<TensorView<'a>> {
+        buffer.as_ref().zip(data.as_ref()).map(|(b, d)| guarded_view(b, d.len()))
+    }
+    let bound = norm.bind_training(&TrainingArgs {
+        input: guarded_view(&input, len),
+        output: Destination::View(guarded_view(&output, len)),
+        scale: view(&scale, &data.scale),
+        bias: view(&bias, &data.bias),
+        style: view(&style, &data.style),
+        saved: BufferView { buffer: &saved, offset: 0, size: norm.statistics_size() },
+        workspace: workspace.as_ref().map(BufferView::whole),
+    })?;
+    let (mean, variance) =
+        (gpu.guarded(&vec![POISON; segments as usize]), gpu.guarded(&vec![POISON; segments as usize]));
+    let export = norm.bind_export(&ExportArgs {
+        statistics: BufferView { buffer: &saved, offset: 0, size: norm.statistics_size() },
+        mean: Some(guarded_view(&mean, segments as usize)),
+        spread: Some((Spread::Variance, guarded_view(&variance, segments as usize))),
+    })?;
+    gpu.run(&[&bound, &export]);
+    Ok(Outcome {
+        output: gpu.read_guarded(&output),
+        mean: gpu.read_guarded(&mean),
+        variance: gpu.read_guarded(&variance),
+        kernels: bound.kernels().collect(),
+    })
+}
+
+/// Runs inference from given statistics.
+pub fn run_given(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, BindError> {
+    let len = data.input.len();
+    let (input, output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]));
+    let [scale, bias] = [&data.scale, &data.bias].map(|d| d.as_ref().map(|d| gpu.guarded(d)));
+    let (mean, variance) = data.given.as_ref().expect("given statistics");
+    let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
+    let channels = norm.given_segment_count();
+    let records = gpu.buffer(&vec![POISON; 4 * channels as usize]);
+    let import = norm.bind_import(&ImportArgs {
+        mean: TensorView::new(&mean, 0, channels),
+        variance: TensorView::new(&variance, 0, channels),
+        statistics: BufferView::whole(&records),
+    })?;
+    let bound = norm.bind_forward(&ForwardArgs {
+        input: guarded_view(&input, len),
+        output: Destination::View(guarded_view(&output, len)),
+        scale: scale.as_ref().map(|b| guarded_view(b, norm.affine_len() as usize)),
+        bias: bias.as_ref().map(|b| guarded_view(b, norm.affine_len() as usize)),
+        style: None,
+        statistics: StatisticsSource::Given(BufferView::whole(&records)),
+        workspace: None,
+    })?;
+    gpu.run(&[&import, &bound]);
+    let kernels = bound.kernels().collect();
+    Ok(Outcome { output: gpu.read_guarded(&output), mean: Vec::new(), variance: Vec::new(), kernels })
+}
+
+/// Largest error as a share of the largest reference value; NaN and infinity must stand where they stand there.
+pub fn error(actual: &[f32], expected: &[f64]) -> Result<f64, String> {
+    assert_eq!(actual.len(), expected.len());
+    let scale = expected.iter().filter(|e| e.is_finite()).fold(0.0f64, |m, e| m.max(e.abs()));
+    let mut worst = 0.0f64;
+    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+        let rounded = e as f32;
+        if !a.is_finite() || !rounded.is_finite() {
+            let same = a == rounded || a.is_nan() && rounded.is_nan();
+            if !same {
+                return Err(format!("element {i}: {a}, expected {e}"));
+            }
+            continue;
+        }
+        worst = worst.max((f64::from(a) - e).abs() / if scale > 0.0 { scale } else { 1.0 });
+    }
+    Ok(worst)
+}
+
+/// What rounding may leave of a segment of `len` elements: a few units in the last place, and a little for each level of the sum.
+pub fn tolerance(len: u64) -> f64 {
+    let levels = (len.max(2) as f64).log2();
+    (8.0 + levels) * f64::from(f32::EPSILON) / 2.0
+}
+
+/// Reports every failure of a table at once.
+pub fn all_or_report(what: &str, failures: &[String], cases: usize) {
+    assert!(cases > 0, "{what}: no case ran");
+    assert!(failures.is_empty(), "{what}: {} of {cases} failed\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The byte range of a whole tensor that starts at `offset`.
+pub fn bytes(offset: u64, len: u64) -> Range<u64> {
+    offset..offset + 4 * len
+}

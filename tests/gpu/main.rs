@@ -1,0 +1,4 @@
+//! Tests on a real adapter, in one binary: every norm against the f64 reference, and the promises of the embedding API.
+
+mod forward;
+mod harness;
