@@ -12,11 +12,11 @@ const ITEMS = 16u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let first = workgroup_index(group, groups) * (ITEMS * WORKGROUP_SIZE) + local;
+    let first = workgroup_index(workgroup, workgroups) * (ITEMS * WORKGROUP_SIZE) + local;
     var statistics_at = index_start(params.statistics, first);
     var affine_at = index_start(params.affine, first);
     var current = 0xffffffffu;

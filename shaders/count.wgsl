@@ -1,4 +1,4 @@
-// Counts one batch. A dispatch of its own, since the running update reads the counter in many workgroups.
+// Counts one update. A dispatch of its own, since the running update reads the counter in many workgroups.
 //
 // bindings: params, counter (read and write)
 

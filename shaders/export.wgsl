@@ -11,11 +11,11 @@ override SPREAD: u32 = 0u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let segment = workgroup_index(group, groups) * WORKGROUP_SIZE + local;
+    let segment = workgroup_index(workgroup, workgroups) * WORKGROUP_SIZE + local;
     if segment >= params.segments { return; }
     let acc = load_statistics(segment);
     let center = acc_center(acc);

@@ -10,12 +10,12 @@
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let lane = local % LANES;
-    let segment = workgroup_index(group, groups) * (WORKGROUP_SIZE / LANES) + local / LANES;
+    let segment = workgroup_index(workgroup, workgroups) * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = segment < params.segments;
     let length = select(0u, params.slice_len, live);
     let first = segment * params.slice_len;

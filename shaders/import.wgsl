@@ -8,11 +8,11 @@
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let segment = workgroup_index(group, groups) * WORKGROUP_SIZE + local;
+    let segment = workgroup_index(workgroup, workgroups) * WORKGROUP_SIZE + local;
     if segment >= params.segments { return; }
     store_statistics(segment, vec4<f32>(load_mean(segment), 0.0, load_variance(segment), 0.0));
 }

@@ -10,14 +10,14 @@
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let tile = WORKGROUP_SIZE / LANES;
     let columns = params.window.z * params.window.w;
     let tiles = (columns + tile - 1u) / tile;
-    let index = workgroup_index(group, groups);
+    let index = workgroup_index(workgroup, workgroups);
     let column = index % tiles * tile + local % tile;
     let slice = index / tiles % params.slices;
     let outer = index / tiles / params.slices;

@@ -9,12 +9,12 @@
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let lane = local % LANES;
-    let index = workgroup_index(group, groups);
+    let index = workgroup_index(workgroup, workgroups);
     let slice = index % params.slices;
     let segment = index / params.slices * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = segment < params.segments;

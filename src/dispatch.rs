@@ -393,7 +393,7 @@ impl Lowering {
         let lanes = samples.clamp(1, u64::from(size)).next_power_of_two() as u32;
         for range in self.windows(Entry::Running, 0..channels, units, &accesses)? {
             let segments = range.end - range.start;
-            let params = Params { segments: segments as u32, batches: samples as u32, ..params };
+            let params = Params { segments: segments as u32, samples: samples as u32, ..params };
             let draft = Draft::new(Entry::Running, Accumulator::Centred, size, lanes);
             self.push(draft, params, &accesses(&range), segments.div_ceil(u64::from(size / lanes)))?;
         }

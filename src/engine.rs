@@ -130,7 +130,7 @@ impl NormEngine {
         schedule: Schedule,
     ) -> Result<Option<Norm>, PlanError> {
         let plan = Plan::new(descriptor)?;
-        let accepted = schedule.accepts(&plan.computed);
+        let accepted = schedule.accepts(&plan.computed, &self.shared.profile);
         Ok(accepted.then(|| Norm::new(self, plan, schedule, descriptor.label)))
     }
 

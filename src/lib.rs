@@ -8,6 +8,8 @@ mod descriptor;
 mod dispatch;
 mod engine;
 mod error;
+#[cfg(test)]
+mod invariants;
 mod kernel;
 mod norm;
 mod operands;

@@ -18,7 +18,9 @@ pub async fn read_buffer(
     if range.is_empty() {
         return Ok(Vec::new());
     }
-    let (staging, receiver) = start(device, queue, buffer, range)?;
+    let (sender, receiver) = futures_channel::oneshot::channel();
+    // a receiver that is gone no longer wants the answer
+    let staging = start(device, queue, buffer, range, move |result| drop(sender.send(result)))?;
     let result = receiver.await.map_err(|_| ReadError::Device { message: "the device dropped the request".into() })?;
     finish(&staging, result)
 }
@@ -37,13 +39,20 @@ pub fn read_buffer_blocking(
     if range.is_empty() {
         return Ok(Vec::new());
     }
-    let (staging, mut receiver) = start(device, queue, buffer, range)?;
-    device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .map_err(|error| ReadError::Device { message: error.to_string() })?;
-    match receiver.try_recv() {
-        Ok(Some(result)) => finish(&staging, result),
-        _ => Err(ReadError::Device { message: "the copy did not complete".into() }),
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let staging = start(device, queue, buffer, range, move |result| drop(sender.send(result)))?;
+    loop {
+        device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| ReadError::Device { message: error.to_string() })?;
+        // another thread that polls the same device may have taken the callback and not called it yet
+        match receiver.recv_timeout(std::time::Duration::from_millis(100)) {
+            Ok(result) => return finish(&staging, result),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(ReadError::Device { message: "the device dropped the request".into() });
+            }
+        }
     }
 }
 
@@ -54,7 +63,8 @@ fn start(
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
     range: Range<u64>,
-) -> Result<(wgpu::Buffer, futures_channel::oneshot::Receiver<Mapped>), ReadError> {
+    mapped: impl FnOnce(Mapped) + wgpu::WasmNotSend + 'static,
+) -> Result<wgpu::Buffer, ReadError> {
     let needed = wgpu::BufferUsages::COPY_SRC;
     if !buffer.usage().contains(needed)
         || range.end > buffer.size()
@@ -79,10 +89,8 @@ fn start(
         device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-norm read back") });
     encoder.copy_buffer_to_buffer(buffer, range.start, &staging, 0, size);
     queue.submit([encoder.finish()]);
-    let (sender, receiver) = futures_channel::oneshot::channel();
-    // a receiver that is gone no longer wants the answer
-    staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
-    Ok((staging, receiver))
+    staging.map_async(wgpu::MapMode::Read, .., mapped);
+    Ok(staging)
 }
 
 fn finish(staging: &wgpu::Buffer, result: Mapped) -> Result<Vec<u8>, ReadError> {

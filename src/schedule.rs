@@ -32,6 +32,8 @@ pub struct DeviceProfile {
     pub map_workgroup_size: u32,
     /// Workgroups that fill the device.
     pub workgroups: u32,
+    /// Most bytes of a binding, wherever it starts.
+    pub max_binding: u64,
 }
 
 impl DeviceProfile {
@@ -45,7 +47,26 @@ impl DeviceProfile {
         let (reduce, map, workgroups) = if software { (subgroup, 64, 64) } else { (256, 256, 2048) };
         let shared = limits.max_compute_workgroup_storage_size / RECORD as u32;
         let shared = 1 << shared.max(1).ilog2();
-        Self { workgroup_size: largest.min(reduce).min(shared), map_workgroup_size: largest.min(map), workgroups }
+        let slack = u64::from(limits.min_storage_buffer_offset_alignment);
+        let max_binding = limits.max_storage_buffer_binding_size.saturating_sub(slack);
+        Self {
+            workgroup_size: largest.min(reduce).min(shared),
+            map_workgroup_size: largest.min(map),
+            workgroups,
+            max_binding,
+        }
+    }
+}
+
+impl DeviceProfile {
+    /// Partial records are bound whole.
+    fn max_partials(&self) -> u64 {
+        MAX_PARTIALS.min(self.max_binding)
+    }
+
+    /// A segment that one workgroup normalizes is bound whole.
+    fn max_fused_len(&self) -> u64 {
+        MAX_FUSED_LEN.min(self.max_binding / 4)
     }
 }
 
@@ -111,7 +132,7 @@ impl Schedule {
         let partition = &reduction.partition;
         let enough = partition.segments() >= u64::from(profile.workgroups);
         let short = partition.segment_len() <= u64::from(profile.workgroup_size) * 64;
-        if Self::accepts_fused(partition) && (enough || short) {
+        if Self::accepts_fused(partition, profile) && (enough || short) {
             return Self::fused(partition, profile.workgroup_size);
         }
         Self::Split(Reduce::choose(partition, profile))
@@ -123,7 +144,7 @@ impl Schedule {
         let mut all = vec![Self::choose(reduction, profile)];
         let sizes = [profile.workgroup_size, profile.map_workgroup_size];
         for size in sizes {
-            if Self::accepts_fused(partition) {
+            if Self::accepts_fused(partition, profile) {
                 all.push(Self::fused(partition, size));
                 all.push(Self::Fused { workgroup_size: size, lanes: size });
             }
@@ -131,7 +152,7 @@ impl Schedule {
                 for slices in [1, 3] {
                     let reduce =
                         Reduce { walk, workgroup_size: size, lanes: lanes(partition.segment_len(), size), slices };
-                    if reduce.accepts(partition) {
+                    if reduce.accepts(partition, profile) {
                         all.push(Self::Split(reduce));
                     }
                 }
@@ -148,17 +169,17 @@ impl Schedule {
     }
 
     /// Whether this schedule can compute the reduction.
-    pub(crate) fn accepts(&self, reduction: &Reduction) -> bool {
+    pub(crate) fn accepts(&self, reduction: &Reduction, profile: &DeviceProfile) -> bool {
         match self {
             Self::Fused { workgroup_size, lanes } => {
-                Self::accepts_fused(&reduction.partition) && valid_lanes(*workgroup_size, *lanes)
+                Self::accepts_fused(&reduction.partition, profile) && valid_lanes(*workgroup_size, *lanes)
             }
-            Self::Split(reduce) => reduce.accepts(&reduction.partition),
+            Self::Split(reduce) => reduce.accepts(&reduction.partition, profile),
         }
     }
 
-    fn accepts_fused(partition: &Partition) -> bool {
-        partition.is_contiguous() && partition.segment_len() <= MAX_FUSED_LEN
+    fn accepts_fused(partition: &Partition, profile: &DeviceProfile) -> bool {
+        partition.is_contiguous() && partition.segment_len() <= profile.max_fused_len()
     }
 
     fn fused(partition: &Partition, workgroup_size: u32) -> Self {
@@ -170,7 +191,7 @@ impl Reduce {
     pub(crate) fn choose(partition: &Partition, profile: &DeviceProfile) -> Self {
         let interleaved = !partition.is_contiguous() && partition.reduced_inner < MIN_INTERLEAVED_ROW;
         let columns = Self { walk: Walk::Columns, workgroup_size: profile.workgroup_size, lanes: 1, slices: 1 };
-        if interleaved && columns.accepts(partition) {
+        if interleaved && columns.accepts(partition, profile) {
             return columns.spread(partition, profile);
         }
         let lanes = lanes(partition.segment_len(), profile.workgroup_size);
@@ -185,7 +206,7 @@ impl Reduce {
         let to_fill = u64::from(profile.workgroups) / workgroups;
         let by_work = len / (u64::from(self.lanes) * MIN_SLICE_PER_LANE);
         let by_chain = len.div_ceil(u64::from(self.lanes) * MAX_CHAIN);
-        let by_memory = MAX_PARTIALS / (self.records(partition) * RECORD).max(1);
+        let by_memory = profile.max_partials() / (self.records(partition) * RECORD).max(1);
         let slices = to_fill.min(by_work).max(by_chain).min(by_memory).clamp(1, 65535);
         Self { slices: slices as u32, ..self }
     }
@@ -221,10 +242,11 @@ impl Reduce {
         if self.merges(partition) { u64::from(self.slices) * self.records(partition) * RECORD } else { 0 }
     }
 
-    pub(crate) fn accepts(&self, partition: &Partition) -> bool {
+    pub(crate) fn accepts(&self, partition: &Partition, profile: &DeviceProfile) -> bool {
         let walks = self.walk == Walk::Rows || partition.reduced_outer > 1;
         let merges = self.merges(partition);
-        let fits = !merges || self.records(partition).saturating_mul(u64::from(self.slices) * RECORD) <= MAX_PARTIALS;
+        let fits = !merges
+            || self.records(partition).saturating_mul(u64::from(self.slices) * RECORD) <= profile.max_partials();
         walks && fits && valid_lanes(self.workgroup_size, self.lanes) && self.slices > 0
     }
 }

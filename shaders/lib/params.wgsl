@@ -30,7 +30,7 @@ struct Params {
     accumulate: u32,     // 1: combine with the record that is there
     statistics_base: u32,// segment that is record 0 of the binding
     affine_base: u32,    // segment that is element 0 of the binding
-    batches: u32,        // samples a channel (running update)
+    samples: u32,        // segments that one running value averages
     folded_scale: u32,   // bits of the scale that is folded with the mean: infinity, or what no magnitude has
     walk: vec4<u32>,     // (segment stride of blocks, elements of a block, step in blocks, step in a block)
     window: vec4<u32>,     // the window's own partition
@@ -45,7 +45,7 @@ struct Params {
     factor: f32,         // on the variance: n / (n - 1), or n where a norm is a sum
     p: f32,              // order of the norm
     momentum: f32,       // weight of the new value; negative: see cumulative
-    cumulative: u32,     // 1: weight is 1 / (batches so far + 1)
+    cumulative: u32,     // 1: weight is 1 / (updates so far + 1)
     unbiased: u32,       // 1: running variance takes n / (n - 1)
 }
 
@@ -56,8 +56,8 @@ override WORKGROUP_SIZE: u32 = 64u;
 override LANES: u32 = 64u;
 
 // Index of a workgroup in a grid that is folded into two dimensions (65535 is the limit of one).
-fn workgroup_index(group: vec3<u32>, groups: vec3<u32>) -> u32 {
-    return group.y * groups.x + group.x;
+fn workgroup_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
+    return workgroup.y * workgroups.x + workgroup.x;
 }
 
 // Where element i of the window lies, rows padded.

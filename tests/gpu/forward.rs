@@ -7,7 +7,7 @@ const NONE: Affine = Affine::None;
 const BOTH: Affine = Affine::ScaleAndBias;
 
 /// Shapes with widths mod 4 = 0..3, primes, ones, and more segments than a grid's dimension.
-fn table() -> Vec<NormDescriptor<'static>> {
+pub fn table() -> Vec<NormDescriptor<'static>> {
     use MemoryFormat::{ChannelsFirst, ChannelsLast};
     let mut all = Vec::new();
     let mut add = |kind: NormKind<'static>, shape: &'static [u64], format, affine| {

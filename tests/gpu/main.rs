@@ -2,3 +2,7 @@
 
 mod forward;
 mod harness;
+mod limits;
+mod numbers;
+mod statistics;
+mod views;

@@ -1,0 +1,327 @@
+//! Judging an outcome: tensor by tensor, by the rules of `judge.py` beside the recorded cases
+//! (`--only output --tolerance peer`).
+//!
+//! A tensor passes if NaN, +inf and -inf stand where the f64 oracle, rounded to float32, or the recorded float32
+//! result has them, and if elsewhere `|ours - oracle| / scale <= max(2 * recorded error, 1e-6)`.
+//!
+//! Running statistics, which `--only output` leaves out, must pass too, but may be NaN where infinity is recorded:
+//! a mean is kept as a shift and the mean of the differences to it, and infinity has no difference to infinity.
+
+use wgpu_norm::{BindError, PlanError};
+
+use crate::failure::Failure;
+use crate::golden::{Expected, Raises, Store};
+
+use super::{Array, Outcome, Refusal, Values};
+
+/// Smallest error that counts, in units of the scale.
+const FLOOR: f64 = 1e-6;
+
+/// What a case is worth.
+#[derive(Default)]
+pub struct Verdict {
+    /// Outputs, and refusals, as `judge.py` counts them.
+    pub outputs: Count,
+    /// Running statistics and the saved ones that are asked for.
+    pub statistics: Count,
+    /// Largest error of an output, in units of its scale.
+    pub worst: f64,
+    /// Largest error of the recorded float32 results of the same outputs.
+    pub recorded_worst: f64,
+    /// What is wrong; nothing where the case passes.
+    pub faults: Vec<String>,
+}
+
+/// How many of how many are good.
+#[derive(Clone, Copy, Default, serde::Serialize)]
+pub struct Count {
+    /// Good ones.
+    pub good: usize,
+    /// All.
+    pub total: usize,
+}
+
+impl Count {
+    fn add(&mut self, good: bool) {
+        self.total += 1;
+        self.good += usize::from(good);
+    }
+}
+
+/// Judges `outcome` by what was expected.
+pub fn judge(expected: &Expected, outcome: &Outcome, store: &Store) -> Result<Verdict, Failure> {
+    let mut verdict = Verdict::default();
+    match (&expected.raises, outcome) {
+        // The recorded framework stumbled there rather than refused: an engine is free.
+        (Some(raises), _) if raises.kind == "IndexError" => {}
+        (Some(raises), Outcome::Refused(refusal)) if is_reason(raises, refusal) => verdict.outputs.add(true),
+        (Some(raises), outcome) => {
+            verdict.outputs.add(false);
+            let instead = match outcome {
+                Outcome::Refused(refusal) => format!("refused, but because {refusal}"),
+                Outcome::Computed(_) => "not refused".to_owned(),
+            };
+            verdict.faults.push(format!("{instead}; recorded: {}", raises.message));
+        }
+        (None, outcome) => judge_tensors(&mut verdict, expected, outcome, store)?,
+    }
+    Ok(verdict)
+}
+
+fn judge_tensors(verdict: &mut Verdict, expected: &Expected, outcome: &Outcome, store: &Store) -> Result<(), Failure> {
+    if let Outcome::Refused(refusal) = outcome {
+        verdict.faults.push(format!("refused: {refusal}"));
+    }
+    for (name, spec) in &expected.outputs {
+        let ours = match outcome {
+            Outcome::Computed(results) => results.get(name),
+            Outcome::Refused(_) => None,
+        };
+        let kind = match Kind::of(name) {
+            Some(kind) if !spec.optional => kind,
+            _ => continue,
+        };
+        if !spec.oracle {
+            let integers = expected.integers(name, store)?;
+            let equal = matches!(ours, Some(Array { values: Values::I64(ours), .. }) if *ours == integers);
+            verdict.statistics.add(equal);
+            if !equal {
+                verdict.faults.push(format!("{name}: not {integers:?}"));
+            }
+            continue;
+        }
+        let (shape, oracle) = expected.oracle(name, store)?;
+        let recorded = Recorded { kind, shape, oracle, peer: expected.peer(name, store)?, scale: spec.scale };
+        let measured = recorded.measure(ours, (2.0 * spec.peer_error()).max(FLOOR));
+        match kind {
+            Kind::Output => verdict.outputs.add(measured.is_ok()),
+            Kind::Statistic => verdict.statistics.add(measured.is_ok()),
+        }
+        match measured {
+            Ok(error) if kind == Kind::Output => {
+                verdict.worst = verdict.worst.max(error);
+                verdict.recorded_worst = verdict.recorded_worst.max(spec.peer_error());
+            }
+            Ok(_) => {}
+            Err(fault) => verdict.faults.push(format!("{name}: {fault}")),
+        }
+    }
+    Ok(())
+}
+
+/// What a result is.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Output,
+    Statistic,
+}
+
+impl Kind {
+    /// `None`: a gradient.
+    fn of(name: &str) -> Option<Self> {
+        let starts = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+        match name {
+            "output" => Some(Self::Output),
+            _ if starts(&["output_"]) => Some(Self::Output),
+            _ if starts(&["running_", "save_", "num_batches_"]) => Some(Self::Statistic),
+            _ => None,
+        }
+    }
+}
+
+/// Why a tensor does not pass.
+#[derive(Debug, PartialEq, thiserror::Error)]
+enum Fault {
+    #[error("missing")]
+    Missing,
+    #[error("shape {actual:?}, expected {expected:?}")]
+    Shape { actual: Vec<u64>, expected: Vec<u64> },
+    #[error("NaN or infinity differ in {count} elements, first {index}: {actual}, oracle {expected}")]
+    NotFinite { count: usize, index: usize, actual: f32, expected: f64 },
+    #[error("error {error:.3e} of the scale, at most {limit:.3e} is good")]
+    Error { error: f64, limit: f64 },
+}
+
+/// One recorded result.
+struct Recorded {
+    kind: Kind,
+    shape: Vec<u64>,
+    oracle: Vec<f64>,
+    peer: Vec<f32>,
+    scale: f64,
+}
+
+impl Recorded {
+    /// The largest error of `ours` in units of the scale, if that is within `limit`.
+    fn measure(&self, ours: Option<&Array>, limit: f64) -> Result<f64, Fault> {
+        let Some(Array { shape, values: Values::F32(ours) }) = ours else {
+            return Err(Fault::Missing);
+        };
+        if *shape != self.shape || ours.len() != self.oracle.len() {
+            return Err(Fault::Shape { actual: shape.clone(), expected: self.shape.clone() });
+        }
+        let mut error = 0.0f64;
+        let mut strays = (0..ours.len()).filter(|&index| {
+            let class = Class::of(ours[index]);
+            let rounded = Class::of(self.oracle[index] as f32);
+            if class == Class::Finite && rounded == Class::Finite {
+                error = error.max((f64::from(ours[index]) - self.oracle[index]).abs());
+            }
+            let excused = self.kind == Kind::Statistic && class == Class::NaN && rounded != Class::Finite;
+            class != rounded && class != Class::of(self.peer[index]) && !excused
+        });
+        if let Some(index) = strays.next() {
+            let (actual, expected) = (ours[index], self.oracle[index]);
+            return Err(Fault::NotFinite { count: 1 + strays.count(), index, actual, expected });
+        }
+        drop(strays);
+        let error = if self.scale == 0.0 { error } else { error / self.scale };
+        if error <= limit { Ok(error) } else { Err(Fault::Error { error, limit }) }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    Finite,
+    NaN,
+    Infinite,
+    NegativeInfinite,
+}
+
+impl Class {
+    fn of(value: f32) -> Self {
+        match value {
+            value if value.is_nan() => Self::NaN,
+            f32::INFINITY => Self::Infinite,
+            f32::NEG_INFINITY => Self::NegativeInfinite,
+            _ => Self::Finite,
+        }
+    }
+}
+
+/// Whether the engine's refusal has the reason of the recorded one.
+fn is_reason(raises: &Raises, refusal: &Refusal) -> bool {
+    use BindError as Bind;
+    use PlanError as Plan;
+    let says = |words: &str| raises.message.contains(words);
+    match refusal {
+        Refusal::Plan(Plan::Epsilon { .. }) | Refusal::Bind(Bind::TrainingEpsilon { .. }) => {
+            says("eps must be positive")
+        }
+        Refusal::Bind(Bind::SingleElement { .. }) => says("more than 1 value") || says("more than 1 spatial element"),
+        Refusal::Plan(Plan::GroupsDoNotDivideChannels { .. }) => says("divisible by num_groups"),
+        Refusal::Plan(Plan::NormalizedShape { .. }) => says("Given normalized_shape"),
+        Refusal::Plan(Plan::RankTooLow { .. }) => says("at least 2 dimensions"),
+        Refusal::Plan(Plan::EmptySegments { .. }) => says("HxW to be greater than 0"),
+        Refusal::Bind(Bind::Length { operand: "scale", .. }) => says("Expected weight to be of same shape"),
+        Refusal::Bind(Bind::Length { operand: "bias", .. }) => says("Expected bias to be of same shape"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::golden::Family;
+    use crate::replay::Results;
+    use crate::replay::setup::{Support, support};
+
+    use super::*;
+
+    fn recorded(oracle: &[f64], peer: &[f32], scale: f64) -> Recorded {
+        let (shape, oracle, peer) = (vec![oracle.len() as u64], oracle.to_vec(), peer.to_vec());
+        Recorded { kind: Kind::Output, shape, oracle, peer, scale }
+    }
+
+    #[test]
+    fn tensors_pass_by_error_and_by_place_of_nan_and_infinity() {
+        const NAN: f32 = f32::NAN;
+        const INF: f32 = f32::INFINITY;
+        /// Oracle, recorded result, scale, ours, error where it is good.
+        type Row = (&'static [f64], &'static [f32], f64, &'static [f32], Option<f64>);
+        let table: [Row; 8] = [
+            (&[1.0, 2.0], &[1.0, 2.0], 2.0, &[1.0, 2.0], Some(0.0)),
+            (&[1.0, 2.0], &[1.0, 2.0], 2.0, &[1.5, 2.0], Some(0.25)),
+            (&[1.0, 2.0], &[1.0, 2.0], 0.0, &[1.0, 2.25], Some(0.25)),
+            (&[1.0, 2.0], &[1.0, 2.0], 2.0, &[1.0, 4.0], None),
+            // Overflow: as the oracle rounds, or as the recorded result is.
+            (&[1e39], &[3e38], 1.0, &[INF], Some(0.0)),
+            (&[1e39], &[NAN], 1.0, &[NAN], Some(0.0)),
+            (&[1e39], &[INF], 1.0, &[-INF], None),
+            (&[1.0], &[1.0], 1.0, &[NAN], None),
+        ];
+        for (oracle, peer, scale, ours, expected) in table {
+            let ours = Array::vector(ours.to_vec());
+            let measured = recorded(oracle, peer, scale).measure(Some(&ours), 0.5);
+            assert_eq!(measured.as_ref().ok(), expected.as_ref(), "{oracle:?} {peer:?} {scale} {measured:?}");
+        }
+        let mean = Recorded { kind: Kind::Statistic, ..recorded(&[f64::INFINITY, 1.0], &[INF, 1.0], 1.0) };
+        assert_eq!(mean.measure(Some(&Array::vector(vec![NAN, 1.0])), 0.5), Ok(0.0));
+        assert!(mean.measure(Some(&Array::vector(vec![INF, NAN])), 0.5).is_err());
+        assert_eq!(recorded(&[1.0], &[1.0], 1.0).measure(None, 0.5), Err(Fault::Missing));
+        let matrix = Array::new(&[1, 1], Values::F32(vec![1.0]));
+        assert!(matches!(recorded(&[1.0], &[1.0], 1.0).measure(Some(&matrix), 0.5), Err(Fault::Shape { .. })));
+    }
+
+    #[test]
+    fn refusals_need_the_recorded_reason() {
+        let reasons = [
+            (Refusal::Plan(PlanError::Epsilon { eps: -1.0 }), "batch_norm eps must be positive during training"),
+            (Refusal::Bind(BindError::TrainingEpsilon { eps: 0.0 }), "batch_norm eps must be positive during training"),
+            (
+                Refusal::Bind(BindError::SingleElement { kind: "batch", shape: vec![1] }),
+                "Expected more than 1 spatial element when training",
+            ),
+            (
+                Refusal::Plan(PlanError::GroupsDoNotDivideChannels { groups: 3, channels: 10 }),
+                "num_channels (10) must be divisible by num_groups (3)",
+            ),
+            (
+                Refusal::Bind(BindError::Length { operand: "bias", expected: 6, actual: 2 }),
+                "Expected bias to be of same shape as normalized_shape",
+            ),
+        ];
+        for (at, (refusal, _)) in reasons.iter().enumerate() {
+            for (other, (_, message)) in reasons.iter().enumerate() {
+                let raises = Raises { kind: "ValueError".into(), message: (*message).into() };
+                let same = reasons[at].1 == reasons[other].1;
+                assert_eq!(is_reason(&raises, refusal), same, "{refusal} {message}");
+            }
+        }
+    }
+
+    /// Recorded float32 results must pass with the error that the index gives them, and fail when they are moved.
+    #[test]
+    fn recorded_results_judge_themselves() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let mut judged = 0;
+        for family in Family::open_all(&dir).unwrap() {
+            for case in &family.cases {
+                let nothing = Outcome::Computed(Results::new());
+                let expected = case.expected.open(&nothing);
+                if support(&case.request) != Support::Runs || expected.raises.is_some() {
+                    continue;
+                }
+                let mut results = Results::new();
+                for name in case.request.wanted.keys().filter(|name| !name.contains("batches")) {
+                    let shape = &case.request.wanted[name].shape;
+                    let values = expected.peer(name, &family.store).unwrap();
+                    results.insert(name.clone(), Array::new(shape, Values::F32(values)));
+                }
+                let mut verdict = Verdict::default();
+                judge_tensors(&mut verdict, expected, &Outcome::Computed(results), &family.store).unwrap();
+                let name = &case.request.name;
+                assert_eq!(verdict.outputs.good, verdict.outputs.total, "{name}: {:?}", verdict.faults);
+                assert!(
+                    (verdict.worst - verdict.recorded_worst).abs() <= 1e-5 * verdict.recorded_worst + 1e-12,
+                    "{name}"
+                );
+                let missing = judge(expected, &nothing, &family.store).unwrap();
+                assert_eq!((missing.outputs.good, missing.outputs.total), (0, verdict.outputs.total), "{name}");
+                judged += verdict.outputs.total;
+            }
+        }
+        assert!(judged > 500, "{judged}");
+    }
+}

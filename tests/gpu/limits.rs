@@ -1,0 +1,118 @@
+//! Devices with less: WebGPU's defaults, four storage buffers, bindings far smaller than the tensors.
+
+use crate::forward::table;
+use crate::harness::*;
+use wgpu_norm::*;
+
+/// Every norm on a device with `limits`, each schedule that accepts it; returns the errors of those that could not be bound.
+fn run_all(gpu: &Gpu, descriptors: &[NormDescriptor<'_>]) -> Vec<BindError> {
+    let (mut failures, mut cases, mut refused) = (Vec::new(), 0, Vec::new());
+    for (seed, descriptor) in descriptors.iter().enumerate() {
+        let data = Data::random(gpu, descriptor, 3.0, seed as u64);
+        let expected = data.reference(descriptor).output;
+        for schedule in gpu.engine.schedules(descriptor).unwrap() {
+            cases += 1;
+            let norm = gpu.engine.create_norm_with(descriptor, schedule).unwrap().unwrap();
+            let worst = match run_training(gpu, &norm, &data) {
+                Ok(outcome) => error(&outcome.output, &expected),
+                Err(error) => {
+                    refused.push(error);
+                    continue;
+                }
+            };
+            if !worst.as_ref().is_ok_and(|&e| e <= tolerance(norm.segment_len())) {
+                failures.push(format!("{:?} {:?} {schedule}: {worst:?}", descriptor.kind, descriptor.shape));
+            }
+        }
+    }
+    all_or_report("norms", &failures, cases);
+    refused
+}
+
+#[test]
+fn default_limits_and_no_features_are_enough() {
+    let gpu = open(&adapter(), wgpu::Limits::default());
+    assert_eq!(run_all(&gpu, &table()), []);
+}
+
+/// Tensors, parameters and statistics many times larger than a binding: every window of every kernel.
+#[test]
+fn tensors_larger_than_a_binding_are_cut_into_windows() {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 4096, ..wgpu::Limits::default() };
+    let gpu = open(&adapter(), limits);
+    let mut all: Vec<_> = table().into_iter().filter(|d| d.shape.iter().product::<u64>() < 40_000).collect();
+    // parameters larger than a binding, in one segment and in rows that windows must not straddle
+    all.push(NormDescriptor::new(NormKind::Layer { axes: 0..1 }, &[9001]));
+    all.push(NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[3, 1500]));
+    all.push(NormDescriptor::new(NormKind::Rms { axes: 1..3 }, &[2, 3, 1100]));
+    // statistics larger than a binding
+    all.push(NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[4000, 2]));
+    all.push(NormDescriptor::new(NormKind::Batch, &[3, 3000]));
+    all.push(NormDescriptor::new(NormKind::Batch, &[3, 1000, 2]));
+    all.push(NormDescriptor {
+        format: MemoryFormat::ChannelsLast,
+        ..NormDescriptor::new(NormKind::Instance, &[2, 3, 1500])
+    });
+    all.push(NormDescriptor {
+        format: MemoryFormat::ChannelsLast,
+        ..NormDescriptor::new(NormKind::Group { groups: 700 }, &[2, 3, 1400])
+    });
+    let refused = run_all(&gpu, &all);
+    // schedules that keep more partial records than a binding holds say so
+    assert!(
+        refused.iter().all(|e| matches!(e, BindError::Limit { limit: "max_storage_buffer_binding_size", .. })),
+        "{refused:?}"
+    );
+    let chosen = |d: &NormDescriptor<'_>| {
+        run_training(&gpu, &gpu.engine.create_norm(d).unwrap(), &Data::random(&gpu, d, 0.0, 1)).is_ok()
+    };
+    let failed: Vec<_> = all.iter().filter(|d| !chosen(d)).collect();
+    assert!(failed.is_empty(), "the schedule of choice must work: {failed:?}");
+}
+
+#[test]
+fn four_storage_buffers_are_enough_for_inference() {
+    let limits = wgpu::Limits { ..wgpu::Limits::downlevel_defaults() };
+    assert_eq!(limits.max_storage_buffers_per_shader_stage, 4);
+    let gpu = open(&adapter(), limits);
+    let descriptor = NormDescriptor::new(NormKind::Batch, &[3, 5, 7]);
+    let norm = gpu.engine.create_norm(&descriptor).unwrap();
+    let mut data = Data::random(&gpu, &descriptor, 1.0, 1);
+    data.given = Some((vec![0.5; 5], vec![2.0; 5]));
+    // five buffers are one too many, and the error says which limit
+    let error_of_five = run_given(&gpu, &norm, &data).map(|_| ()).unwrap_err();
+    let expected = BindError::Limit {
+        operation: "inference",
+        limit: "max_storage_buffers_per_shader_stage",
+        needed: 5,
+        available: 4,
+    };
+    assert_eq!(error_of_five, expected);
+    // scale and bias in one buffer share a binding
+    let parameters = [data.scale.clone().unwrap(), data.bias.clone().unwrap()].concat();
+    let [input, output, parameters] = [&data.input, &vec![POISON; 105], &parameters].map(|d| gpu.buffer(d));
+    let (mean, variance) = data.given.clone().unwrap();
+    let [mean, variance, records] = [&mean, &variance, &vec![0.0; 20]].map(|d| gpu.buffer(d));
+    let statistics = BufferView::whole(&records);
+    let import = norm
+        .bind_import(&ImportArgs { mean: TensorView::whole(&mean), variance: TensorView::whole(&variance), statistics })
+        .unwrap();
+    let bound = norm
+        .bind_forward(&ForwardArgs {
+            input: TensorView::whole(&input),
+            output: Destination::View(TensorView::whole(&output)),
+            scale: Some(TensorView::new(&parameters, 0, 5)),
+            bias: Some(TensorView::new(&parameters, 20, 5)),
+            style: None,
+            statistics: StatisticsSource::Given(statistics),
+            workspace: None,
+        })
+        .unwrap();
+    gpu.run(&[&import, &bound]);
+    assert!(error(&gpu.read(&output), &data.reference(&descriptor).output).unwrap() < 1e-6);
+    // layer norm has four buffers: it runs, saving statistics is the fifth
+    let layer = NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[5, 21]);
+    let norm = gpu.engine.create_norm(&layer).unwrap();
+    let refused = run_training(&gpu, &norm, &Data::random(&gpu, &layer, 0.0, 1)).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, BindError::Limit { needed: 5, available: 4, .. }), "{refused}");
+}

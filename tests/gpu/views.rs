@@ -1,0 +1,165 @@
+//! Views: offsets, arenas, in place, padded rows.
+
+use crate::harness::*;
+use wgpu_norm::*;
+
+/// Where the operands of one norm lie in an arena, in elements.
+struct Arena {
+    input: u64,
+    output: u64,
+    scale: u64,
+    bias: u64,
+    len: u64,
+}
+
+fn descriptors() -> Vec<NormDescriptor<'static>> {
+    vec![
+        NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[7, 61]),
+        NormDescriptor::new(NormKind::Batch, &[3, 5, 29]),
+        NormDescriptor::new(NormKind::Group { groups: 2 }, &[3, 4, 13]),
+        NormDescriptor { format: MemoryFormat::ChannelsLast, ..NormDescriptor::new(NormKind::Instance, &[3, 40, 5]) },
+    ]
+}
+
+fn check_in_arena(gpu: &Gpu, descriptor: &NormDescriptor<'_>, data: &Data, norm: &Norm, arena: &Arena, in_place: bool) {
+    let mut all = vec![POISON; arena.len as usize];
+    let parts =
+        [(arena.input, Some(&data.input)), (arena.scale, data.scale.as_ref()), (arena.bias, data.bias.as_ref())];
+    for (at, values) in parts.into_iter().filter_map(|(at, values)| Some((at as usize, values?))) {
+        all[at..at + values.len()].copy_from_slice(values);
+    }
+    let before = all.clone();
+    let buffer = gpu.buffer(&all);
+    let view = |at: u64, len: u64| TensorView::new(&buffer, 4 * at, len);
+    let workspace = norm.create_workspace();
+    let bound = norm
+        .bind_forward(&ForwardArgs {
+            input: view(arena.input, norm.len()),
+            output: if in_place { Destination::InPlace } else { Destination::View(view(arena.output, norm.len())) },
+            scale: data.scale.as_ref().map(|_| view(arena.scale, norm.affine_len())),
+            bias: data.bias.as_ref().map(|_| view(arena.bias, norm.affine_len())),
+            style: None,
+            statistics: StatisticsSource::Input,
+            workspace: workspace.as_ref().map(BufferView::whole),
+        })
+        .expect("disjoint views");
+    gpu.run(&[&bound]);
+    let after = gpu.read(&buffer);
+    let at = if in_place { arena.input } else { arena.output } as usize;
+    let range = at..at + norm.len() as usize;
+    let worst = error(&after[range.clone()], &data.reference(descriptor).output);
+    assert!(worst.clone().is_ok_and(|e| e < 2e-6), "{:?} {}: {worst:?}", descriptor.kind, norm.schedule());
+    let untouched = |k: usize| range.contains(&k) || after[k].to_bits() == before[k].to_bits();
+    assert!((0..before.len()).all(untouched), "{:?} wrote outside its output", descriptor.kind);
+}
+
+#[test]
+fn operands_share_one_buffer_at_any_offset() {
+    let gpu = gpu();
+    for descriptor in descriptors() {
+        let data = Data::random(gpu, &descriptor, 1.0, 1);
+        for schedule in gpu.engine.schedules(&descriptor).unwrap() {
+            let norm = gpu.engine.create_norm_with(&descriptor, schedule).unwrap().unwrap();
+            let (n, a) = (norm.len(), norm.affine_len());
+            for shift in [0, 1, 3, 63, 64, 65] {
+                // densely packed, so that ranges touch within one alignment unit; and with the output in front
+                let dense = Arena {
+                    input: shift,
+                    output: shift + n,
+                    scale: shift + 2 * n,
+                    bias: shift + 2 * n + a,
+                    len: shift + 2 * n + 2 * a + 9,
+                };
+                let reversed = Arena {
+                    output: 5,
+                    bias: 5 + n,
+                    scale: 5 + n + a,
+                    input: 5 + n + 2 * a + shift,
+                    len: 5 + 2 * n + 2 * a + shift + 1,
+                };
+                check_in_arena(gpu, &descriptor, &data, &norm, &dense, false);
+                check_in_arena(gpu, &descriptor, &data, &norm, &dense, true);
+                check_in_arena(gpu, &descriptor, &data, &norm, &reversed, false);
+            }
+        }
+    }
+}
+
+/// The layout `[rows][stride]` of a tensor in rows of `row`.
+fn pad(values: &[f32], row: usize, stride: usize) -> Vec<f32> {
+    values.chunks(row).flat_map(|r| r.iter().copied().chain(std::iter::repeat_n(POISON, stride - row))).collect()
+}
+
+#[test]
+fn rows_may_be_padded() {
+    let gpu = gpu();
+    for descriptor in descriptors() {
+        let row = *descriptor.shape.last().unwrap() as usize;
+        let data = Data::random(gpu, &descriptor, 1.0, 2);
+        let expected = data.reference(&descriptor).output;
+        for schedule in gpu.engine.schedules(&descriptor).unwrap() {
+            let norm = gpu.engine.create_norm_with(&descriptor, schedule).unwrap().unwrap();
+            for (pad_in, pad_out) in [(3, 0), (0, 7), (64, 5)] {
+                let input = gpu.buffer(&pad(&data.input, row, row + pad_in));
+                let output = gpu.buffer(&vec![POISON; data.input.len() / row * (row + pad_out)]);
+                let [scale, bias] = [&data.scale, &data.bias].map(|d| gpu.buffer(d.as_ref().unwrap()));
+                let workspace = norm.create_workspace();
+                let bound = norm
+                    .bind_forward(&ForwardArgs {
+                        input: TensorView::new(&input, 0, norm.len()).with_row_stride((row + pad_in) as u64),
+                        output: Destination::View(
+                            TensorView::new(&output, 0, norm.len()).with_row_stride((row + pad_out) as u64),
+                        ),
+                        scale: Some(TensorView::whole(&scale)),
+                        bias: Some(TensorView::whole(&bias)),
+                        style: None,
+                        statistics: StatisticsSource::Input,
+                        workspace: workspace.as_ref().map(BufferView::whole),
+                    })
+                    .unwrap();
+                gpu.run(&[&bound]);
+                let written = gpu.read(&output);
+                let rows = written.chunks(row + pad_out);
+                let values: Vec<f32> = rows.clone().flat_map(|r| r[..row].iter().copied()).collect();
+                let worst = error(&values, &expected);
+                assert!(worst.clone().is_ok_and(|e| e < 2e-6), "{:?} {schedule}: {worst:?}", descriptor.kind);
+                assert!(
+                    rows.flat_map(|r| &r[row..]).all(|&x| x == POISON),
+                    "{:?} {schedule} wrote its padding",
+                    descriptor.kind
+                );
+            }
+        }
+    }
+}
+
+/// The two halves of each row of one buffer: ranges overlap, elements do not.
+#[test]
+fn interleaved_halves_of_one_buffer_are_disjoint() {
+    let gpu = gpu();
+    let descriptor =
+        NormDescriptor { affine: Affine::None, ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[6, 8]) };
+    let norm = gpu.engine.create_norm(&descriptor).unwrap();
+    let data = Data::random(gpu, &descriptor, 0.0, 3);
+    let buffer = gpu.buffer(&pad(&data.input, 8, 16));
+    let bind = |output: u64| {
+        let output = Destination::View(TensorView::new(&buffer, 4 * output, 48).with_row_stride(16));
+        let input = TensorView::new(&buffer, 0, 48).with_row_stride(16);
+        let workspace = None;
+        norm.bind_forward(&ForwardArgs {
+            input,
+            output,
+            scale: None,
+            bias: None,
+            style: None,
+            statistics: StatisticsSource::Input,
+            workspace,
+        })
+    };
+    assert!(matches!(bind(7), Err(BindError::OutOfBounds { .. } | BindError::Overlap { .. })));
+    gpu.run(&[&bind(8).unwrap()]);
+    let after = gpu.read(&buffer);
+    let right: Vec<f32> = after.chunks(16).flat_map(|r| r[8..].iter().copied()).collect();
+    assert!(error(&right, &data.reference(&descriptor).output).unwrap() < 1e-6);
+    assert_eq!(after.chunks(16).flat_map(|r| r[..8].iter().copied()).collect::<Vec<_>>(), data.input);
+}
