@@ -6,6 +6,8 @@ use crate::engine::Shared;
 use crate::error::BindError;
 use crate::kernel::KernelKey;
 use crate::params::Params;
+use crate::pipeline_cache::Compiled;
+use crate::scope;
 
 /// A norm bound to buffers. Recording it allocates nothing, submits nothing and waits for nothing.
 #[derive(Clone, Debug)]
@@ -39,24 +41,38 @@ impl BoundNorm {
             .iter()
             .map(|d| shared.pipelines.get(&shared.device, shared.driver_cache.as_ref(), &shared.label, &d.key))
             .collect::<Result<Vec<_>, _>>()?;
+        let bind = || Self::steps(shared, &label, buffers, dispatches, &compiled, &grids);
+        let steps =
+            scope::catch(&shared.device, bind).map_err(|error| BindError::Device { message: error.to_string() })?;
+        Ok(Self { label, steps })
+    }
+
+    fn steps(
+        shared: &Shared,
+        label: &str,
+        buffers: &[wgpu::Buffer],
+        dispatches: &[Dispatch],
+        compiled: &[Compiled],
+        grids: &[[u32; 2]],
+    ) -> Vec<Step> {
         let mut steps = Vec::new();
         if !dispatches.is_empty() {
             let slot_size = (size_of::<Params>() as u64).next_multiple_of(shared.uniform_align);
-            let uniforms = uniforms(&shared.device, &label, dispatches, slot_size);
+            let uniforms = uniforms(&shared.device, label, dispatches, slot_size);
             for (k, ((dispatch, compiled), grid)) in dispatches.iter().zip(compiled).zip(grids).enumerate() {
                 let bind_group = bind_group(
                     &shared.device,
-                    &label,
+                    label,
                     &compiled.layout,
                     &uniforms,
                     k as u64 * slot_size,
                     buffers,
                     &dispatch.slots,
                 );
-                steps.push(Step { pipeline: compiled.pipeline, bind_group, grid, kernel: dispatch.key });
+                steps.push(Step { pipeline: compiled.pipeline.clone(), bind_group, grid: *grid, kernel: dispatch.key });
             }
         }
-        Ok(Self { label, steps })
+        steps
     }
 
     /// Records the norm into a compute pass. Overwrites the pass's pipeline and bind group 0, which only here use a layout of

@@ -248,6 +248,12 @@ pub enum BindError {
         /// Value of the device.
         available: u64,
     },
+    /// The device refused the bindings: it is lost, or out of memory.
+    #[error("the device refused the bindings: {message}")]
+    Device {
+        /// wgpu's words.
+        message: String,
+    },
     /// The device refused a kernel.
     #[error("the device refused kernel {kernel}: {message}")]
     Pipeline {

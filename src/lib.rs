@@ -20,6 +20,7 @@ mod plan;
 mod readback;
 pub mod reference;
 mod schedule;
+mod scope;
 pub mod shaders;
 mod view;
 mod wgsl;

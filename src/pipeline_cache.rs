@@ -1,14 +1,11 @@
 //! Compiled kernels, made when first needed.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use crate::error::BindError;
 use crate::kernel::{KernelKey, Layout};
-use crate::wgsl;
+use crate::{scope, wgsl};
 
 /// A pipeline and the layout of its bind group.
 #[derive(Clone, Debug)]
@@ -54,44 +51,32 @@ fn compile(
     key: &KernelKey,
 ) -> Result<Compiled, BindError> {
     let name = format!("{label} {key}");
-    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(&name),
-        source: wgpu::ShaderSource::Wgsl(wgsl::assemble(key).into()),
-    });
-    let layout = bind_group_layout(device, &name, &key.layout);
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(&name),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(&name),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &key.constants(),
-            // kernels write all workgroup memory that they read
-            zero_initialize_workgroup_memory: false,
-        },
-        cache: driver_cache,
-    });
-    // natively errors are known at once; in a browser they come later and reach the device's own handler
-    let errors = [ready(internal.pop()), ready(validation.pop())];
-    match errors.into_iter().flatten().next() {
-        Some(error) => Err(BindError::Pipeline { kernel: key.to_string(), message: error.to_string() }),
-        None => Ok(Compiled { pipeline, layout }),
-    }
-}
-
-/// The value of a future that is ready at its first poll.
-fn ready(future: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(error) => error,
-        Poll::Pending => None,
-    }
+    scope::catch(device, || {
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(&name),
+            source: wgpu::ShaderSource::Wgsl(wgsl::assemble(key).into()),
+        });
+        let layout = bind_group_layout(device, &name, &key.layout);
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &key.constants(),
+                // kernels write all workgroup memory that they read
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: driver_cache,
+        });
+        Compiled { pipeline, layout }
+    })
+    .map_err(|error| BindError::Pipeline { kernel: key.to_string(), message: error.to_string() })
 }
 
 fn bind_group_layout(device: &wgpu::Device, label: &str, layout: &Layout) -> wgpu::BindGroupLayout {

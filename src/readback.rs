@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::error::ReadError;
+use crate::scope;
 
 /// Copies a range of bytes out of a buffer. Submits one copy; the buffer needs `BufferUsages::COPY_SRC`, the range multiples of 4.
 /// The future completes when the application polls the device (natively) or by itself (in a browser).
@@ -79,18 +80,21 @@ fn start(
         return Err(ReadError::Map { message });
     }
     let size = range.end - range.start;
-    let staging = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("wgpu-norm read back"),
-        size,
-        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-        mapped_at_creation: false,
-    });
-    let mut encoder =
-        device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-norm read back") });
-    encoder.copy_buffer_to_buffer(buffer, range.start, &staging, 0, size);
-    queue.submit([encoder.finish()]);
-    staging.map_async(wgpu::MapMode::Read, .., mapped);
-    Ok(staging)
+    scope::catch(device, || {
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-norm read back"),
+            size,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder =
+            device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-norm read back") });
+        encoder.copy_buffer_to_buffer(buffer, range.start, &staging, 0, size);
+        queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., mapped);
+        staging
+    })
+    .map_err(|error| ReadError::Device { message: error.to_string() })
 }
 
 fn finish(staging: &wgpu::Buffer, result: Mapped) -> Result<Vec<u8>, ReadError> {

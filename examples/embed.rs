@@ -1,0 +1,119 @@
+//! Embedding: an application with its own device, its own buffers and its own compute passes, and a norm between them.
+//!
+//! ```text
+//! cargo run --example embed             the adapter's limits
+//! cargo run --example embed -- default  WebGPU's default limits, no feature
+//! ```
+//!
+//! A small signal chain: the application writes a ramp of rows, layer norm normalizes each row in place, and the application
+//! squares the result. All of it is one compute pass, one encoder and one submit; nothing is copied in between.
+
+use wgpu_norm::{
+    Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, StatisticsSource, TensorView,
+};
+
+const ROWS: u64 = 1000;
+const COLS: u64 = 300;
+
+/// The application's own kernels: what comes before and after the norm.
+const APPLICATION: &str = "
+    @group(0) @binding(0) var<storage, read_write> data: array<f32>;
+    @compute @workgroup_size(64) fn fill(@builtin(global_invocation_id) id: vec3<u32>) {
+        if id.x < arrayLength(&data) { data[id.x] = 1e5 + f32(id.x % 300u); }
+    }
+    @compute @workgroup_size(64) fn square(@builtin(global_invocation_id) id: vec3<u32>) {
+        if id.x < arrayLength(&data) { data[id.x] = data[id.x] * data[id.x]; }
+    }
+";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
+    let default_limits = std::env::args().nth(1).as_deref() == Some("default");
+    let required_limits = if default_limits { wgpu::Limits::default() } else { NormEngine::required_limits(&adapter) };
+    let descriptor = wgpu::DeviceDescriptor { label: Some("application"), required_limits, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
+    println!(
+        "adapter: {}, {} limits, features: {:?}",
+        adapter.get_info().name,
+        if default_limits { "default" } else { "its own" },
+        device.features()
+    );
+
+    // the application's buffer and pipelines
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("signal"),
+        size: ROWS * COLS * 4,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(APPLICATION.into()),
+    });
+    let [fill, square] = ["fill", "square"].map(|entry_point| {
+        let (layout, compilation_options, cache) = (None, Default::default(), None);
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(entry_point),
+            layout,
+            module: &module,
+            entry_point: Some(entry_point),
+            compilation_options,
+            cache,
+        });
+        let entries = &[wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }];
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries,
+        });
+        (pipeline, bind_group)
+    });
+
+    // the norm: plan, bind
+    let engine = NormEngine::new(&device, &NormEngineDescriptor::default())?;
+    let norm = engine.create_norm(&NormDescriptor {
+        affine: wgpu_norm::Affine::None,
+        ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[ROWS, COLS])
+    })?;
+    let workspace = norm.create_workspace();
+    let bound = norm.bind_forward(&ForwardArgs {
+        input: TensorView::whole(&buffer),
+        output: Destination::InPlace,
+        scale: None,
+        bias: None,
+        style: None,
+        statistics: StatisticsSource::Input,
+        workspace: workspace.as_ref().map(wgpu_norm::BufferView::whole),
+    })?;
+    println!("norm: {}, workspace {} bytes", norm.schedule(), norm.workspace_size());
+    bound.kernels().for_each(|kernel| println!("  {kernel}"));
+
+    // record: fill, normalize, square in one pass
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    let workgroups = (ROWS * COLS).div_ceil(64) as u32;
+    for stage in [Some(&fill), None, Some(&square)] {
+        match stage {
+            Some((pipeline, bind_group)) => {
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, bind_group, &[]);
+                pass.dispatch_workgroups(workgroups, 1, 1);
+            }
+            None => bound.record(&mut pass),
+        }
+    }
+    drop(pass);
+    queue.submit([encoder.finish()]);
+    println!("recorded fill, norm ({} dispatch) and square into one compute pass; 1 submit", bound.dispatch_count());
+
+    // the mean of the squares of normalized rows is their variance: 1
+    let bytes = wgpu_norm::read_buffer_blocking(&device, &queue, &buffer, 0..buffer.size())?;
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    let mean_square = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+    println!("mean square of {} normalized values: {mean_square:.7} (1 expected)", values.len());
+    if (mean_square - 1.0).abs() > 1e-5 {
+        return Err("the norm is off".into());
+    }
+    Ok(())
+}

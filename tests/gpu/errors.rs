@@ -1,0 +1,243 @@
+//! Mistakes: each gets its own typed error, before anything is recorded.
+
+use crate::harness::*;
+use wgpu_norm::*;
+
+#[test]
+fn descriptors_are_checked() {
+    let plan = |d: &NormDescriptor<'_>| gpu().engine.create_norm(d).map(|_| ()).unwrap_err();
+    let norm = NormDescriptor::new;
+    let layer = |axes| NormKind::Layer { axes };
+    let eps = |eps| NormDescriptor { eps, ..norm(layer(1..2), &[2, 3]) };
+    let adain = |style_shape: &'static [u64]| {
+        let (variance, style_eps) = (Variance::Biased, StyleEpsilon::AsContent);
+        norm(NormKind::AdaptiveInstance { style_shape, variance, style_eps }, &[2, 3, 5])
+    };
+    let cases = [
+        (norm(NormKind::Group { groups: 4 }, &[2, 6, 5]), "4 groups do not divide 6 channels"),
+        (norm(NormKind::Group { groups: 0 }, &[2, 6, 5]), "0 groups do not divide 6 channels"),
+        (
+            norm(NormKind::Group { groups: 1 }, &[2, 6, 0]),
+            "group norm over shape [2, 6, 0] has no element in a segment",
+        ),
+        (norm(NormKind::Batch, &[5]), "batch norm needs a tensor of rank 2 or more, got rank 1"),
+        (norm(layer(0..1), &[1; 9]), "rank 9 is more than 8"),
+        (
+            norm(layer(0..1), &[1 << 40, 1 << 40]),
+            "shape [1099511627776, 1099511627776] has more elements than can be addressed",
+        ),
+        (
+            norm(layer(0..1), &[0, u64::MAX, 3]),
+            "shape [0, 18446744073709551615, 3] has more elements than can be addressed",
+        ),
+        (norm(layer(0..1), &[1 << 33]), "shape [8589934592] has more elements than can be addressed"),
+        (norm(layer(2..3), &[2, 3]), "axes [2, 3] are not an ascending set of axes of a tensor of rank 2"),
+        (norm(layer(1..1), &[2, 3]), "axes [1, 1] are not an ascending set of axes of a tensor of rank 2"),
+        (
+            norm(NormKind::MeanVariance { axes: &[2, 1] }, &[2, 3, 4]),
+            "axes [2, 1] are not an ascending set of axes of a tensor of rank 3",
+        ),
+        (
+            norm(NormKind::MeanVariance { axes: &[0, 2] }, &[2, 3, 4, 5]),
+            "keeping axes [1, 3] of shape [2, 3, 4, 5] interleaves kept and reduced axes too often (four alternating runs at most)",
+        ),
+        (eps(Epsilon::InsideRoot(-1e-5)), "eps must be a finite number not below 0, got -0.00001"),
+        (eps(Epsilon::Minimum(f32::NAN)), "eps must be a finite number not below 0, got NaN"),
+        (eps(Epsilon::AsGiven(f32::INFINITY)), "eps must be a finite number not below 0, got inf"),
+        (norm(NormKind::LpNormalize { p: 0.0, axes: 0..1 }, &[3]), "p must be positive, got 0"),
+        (
+            NormDescriptor { eps: Epsilon::Machine, ..norm(NormKind::LpNormalize { p: 2.0, axes: 0..1 }, &[3]) },
+            "an Lp norm takes eps as a minimum of the norm or added to it, not inside its root (eps 0.00000011920929)",
+        ),
+        (NormDescriptor { dtype: DataType::F16, ..norm(layer(0..1), &[3]) }, "element type F16 is not supported"),
+        (
+            adain(&[3, 3, 5]),
+            "style shape [3, 3, 5] does not fit content shape [2, 3, 5] (ChannelsFirst): rank and channels must agree, the batch agree or be 1",
+        ),
+        (
+            NormDescriptor { affine_axes: AffineAxes::Groups, ..norm(NormKind::Batch, &[2, 3]) },
+            "one scale per group needs a group norm, not batch",
+        ),
+    ];
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter(|(d, m)| plan(d).to_string() != *m)
+        .map(|(d, m)| format!("{} instead of {m}", plan(d)))
+        .collect();
+    all_or_report("descriptors", &wrong, cases.len());
+    assert!(matches!(normalized_axes(&[2, 2, 3], &[2, 2]), Err(PlanError::NormalizedShape { .. })));
+    assert_eq!(normalized_axes(&[2, 2, 3], &[2, 3]), Ok(1..3));
+}
+
+/// A layer norm over 4 x 8 in one buffer of 256 floats: input at 0, output at 64, scale at 128, bias at 192.
+fn args(buffer: &wgpu::Buffer) -> ForwardArgs<'_> {
+    let view = |at: u64, len: u64| TensorView::new(buffer, 4 * at, len);
+    ForwardArgs {
+        input: view(0, 32),
+        output: Destination::View(view(64, 32)),
+        scale: Some(view(128, 8)),
+        bias: Some(view(192, 8)),
+        style: None,
+        statistics: StatisticsSource::Input,
+        workspace: None,
+    }
+}
+
+#[test]
+fn views_are_checked() {
+    let gpu = gpu();
+    let norm = gpu.engine.create_norm(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[4, 8])).unwrap();
+    let buffer = gpu.buffer(&[POISON; 256]);
+    let unusable = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 1024,
+        usage: wgpu::BufferUsages::VERTEX,
+        mapped_at_creation: false,
+    });
+    let view = |at: u64, len: u64| TensorView::new(&buffer, 4 * at, len);
+    let base = args(&buffer);
+    let cases = [
+        (ForwardArgs { input: view(0, 31), ..base }, "input has 31 elements, the norm needs 32"),
+        (ForwardArgs { scale: Some(view(128, 4)), ..base }, "scale has 4 elements, the norm needs 8"),
+        (ForwardArgs { bias: Some(view(250, 8)), ..base }, "bias ends at byte 1032 of a buffer of 1024 bytes"),
+        (ForwardArgs { input: TensorView::new(&buffer, 2, 32), ..base }, "input starts at byte 2, no multiple of 4"),
+        (
+            ForwardArgs { input: TensorView::new(&buffer, u64::MAX - 3, 32), ..base },
+            "input ends at byte 18446744073709551615 of a buffer of 1024 bytes",
+        ),
+        (
+            ForwardArgs { input: view(0, 32).with_row_stride(7), ..base },
+            "input has a row stride of 7 elements, rows have 8",
+        ),
+        (
+            ForwardArgs { output: Destination::View(view(31, 32)), ..base },
+            "input and output overlap in one buffer (bytes 124..128); declare in-place work with Destination::InPlace",
+        ),
+        (
+            ForwardArgs { scale: Some(view(90, 8)), ..base },
+            "output and scale overlap in one buffer (bytes 360..384); declare in-place work with Destination::InPlace",
+        ),
+        (
+            ForwardArgs { input: TensorView::new(&unusable, 0, 32), ..base },
+            "the buffer of input lacks usage BufferUsages(STORAGE), it has BufferUsages(VERTEX)",
+        ),
+        (ForwardArgs { scale: None, ..base }, "scale is missing"),
+        (ForwardArgs { style: Some(view(0, 1)), ..base }, "style was given, but this norm does not use it"),
+        (
+            ForwardArgs { statistics: StatisticsSource::Given(BufferView::whole(&buffer)), ..base },
+            "layer norm has no inference from given statistics",
+        ),
+    ];
+    let message =
+        |a: &ForwardArgs<'_>| norm.bind_forward(a).map(|_| ()).map_or_else(|e| e.to_string(), |()| "no error".into());
+    let wrong: Vec<_> =
+        cases.iter().filter(|(a, m)| message(a) != *m).map(|(a, m)| format!("{} instead of {m}", message(a))).collect();
+    all_or_report("views", &wrong, cases.len());
+    // huge strides overflow no arithmetic
+    let huge = ForwardArgs { input: view(0, 32).with_row_stride(u64::MAX / 2), ..base };
+    assert!(matches!(norm.bind_forward(&huge), Err(BindError::OutOfBounds { .. })));
+    assert!(norm.bind_forward(&base).is_ok());
+    assert_eq!(gpu.read(&buffer), [POISON; 256], "a refused binding wrote something");
+}
+
+#[test]
+fn workspaces_and_statistics_are_checked() {
+    let gpu = gpu();
+    let norm = gpu
+        .engine
+        .create_norm(&NormDescriptor { affine: Affine::None, ..NormDescriptor::new(NormKind::Batch, &[4, 8, 3]) })
+        .unwrap();
+    let buffer = gpu.buffer(&[0.0; 1024]);
+    let base = ForwardArgs {
+        input: TensorView::new(&buffer, 0, 96),
+        output: Destination::InPlace,
+        scale: None,
+        bias: None,
+        style: None,
+        statistics: StatisticsSource::Input,
+        workspace: Some(BufferView { buffer: &buffer, offset: 1024, size: norm.workspace_size() }),
+    };
+    assert!(norm.workspace_size() >= norm.statistics_size() && norm.bind_forward(&base).is_ok());
+    let with = |workspace| norm.bind_forward(&ForwardArgs { workspace, ..base }).map(|_| ()).unwrap_err();
+    let range = |offset, size| Some(BufferView { buffer: &buffer, offset, size });
+    assert_eq!(with(None), BindError::Missing { operand: "workspace" });
+    assert!(matches!(with(range(1024, 16)), BindError::Size { operand: "workspace", actual: 16, .. }));
+    assert!(matches!(with(range(1028, 2048)), BindError::Offset { operand: "workspace", offset: 1028, align: 16 }));
+    assert!(matches!(with(range(0, 2048)), BindError::Overlap { .. }));
+    let momentum = |momentum| {
+        let update = RunningUpdate { momentum, variance: Variance::Unbiased };
+        let (mean, variance) = (TensorView::new(&buffer, 512, 8), TensorView::new(&buffer, 768, 8));
+        let statistics = BufferView { buffer: &buffer, offset: 0, size: 128 };
+        norm.bind_running_update(&RunningArgs { statistics, mean, variance, batches: None, update })
+            .map(|_| ())
+            .unwrap_err()
+    };
+    assert_eq!(momentum(Momentum::Weight(1.5)), BindError::Momentum { momentum: 1.5 });
+    assert!(matches!(momentum(Momentum::AsGiven(f32::NAN)), BindError::Momentum { .. }));
+    assert_eq!(momentum(Momentum::Cumulative), BindError::Missing { operand: "batches" });
+}
+
+#[test]
+fn statistics_of_one_element_and_training_without_eps_are_refused() {
+    let gpu = gpu();
+    let bind = |kind: NormKind<'static>, shape: &[u64], eps: f32| {
+        let descriptor =
+            NormDescriptor { affine: Affine::None, eps: Epsilon::InsideRoot(eps), ..NormDescriptor::new(kind, shape) };
+        let norm = gpu.engine.create_norm(&descriptor).unwrap();
+        run_training(gpu, &norm, &Data::random(gpu, &descriptor, 0.0, 1)).map(|_| ())
+    };
+    let refused = |kind: &'static str, shape: &[u64]| Err(BindError::SingleElement { kind, shape: shape.to_vec() });
+    assert_eq!(bind(NormKind::Batch, &[1, 3], 1e-5), refused("batch", &[1, 3]));
+    assert_eq!(bind(NormKind::Instance, &[2, 3, 1], 1e-5), refused("instance", &[2, 3, 1]));
+    assert_eq!(bind(NormKind::Group { groups: 3 }, &[1, 3], 1e-5), refused("group", &[1, 3]));
+    assert_eq!(bind(NormKind::Group { groups: 3 }, &[2, 3], 1e-5), Ok(()));
+    assert_eq!(bind(NormKind::Layer { axes: 1..2 }, &[2, 1], 1e-5), Ok(()));
+    assert_eq!(bind(NormKind::Batch, &[2, 3], 0.0), Err(BindError::TrainingEpsilon { eps: 0.0 }));
+    assert_eq!(bind(NormKind::Instance, &[2, 3, 4], 0.0), Ok(()));
+}
+
+/// The caller's own error scopes and handlers see nothing, and an engine's error is an `Err`.
+#[test]
+fn the_callers_error_scopes_stay_theirs() {
+    let gpu = open(&adapter(), wgpu::Limits::default());
+    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let descriptor = NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[4, 8]);
+    let norm = gpu.engine.create_norm(&descriptor).unwrap();
+    let data = Data::random(&gpu, &descriptor, 0.0, 1);
+    assert!(run_training(&gpu, &norm, &data).is_ok());
+    assert!(pollster::block_on(scope.pop()).is_none());
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_no_hang() {
+    let gpu = open(&adapter(), wgpu::Limits::default());
+    let descriptor = NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[4, 8]);
+    let norm = gpu.engine.create_norm(&descriptor).unwrap();
+    let buffer = gpu.buffer(&[0.0; 256]);
+    gpu.device.destroy();
+    let bound = norm.bind_forward(&args(&buffer));
+    let read = read_buffer_blocking(&gpu.device, &gpu.queue, &buffer, 0..buffer.size());
+    assert!(bound.is_err() || read.is_err(), "{:?} {:?}", bound.map(|_| ()), read.map(|_| ()));
+}
+
+/// Empty tensors are bound to nothing, and what they save is the identity.
+#[test]
+fn tensors_without_elements_do_nothing() {
+    let gpu = gpu();
+    let shapes: [(NormKind<'static>, &[u64]); 6] = [
+        (NormKind::Batch, &[0, 3, 4]),
+        (NormKind::Batch, &[2, 0, 4]),
+        (NormKind::Batch, &[2, 3, 0]),
+        (NormKind::Instance, &[2, 3, 0]),
+        (NormKind::Layer { axes: 1..2 }, &[3, 0]),
+        (NormKind::Layer { axes: 1..2 }, &[0, 3]),
+    ];
+    for (kind, shape) in shapes {
+        let descriptor = NormDescriptor::new(kind, shape);
+        let norm = gpu.engine.create_norm(&descriptor).unwrap();
+        assert_eq!((norm.len(), norm.workspace_size()), (0, 0));
+        let outcome = run_training(gpu, &norm, &Data::random(gpu, &descriptor, 0.0, 1)).unwrap();
+        assert_eq!(outcome.mean, vec![0.0; norm.segment_count() as usize], "{shape:?}");
+        assert_eq!(outcome.variance, vec![0.0; norm.segment_count() as usize], "{shape:?}");
+    }
+}
