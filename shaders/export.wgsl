@@ -18,12 +18,11 @@ fn main(
     let segment = workgroup_index(workgroup, workgroups) * WORKGROUP_SIZE + local;
     if segment >= params.segments { return; }
     let acc = load_statistics(segment);
-    let center = acc_center(acc);
-    store_mean(segment, center.x + center.y);
+    store_mean(segment, acc.x + acc.y);
     let divisor = at_least(acc_divisor(acc), params.eps_minimum) + params.eps_added;
     switch SPREAD {
         case 1u: { store_spread(segment, inverse(divisor)); }
         case 2u: { store_spread(segment, divisor); }
-        default: { store_spread(segment, acc.z); }
+        default: { store_spread(segment, acc_spread(acc)); }
     }
 }

@@ -1,6 +1,6 @@
 // Makes records of given means and variances (running statistics).
 //
-//   statistics[s] = (mean, 0, variance, 0)
+//   statistics[s] = (mean, 0, deviation, 0),  deviation = sqrt(variance), negative where the variance is
 //
 // One invocation a segment. The count of given statistics is unknown: 0.
 //
@@ -14,5 +14,7 @@ fn main(
 ) {
     let segment = workgroup_index(workgroup, workgroups) * WORKGROUP_SIZE + local;
     if segment >= params.segments { return; }
-    store_statistics(segment, vec4<f32>(load_mean(segment), 0.0, load_variance(segment), 0.0));
+    let variance = load_variance(segment);
+    let deviation = select(1.0, -1.0, variance < 0.0) * sqrt(abs(variance));
+    store_statistics(segment, vec4<f32>(load_mean(segment), 0.0, deviation, 0.0));
 }

@@ -13,6 +13,14 @@ fn momentum() -> f32 {
     return params.momentum;
 }
 
+// (1 - weight) * old + weight * fresh, as a step from old where that is finite: 1 - weight would round a small weight.
+fn moved(old: f32, fresh: f32, weight: f32) -> f32 {
+    let step = difference(fresh, old);
+    let stepped = old + weight * step;
+    let weighed = (1.0 - weight) * old + weight * fresh;
+    return select(stepped, weighed, weight == 1.0 || magnitude_bits(step) >= params.infinity);
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -22,24 +30,22 @@ fn main(
     let lane = local % LANES;
     let value = workgroup_index(workgroup, workgroups) * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = value < params.segments;
-    // averages relative to the first sample's mean, so that a large mean costs nothing
     let head = load_statistics(select(0u, value, live));
+    // averages relative to the first sample's mean, so that a large mean costs nothing; an infinite one has no differences
+    let base = select(head.xy, vec2<f32>(0.0), magnitude_bits(head.x + head.y) >= params.infinity);
     var sums = vec2<f32>(0.0);
     for (var sample = lane; live && sample < params.samples; sample += LANES) {
         let record = load_statistics(sample * params.segments + value);
-        sums += vec2<f32>(difference(record.x, head.x) + difference(record.y, head.y), record.z);
+        sums += vec2<f32>(difference(record.x, base.x) + difference(record.y, base.y), record.z * record.z);
     }
     sums = sum_lanes(sums, local, lane) / f32(params.samples);
     if live && lane == 0u && head.w > 0.0 {
-        let new_mean = head.x + (head.y + sums.x);
         // at n = 1 the unbiased variance is 0 * infinity: NaN, built from its bits
-        let single = params.unbiased == 1u && head.w == 1.0;
-        let unbiased = select(sums.y * (head.w / (head.w - 1.0)), bitcast<f32>(params.nan), single);
-        let new_variance = select(sums.y, unbiased, params.unbiased == 1u);
+        let unbiased = select(sums.y * (head.w / (head.w - 1.0)), bitcast<f32>(params.nan), head.w == 1.0);
+        let variance = select(sums.y, unbiased, params.unbiased == 1u);
         let weight = momentum();
-        let keep = 1.0 - weight;
-        store_mean(value, keep * load_mean(value) + weight * new_mean);
-        store_variance(value, keep * load_variance(value) + weight * new_variance);
+        store_mean(value, moved(load_mean(value), base.x + (base.y + sums.x), weight));
+        store_variance(value, moved(load_variance(value), variance, weight));
     }
 }
 

@@ -259,6 +259,18 @@ impl<'a> NormDescriptor<'a> {
     }
 }
 
+impl NormDescriptor<'_> {
+    /// Checks everything that needs no device: what [`NormEngine::create_norm`] would answer.
+    ///
+    /// # Errors
+    /// [`PlanError`](crate::PlanError) says what is wrong.
+    ///
+    /// [`NormEngine::create_norm`]: crate::NormEngine::create_norm
+    pub fn validate(&self) -> Result<(), crate::PlanError> {
+        crate::plan::Plan::new(self).map(drop)
+    }
+}
+
 /// How running statistics take in a batch. For use with [`RunningArgs::update`].
 ///
 /// [`RunningArgs::update`]: crate::RunningArgs::update

@@ -252,7 +252,7 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         let segments = reduction.partition.segments();
         let records = segments * fold;
-        let size = self.profile.workgroup_size;
+        let size = self.profile.merge_workgroup_size();
         let lanes = (u64::from(slices) * fold).clamp(1, u64::from(size)).next_power_of_two() as u32;
         let accesses = |range: &Range<u64>| {
             let all = 0..(u64::from(slices) * records).max(1);

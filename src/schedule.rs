@@ -11,6 +11,9 @@ const MAX_FUSED_LEN: u64 = 32 * 1024;
 /// Longest run of elements that one invocation accumulates: keeps the chain of roundings short.
 const MAX_CHAIN: u64 = 4096;
 
+/// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
+const MAX_MERGED: u64 = 1 << 16;
+
 /// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
 const MIN_SLICE_PER_LANE: u64 = 16;
 
@@ -51,7 +54,7 @@ impl DeviceProfile {
         let max_binding = limits.max_storage_buffer_binding_size.saturating_sub(slack);
         Self {
             workgroup_size: largest.min(reduce).min(shared),
-            map_workgroup_size: largest.min(map),
+            map_workgroup_size: largest.min(map).min(shared),
             workgroups,
             max_binding,
         }
@@ -62,6 +65,11 @@ impl DeviceProfile {
     /// Partial records are bound whole.
     fn max_partials(&self) -> u64 {
         MAX_PARTIALS.min(self.max_binding)
+    }
+
+    /// Merging is little work, with chains to be kept short: many invocations even where barriers are dear.
+    pub(crate) fn merge_workgroup_size(&self) -> u32 {
+        self.map_workgroup_size
     }
 
     /// A segment that one workgroup normalizes is bound whole.
@@ -245,8 +253,9 @@ impl Reduce {
     pub(crate) fn accepts(&self, partition: &Partition, profile: &DeviceProfile) -> bool {
         let walks = self.walk == Walk::Rows || partition.reduced_outer > 1;
         let merges = self.merges(partition);
-        let fits = !merges
-            || self.records(partition).saturating_mul(u64::from(self.slices) * RECORD) <= profile.max_partials();
+        let partials = self.records(partition).saturating_mul(u64::from(self.slices) * RECORD);
+        let merged = self.fold(partition).saturating_mul(self.slices.into());
+        let fits = !merges || partials <= profile.max_partials() && merged <= MAX_MERGED;
         walks && fits && valid_lanes(self.workgroup_size, self.lanes) && self.slices > 0
     }
 }

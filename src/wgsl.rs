@@ -10,6 +10,8 @@ const INDEX: &str = include_str!("../shaders/lib/index.wgsl");
 const WALK: &str = include_str!("../shaders/lib/walk.wgsl");
 const WORKGROUP: &str = include_str!("../shaders/lib/workgroup.wgsl");
 const NORMALIZE: &str = include_str!("../shaders/lib/normalize.wgsl");
+const SCALE: &str = include_str!("../shaders/lib/scale.wgsl");
+const CHUNK: &str = include_str!("../shaders/lib/chunk.wgsl");
 const POW: &str = include_str!("../shaders/lib/pow.wgsl");
 
 const fn accumulator_source(accumulator: Accumulator) -> &'static str {
@@ -45,6 +47,8 @@ pub(crate) fn assemble(key: &KernelKey) -> String {
         if accumulator == Accumulator::Power {
             source += POW;
         }
+        source += SCALE;
+        source += CHUNK;
         source += accumulator_source(accumulator);
         source.push('\n');
     }

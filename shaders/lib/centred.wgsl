@@ -1,12 +1,13 @@
-// Accumulator: mean and variance.
+// Accumulator: mean and deviation.
 //
-// Record (shift, rest, variance, count): the mean is shift + rest, the variance is divided by count. The shift is an
-// element of the segment, so x - shift is exact or nearly so where the mean is large. Two records merge as in
+// Record (shift, rest, deviation, count): the mean is shift + rest, the deviation the root of the variance (divided by
+// count), which has the range of the data where a square has not. The shift is an element of the segment, so x - shift
+// is exact or nearly so where the mean is large. Two records merge as in
 //   Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979)
-// written with weights (n_a / n, n_b / n) instead of sums, which keeps the range of the variance itself.
+// written with weights (n_a / n, n_b / n) instead of sums.
 
 fn acc_start(first: f32) -> vec4<f32> {
-    return vec4<f32>(first, 0.0, 0.0, 0.0);
+    return vec4<f32>(select(first, 0.0, magnitude_bits(first) >= params.infinity), 0.0, 0.0, 0.0);
 }
 
 fn acc_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
@@ -16,20 +17,30 @@ fn acc_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let weight_a = a.w / n;
     let weight_b = b.w / n;
     let delta = difference(b.x, a.x) + difference(b.y, a.y);
-    let variance = a.z * weight_a + b.z * weight_b + (delta * weight_a) * (delta * weight_b);
-    return vec4<f32>(a.x, a.y + delta * weight_b, variance, n);
+    let bits = magnitude_bits(delta);
+    let scale = scale_of(max(bits, max(magnitude_bits(a.z), magnitude_bits(b.z))));
+    let k = scale.to_unit;
+    let spread = (a.z * k) * (a.z * k) * weight_a + (b.z * k) * (b.z * k) * weight_b + (delta * k * weight_a) * (delta * k * weight_b);
+    // infinite means have no difference, but a sum
+    let rest = select(a.y + delta * weight_b, a.y + b.y, bits >= params.infinity);
+    return vec4<f32>(a.x, rest, sqrt(spread) * scale.from_unit, n);
 }
 
-// Takes in the first n of four elements: exact two-pass over them, then one merge.
-fn acc_push(acc: vec4<f32>, x: vec4<f32>, n: u32) -> vec4<f32> {
-    let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n);
+fn acc_push(acc: vec4<f32>, chunk: Chunk) -> vec4<f32> {
     let none = vec4<f32>(0.0);
-    let share = 1.0 / f32(n);
-    let d = select(none, difference4(x, vec4<f32>(acc.x)), live);
-    let mean = ((d.x + d.y) + (d.z + d.w)) * share;
-    let e = select(none, difference4(d, vec4<f32>(mean)), live);
-    let s = e * (e * share);
-    return acc_combine(acc, vec4<f32>(acc.x, mean, (s.x + s.y) + (s.z + s.w), f32(n)));
+    let shift = vec4<f32>(acc.x);
+    let share = 1.0 / f32(chunk.n);
+    let da = select(none, difference4(chunk.x[0], shift), live(chunk.n, 0u));
+    let db = select(none, difference4(chunk.x[1], shift), live(chunk.n, 1u));
+    let dc = select(none, difference4(chunk.x[2], shift), live(chunk.n, 2u));
+    let dd = select(none, difference4(chunk.x[3], shift), live(chunk.n, 3u));
+    let mean = sum16(da * share, db * share, dc * share, dd * share);
+    let means = vec4<f32>(mean);
+    let ea = select(none, difference4(da, means), live(chunk.n, 0u));
+    let eb = select(none, difference4(db, means), live(chunk.n, 1u));
+    let ec = select(none, difference4(dc, means), live(chunk.n, 2u));
+    let ed = select(none, difference4(dd, means), live(chunk.n, 3u));
+    return acc_combine(acc, vec4<f32>(acc.x, mean, root_mean_square(ea, eb, ec, ed, share), f32(chunk.n)));
 }
 
 // The shift becomes the mean rounded to f32, the rest what that leaves: x - shift is then as small as it can be.
@@ -39,5 +50,10 @@ fn acc_center(acc: vec4<f32>) -> vec2<f32> {
 }
 
 fn acc_divisor(acc: vec4<f32>) -> f32 {
-    return root(acc.z * params.factor + params.eps_inside);
+    return root_of_square(acc.z, params.factor, params.eps_inside);
+}
+
+// The variance.
+fn acc_spread(acc: vec4<f32>) -> f32 {
+    return acc.z * acc.z;
 }

@@ -11,11 +11,9 @@ fn acc_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(0.0, 0.0, bitcast<f32>(larger), a.w + b.w);
 }
 
-fn acc_push(acc: vec4<f32>, x: vec4<f32>, n: u32) -> vec4<f32> {
-    let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n);
-    let bits = select(vec4<u32>(0u), bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu), live);
-    let larger = max(max(bits.x, bits.y), max(bits.z, bits.w));
-    return acc_combine(acc, vec4<f32>(0.0, 0.0, bitcast<f32>(larger), f32(n)));
+fn acc_push(acc: vec4<f32>, chunk: Chunk) -> vec4<f32> {
+    let larger = largest16(chunk.x[0], chunk.x[1], chunk.x[2], chunk.x[3]);
+    return acc_combine(acc, vec4<f32>(0.0, 0.0, bitcast<f32>(larger), f32(chunk.n)));
 }
 
 fn acc_center(acc: vec4<f32>) -> vec2<f32> {
@@ -23,5 +21,10 @@ fn acc_center(acc: vec4<f32>) -> vec2<f32> {
 }
 
 fn acc_divisor(acc: vec4<f32>) -> f32 {
-    return acc.z + params.eps_inside;
+    return acc.z;
+}
+
+// The norm.
+fn acc_spread(acc: vec4<f32>) -> f32 {
+    return acc.z;
 }

@@ -13,10 +13,10 @@ fn acc_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(0.0, 0.0, a.z * (a.w / n) + b.z * (b.w / n), n);
 }
 
-fn acc_push(acc: vec4<f32>, x: vec4<f32>, n: u32) -> vec4<f32> {
-    let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n);
-    let s = select(vec4<f32>(0.0), abs(x) * (1.0 / f32(n)), live);
-    return acc_combine(acc, vec4<f32>(0.0, 0.0, (s.x + s.y) + (s.z + s.w), f32(n)));
+fn acc_push(acc: vec4<f32>, chunk: Chunk) -> vec4<f32> {
+    let share = 1.0 / f32(chunk.n);
+    let z = sum16(abs(chunk.x[0]) * share, abs(chunk.x[1]) * share, abs(chunk.x[2]) * share, abs(chunk.x[3]) * share);
+    return acc_combine(acc, vec4<f32>(0.0, 0.0, z, f32(chunk.n)));
 }
 
 fn acc_center(acc: vec4<f32>) -> vec2<f32> {
@@ -24,5 +24,10 @@ fn acc_center(acc: vec4<f32>) -> vec2<f32> {
 }
 
 fn acc_divisor(acc: vec4<f32>) -> f32 {
-    return acc.z * params.factor + params.eps_inside;
+    return acc.z * params.factor;
+}
+
+// The norm.
+fn acc_spread(acc: vec4<f32>) -> f32 {
+    return acc.z * params.factor;
 }

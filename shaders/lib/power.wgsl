@@ -23,19 +23,28 @@ fn acc_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(largest, 0.0, sum_a + sum_b, n);
 }
 
-fn acc_push(acc: vec4<f32>, x: vec4<f32>, n: u32) -> vec4<f32> {
-    let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n);
-    let bits = select(vec4<u32>(0u), bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu), live);
-    let largest = bitcast<f32>(max(max(bits.x, bits.y), max(bits.z, bits.w)));
-    let share = 1.0 / f32(n);
-    let powers = vec4<f32>(
+fn relative_powers(x: vec4<f32>, largest: f32) -> vec4<f32> {
+    return vec4<f32>(
         relative_power(x.x, largest),
         relative_power(x.y, largest),
         relative_power(x.z, largest),
         relative_power(x.w, largest),
     );
-    let s = select(vec4<f32>(0.0), powers * share, live);
-    return acc_combine(acc, vec4<f32>(largest, 0.0, (s.x + s.y) + (s.z + s.w), f32(n)));
+}
+
+fn acc_push(acc: vec4<f32>, chunk: Chunk) -> vec4<f32> {
+    let bits = largest16(chunk.x[0], chunk.x[1], chunk.x[2], chunk.x[3]);
+    let n = f32(chunk.n);
+    // elements that are none are 0, which counts 1 where all are 0: the mean of no magnitude is 0
+    if bits == 0u { return acc_combine(acc, vec4<f32>(0.0, 0.0, 0.0, n)); }
+    let largest = bitcast<f32>(bits);
+    let sum = sum16(
+        relative_powers(chunk.x[0], largest),
+        relative_powers(chunk.x[1], largest),
+        relative_powers(chunk.x[2], largest),
+        relative_powers(chunk.x[3], largest),
+    );
+    return acc_combine(acc, vec4<f32>(largest, 0.0, sum / n, n));
 }
 
 fn acc_center(acc: vec4<f32>) -> vec2<f32> {
@@ -43,6 +52,11 @@ fn acc_center(acc: vec4<f32>) -> vec2<f32> {
 }
 
 fn acc_divisor(acc: vec4<f32>) -> f32 {
-    if magnitude_bits(acc.x) == 0u { return params.eps_inside; }
-    return acc.x * power(acc.z * params.factor, 1.0 / params.p) + params.eps_inside;
+    if magnitude_bits(acc.x) == 0u { return 0.0; }
+    return acc.x * power(acc.z * params.factor, 1.0 / params.p);
+}
+
+// The norm.
+fn acc_spread(acc: vec4<f32>) -> f32 {
+    return acc_divisor(acc);
 }

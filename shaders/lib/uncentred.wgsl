@@ -1,6 +1,6 @@
-// Accumulator: mean square.
+// Accumulator: root mean square.
 //
-// Record (0, 0, mean square, count).
+// Record (0, 0, root of the mean square, count): the root has the range of the data where a square has not.
 
 fn acc_start(first: f32) -> vec4<f32> {
     return vec4<f32>(0.0);
@@ -10,14 +10,15 @@ fn acc_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     if b.w == 0.0 { return a; }
     if a.w == 0.0 { return b; }
     let n = a.w + b.w;
-    return vec4<f32>(0.0, 0.0, a.z * (a.w / n) + b.z * (b.w / n), n);
+    let scale = scale_of(max(magnitude_bits(a.z), magnitude_bits(b.z)));
+    let k = scale.to_unit;
+    let square = (a.z * k) * (a.z * k) * (a.w / n) + (b.z * k) * (b.z * k) * (b.w / n);
+    return vec4<f32>(0.0, 0.0, sqrt(square) * scale.from_unit, n);
 }
 
-fn acc_push(acc: vec4<f32>, x: vec4<f32>, n: u32) -> vec4<f32> {
-    let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(n);
-    let share = 1.0 / f32(n);
-    let s = select(vec4<f32>(0.0), x * (x * share), live);
-    return acc_combine(acc, vec4<f32>(0.0, 0.0, (s.x + s.y) + (s.z + s.w), f32(n)));
+fn acc_push(acc: vec4<f32>, chunk: Chunk) -> vec4<f32> {
+    let z = root_mean_square(chunk.x[0], chunk.x[1], chunk.x[2], chunk.x[3], 1.0 / f32(chunk.n));
+    return acc_combine(acc, vec4<f32>(0.0, 0.0, z, f32(chunk.n)));
 }
 
 fn acc_center(acc: vec4<f32>) -> vec2<f32> {
@@ -25,5 +26,10 @@ fn acc_center(acc: vec4<f32>) -> vec2<f32> {
 }
 
 fn acc_divisor(acc: vec4<f32>) -> f32 {
-    return root(acc.z * params.factor + params.eps_inside);
+    return root_of_square(acc.z, params.factor, params.eps_inside);
+}
+
+// The mean square.
+fn acc_spread(acc: vec4<f32>) -> f32 {
+    return acc.z * acc.z;
 }

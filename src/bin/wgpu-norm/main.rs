@@ -1,1 +1,146 @@
-fn main() {}
+//! `wgpu-norm`: normalization layers on the GPU, for files and from the command line.
+
+mod adapters;
+mod apply;
+mod apply_args;
+mod axes;
+mod cases;
+mod check;
+mod compute;
+mod device;
+mod failure;
+mod files;
+mod golden;
+mod gpu;
+mod npy;
+mod output;
+mod replay;
+mod safetensors_file;
+mod shaders;
+mod terminal;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::{EXIT_ERROR, Failure};
+
+/// Normalization layers on the GPU: batch, layer, instance, group, RMS, AdaIN, Lp.
+#[derive(Parser)]
+#[command(name = "wgpu-norm", version, after_help = EXAMPLES, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wgpu-norm adapters                                    what is here
+  wgpu-norm apply layer x.npy y.npy --check             layer norm over the last axis, checked against f64
+  wgpu-norm apply group x.npy y.npy --groups 32 --scale params.safetensors:gn.weight
+  wgpu-norm verify                                      every kernel against the CPU reference
+  wgpu-norm shaders --target spirv --out spirv/         every kernel, translated
+
+Exit codes: 0 all is well, 1 a check failed, 2 a bad request, file or device, 130 interrupted.";
+
+/// Options of all subcommands.
+#[derive(clap::Args)]
+pub struct Global {
+    /// Adapter to run on: its number in `wgpu-norm adapters` or a part of its name [default: the best].
+    #[arg(long, global = true, value_name = "NAME|NUMBER")]
+    pub adapter: Option<String>,
+    /// Print JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Apply one norm to a .npy or .safetensors file.
+    Apply(Box<apply::ApplyArgs>),
+    /// Check every kernel and schedule against the f64 reference on this adapter.
+    Verify(verify::VerifyArgs),
+    /// Run recorded cases of other frameworks.
+    Replay(replay::ReplayArgs),
+    /// List the adapters: features, limits, and whether the kernels run.
+    Adapters,
+    /// Write every kernel as WGSL, SPIR-V, MSL or HLSL.
+    Shaders(shaders::ShadersArgs),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  wgpu-norm completions bash > ~/.local/share/bash-completion/completions/wgpu-norm"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    output::remove_on_interrupt();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Apply(args) => apply::run(&args, global),
+        Command::Verify(args) => verify::run(args, global),
+        Command::Replay(args) => replay::run(args, global),
+        Command::Adapters => adapters::run(global),
+        Command::Shaders(args) => shaders::run(args, global),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wgpu-norm", &mut script);
+    terminal::print(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Help as clap prints it; a mistake as one line like every other error.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(EXIT_ERROR)
+        }
+        _ => {
+            let text = error.to_string();
+            let mut paragraphs = text.split("\n\n").map(str::trim);
+            let mut line = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            for tip in paragraphs.filter(|paragraph| paragraph.starts_with("tip:")) {
+                line += &format!(" ({tip})");
+            }
+            terminal::error(&line);
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,19 @@
+// Powers of two that bring magnitudes near 1: squares of scaled numbers neither overflow nor vanish, and scaling is exact.
+
+struct Scale {
+    to_unit: f32,    // 2^-exponent
+    from_unit: f32,  // 2^exponent
+}
+
+// The scale of the magnitude with these bits. Infinity and NaN stay what they are under any scale.
+fn scale_of(bits: u32) -> Scale {
+    let exponent = clamp(bits >> 23u, 1u, 253u);
+    return Scale(bitcast<f32>((254u - exponent) << 23u), bitcast<f32>(exponent << 23u));
+}
+
+// sqrt(signed square of deviation * factor + eps). A negative deviation stands for a negative variance.
+fn root_of_square(deviation: f32, factor: f32, eps: f32) -> f32 {
+    let scale = scale_of(max(magnitude_bits(deviation), magnitude_bits(sqrt(abs(eps)))));
+    let scaled = deviation * scale.to_unit;
+    return root(scaled * abs(scaled) * factor + eps * scale.to_unit * scale.to_unit) * scale.from_unit;
+}

@@ -1,0 +1,278 @@
+//! The program's own device: choosing an adapter, buffers in and out, and errors in place of hangs and aborts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wgpu_norm::wgpu;
+use wgpu_norm::{NormEngine, NormEngineDescriptor, TensorView};
+
+use crate::failure::Failure;
+use crate::files::zeroed;
+use crate::terminal;
+
+/// Bytes copied to or from the device at a time, so that a large tensor has no second copy in staging memory.
+const CHUNK: usize = 32 << 20;
+/// A device that needs longer for one submission hangs.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// How often a waiting program looks whether the device is lost.
+const TICK: Duration = Duration::from_secs(1);
+
+/// All adapters, the best first.
+pub fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
+    // Stable: the order of the system decides between equals.
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// The adapter that `wanted` names by number or by a part of its name; the best where nothing is wanted.
+fn choose(adapters: Vec<wgpu::Adapter>, wanted: Option<&str>) -> Result<Option<wgpu::Adapter>, Failure> {
+    let Some(wanted) = wanted else { return Ok(adapters.into_iter().next()) };
+    let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+    match position(&names, wanted) {
+        Some(at) => Ok(adapters.into_iter().nth(at)),
+        None => {
+            let listed: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i}: {name}")).collect();
+            let available = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
+            Err(Failure::UnknownAdapter { wanted: wanted.to_owned(), available })
+        }
+    }
+}
+
+fn position(names: &[String], wanted: &str) -> Option<usize> {
+    let number = wanted.parse().ok().filter(|&number: &usize| number < names.len());
+    let part = wanted.to_lowercase();
+    // An empty part is in every name.
+    number.or_else(|| names.iter().position(|name| !part.is_empty() && name.to_lowercase().contains(&part)))
+}
+
+/// A device with its engine.
+pub struct Gpu {
+    /// Its adapter.
+    pub info: wgpu::AdapterInfo,
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// The engine on it.
+    pub engine: NormEngine,
+    /// The first error that nobody was there to take: lost, out of memory, validation.
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    /// Opens the adapter that is `wanted`, or the best; `None` where there is no adapter at all.
+    pub fn open(wanted: Option<&str>) -> Result<Option<Self>, Failure> {
+        match choose(adapters(), wanted)? {
+            Some(adapter) => Self::from_adapter(&adapter).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Gpu::open`]; no adapter is an error with `advice`.
+    pub fn require(wanted: Option<&str>, advice: &'static str) -> Result<Self, Failure> {
+        Self::open(wanted)?.ok_or(Failure::NoAdapter(advice))
+    }
+
+    /// A device with all that the engine can use.
+    pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Self, Failure> {
+        let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgpu-norm"),
+            required_features: NormEngine::required_features(adapter),
+            required_limits: NormEngine::required_limits(adapter),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| Failure::RequestDevice { adapter: info.name.clone(), message: error.to_string() })?;
+        let fault = Arc::new(Mutex::new(None));
+        let keep = |fault: &Arc<Mutex<Option<String>>>| {
+            let fault = fault.clone();
+            move |message: String| {
+                fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+            }
+        };
+        // wgpu's own handler would end the program with a panic.
+        let uncaptured = keep(&fault);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured(error.to_string())));
+        let lost = keep(&fault);
+        device.set_device_lost_callback(move |reason, message| lost(format!("lost ({reason:?}): {message}")));
+        let engine = NormEngine::new(&device, &NormEngineDescriptor::default())?;
+        Ok(Self { info, device, queue, engine, fault })
+    }
+
+    /// One line that says where the work runs.
+    pub fn describe(&self) -> String {
+        describe(&self.info)
+    }
+
+    /// The error that the device reported, if it did.
+    pub fn healthy(&self) -> Result<(), Failure> {
+        match self.fault.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(message) => Err(self.failure(message.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn failure(&self, message: String) -> Failure {
+        Failure::Device { adapter: self.info.name.clone(), message }
+    }
+
+    /// A buffer of `bytes` for any operand.
+    pub fn buffer(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, Failure> {
+        let available = self.device.limits().max_buffer_size;
+        if bytes > available {
+            let (what, adapter) = (what.to_owned(), self.info.name.clone());
+            return Err(Failure::BufferSize { what, needed: bytes, available, adapter });
+        }
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            // A view of a tensor without elements still names a buffer.
+            size: bytes.max(16).next_multiple_of(4),
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.healthy().map(|()| buffer)
+    }
+
+    /// Copies `data` into a new buffer.
+    pub fn upload(&self, what: &str, data: &[f32]) -> Result<Operand, Failure> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let buffer = self.buffer(what, bytes.len() as u64)?;
+        let bar = terminal::progress("upload", bytes.len() as u64, true);
+        for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+            self.queue.write_buffer(&buffer, (index * CHUNK) as u64, chunk);
+            self.wait(self.queue.submit([]))?;
+            bar.inc(chunk.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(Operand { buffer, len: data.len() as u64 })
+    }
+
+    /// A new buffer of `len` elements.
+    pub fn operand(&self, what: &str, len: u64) -> Result<Operand, Failure> {
+        Ok(Operand { buffer: self.buffer(what, len.saturating_mul(4))?, len })
+    }
+
+    /// Runs what `record` records in one pass, waits for it, and gives the time that took.
+    pub fn run(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<Duration, Failure> {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        record(&mut pass);
+        drop(pass);
+        let commands = encoder.finish();
+        self.healthy()?;
+        let start = Instant::now();
+        self.wait(self.queue.submit([commands]))?;
+        Ok(start.elapsed())
+    }
+
+    fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), Failure> {
+        let start = Instant::now();
+        loop {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(TICK) };
+            let result = self.device.poll(wait);
+            self.healthy()?;
+            match result {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) if start.elapsed() < DEADLINE => {}
+                Err(wgpu::PollError::Timeout) => {
+                    return Err(self.failure(format!("no answer within {} s", DEADLINE.as_secs())));
+                }
+                Err(error) => return Err(self.failure(error.to_string())),
+            }
+        }
+    }
+
+    /// Copies an operand back.
+    pub fn download(&self, operand: &Operand) -> Result<Vec<f32>, Failure> {
+        let mut data = zeroed(operand.len as usize, "the result")?;
+        let bar = terminal::progress("download", operand.len * 4, true);
+        let mut offset = 0;
+        for chunk in bytemuck::cast_slice_mut::<f32, u8>(&mut data).chunks_mut(CHUNK) {
+            let end = offset + chunk.len() as u64;
+            let bytes = wgpu_norm::read_buffer_blocking(&self.device, &self.queue, &operand.buffer, offset..end);
+            // The device's own words say more than the failed read that follows from them.
+            self.healthy()?;
+            chunk.copy_from_slice(&bytes?);
+            offset = end;
+            bar.inc(chunk.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(data)
+    }
+}
+
+/// A tensor on the device, in a buffer of its own.
+pub struct Operand {
+    /// The buffer.
+    pub buffer: wgpu::Buffer,
+    /// Number of elements.
+    pub len: u64,
+}
+
+impl Operand {
+    /// All of it.
+    pub fn view(&self) -> TensorView<'_> {
+        TensorView::new(&self.buffer, 0, self.len)
+    }
+}
+
+/// Name, backend and type of an adapter.
+pub fn describe(info: &wgpu::AdapterInfo) -> String {
+    format!("{} ({}, {})", info.name, info.backend, type_name(info.device_type))
+}
+
+/// Type of an adapter in a word.
+pub fn type_name(device_type: wgpu::DeviceType) -> &'static str {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_are_named_by_number_or_part() {
+        let names = ["NVIDIA H200".to_owned(), "llvmpipe (LLVM 15)".to_owned()];
+        for (wanted, expected) in [
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("LLVM", Some(1)),
+            ("h200", Some(0)),
+            ("200", Some(0)),
+            ("7", None),
+            ("", None),
+        ] {
+            assert_eq!(position(&names, wanted), expected, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_tensor_comes_back_and_a_lost_device_is_an_error() {
+        let gpu = Gpu::require(None, "this test needs one").unwrap();
+        let data: Vec<f32> = (0..1001).map(|i| i as f32).collect();
+        let operand = gpu.upload("x", &data).unwrap();
+        assert_eq!(gpu.download(&operand).unwrap(), data);
+        assert!(gpu.download(&gpu.upload("empty", &[]).unwrap()).unwrap().is_empty());
+        let error = gpu.buffer("x", u64::MAX / 2).unwrap_err();
+        assert!(error.to_string().contains("max_buffer_size"), "{error}");
+        gpu.device.destroy();
+        assert!(matches!(gpu.upload("x", &data), Err(Failure::Device { .. })));
+        assert!(matches!(gpu.download(&operand), Err(Failure::Device { .. })));
+    }
+}

@@ -1,0 +1,122 @@
+//! What can go wrong in the program: one line on stderr and an exit code.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::files::FileError;
+
+/// A check that the program made did not hold.
+pub const EXIT_CHECK: u8 = 1;
+/// The request cannot be carried out: the user's mistake, a file, a device.
+pub const EXIT_ERROR: u8 = 2;
+/// Interrupted by Ctrl-C.
+pub const EXIT_INTERRUPTED: i32 = 130;
+
+/// Why the program stops with exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Options that contradict each other or the tensors.
+    #[error("{0}")]
+    Usage(String),
+    /// A file that cannot be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FileError,
+    },
+    /// The norm cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] wgpu_norm::PlanError),
+    /// The tensors do not fit the norm.
+    #[error(transparent)]
+    Bind(#[from] wgpu_norm::BindError),
+    /// The engine cannot work on the device.
+    #[error(transparent)]
+    Engine(#[from] wgpu_norm::EngineError),
+    /// A result cannot be read back.
+    #[error(transparent)]
+    Read(#[from] wgpu_norm::ReadError),
+    /// The CPU reference refuses the request.
+    #[error(transparent)]
+    Reference(#[from] wgpu_norm::reference::ReferenceError),
+    /// No adapter where one is needed.
+    #[error("no GPU adapter found; {0}")]
+    NoAdapter(&'static str),
+    /// `--adapter` names none.
+    #[error("no adapter matches '{wanted}'; available: {available}")]
+    UnknownAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// All adapters.
+        available: String,
+    },
+    /// The adapter gives no device.
+    #[error("adapter {adapter} gives no device: {message}")]
+    RequestDevice {
+        /// Its name.
+        adapter: String,
+        /// wgpu's words.
+        message: String,
+    },
+    /// The device was lost, ran out of memory, or refused an operation.
+    #[error("device {adapter}: {message}")]
+    Device {
+        /// Its adapter's name.
+        adapter: String,
+        /// wgpu's words.
+        message: String,
+    },
+    /// A tensor is larger than any buffer of the device.
+    #[error("{what} needs a buffer of {needed} bytes, device {adapter} allows max_buffer_size of {available}")]
+    BufferSize {
+        /// Which tensor.
+        what: String,
+        /// Its size.
+        needed: u64,
+        /// The device's limit.
+        available: u64,
+        /// Its adapter's name.
+        adapter: String,
+    },
+    /// The host has no memory left.
+    #[error("{what} needs {needed} bytes of memory, more than the system gives")]
+    Memory {
+        /// Which tensor.
+        what: String,
+        /// Its size.
+        needed: u64,
+    },
+    /// A kernel cannot be translated.
+    #[error("kernel {kernel}: {message}")]
+    Shader {
+        /// The kernel.
+        kernel: String,
+        /// naga's words.
+        message: String,
+    },
+    /// Standard output is closed or full.
+    #[error("standard output: {0}")]
+    Stdout(io::Error),
+}
+
+impl Failure {
+    /// An error of `path`.
+    pub fn file(path: &Path, source: impl Into<FileError>) -> Self {
+        Self::File { path: path.to_owned(), source: source.into() }
+    }
+
+    /// Prints the one line and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        // A reader that closed the pipe has what it wanted (`wgpu-norm adapters | head -1`).
+        if let Self::Stdout(error) = self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return ExitCode::SUCCESS;
+        }
+        crate::terminal::error(&self.to_string());
+        ExitCode::from(EXIT_ERROR)
+    }
+}

@@ -1,0 +1,70 @@
+//! Standard output and error: text, JSON, colours, tables, progress.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::Failure;
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+/// Writes `text` and a newline to standard output.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Stdout)
+}
+
+/// Writes `value` as JSON to standard output.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(|error| Failure::Stdout(error.into()))?;
+    writeln!(out).and_then(|()| out.flush()).map_err(Failure::Stdout)
+}
+
+/// Writes `error: message` to standard error, on one line whatever the message holds.
+pub fn error(message: &str) {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let prefix = paint("error:", RED, &io::stderr());
+    // Nothing is left to be done where standard error is closed.
+    let _ = writeln!(io::stderr(), "{prefix} {line}");
+}
+
+/// Writes a remark to standard error.
+pub fn note(message: &str) {
+    let _ = writeln!(io::stderr(), "note: {message}");
+}
+
+/// `text` in green where `good`, else in red; plain where standard output is no terminal.
+pub fn verdict(text: &str, good: bool) -> String {
+    paint(text, if good { GREEN } else { RED }, &io::stdout())
+}
+
+fn paint(text: &str, style: Style, stream: &impl IsTerminal) -> String {
+    // https://no-color.org: present and not empty, whatever its value.
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    if stream.is_terminal() && !refused && !dumb { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+/// A table without lines: columns for the eye, fields for `awk`.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).force_no_tty().set_header(header.to_vec());
+    table
+}
+
+/// A bar on a terminal, nothing elsewhere. `bytes`: the unit is bytes, else pieces of work.
+pub fn progress(label: &'static str, total: u64, bytes: bool) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let counter = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len} {msg}" };
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}")) {
+        Ok(style) => bar.with_style(style).with_prefix(label),
+        Err(_) => ProgressBar::hidden(),
+    }
+}
