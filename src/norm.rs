@@ -378,7 +378,7 @@ impl Norm {
         // the kernel reads the counter, a dispatch of its own counts
         let read =
             RunningTensors { counter: counter.filter(|_| args.update.momentum == Momentum::Cumulative), ..tensors };
-        let samples = if channels == 0 { 0 } else { self.segment_count() / channels };
+        let samples = self.segment_count().checked_div(channels).unwrap_or(0);
         self.finish(operands, "running update", |lowering| {
             if samples > 0 {
                 lowering.running((channels, samples), params, &read)?;

@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn table_of_variants() {
         let (n, c, s) = (2, 6, 5);
-        let cases: &[(&str, &[u64], &[bool], [u64; 4])] = &[
+        type Case<'a> = (&'a str, &'a [u64], &'a [bool], [u64; 4]);
+        let cases: &[Case<'_>] = &[
             ("batch, channels first", &[n, c, s], &[false, true, false], [1, n, c, s]),
             ("batch, channels last", &[n, s, c], &[false, false, true], [1, n * s, c, 1]),
             ("instance, channels first", &[n, c, s], &[true, true, false], [1, 1, n * c, s]),

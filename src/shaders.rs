@@ -53,10 +53,10 @@ pub fn all() -> Vec<ShaderInfo> {
                     workgroup_size: 64,
                     lanes: 64,
                 };
-                keys.push(key(apart(entry)));
+                keys.push(key(layout(entry, &[])));
                 if matches!(entry, Entry::FusedRows | Entry::Apply) {
-                    keys.push(key(in_place(entry)));
-                    keys.push(KernelKey { padded: true, ..key(apart(entry)) });
+                    keys.push(key(layout(entry, &[Operand::Input, Operand::Output])));
+                    keys.push(KernelKey { padded: true, ..key(layout(entry, &[])) });
                 }
             }
         }
@@ -64,27 +64,18 @@ pub fn all() -> Vec<ShaderInfo> {
     keys.iter().map(info).collect()
 }
 
-/// Each operand in a binding of its own.
-fn apart(entry: Entry) -> Layout {
-    let mut layout = Layout { slot_of: [ABSENT; 5], writable: 0, words: 0, slots: entry.operands().len() as u8 };
+/// Each operand in a binding of its own, but for those that share the binding of the first of `shared`.
+fn layout(entry: Entry, shared: &[Operand]) -> Layout {
+    let mut layout = Layout { slot_of: [ABSENT; 5], writable: 0, words: 0, slots: 0 };
     for (k, &(operand, written)) in entry.operands().iter().enumerate() {
-        layout.slot_of[k] = k as u8;
-        layout.writable |= u8::from(written) << k;
-        layout.words |= u8::from(operand == Operand::Counter) << k;
+        let first =
+            entry.operands()[..k].iter().position(|(other, _)| shared.contains(other) && shared.contains(&operand));
+        let slot = first.map_or(layout.slots, |first| layout.slot_of[first]);
+        layout.slot_of[k] = slot;
+        layout.slots = layout.slots.max(slot + 1);
+        layout.writable |= u8::from(written) << slot;
+        layout.words |= u8::from(operand == Operand::Counter) << slot;
     }
-    layout
-}
-
-/// Input and output in one binding.
-fn in_place(entry: Entry) -> Layout {
-    let mut layout = apart(entry);
-    let output = entry.operands().iter().position(|&(operand, _)| operand == Operand::Output).unwrap_or(0);
-    layout.slot_of[output] = 0;
-    for slot in &mut layout.slot_of[output + 1..] {
-        *slot = slot.saturating_sub(u8::from(*slot != ABSENT));
-    }
-    layout.slots -= 1;
-    layout.writable = layout.writable >> 1 & !((1 << output) - 1 >> 1) | 1;
     layout
 }
 

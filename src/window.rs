@@ -56,7 +56,10 @@ impl Window {
     pub(crate) fn new(partition: &Partition, elements: Range<u64>) -> Self {
         let units = units(partition);
         let len = elements.end - elements.start;
-        let level = units.iter().position(|unit| elements.start % unit == 0 && len % unit == 0).unwrap_or(3);
+        let level = units
+            .iter()
+            .position(|unit| elements.start.is_multiple_of(*unit) && len.is_multiple_of(*unit))
+            .unwrap_or(3);
         let mut dims = partition.dims();
         dims[..level].fill(1);
         dims[level] = len / units[level];

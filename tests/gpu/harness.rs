@@ -1,6 +1,5 @@
 //! A device, owned descriptors, and a run of one norm against the f64 reference.
 
-use std::ops::Range;
 use std::sync::OnceLock;
 
 use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
@@ -236,9 +235,4 @@ pub fn tolerance(len: u64) -> f64 {
 pub fn all_or_report(what: &str, failures: &[String], cases: usize) {
     assert!(cases > 0, "{what}: no case ran");
     assert!(failures.is_empty(), "{what}: {} of {cases} failed\n{}", failures.len(), failures.join("\n"));
-}
-
-/// The byte range of a whole tensor that starts at `offset`.
-pub fn bytes(offset: u64, len: u64) -> Range<u64> {
-    offset..offset + 4 * len
 }
