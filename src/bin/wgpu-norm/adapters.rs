@@ -5,9 +5,22 @@ use std::process::ExitCode;
 use serde::Serialize;
 use wgpu_norm::wgpu::{self, Features};
 
-use crate::device::{Gpu, adapters, type_name};
-use crate::failure::Failure;
+use crate::device::{Gpu, adapters, find, type_name};
+use crate::failure::{EXIT_CHECK, Failure};
 use crate::{Global, terminal};
+
+/// Options of `adapters`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm adapters
+  wgpu-norm adapters --json
+  wgpu-norm adapters --quiet && wgpu-norm verify")]
+pub struct AdaptersArgs {
+    /// Print nothing; exit code 0 where the kernels run on an adapter, else 1.
+    #[arg(short, long, conflicts_with_all = ["json", "adapter"])]
+    quiet: bool,
+}
 
 #[derive(Serialize)]
 struct Row {
@@ -37,8 +50,15 @@ struct Limits {
 }
 
 /// Lists the adapters.
-pub fn run(global: &Global) -> Result<ExitCode, Failure> {
-    let rows: Vec<Row> = adapters().iter().enumerate().map(|(number, adapter)| row(number, adapter)).collect();
+pub fn run(args: &AdaptersArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let all = adapters();
+    if args.quiet {
+        let run = all.iter().any(|adapter| Gpu::from_adapter(adapter).is_ok());
+        return Ok(if run { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CHECK) });
+    }
+    let wanted = global.adapter.as_deref().map(|wanted| find(&all, wanted)).transpose()?;
+    let listed = all.iter().enumerate().filter(|(number, _)| wanted.is_none_or(|wanted| *number == wanted));
+    let rows: Vec<Row> = listed.map(|(number, adapter)| row(number, adapter)).collect();
     if global.json {
         terminal::print_json(&rows)?;
     } else if rows.is_empty() {

@@ -1,7 +1,7 @@
 //! `wgpu-norm apply`: one norm over a file.
 //!
-//! Outputs are checked first, then every header, then the plan; only then are elements read. So a bad request costs
-//! nothing and leaves nothing.
+//! Outputs are checked first, then every header, then the plan; only then is a device opened and elements read. So a bad
+//! request costs nothing and leaves nothing.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +37,7 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
     let name = files.output_tensor.clone().or(operands.input.name.clone()).unwrap_or_else(|| "output".to_owned());
     let style_shape = operands.style.as_ref().map(|style| style.shape().to_vec()).unwrap_or_default();
     let descriptor = settings.descriptor(&shape, &style_shape);
+    descriptor.validate()?;
 
     let gpu = if files.cpu { None } else { Gpu::open(global.adapter.as_deref())? };
     if gpu.is_none() && !files.cpu {
@@ -242,7 +243,7 @@ impl Report {
 fn dispatches(kernels: &[String]) -> String {
     let runs = kernels.chunk_by(|a, b| a == b);
     let names = runs.map(|run| if run.len() > 1 { format!("{} x{}", run[0], run.len()) } else { run[0].clone() });
-    names.collect::<Vec<_>>().join(", ")
+    if kernels.is_empty() { "none".to_owned() } else { names.collect::<Vec<_>>().join(", ") }
 }
 
 impl Check {

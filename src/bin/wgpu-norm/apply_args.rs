@@ -138,6 +138,10 @@ pub struct AxesArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply batch x.npy y.npy --running-mean m.npy --running-var v.npy --scale w.npy
+  wgpu-norm apply batch x.npy y.npy --training")]
 pub struct BatchArgs {
     #[command(flatten)]
     files: Files,
@@ -147,7 +151,7 @@ pub struct BatchArgs {
     running: RunningArgs,
     #[command(flatten)]
     format: FormatArgs,
-    /// Statistics of the batch itself, as in training.
+    /// Statistics of the batch itself, as in training; takes and updates no running ones.
     #[arg(long, conflicts_with_all = ["running_mean", "running_var"])]
     training: bool,
     /// Added to the variance.
@@ -156,6 +160,10 @@ pub struct BatchArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply layer x.npy y.npy --scale w.npy --bias b.npy --check
+  wgpu-norm apply layer x.npy y.npy --axes 1.. --mean-out mean.npy --rstd-out rstd.npy")]
 pub struct LayerArgs {
     #[command(flatten)]
     files: Files,
@@ -175,6 +183,10 @@ pub struct LayerArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply instance x.npy y.npy
+  wgpu-norm apply instance x.npy y.npy --format channels-last --scale w.npy --bias b.npy")]
 pub struct InstanceArgs {
     #[command(flatten)]
     files: Files,
@@ -190,6 +202,9 @@ pub struct InstanceArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  wgpu-norm apply group x.npy y.npy --groups 32 --scale model.safetensors:gn.weight")]
 pub struct GroupArgs {
     #[command(flatten)]
     files: Files,
@@ -209,6 +224,10 @@ pub struct GroupArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply rms x.npy y.npy --scale w.npy --eps 1e-6
+  wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --axes -1")]
 pub struct RmsArgs {
     #[command(flatten)]
     files: Files,
@@ -222,6 +241,10 @@ pub struct RmsArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply adain content.npy y.npy --style style.npy
+  wgpu-norm apply adain content.npy y.npy --style style.npy --unbiased --eps-mode added")]
 pub struct AdainArgs {
     #[command(flatten)]
     files: Files,
@@ -245,6 +268,10 @@ pub struct AdainArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply lp x.npy y.npy
+  wgpu-norm apply lp x.npy y.npy -p 1 --axes 1.. --eps 0")]
 pub struct LpArgs {
     #[command(flatten)]
     files: Files,
@@ -260,6 +287,10 @@ pub struct LpArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm apply mvn x.npy y.npy
+  wgpu-norm apply mvn x.npy y.npy --axes 0,2,3 --eps-mode inside --eps 1e-5")]
 pub struct MvnArgs {
     #[command(flatten)]
     files: Files,

@@ -43,13 +43,11 @@ impl AxesSpec {
             }
             Self::Range(start, end) => {
                 let first = within(from_end(*start)).ok_or_else(|| out_of_range(*start))?;
-                let last = match end {
-                    Some(end) => {
-                        within(from_end(*end).saturating_sub(1)).ok_or_else(|| out_of_range(end.saturating_sub(1)))?
-                    }
-                    None => rank - 1,
-                };
-                Ok((first..=last).collect())
+                let end = end.unwrap_or(rank as i64);
+                match usize::try_from(from_end(end)) {
+                    Ok(last) if first < last && last <= rank => Ok((first..last).collect()),
+                    _ => Err(Failure::Usage(format!("{start}..{end} is no range of axes of a tensor of rank {rank}"))),
+                }
             }
         }
     }
@@ -80,6 +78,10 @@ mod tests {
             ("-2..", 4, Some(&[2, 3])),
             ("0..-1", 3, Some(&[0, 1])),
             ("4", 4, None),
+            ("1..0", 4, None),
+            ("3..1", 4, None),
+            ("1..1", 4, None),
+            ("0..4", 4, Some(&[0, 1, 2, 3])),
             ("-5", 4, None),
             ("1..5", 4, None),
             ("0", 0, None),

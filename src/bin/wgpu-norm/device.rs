@@ -35,16 +35,18 @@ pub fn adapters() -> Vec<wgpu::Adapter> {
 
 /// The adapter that `wanted` names by number or by a part of its name; the best where nothing is wanted.
 fn choose(adapters: Vec<wgpu::Adapter>, wanted: Option<&str>) -> Result<Option<wgpu::Adapter>, Failure> {
-    let Some(wanted) = wanted else { return Ok(adapters.into_iter().next()) };
+    let at = wanted.map_or(Ok(0), |wanted| find(&adapters, wanted))?;
+    Ok(adapters.into_iter().nth(at))
+}
+
+/// Number of the adapter that `wanted` names.
+pub fn find(adapters: &[wgpu::Adapter], wanted: &str) -> Result<usize, Failure> {
     let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-    match position(&names, wanted) {
-        Some(at) => Ok(adapters.into_iter().nth(at)),
-        None => {
-            let listed: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i}: {name}")).collect();
-            let available = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
-            Err(Failure::UnknownAdapter { wanted: wanted.to_owned(), available })
-        }
-    }
+    position(&names, wanted).ok_or_else(|| {
+        let listed: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i}: {name}")).collect();
+        let available = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
+        Failure::UnknownAdapter { wanted: wanted.to_owned(), available }
+    })
 }
 
 fn position(names: &[String], wanted: &str) -> Option<usize> {

@@ -4,6 +4,7 @@ mod adapters;
 mod apply;
 mod apply_args;
 mod axes;
+mod bench;
 mod cases;
 mod check;
 mod compute;
@@ -64,10 +65,12 @@ enum Command {
     Apply(Box<apply::ApplyArgs>),
     /// Check every kernel and schedule against the f64 reference on this adapter.
     Verify(verify::VerifyArgs),
+    /// Measure speed against what this adapter copies.
+    Bench(bench::BenchArgs),
     /// Run recorded cases of other frameworks.
     Replay(replay::ReplayArgs),
     /// List the adapters: features, limits, and whether the kernels run.
-    Adapters,
+    Adapters(adapters::AdaptersArgs),
     /// Write every kernel as WGSL, SPIR-V, MSL or HLSL.
     Shaders(shaders::ShadersArgs),
     /// Print a completion script for a shell.
@@ -97,8 +100,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Apply(args) => apply::run(&args, global),
         Command::Verify(args) => verify::run(args, global),
+        Command::Bench(args) => bench::run(args, global),
         Command::Replay(args) => replay::run(args, global),
-        Command::Adapters => adapters::run(global),
+        Command::Adapters(args) => adapters::run(&args, global),
         Command::Shaders(args) => shaders::run(args, global),
         Command::Completions { shell } => completions(shell),
     }
@@ -142,5 +146,15 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{} {help}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 }

@@ -1,34 +1,34 @@
-//! NumPy's `.npy`: magic, version, length of the header, a Python dictionary, the elements.
+//! NumPy's `.npy`, parsed and written by `npyz`; a guard in front of it stops hostile headers.
 //!
-//! The dictionary is read by a parser of just the three entries that the format knows: a general parser of Python
-//! literals is recursive, and a hostile file could make it overflow the stack.
+//! `npyz` takes the length of a header as it stands, parses any Python literal recursively and multiplies sizes
+//! unchecked. It knows no `=f4` (NumPy writes none) and no `3L` (Python 2 wrote it): both are errors.
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use crate::files::{FileError, Layout, check_length, element_count};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriteOptions, WriterBuilder};
+
+use crate::files::{FileError, Layout, check_length};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
+/// Magic, version and the longer of the two kinds of length; no file with a dictionary is shorter.
+const PREFIX: usize = 12;
 /// NumPy's own readers refuse longer headers by default too (10 000); a little more costs nothing.
 const MAX_HEADER: u64 = 1 << 16;
 
 /// Reads the header of a file of `file_len` bytes.
 pub fn read_header(file: &mut impl Read, file_len: u64) -> Result<Layout, FileError> {
     let foreign = |reason: &str| FileError::Foreign { format: ".npy", reason: reason.to_owned() };
-    if file_len < 10 {
-        return Err(foreign(&format!("it has {file_len} bytes, the smallest header has 10")));
+    if file_len < PREFIX as u64 {
+        return Err(foreign(&format!("it has {file_len} bytes, the smallest header has more")));
     }
-    let mut start = [0u8; 10];
+    let mut start = [0u8; PREFIX];
     file.read_exact(&mut start)?;
     if start[..6] != *MAGIC {
         return Err(foreign("it does not begin with \\x93NUMPY"));
     }
     let (prefix, header_len) = match (start[6], start[7]) {
         (1, 0) => (10, u64::from(u16::from_le_bytes([start[8], start[9]]))),
-        (2 | 3, 0) => {
-            let mut rest = [0u8; 2];
-            file.read_exact(&mut rest)?;
-            (12, u64::from(u32::from_le_bytes([start[8], start[9], rest[0], rest[1]])))
-        }
+        (2 | 3, 0) => (12, u64::from(u32::from_le_bytes([start[8], start[9], start[10], start[11]]))),
         (major, minor) => return Err(foreign(&format!("version {major}.{minor} is not known"))),
     };
     let offset = prefix + header_len;
@@ -38,165 +38,78 @@ pub fn read_header(file: &mut impl Read, file_len: u64) -> Result<Layout, FileEr
     if header_len > MAX_HEADER {
         return Err(FileError::Header(format!("{header_len} bytes of text, at most {MAX_HEADER} are read")));
     }
-    let mut text = vec![0u8; header_len as usize];
-    file.read_exact(&mut text)?;
-    let text = std::str::from_utf8(&text).map_err(|error| FileError::Header(error.to_string()))?;
-    let (fortran, big_endian, shape) = Parser { text, at: 0 }.dictionary()?;
-    let count = element_count(&shape).ok_or_else(|| FileError::Overflow { shape: shape.clone() })?;
-    let end = (count * 4).checked_add(offset).ok_or_else(|| FileError::Overflow { shape: shape.clone() })?;
-    check_length(end, file_len)?;
-    Ok(Layout { shape, offset, big_endian, fortran })
+    let mut bytes = start.to_vec();
+    file.take(offset.saturating_sub(PREFIX as u64)).read_to_end(&mut bytes)?;
+    // Shorter only if the file shrank since it was measured.
+    let text = bytes.get(prefix as usize..offset as usize);
+    let text = text.ok_or(FileError::Truncated { expected: offset, actual: bytes.len() as u64 })?;
+    guard(std::str::from_utf8(text).map_err(|error| FileError::Header(error.to_string()))?)?;
+    let header = NpyHeader::from_reader(bytes.as_slice()).map_err(|error| FileError::Header(words(&error)))?;
+    let shape = header.shape().to_vec();
+    let big_endian = is_big_endian(&header.dtype())?;
+    match header.len().checked_mul(4).and_then(|bytes| bytes.checked_add(offset)) {
+        Some(end) => check_length(end, file_len)?,
+        None => return Err(FileError::Overflow { shape }),
+    }
+    Ok(Layout { shape, offset, big_endian, fortran: header.order() == Order::Fortran })
+}
+
+/// Lets through only what a header of plain elements is made of: a dictionary of three entries, strings without escapes,
+/// `True`, `False` and one tuple of sizes whose product fits. So nothing nests, and nothing overflows.
+fn guard(text: &str) -> Result<(), FileError> {
+    // Where both quotes occur, one stands outside the other's strings and is refused below.
+    let quote = if text.contains('"') { '"' } else { '\'' };
+    let outside: String = text.split(quote).step_by(2).collect();
+    if outside.contains('[') {
+        return Err(FileError::DataType("[...] (structured)".to_owned()));
+    }
+    let outside = outside.replace("True", " ").replace("False", " ");
+    let allowed = |c: char| c.is_ascii_digit() || " \n,:(){}".contains(c);
+    if let Some(c) = text.chars().find(|&c| c == '\\').or_else(|| outside.chars().find(|&c| !allowed(c))) {
+        return Err(FileError::Header(format!("unexpected {c:?}")));
+    }
+    let skeleton: String = outside.chars().filter(|&c| ":(){}".contains(c)).collect();
+    if !["{:()::}", "{::():}", "{:::()}"].contains(&skeleton.as_str()) {
+        return Err(FileError::Header("no dictionary of just descr, fortran_order and shape".to_owned()));
+    }
+    // A number that is none of u64 is left for npyz to name.
+    let shape: Vec<u64> = outside.split(|c: char| !c.is_ascii_digit()).filter_map(|size| size.parse().ok()).collect();
+    // An empty axis does not hide the others: strides are products of some of the sizes.
+    match shape.iter().try_fold(4u64, |bytes, &size| bytes.checked_mul(size.max(1))) {
+        Some(_) => Ok(()),
+        None => Err(FileError::Overflow { shape }),
+    }
+}
+
+/// The error without the parser's picture of the header, which may be long.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.lines().collect::<Vec<_>>()[..] {
+        [first, .., last] => format!("{first} {last}"),
+        _ => text,
+    }
+}
+
+/// Byte order of f32; every other type is an error that names it.
+fn is_big_endian(dtype: &DType) -> Result<bool, FileError> {
+    let DType::Plain(plain) = dtype else { return Err(FileError::DataType(dtype.descr())) };
+    let words = match plain.type_char() {
+        TypeChar::Float if plain.size_field() == 4 => return Ok(plain.endianness() == Endianness::Big),
+        TypeChar::Float => &format!("float{}", plain.size_field() * 8),
+        TypeChar::Object => "pickled Python object",
+        TypeChar::Bool => "bool",
+        TypeChar::Int => "signed integer",
+        TypeChar::Uint => "unsigned integer",
+        TypeChar::Complex => "complex",
+        TypeChar::ByteStr | TypeChar::UnicodeStr => "text",
+        TypeChar::DateTime | TypeChar::TimeDelta => "date or time",
+        _ => "raw bytes",
+    };
+    Err(FileError::DataType(format!("{plain} ({words})")))
 }
 
 /// The header of a row-major tensor of little-endian f32.
-pub fn header(shape: &[u64]) -> Vec<u8> {
-    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
-    // Python writes a tuple of one as `(3,)`, of none as `()`.
-    let sizes = if shape.len() == 1 { sizes.trim_end() } else { sizes.trim_end_matches(", ") };
-    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}");
-    // The elements start at a multiple of 64, as NumPy has it.
-    let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;
-    text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
-    text.push('\n');
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend([1, 0]);
-    // Rank 8 at most, 20 digits a size: far below 64 KiB.
-    bytes.extend((text.len() as u16).to_le_bytes());
-    bytes.extend(text.as_bytes());
-    bytes
-}
-
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Parser<'a> {
-    /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` in any order of entries.
-    fn dictionary(mut self) -> Result<(bool, bool, Vec<u64>), FileError> {
-        let (mut order, mut endian, mut shape) = (None, None, None);
-        self.expect("{")?;
-        while !self.accept("}") {
-            let key = self.string()?;
-            self.expect(":")?;
-            match key {
-                "descr" if endian.is_none() => endian = Some(self.element_type()?),
-                "fortran_order" if order.is_none() => order = Some(self.boolean()?),
-                "shape" if shape.is_none() => shape = Some(self.shape()?),
-                _ => return Err(FileError::Header(format!("unknown or repeated entry '{key}'"))),
-            }
-            if !self.accept(",") {
-                self.expect("}")?;
-                break;
-            }
-        }
-        if !self.rest().is_empty() {
-            return Err(self.error("nothing more"));
-        }
-        match (order, endian, shape) {
-            (Some(order), Some(endian), Some(shape)) => Ok((order, endian, shape)),
-            _ => Err(FileError::Header("one of descr, fortran_order, shape is missing".to_owned())),
-        }
-    }
-
-    /// Whether the elements are big-endian f32; every other type is an error that names it.
-    fn element_type(&mut self) -> Result<bool, FileError> {
-        let rest = self.rest();
-        if rest.starts_with(['[', '(']) {
-            return Err(FileError::DataType(format!("{} (structured)", excerpt(rest))));
-        }
-        match self.string()? {
-            "<f4" => Ok(false),
-            ">f4" => Ok(true),
-            "=f4" => Ok(cfg!(target_endian = "big")),
-            other => Err(FileError::DataType(describe(other))),
-        }
-    }
-
-    fn shape(&mut self) -> Result<Vec<u64>, FileError> {
-        let mut shape = Vec::new();
-        self.expect("(")?;
-        while !self.accept(")") {
-            shape.push(self.integer()?);
-            if !self.accept(",") {
-                self.expect(")")?;
-                break;
-            }
-        }
-        Ok(shape)
-    }
-
-    fn integer(&mut self) -> Result<u64, FileError> {
-        let rest = self.rest();
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let value = rest[..digits].parse().map_err(|_| self.error("a size"))?;
-        self.at += digits;
-        // Python 2 wrote `3L`.
-        self.accept("L");
-        Ok(value)
-    }
-
-    fn boolean(&mut self) -> Result<bool, FileError> {
-        if self.accept("True") {
-            return Ok(true);
-        }
-        self.expect("False").map(|()| false)
-    }
-
-    fn string(&mut self) -> Result<&'a str, FileError> {
-        let rest = self.rest();
-        let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"')).ok_or_else(|| self.error("a string"))?;
-        let end = rest[1..].find(quote).ok_or_else(|| self.error("a string that ends"))?;
-        self.at += end + 2;
-        Ok(&rest[1..=end])
-    }
-
-    fn expect(&mut self, token: &'static str) -> Result<(), FileError> {
-        if self.accept(token) { Ok(()) } else { Err(self.error(token)) }
-    }
-
-    fn accept(&mut self, token: &str) -> bool {
-        let found = self.rest().starts_with(token);
-        self.at += if found { token.len() } else { 0 };
-        found
-    }
-
-    /// What is left, white space skipped.
-    fn rest(&mut self) -> &'a str {
-        let rest = &self.text[self.at..];
-        let trimmed = rest.trim_start();
-        self.at += rest.len() - trimmed.len();
-        trimmed.trim_end()
-    }
-
-    fn error(&mut self, wanted: &str) -> FileError {
-        let found = self.rest();
-        let found = if found.is_empty() { "its end".to_owned() } else { format!("'{}'", excerpt(found)) };
-        FileError::Header(format!("expected {wanted}, found {found}"))
-    }
-}
-
-fn excerpt(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// A NumPy type in words.
-fn describe(descr: &str) -> String {
-    let kind = descr.trim_start_matches(['<', '>', '=', '|']);
-    let words = match kind {
-        "f2" => "float16",
-        "f8" => "float64",
-        "f16" => "float128",
-        "O" => "pickled Python object",
-        "b1" => "bool",
-        _ => match kind.chars().next() {
-            Some('i') => "signed integer",
-            Some('u') => "unsigned integer",
-            Some('c') => "complex",
-            Some('S' | 'U' | 'a') => "text",
-            Some('M' | 'm') => "date or time",
-            _ => "unknown",
-        },
-    };
-    format!("{} ({words})", excerpt(descr))
+pub fn header(shape: &[u64]) -> Result<Vec<u8>, FileError> {
+    let float = DType::new_scalar("<f4".parse().map_err(io::Error::other)?);
+    Ok(WriteOptions::new_header_only().dtype(float).shape(shape).writer(Vec::new()).write_header_only()?)
 }

@@ -86,7 +86,7 @@ impl Target {
     pub fn write_tensor(&self, name: &str, shape: &[u64], data: &[f32]) -> Result<(), Failure> {
         let fail = |error| Failure::file(&self.path, error);
         let header = match Format::of(&self.path)? {
-            Format::Npy => npy::header(shape),
+            Format::Npy => npy::header(shape).map_err(fail)?,
             Format::Safetensors => safetensors_file::header(name, shape).map_err(fail)?,
         };
         let mut part = Part::beside(&self.path).map_err(|error| fail(error.into()))?;
