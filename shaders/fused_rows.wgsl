@@ -6,7 +6,7 @@
 // LANES invocations own a segment, WORKGROUP_SIZE / LANES segments a workgroup. The second reading of x comes
 // from the cache. Invocations of a segment beyond the last walk nothing, but take part in every barrier.
 //
-// bindings: params, input (read), scale? (read), bias? (read), output (write), statistics? (write)
+// bindings: params, input (read), scale? (read), bias? (read), output (write), records? (write)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -20,7 +20,7 @@ fn main(
     let length = select(0u, params.slice_len, live);
     let first = segment * params.slice_len;
     let acc = combine_lanes(walk_reduce(first, 0u, length, lane), local, lane, 1u);
-    if live && lane == 0u { store_statistics(segment, acc); }
+    if live && lane == 0u { store_records(segment, acc); }
     let by = normalizer(acc);
     var at = index_start(params.affine, first + lane);
     for (var j = lane; j < length; j += LANES) {

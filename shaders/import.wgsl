@@ -1,10 +1,10 @@
 // Makes records of given means and variances (running statistics).
 //
-//   statistics[s] = (mean, 0, deviation, 0),  deviation = sqrt(variance), negative where the variance is
+//   records[s] = (mean, 0, deviation, 0),  deviation = sqrt(variance), negative where the variance is
 //
 // One invocation a segment. The count of given statistics is unknown: 0.
 //
-// bindings: params, mean (read), variance (read), statistics (write)
+// bindings: params, mean (read), variance (read), records (write)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -16,5 +16,5 @@ fn main(
     if segment >= params.segments { return; }
     let variance = load_variance(segment);
     let deviation = select(1.0, -1.0, variance < 0.0) * sqrt(abs(variance));
-    store_statistics(segment, vec4<f32>(load_mean(segment), 0.0, deviation, 0.0));
+    store_records(segment, vec4<f32>(load_mean(segment), 0.0, deviation, 0.0));
 }

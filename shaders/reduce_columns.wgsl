@@ -6,7 +6,9 @@
 // invocations read neighbouring columns, each keeps its column and walks every LANES-th row; the rows of a column are then
 // combined. A row is a block of one element to the walk. Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1 the merge folds the columns.
 //
-// bindings: params, input (read), statistics (read and write)
+// What an element adds to a record is the walk's business (lib/values.wgsl, lib/gradients.wgsl).
+//
+// bindings: params, input (read), [gradients: grad_output (read), statistics (read), scale? (read)], records (read and write)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -30,9 +32,9 @@ fn main(
     if live && lane == 0u {
         let record = slice * params.record_stride + params.record_first + outer * columns + column;
         if params.accumulate == 1u {
-            store_statistics(record, acc_combine(load_statistics(record), acc));
+            store_records(record, record_combine(load_records(record), acc));
         } else {
-            store_statistics(record, acc);
+            store_records(record, acc);
         }
     }
 }

@@ -5,7 +5,9 @@
 // A segment is window.y blocks of window.w contiguous elements, window.z * window.w apart. LANES invocations own a slice,
 // WORKGROUP_SIZE / LANES segments a workgroup; workgroups count slices fastest within a run of segments.
 //
-// bindings: params, input (read), statistics (read and write)
+// What an element adds to a record is the walk's business (lib/values.wgsl, lib/gradients.wgsl).
+//
+// bindings: params, input (read), [gradients: grad_output (read), statistics (read), scale? (read)], records (read and write)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -27,9 +29,9 @@ fn main(
     if live && lane == 0u {
         let record = slice * params.record_stride + params.record_first + segment;
         if params.accumulate == 1u {
-            store_statistics(record, acc_combine(load_statistics(record), acc));
+            store_records(record, record_combine(load_records(record), acc));
         } else {
-            store_statistics(record, acc);
+            store_records(record, acc);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::{ABSENT, Entry, Layout, Operand};
+use crate::kernel::{ABSENT, Entry, Layout, MAX_OPERANDS, Operand};
 
 /// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ pub(crate) enum Unbindable {
 /// not overlap once their starts are aligned. So operands of one buffer share a binding wherever it is long enough for them.
 pub(crate) fn bind(entry: Entry, accesses: &[Access], limits: &BindingLimits) -> Result<Bindings, Unbindable> {
     let mut slots: Vec<Slot> = Vec::new();
-    let mut slot_of = [ABSENT; 5];
+    let mut slot_of = [ABSENT; MAX_OPERANDS];
     for (position, &(operand, _)) in entry.operands().iter().enumerate() {
         let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
         slot_of[position] = place(&mut slots, access, limits)?;
@@ -125,7 +125,7 @@ mod tests {
         let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
         let bound = bind(Entry::FusedRows, &accesses, &LIMITS).unwrap();
         assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
-        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT]);
+        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT]);
         assert_eq!((bound.layout.writable, bound.offsets[0], bound.offsets[3]), (0b10, 1, 0));
     }
 

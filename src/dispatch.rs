@@ -1,10 +1,12 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
+mod backward;
+
 use std::ops::Range;
 
 use crate::binding::{self, Access, BindingLimits, Slot, Unbindable};
 use crate::descriptor::DataType;
-use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Spread};
+use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Source, Spread};
 use crate::params::{Index, Params, Rows};
 use crate::partition::Partition;
 use crate::plan::{Divisor, Reduction};
@@ -88,6 +90,123 @@ impl MapOperands {
     }
 }
 
+/// What a reduction sums up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Summed {
+    /// The values of a tensor, to statistics.
+    Values(Tensor),
+    /// Gradients, and their products with normalized values.
+    Gradients(GradientOperands),
+}
+
+/// Operands of gradient sums.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GradientOperands {
+    /// Input and its statistics, where products with normalized values are wanted.
+    pub input: Option<(Tensor, Tensor)>,
+    pub grad_output: Tensor,
+    /// Segments of the statistics.
+    pub indexed: Partition,
+    /// All elements that are summed up share their statistics.
+    pub hoisted: bool,
+    /// Weights, and their segments.
+    pub scale: Option<(Tensor, Partition)>,
+}
+
+impl Summed {
+    fn source(&self) -> Source {
+        match self {
+            Self::Values(_) => Source::Values,
+            Self::Gradients(_) => Source::Gradients,
+        }
+    }
+
+    fn accesses(&self, range: &Range<u64>) -> Vec<Access> {
+        match self {
+            Self::Values(input) => vec![access(Operand::Input, *input, range)],
+            Self::Gradients(operands) => {
+                let mut all = vec![access(Operand::GradOutput, operands.grad_output, range)];
+                if let Some((input, statistics)) = operands.input {
+                    all.push(access(Operand::Input, input, range));
+                    all.push(access(Operand::Statistics, statistics, &segments_of(&operands.indexed, range)));
+                }
+                all.extend(
+                    operands.scale.map(|(scale, affine)| access(Operand::Scale, scale, &segments_of(&affine, range))),
+                );
+                all
+            }
+        }
+    }
+
+    fn params(&self, row_len: u64, range: &Range<u64>) -> Params {
+        match self {
+            Self::Values(input) => Params { input_rows: rows(input, row_len, range.start), ..Params::default() },
+            Self::Gradients(operands) => {
+                let (statistics, statistics_base) = index(&operands.indexed, range.start, range.end, 1);
+                let weights = operands.scale.map(|(_, affine)| index(&affine, range.start, range.end, 1));
+                let (affine, affine_base) = weights.unwrap_or((Params::default().affine, 0));
+                let input = operands.input.map_or(operands.grad_output, |(input, _)| input);
+                Params {
+                    statistics,
+                    // without records to look up, every segment is the first
+                    statistics_base,
+                    affine,
+                    affine_base,
+                    hoisted: u32::from(operands.hoisted || operands.input.is_none()),
+                    weighted: u32::from(operands.scale.is_some()),
+                    input_rows: rows(&input, row_len, range.start),
+                    gradient_rows: rows(&operands.grad_output, row_len, range.start),
+                    ..Params::default()
+                }
+            }
+        }
+    }
+
+    fn padded(&self) -> bool {
+        match self {
+            Self::Values(input) => input.rows.is_some(),
+            Self::Gradients(operands) => {
+                operands.grad_output.rows.is_some() || operands.input.is_some_and(|(input, _)| input.rows.is_some())
+            }
+        }
+    }
+}
+
+/// Operands of a merge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MergeOperands {
+    /// The partial records, as elements of this partition.
+    pub partition: Partition,
+    pub partials: Option<Tensor>,
+    pub records: Option<Tensor>,
+    /// Weights of the partial records, and their segments.
+    pub scale: Option<(Tensor, Partition)>,
+    pub grad_scale: Option<Tensor>,
+    pub grad_bias: Option<Tensor>,
+    /// On the sums that become gradients to bias and scale.
+    pub factor: [f32; 2],
+}
+
+impl MergeOperands {
+    pub(crate) fn new(partition: Partition, partials: Option<Tensor>, records: Option<Tensor>) -> Self {
+        Self { partition, partials, records, scale: None, grad_scale: None, grad_bias: None, factor: [1.0; 2] }
+    }
+
+    fn accesses(&self, segments: &Range<u64>, partials: &Range<u64>) -> Vec<Access> {
+        let mut all = Vec::new();
+        if !partials.is_empty() {
+            all.extend(self.partials.map(|tensor| access(Operand::Partials, tensor, partials)));
+            all.extend(
+                self.scale.map(|(tensor, affine)| access(Operand::Scale, tensor, &segments_of(&affine, partials))),
+            );
+        }
+        all.extend(self.records.map(|tensor| access(Operand::Records, tensor, segments)));
+        all.extend(self.grad_scale.map(|tensor| access(Operand::GradScale, tensor, segments)));
+        all.extend(self.grad_bias.map(|tensor| access(Operand::GradBias, tensor, segments)));
+        all
+    }
+}
+
 /// Operands of a running update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunningTensors {
@@ -107,6 +226,7 @@ pub(crate) struct Lowering {
 /// A kernel before its bindings are known.
 struct Draft {
     entry: Entry,
+    source: Source,
     accumulator: Option<Accumulator>,
     padded: bool,
     spread: Option<Spread>,
@@ -116,8 +236,12 @@ struct Draft {
 
 impl Draft {
     fn new(entry: Entry, accumulator: Accumulator, workgroup_size: u32, lanes: u32) -> Self {
-        let accumulator = entry.accumulates().then_some(accumulator);
-        Self { entry, accumulator, padded: false, spread: None, workgroup_size, lanes }
+        Self::of(entry.sources()[0], entry, accumulator, workgroup_size, lanes)
+    }
+
+    fn of(source: Source, entry: Entry, accumulator: Accumulator, workgroup_size: u32, lanes: u32) -> Self {
+        let accumulator = entry.accumulates(source).then_some(accumulator);
+        Self { entry, source, accumulator, padded: false, spread: None, workgroup_size, lanes }
     }
 }
 
@@ -134,7 +258,7 @@ impl Lowering {
         let accesses = |range: &Range<u64>| {
             let segments = range.start / len..range.end / len;
             let mut all = map.accesses(range);
-            all.extend(saved.map(|tensor| access(Operand::Statistics, tensor, &segments)));
+            all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments)));
             all
         };
         for range in self.windows(Entry::FusedRows, 0..reduction.partition.elements(), &[len], &accesses)? {
@@ -154,38 +278,42 @@ impl Lowering {
         Ok(())
     }
 
-    /// Reduces a tensor to one record a segment.
+    /// Reduces a tensor to one record a segment: of statistics, or of gradient sums.
     pub(crate) fn reduce(
         &mut self,
         reduction: &Reduction,
         schedule: &Reduce,
-        input: Tensor,
-        statistics: Tensor,
+        summed: &Summed,
+        records: Tensor,
         partials: Tensor,
     ) -> Result<(), Unbindable> {
         let partition = &reduction.partition;
         let merges = schedule.merges(partition);
+        let slices = u64::from(schedule.slices);
         if partition.elements() == 0 {
-            return self.merge(reduction, statistics, statistics, 0, 1);
+            let none = Partition::new(1, 0, partition.segments(), 1);
+            return self.merge(summed.source(), reduction, &MergeOperands::new(none, None, Some(records)));
         }
         let entry = match schedule.walk {
             Walk::Rows => Entry::ReduceRows,
             Walk::Columns => Entry::ReduceColumns,
         };
         let accesses = |range: &Range<u64>| {
-            let records = if merges {
-                access(Operand::Statistics, partials, &(0..u64::from(schedule.slices) * schedule.records(partition)))
+            let mut all = summed.accesses(range);
+            all.push(if merges {
+                access(Operand::Records, partials, &(0..slices * schedule.records(partition)))
             } else {
-                access(Operand::Statistics, statistics, &segments_of(partition, range))
-            };
-            vec![access(Operand::Input, input, range), records]
+                access(Operand::Records, records, &segments_of(partition, range))
+            });
+            all
         };
         for range in self.windows(entry, 0..partition.elements(), &window::units(partition), &accesses)? {
             let window = Window::new(partition, range);
-            self.reduce_window(entry, reduction, schedule, input, &window, &accesses(&window.elements))?;
+            self.reduce_window(entry, reduction, schedule, summed, &window, &accesses(&window.elements))?;
         }
         if merges {
-            self.merge(reduction, partials, statistics, schedule.slices, schedule.fold(partition))?;
+            let of = Partition::new(1, slices, partition.segments(), schedule.fold(partition));
+            self.merge(summed.source(), reduction, &MergeOperands::new(of, Some(partials), Some(records)))?;
         }
         Ok(())
     }
@@ -195,7 +323,7 @@ impl Lowering {
         entry: Entry,
         reduction: &Reduction,
         schedule: &Reduce,
-        input: Tensor,
+        summed: &Summed,
         window: &Window,
         accesses: &[Access],
     ) -> Result<(), Unbindable> {
@@ -232,52 +360,54 @@ impl Lowering {
             accumulate: u32::from(!opens),
             walk,
             window: [outer as u32, blocks as u32, columns as u32, inner as u32],
-            input_rows: rows(&input, reduction.row_len, window.elements.start),
-            ..with_divisor(Params::default(), &reduction.divisor)
+            ..with_divisor(summed.params(reduction.row_len, &window.elements), &reduction.divisor)
         };
-        let padded = input.rows.is_some();
-        let draft =
-            Draft { padded, ..Draft::new(entry, reduction.accumulator, schedule.workgroup_size, schedule.lanes) };
+        let draft = Draft {
+            padded: summed.padded(),
+            ..Draft::of(summed.source(), entry, reduction.accumulator, schedule.workgroup_size, schedule.lanes)
+        };
         self.push(draft, params, accesses, groups * slices)
     }
 
-    /// Merges `slices` times `fold` partial records of each segment; none leaves the identity.
-    fn merge(
+    /// Merges records over a partition of them; a segment without any gets the identity.
+    pub(crate) fn merge(
         &mut self,
+        source: Source,
         reduction: &Reduction,
-        partials: Tensor,
-        statistics: Tensor,
-        slices: u32,
-        fold: u64,
+        operands: &MergeOperands,
     ) -> Result<(), Unbindable> {
-        let segments = reduction.partition.segments();
-        let records = segments * fold;
+        let partition = &operands.partition;
         let size = self.profile.merge_workgroup_size();
-        let lanes = (u64::from(slices) * fold).clamp(1, u64::from(size)).next_power_of_two() as u32;
-        let accesses = |range: &Range<u64>| {
-            let all = 0..(u64::from(slices) * records).max(1);
-            let partials = if slices == 0 {
-                access(Operand::Partials, statistics, range)
+        let len = partition.segment_len();
+        let lanes = len.clamp(1, u64::from(size)).next_power_of_two() as u32;
+        // one run of records a segment can be bound segment by segment
+        let runs = partition.kept_outer == 1 && partition.reduced_outer == 1;
+        let partials = |range: &Range<u64>| {
+            if runs {
+                range.start * partition.reduced_inner..range.end * partition.reduced_inner
             } else {
-                access(Operand::Partials, partials, &all)
-            };
-            vec![partials, access(Operand::Statistics, statistics, range)]
+                0..partition.elements()
+            }
         };
-        for range in self.windows(Entry::Merge, 0..segments, &[1], &accesses)? {
+        let accesses = |range: &Range<u64>| operands.accesses(range, &partials(range));
+        for range in self.windows(Entry::Merge, 0..partition.segments(), &[1], &accesses)? {
+            let records = partials(&range);
+            let weights = operands.scale.map(|(_, affine)| index(&affine, records.start, records.end, 1));
+            let (affine, affine_base) = weights.unwrap_or((Params::default().affine, 0));
             let params = Params {
                 segments: (range.end - range.start) as u32,
-                slices,
-                fold: fold as u32,
-                record_stride: records as u32,
+                record_first: if runs { 0 } else { range.start as u32 },
+                window: partition.dims().map(|size| size as u32),
+                walk: walk(partition.kept_inner * partition.reduced_inner, partition.reduced_inner.max(1), lanes),
+                weighted: u32::from(operands.scale.is_some()),
+                affine,
+                affine_base,
+                gradient_factor: operands.factor,
                 ..with_divisor(Params::default(), &reduction.divisor)
             };
             let workgroups = (range.end - range.start).div_ceil(u64::from(size / lanes));
-            self.push(
-                Draft::new(Entry::Merge, reduction.accumulator, size, lanes),
-                params,
-                &accesses(&range),
-                workgroups,
-            )?;
+            let draft = Draft::of(source, Entry::Merge, reduction.accumulator, size, lanes);
+            self.push(draft, params, &accesses(&range), workgroups)?;
         }
         Ok(())
     }
@@ -346,7 +476,7 @@ impl Lowering {
             vec![
                 access(Operand::Mean, mean, range),
                 access(Operand::Variance, variance, range),
-                access(Operand::Statistics, statistics, range),
+                access(Operand::Records, statistics, range),
             ]
         };
         self.each_segment(Entry::Import, reduction, None, Params::default(), &accesses)
@@ -426,6 +556,7 @@ impl Lowering {
             entry: draft.entry,
             accumulator: draft.accumulator,
             layout: bound.layout,
+            source: draft.source,
             dtype: DataType::F32,
             padded: draft.padded,
             spread: draft.spread,
@@ -451,6 +582,9 @@ fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u64> {
 /// element's outer segment.
 fn index(partition: &Partition, first: u64, end: u64, step: u64) -> (Index, u32) {
     let narrow = |digits: [u64; 4]| digits.map(|digit| digit as u32);
+    if first == end {
+        return (Params::default().affine, 0);
+    }
     let [outer, b, c, d] = partition.digits(first);
     let (low, _) = partition.segments_of(first, end);
     let index =

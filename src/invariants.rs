@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::binding::BindingLimits;
 use crate::descriptor::{Affine, AffineAxes, MemoryFormat, NormDescriptor, NormKind};
-use crate::dispatch::{Lowering, MapOperands, Tensor};
+use crate::dispatch::{Lowering, MapOperands, Summed, Tensor};
 use crate::kernel::{Entry, KernelKey};
 use crate::plan::Plan;
 use crate::schedule::{DeviceProfile, Schedule};
@@ -33,7 +33,7 @@ fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
             lowering.fused(&plan.computed, (workgroup_size, lanes), &map, None).unwrap()
         }
         Schedule::Split(reduce) => {
-            lowering.reduce(&plan.computed, &reduce, map.input, tensor(4), tensor(5)).unwrap();
+            lowering.reduce(&plan.computed, &reduce, &Summed::Values(map.input), tensor(4), tensor(5)).unwrap();
             lowering.apply(&plan.computed, &plan.computed.partition, &map, tensor(4)).unwrap();
         }
     }
@@ -112,7 +112,7 @@ fn different_work_has_different_kernels() {
     }
 }
 
-/// The kernels are these nine files, and no file in `shaders/` names a kind of norm.
+/// The kernels are these eleven files, and no file in `shaders/` names a kind of norm.
 #[test]
 fn kernels_are_few_and_know_no_norm() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
@@ -124,7 +124,7 @@ fn kernels_are_few_and_know_no_norm() {
         files(&folder).iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     let expected: BTreeSet<String> = Entry::ALL.iter().map(|entry| entry.name().to_string()).collect();
     assert_eq!(kernels, expected);
-    assert_eq!(Entry::ALL.len(), 9);
+    assert_eq!(Entry::ALL.len(), 11);
     for path in files(&folder).into_iter().chain(files(&folder.join("lib"))) {
         let source = std::fs::read_to_string(&path).unwrap();
         assert!(source.lines().count() <= 150, "{} is long", path.display());

@@ -46,6 +46,10 @@ pub(crate) enum Entry {
     Merge,
     /// Normalize by records.
     Apply,
+    /// Gradients of whole contiguous segments.
+    FusedRowsBackward,
+    /// Gradient to the input by sums.
+    ApplyBackward,
     /// Records to plain numbers.
     Export,
     /// Plain numbers to records.
@@ -57,8 +61,10 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::FusedRows,
+        Self::FusedRowsBackward,
+        Self::ApplyBackward,
         Self::ReduceRows,
         Self::ReduceColumns,
         Self::Merge,
@@ -76,6 +82,8 @@ impl Entry {
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
             Self::Apply => "apply",
+            Self::FusedRowsBackward => "fused_rows_backward",
+            Self::ApplyBackward => "apply_backward",
             Self::Export => "export",
             Self::Import => "import",
             Self::Running => "running",
@@ -84,24 +92,64 @@ impl Entry {
     }
 
     /// Whether the kernel's code depends on the accumulator.
-    pub(crate) const fn accumulates(self) -> bool {
-        !matches!(self, Self::Import | Self::Running | Self::Count)
+    pub(crate) const fn accumulates(self, source: Source) -> bool {
+        match self {
+            Self::Import | Self::Running | Self::Count => false,
+            Self::Merge => matches!(source, Source::Values),
+            _ => true,
+        }
+    }
+
+    /// What the kernel's records can be made of.
+    pub(crate) const fn sources(self) -> &'static [Source] {
+        match self {
+            Self::ReduceRows | Self::ReduceColumns | Self::Merge => &[Source::Values, Source::Gradients],
+            Self::FusedRowsBackward | Self::ApplyBackward => &[Source::Gradients],
+            _ => &[Source::Values],
+        }
     }
 
     /// Operands in the order of their bindings, read-only ones first; `true`: written.
     pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
         use Operand::*;
         match self {
-            Self::FusedRows => &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Statistics, true)],
-            Self::ReduceRows | Self::ReduceColumns => &[(Input, false), (Statistics, true)],
-            Self::Merge => &[(Partials, false), (Statistics, true)],
+            Self::FusedRows => &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)],
+            Self::ReduceRows | Self::ReduceColumns => {
+                &[(Input, false), (GradOutput, false), (Statistics, false), (Scale, false), (Records, true)]
+            }
+            Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
             Self::Apply => &[(Input, false), (Statistics, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::FusedRowsBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Statistics, false),
+                (Scale, false),
+                (Output, true),
+                (Partials, true),
+            ],
+            Self::ApplyBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Statistics, false),
+                (Sums, false),
+                (Scale, false),
+                (Output, true),
+            ],
             Self::Export => &[(Statistics, false), (Mean, true), (Spread, true)],
-            Self::Import => &[(Mean, false), (Variance, false), (Statistics, true)],
+            Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
             Self::Running => &[(Statistics, false), (Counter, false), (Mean, true), (Variance, true)],
             Self::Count => &[(Counter, true)],
         }
     }
+}
+
+/// What the records of a kernel are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// Values: statistics.
+    Values,
+    /// Gradients and normalized values: gradient sums.
+    Gradients,
 }
 
 /// What a binding of a kernel means.
@@ -115,10 +163,20 @@ pub(crate) enum Operand {
     Scale,
     /// Summand of the affine map.
     Bias,
-    /// Records of statistics.
+    /// Gradient to the output.
+    GradOutput,
+    /// Gradient to the scale.
+    GradScale,
+    /// Gradient to the bias.
+    GradBias,
+    /// Records of statistics, read.
     Statistics,
-    /// Records of slices.
+    /// Records of gradient sums, read.
+    Sums,
+    /// Records of slices or finer segments.
     Partials,
+    /// Records, written.
+    Records,
     /// Plain means.
     Mean,
     /// Plain variances.
@@ -136,8 +194,13 @@ impl Operand {
             Self::Output => "output",
             Self::Scale => "scale",
             Self::Bias => "bias",
+            Self::GradOutput => "grad_output",
+            Self::GradScale => "grad_scale",
+            Self::GradBias => "grad_bias",
             Self::Statistics => "statistics",
+            Self::Sums => "sums",
             Self::Partials => "partials",
+            Self::Records => "records",
             Self::Mean => "mean",
             Self::Variance => "variance",
             Self::Spread => "spread",
@@ -148,7 +211,7 @@ impl Operand {
     /// How many 4-byte words one item has: records have four.
     pub(crate) const fn words(self) -> u64 {
         match self {
-            Self::Statistics | Self::Partials => 4,
+            Self::Statistics | Self::Sums | Self::Partials | Self::Records => 4,
             _ => 1,
         }
     }
@@ -165,6 +228,9 @@ pub enum Spread {
     Deviation,
 }
 
+/// Most operands of a kernel.
+pub(crate) const MAX_OPERANDS: usize = 6;
+
 /// Which binding an operand lives in. Operands of one buffer share one where they overlap or could not be bound apart.
 pub(crate) const ABSENT: u8 = u8::MAX;
 
@@ -172,7 +238,7 @@ pub(crate) const ABSENT: u8 = u8::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
     /// For each of the entry's operands the binding that holds it, counted from 0, or [`ABSENT`].
-    pub(crate) slot_of: [u8; 5],
+    pub(crate) slot_of: [u8; MAX_OPERANDS],
     /// Bit k: binding k is read and written.
     pub(crate) writable: u8,
     /// Bit k: binding k holds words, not floats.
@@ -188,6 +254,7 @@ pub struct KernelKey {
     pub(crate) entry: Entry,
     pub(crate) accumulator: Option<Accumulator>,
     pub(crate) layout: Layout,
+    pub(crate) source: Source,
     pub(crate) dtype: DataType,
     /// Rows of input or output are padded.
     pub(crate) padded: bool,
@@ -221,6 +288,9 @@ impl fmt::Display for KernelKey {
         f.write_str(self.entry.name())?;
         if let Some(accumulator) = self.accumulator {
             write!(f, ".{}", accumulator.name())?;
+        }
+        if self.source == Source::Gradients {
+            f.write_str(".gradients")?;
         }
         // the bindings: operands that share one are joined
         for slot in 0..self.layout.slots {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::binding::Unbindable;
 use crate::bound::BoundNorm;
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
-use crate::dispatch::{Lowering, MapOperands, RunningTensors, Tensor};
+use crate::dispatch::{Lowering, MapOperands, RunningTensors, Summed, Tensor};
 use crate::engine::{NormEngine, Shared};
 use crate::error::BindError;
 use crate::kernel::Spread;
@@ -278,7 +278,13 @@ impl Norm {
         let at = |offset: u64| Tensor { offset: scratch.offset + offset, ..scratch };
         self.finish(operands, "forward", |lowering| {
             if let Some((input, reduction, reduce)) = style.filter(|_| self.plan.elements > 0) {
-                lowering.reduce(&reduction, &reduce, input, at(layout.style_statistics), at(layout.partials))?;
+                lowering.reduce(
+                    &reduction,
+                    &reduce,
+                    &Summed::Values(input),
+                    at(layout.style_statistics),
+                    at(layout.partials),
+                )?;
                 let deviation = (Spread::Deviation, at(layout.style_deviation));
                 lowering.export(
                     &reduction,
@@ -296,14 +302,14 @@ impl Norm {
                 }
                 Schedule::Split(reduce) if self.plan.elements > 0 => {
                     let statistics = saved.unwrap_or(at(layout.statistics));
-                    lowering.reduce(reduction, &reduce, map.input, statistics, at(layout.partials))?;
+                    lowering.reduce(reduction, &reduce, &Summed::Values(map.input), statistics, at(layout.partials))?;
                     lowering.apply(reduction, &reduction.partition, &map, statistics)
                 }
                 // no element: there is nothing to normalize, but saved statistics say so
                 Schedule::Fused { workgroup_size, .. } | Schedule::Split(Reduce { workgroup_size, .. }) => saved
                     .map_or(Ok(()), |saved| {
                         let reduce = Reduce { walk: crate::schedule::Walk::Rows, workgroup_size, lanes: 1, slices: 1 };
-                        lowering.reduce(reduction, &reduce, map.input, saved, saved)
+                        lowering.reduce(reduction, &reduce, &Summed::Values(map.input), saved, saved)
                     }),
             }
         })

@@ -1,7 +1,7 @@
 //! Every kernel as source, for tools that look at shaders.
 
 use crate::descriptor::DataType;
-use crate::kernel::{ABSENT, Accumulator, Entry, KernelKey, Layout, Operand, Spread};
+use crate::kernel::{ABSENT, Accumulator, Entry, KernelKey, Layout, MAX_OPERANDS, Operand, Source, Spread};
 use crate::wgsl;
 
 /// One assembled kernel.
@@ -34,40 +34,49 @@ pub struct BindingInfo {
 /// and the map in place.
 pub fn all() -> Vec<ShaderInfo> {
     let mut keys = Vec::new();
-    for entry in Entry::ALL {
-        let accumulators: Vec<_> = if entry.accumulates() { Accumulator::ALL.map(Some).to_vec() } else { vec![None] };
-        for accumulator in accumulators {
-            let spreads: &[_] = if entry == Entry::Export {
-                &[Some(Spread::Variance), Some(Spread::Rstd), Some(Spread::Deviation)]
-            } else {
-                &[None]
+    for (entry, source) in
+        Entry::ALL.iter().flat_map(|&entry| entry.sources().iter().map(move |&source| (entry, source)))
+    {
+        let accumulators: Vec<_> =
+            if entry.accumulates(source) { Accumulator::ALL.map(Some).to_vec() } else { vec![None] };
+        let spreads: &[_] = match entry {
+            Entry::Export => &[Some(Spread::Variance), Some(Spread::Rstd), Some(Spread::Deviation)],
+            _ => &[None],
+        };
+        for (accumulator, &spread) in accumulators.iter().flat_map(|&a| spreads.iter().map(move |s| (a, s))) {
+            let key = |shared: &[Operand]| KernelKey {
+                entry,
+                accumulator,
+                layout: layout(entry, source, shared),
+                source,
+                dtype: DataType::F32,
+                padded: false,
+                spread,
+                workgroup_size: 64,
+                lanes: 64,
             };
-            for &spread in spreads {
-                let key = |layout| KernelKey {
-                    entry,
-                    accumulator,
-                    layout,
-                    dtype: DataType::F32,
-                    padded: false,
-                    spread,
-                    workgroup_size: 64,
-                    lanes: 64,
-                };
-                keys.push(key(layout(entry, &[])));
-                if matches!(entry, Entry::FusedRows | Entry::Apply) {
-                    keys.push(key(layout(entry, &[Operand::Input, Operand::Output])));
-                    keys.push(KernelKey { padded: true, ..key(layout(entry, &[])) });
-                }
+            keys.push(key(&[]));
+            if entry.operands().contains(&(Operand::Output, true)) {
+                keys.push(key(&[Operand::Input, Operand::Output]));
+                keys.push(KernelKey { padded: true, ..key(&[]) });
             }
         }
     }
     keys.iter().map(info).collect()
 }
 
+/// Operands that a kernel has for gradients only.
+fn for_gradients(operand: Operand) -> bool {
+    use Operand::*;
+    matches!(operand, GradOutput | GradScale | GradBias | Sums)
+}
+
 /// Each operand in a binding of its own, but for those that share the binding of the first of `shared`.
-fn layout(entry: Entry, shared: &[Operand]) -> Layout {
-    let mut layout = Layout { slot_of: [ABSENT; 5], writable: 0, words: 0, slots: 0 };
-    for (k, &(operand, written)) in entry.operands().iter().enumerate() {
+fn layout(entry: Entry, source: Source, shared: &[Operand]) -> Layout {
+    let plain = source == Source::Values && entry.sources().len() > 1;
+    let absent = |operand| plain && (for_gradients(operand) || matches!(operand, Operand::Scale | Operand::Statistics));
+    let mut layout = Layout { slot_of: [ABSENT; MAX_OPERANDS], writable: 0, words: 0, slots: 0 };
+    for (k, &(operand, written)) in entry.operands().iter().enumerate().filter(|(_, (operand, _))| !absent(*operand)) {
         let first =
             entry.operands()[..k].iter().position(|(other, _)| shared.contains(other) && shared.contains(&operand));
         let slot = first.map_or(layout.slots, |first| layout.slot_of[first]);

@@ -2,13 +2,18 @@
 
 use std::fmt::Write;
 
-use crate::kernel::{Accumulator, Entry, KernelKey, Operand};
+use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Source};
 
 const PARAMS: &str = include_str!("../shaders/lib/params.wgsl");
 const EXACT: &str = include_str!("../shaders/lib/exact.wgsl");
 const INDEX: &str = include_str!("../shaders/lib/index.wgsl");
 const WALK: &str = include_str!("../shaders/lib/walk.wgsl");
+const VALUES: &str = include_str!("../shaders/lib/values.wgsl");
+const RECORD: &str = include_str!("../shaders/lib/record.wgsl");
+const GRADIENTS: &str = include_str!("../shaders/lib/gradients.wgsl");
 const WORKGROUP: &str = include_str!("../shaders/lib/workgroup.wgsl");
+const NORMALIZER: &str = include_str!("../shaders/lib/normalizer.wgsl");
+const GRADIENT_RECORD: &str = include_str!("../shaders/lib/gradient_record.wgsl");
 const NORMALIZE: &str = include_str!("../shaders/lib/normalize.wgsl");
 const SCALE: &str = include_str!("../shaders/lib/scale.wgsl");
 const CHUNK: &str = include_str!("../shaders/lib/chunk.wgsl");
@@ -27,15 +32,30 @@ const fn accumulator_source(accumulator: Accumulator) -> &'static str {
 /// The kernel's own file and the fragments that it stands on.
 const fn entry_source(entry: Entry) -> (&'static str, &'static [&'static str]) {
     match entry {
-        Entry::FusedRows => (include_str!("../shaders/fused_rows.wgsl"), &[INDEX, WALK, WORKGROUP, NORMALIZE]),
+        Entry::FusedRows => {
+            (include_str!("../shaders/fused_rows.wgsl"), &[INDEX, WALK, WORKGROUP, NORMALIZER, NORMALIZE])
+        }
         Entry::ReduceRows => (include_str!("../shaders/reduce_rows.wgsl"), &[WALK, WORKGROUP]),
         Entry::ReduceColumns => (include_str!("../shaders/reduce_columns.wgsl"), &[WALK, WORKGROUP]),
-        Entry::Merge => (include_str!("../shaders/merge.wgsl"), &[WORKGROUP]),
-        Entry::Apply => (include_str!("../shaders/apply.wgsl"), &[INDEX, NORMALIZE]),
+        Entry::Merge => (include_str!("../shaders/merge.wgsl"), &[INDEX, WALK, WORKGROUP]),
+        Entry::Apply => (include_str!("../shaders/apply.wgsl"), &[INDEX, NORMALIZER, NORMALIZE]),
+        Entry::FusedRowsBackward => (include_str!("../shaders/fused_rows_backward.wgsl"), &[WALK, WORKGROUP]),
+        Entry::ApplyBackward => (include_str!("../shaders/apply_backward.wgsl"), &[WALK]),
         Entry::Export => (include_str!("../shaders/export.wgsl"), &[]),
         Entry::Import => (include_str!("../shaders/import.wgsl"), &[]),
         Entry::Running => (include_str!("../shaders/running.wgsl"), &[]),
         Entry::Count => (include_str!("../shaders/count.wgsl"), &[]),
+    }
+}
+
+/// What records are made of: nothing that a kernel without records would need.
+const fn source_fragments(key: &KernelKey) -> &'static [&'static str] {
+    match (key.source, key.entry) {
+        (_, Entry::Export | Entry::Import | Entry::Running | Entry::Count | Entry::Apply) => &[],
+        (Source::Values, Entry::Merge) => &[RECORD],
+        (Source::Values, _) => &[RECORD, VALUES],
+        (Source::Gradients, Entry::Merge) => &[GRADIENT_RECORD],
+        (Source::Gradients, _) => &[INDEX, NORMALIZER, GRADIENT_RECORD, GRADIENTS],
     }
 }
 
@@ -52,7 +72,7 @@ pub(crate) fn assemble(key: &KernelKey) -> String {
         source += accumulator_source(accumulator);
         source.push('\n');
     }
-    for fragment in fragments {
+    for fragment in source_fragments(key).iter().chain(fragments) {
         source += fragment;
         source.push('\n');
     }
@@ -91,6 +111,7 @@ fn accessors(
     let place = match operand {
         Operand::Input if key.padded => "padded(params.input_rows, i)",
         Operand::Output if key.padded => "padded(params.output_rows, i)",
+        Operand::GradOutput if key.padded => "padded(params.gradient_rows, i)",
         _ => "i",
     };
     let counter = operand == Operand::Counter;
@@ -138,7 +159,7 @@ fn absent_accessors(operand: Operand, written: bool, out: &mut String) -> std::f
     let (ty, identity) = match operand {
         Operand::Counter => ("u32", "0u"),
         Operand::Scale => ("f32", "1.0"),
-        Operand::Statistics | Operand::Partials => ("vec4<f32>", "vec4<f32>(0.0)"),
+        _ if operand.words() == 4 => ("vec4<f32>", "vec4<f32>(0.0)"),
         _ => ("f32", "-0.0"),
     };
     writeln!(out, "fn load_{name}(i: u32) -> {ty} {{ return {identity}; }}")?;

@@ -57,3 +57,8 @@ fn acc_divisor(acc: vec4<f32>) -> f32 {
 fn acc_spread(acc: vec4<f32>) -> f32 {
     return acc.z * acc.z;
 }
+
+// The gradient to x, before it is divided by the divisor: g, less what reaches x through mean and divisor.
+fn acc_gradient(acc: vec4<f32>, x: f32, x_hat: f32, g: f32, means: vec2<f32>) -> f32 {
+    return difference(g, means.x) - x_hat * means.y * divisor_slope(acc);
+}

@@ -31,3 +31,9 @@ fn acc_divisor(acc: vec4<f32>) -> f32 {
 fn acc_spread(acc: vec4<f32>) -> f32 {
     return acc.z * params.factor;
 }
+
+// As in uncentred.wgsl; the norm's derivative is the sign of x.
+fn acc_gradient(acc: vec4<f32>, x: f32, x_hat: f32, g: f32, means: vec2<f32>) -> f32 {
+    if acc_divisor(acc) < params.eps_minimum { return g; }
+    return g - sign(x) * means.y * params.factor;
+}

@@ -2,17 +2,8 @@
 // An absent scale loads as 1, an absent bias as -0, which leave x_hat as it is.
 // Never x * a + b with b = bias - mean * a, which cancels at a large mean.
 
-struct Normalizer {
-    center: vec2<f32>,  // (shift, rest)
-    inverse: f32,
-}
-
-fn normalizer(acc: vec4<f32>) -> Normalizer {
-    return Normalizer(acc_center(acc), inverse(at_least(acc_divisor(acc), params.eps_minimum) + params.eps_added));
-}
-
 fn normalize(x: f32, by: Normalizer, segment: u32) -> f32 {
-    let x_hat = difference(difference(x, by.center.x), by.center.y) * by.inverse;
+    let x_hat = normalized(x, by);
     let parameter = segment - params.affine_base;
     let scale = load_scale(parameter);
     if magnitude_bits(scale) == params.folded_scale {

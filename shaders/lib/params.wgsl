@@ -22,11 +22,11 @@ struct Params {
     inverse_of_zero: u32,// bits of what 1 / 0 becomes
     elements: u32,       // elements of the window
     segments: u32,       // segments of the window
-    slices: u32,         // slices of a segment (reduce), partial records of a segment (merge)
+    slices: u32,         // slices of a segment (reduce), walkers of an outer segment (backward)
     slice_len: u32,      // elements of a slice
-    record_first: u32,   // record of the window's first segment
+    record_first: u32,   // record (merge: segment) of the window's first segment
     record_stride: u32,  // records of one slice
-    fold: u32,           // neighbouring records that belong to one segment (merge)
+    hoisted: u32,        // 1: all elements of a segment share their statistics
     accumulate: u32,     // 1: combine with the record that is there
     statistics_base: u32,// segment that is record 0 of the binding
     affine_base: u32,    // segment that is element 0 of the binding
@@ -38,6 +38,7 @@ struct Params {
     affine: Index,
     input_rows: Rows,
     output_rows: Rows,
+    gradient_rows: Rows,
     offsets: array<vec4<u32>, 2>,  // where operand k starts in its binding, in elements
     eps_inside: f32,     // added inside the root
     eps_added: f32,      // added to the root
@@ -45,6 +46,9 @@ struct Params {
     factor: f32,         // on the variance: n / (n - 1), or n where a norm is a sum
     p: f32,              // order of the norm
     momentum: f32,       // weight of the new value; negative: see cumulative
+    gradient_factor: vec2<f32>,  // on the sums that become gradients to bias and scale
+    weighted: u32,       // 1: gradients are multiplied by the scale
+    frozen: u32,         // 1: statistics are given, not computed from the input
     cumulative: u32,     // 1: weight is 1 / (updates so far + 1)
     unbiased: u32,       // 1: running variance takes n / (n - 1)
 }

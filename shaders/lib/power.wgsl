@@ -60,3 +60,11 @@ fn acc_divisor(acc: vec4<f32>) -> f32 {
 fn acc_spread(acc: vec4<f32>) -> f32 {
     return acc_divisor(acc);
 }
+
+// As in uncentred.wgsl; the norm's derivative is sign(x) (|x| / norm)^(p - 1).
+fn acc_gradient(acc: vec4<f32>, x: f32, x_hat: f32, g: f32, means: vec2<f32>) -> f32 {
+    let norm = acc_divisor(acc);
+    if norm < params.eps_minimum || x == 0.0 { return g; }
+    let share = abs(x) / norm;
+    return g - sign(x) * (power(share, params.p) / share) * means.y * params.factor;
+}

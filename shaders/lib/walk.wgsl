@@ -1,52 +1,20 @@
-// A lane's walk over a slice of a segment: blocks of params.walk.y elements, params.walk.x apart.
-// 16 elements make a chunk, 16 chunks a link of the chain: short chains keep the rounding small.
+// A lane's place in a slice of a segment: blocks of params.walk.y elements, params.walk.x apart.
 
+// Links of a chain have 16 members: short chains keep the rounding small.
 const LINK = 16u;
 
 fn walk_start(j: u32) -> vec2<u32> {
     return vec2<u32>(j / params.walk.y, j % params.walk.y);
 }
 
-// Loads the element at (block, place in the block) and advances by LANES elements.
-fn walk_load(first: u32, at: ptr<function, vec2<u32>>) -> f32 {
-    let x = load_input(first + (*at).x * params.walk.x + (*at).y);
-    let inner = (*at).y + params.walk.w;
+// Distance from the segment's first element of (block, place in the block).
+fn walk_place(at: vec2<u32>) -> u32 {
+    return at.x * params.walk.x + at.y;
+}
+
+// LANES elements on.
+fn walk_next(at: vec2<u32>) -> vec2<u32> {
+    let inner = at.y + params.walk.w;
     let carry = inner >= params.walk.y;
-    *at = vec2<u32>((*at).x + params.walk.z + u32(carry), select(inner, inner - params.walk.y, carry));
-    return x;
-}
-
-// Four elements, LANES apart, of which n are there.
-fn walk_load4(first: u32, at: ptr<function, vec2<u32>>, n: u32) -> vec4<f32> {
-    var x = vec4<f32>(0.0);
-    if n > 0u { x.x = walk_load(first, at); }
-    if n > 1u { x.y = walk_load(first, at); }
-    if n > 2u { x.z = walk_load(first, at); }
-    if n > 3u { x.w = walk_load(first, at); }
-    return x;
-}
-
-// Reduces elements j = begin + lane, + LANES, ... below end of the segment that starts at `first`.
-fn walk_reduce(first: u32, begin: u32, end: u32, lane: u32) -> vec4<f32> {
-    if begin >= end { return vec4<f32>(0.0); }
-    let origin = walk_start(begin);
-    let start = acc_start(load_input(first + origin.x * params.walk.x + origin.y));
-    var acc = start;
-    var at = walk_start(begin + lane);
-    var j = begin + lane;
-    while j < end {
-        var link = start;
-        for (var k = 0u; k < LINK && j < end; k += 1u) {
-            var chunk: Chunk;
-            chunk.n = min((end - j + LANES - 1u) / LANES, 16u);
-            chunk.x[0] = walk_load4(first, &at, chunk.n);
-            chunk.x[1] = walk_load4(first, &at, max(chunk.n, 4u) - 4u);
-            chunk.x[2] = walk_load4(first, &at, max(chunk.n, 8u) - 8u);
-            chunk.x[3] = walk_load4(first, &at, max(chunk.n, 12u) - 12u);
-            link = acc_push(link, chunk);
-            j += 16u * LANES;
-        }
-        acc = acc_combine(acc, link);
-    }
-    return acc;
+    return vec2<u32>(at.x + params.walk.z + u32(carry), select(inner, inner - params.walk.y, carry));
 }

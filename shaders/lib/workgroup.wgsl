@@ -8,7 +8,7 @@ fn combine_lanes(acc: vec4<f32>, local: u32, lane: u32, stride: u32) -> vec4<f32
     workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         if lane < half {
-            partials[local] = acc_combine(partials[local], partials[local + half * stride]);
+            partials[local] = record_combine(partials[local], partials[local + half * stride]);
         }
         workgroupBarrier();
     }
