@@ -175,6 +175,11 @@ pub enum NormKind<'a> {
         /// The axes that share a norm.
         axes: Range<usize>,
     },
+    /// Weight normalization `g * v / norm2(v)`: the input is v, the scale g. A zero row of v gives 0 and gradients 0.
+    Weight {
+        /// The axis that is kept: one norm and one g for each of its indices. `None`: one for the whole tensor.
+        dim: Option<usize>,
+    },
     /// `(x - mean) / divisor` over any set of axes (ONNX MeanVarianceNormalization with
     /// [`Epsilon::AddedToDeviation`] of 1e-9).
     MeanVariance {
@@ -205,6 +210,7 @@ impl NormKind<'_> {
             Self::AdaptiveInstance { .. } => "adain",
             Self::LpNormalize { .. } => "lp",
             Self::MeanVariance { .. } => "mvn",
+            Self::Weight { .. } => "weight",
         }
     }
 }
@@ -243,6 +249,7 @@ impl<'a> NormDescriptor<'a> {
             NormKind::Rms { .. } => (Epsilon::Machine, Affine::Scale),
             NormKind::LpNormalize { .. } => (Epsilon::Minimum(1e-12), Affine::None),
             NormKind::MeanVariance { .. } => (Epsilon::AddedToDeviation(1e-9), Affine::None),
+            NormKind::Weight { .. } => (Epsilon::InsideRoot(0.0), Affine::Scale),
             _ => (Epsilon::default(), Affine::default()),
         };
         Self {

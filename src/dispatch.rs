@@ -2,6 +2,8 @@
 
 mod backward;
 
+pub(crate) use backward::BackwardMap;
+
 use std::ops::Range;
 
 use crate::binding::{self, Access, BindingLimits, Slot, Unbindable};

@@ -34,12 +34,15 @@ pub use descriptor::{
 pub use engine::{NormEngine, NormEngineDescriptor};
 pub use error::{BindError, EngineError, PlanError, ReadError};
 pub use kernel::{KernelKey, Spread};
-pub use norm::{ExportArgs, ForwardArgs, ImportArgs, Norm, RunningArgs, StatisticsSource, TrainingArgs};
+pub use norm::{
+    BackwardArgs, BackwardStatistics, ExportArgs, ForwardArgs, ImportArgs, Norm, RunningArgs, StatisticsSource,
+    TrainingArgs,
+};
 pub use partition::Partition;
 pub use plan::{MAX_RANK, normalized_axes};
 pub use readback::read_buffer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use readback::read_buffer_blocking;
-pub use schedule::{DeviceProfile, Reduce, Schedule, Walk};
+pub use schedule::{Backward, DeviceProfile, Reduce, Schedule, Walk};
 pub use view::{BufferView, Destination, TensorView};
 pub use wgpu;

@@ -1,5 +1,7 @@
 //! A planned norm, and its binding to buffers.
 
+mod backward;
+
 use std::sync::Arc;
 
 use crate::binding::Unbindable;
@@ -13,8 +15,10 @@ use crate::operands::{Operands, Role};
 use crate::params::Params;
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction, Refusal};
-use crate::schedule::{RECORD, Reduce, Schedule};
+use crate::schedule::{Backward, RECORD, Reduce, Schedule};
+
 use crate::view::{BufferView, Destination, TensorView};
+pub use backward::{BackwardArgs, BackwardStatistics};
 
 /// Regions of a workspace start at multiples of this: the largest alignment that WebGPU lets a device ask of bindings.
 const REGION_ALIGN: u64 = 256;
@@ -113,6 +117,9 @@ pub struct Norm {
     label: Arc<str>,
     schedule: Schedule,
     style: Option<Reduce>,
+    backward: Backward,
+    /// Sums over statistics and over affine segments by themselves.
+    apart: (Reduce, Reduce),
 }
 
 /// Regions of a workspace.
@@ -140,9 +147,11 @@ impl Norm {
     pub(crate) fn new(engine: &NormEngine, plan: Plan, schedule: Schedule, label: Option<&str>) -> Self {
         let shared = engine.shared.clone();
         let style = plan.style.map(|style| Reduce::choose(&style.partition, &shared.profile));
+        let backward = Backward::candidates(&plan, &shared.profile)[0];
+        let apart = Backward::apart(&plan, &shared.profile);
         let label =
             label.map_or_else(|| format!("{} {}", shared.label, plan.kind), |l| format!("{} {l}", shared.label));
-        Self { shared, plan: Arc::new(plan), label: label.into(), schedule, style }
+        Self { shared, plan: Arc::new(plan), label: label.into(), schedule, style, backward, apart }
     }
 
     /// How statistics are computed.
@@ -202,10 +211,13 @@ impl Norm {
 
     /// A buffer of [`Norm::workspace_size`] bytes, if any are needed. One serves any number of norms in turn.
     pub fn create_workspace(&self) -> Option<wgpu::Buffer> {
-        let size = self.workspace_size();
+        self.create_buffer("workspace", self.workspace_size())
+    }
+
+    fn create_buffer(&self, what: &str, size: u64) -> Option<wgpu::Buffer> {
         (size > 0).then(|| {
             self.shared.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(&format!("{} workspace", self.label)),
+                label: Some(&format!("{} {what}", self.label)),
                 size,
                 usage: wgpu::BufferUsages::STORAGE,
                 mapped_at_creation: false,
@@ -272,7 +284,7 @@ impl Norm {
             .map(|view| operands.range("saved statistics", view, self.statistics_size(), RECORD, Role::Written))
             .transpose()?;
         let mut map = self.map(&mut operands, args)?;
-        let style = self.style_input(&mut operands, args)?;
+        let style = self.style_operand(&mut operands, args.style.as_ref())?;
         let layout = self.workspace();
         let scratch = self.workspace_operand(&mut operands, args.workspace.as_ref(), layout.size)?;
         let at = |offset: u64| Tensor { offset: scratch.offset + offset, ..scratch };
@@ -424,12 +436,12 @@ impl Norm {
         Ok(MapOperands { input, output, row_len, affine: plan.affine, scale, bias })
     }
 
-    fn style_input(
+    fn style_operand(
         &self,
         operands: &mut Operands,
-        args: &MapArgs<'_>,
+        style: Option<&TensorView<'_>>,
     ) -> Result<Option<(Tensor, Reduction, Reduce)>, BindError> {
-        match (&args.style, self.plan.style.zip(self.style)) {
+        match (style, self.plan.style.zip(self.style)) {
             (Some(view), Some((reduction, reduce))) => {
                 let len = reduction.partition.elements();
                 let input = operands.tensor("style", view, len, reduction.row_len, Role::Read)?;

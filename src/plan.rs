@@ -44,6 +44,15 @@ pub(crate) struct Reduction {
     pub row_len: u64,
 }
 
+/// The common refinement of the statistics and the affine partition: elements that share both segments. Its segments in turn
+/// are the elements of two partitions, of which the statistics' and the affine segments are the segments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Refinement {
+    pub partition: Partition,
+    pub statistics: Partition,
+    pub affine: Partition,
+}
+
 /// Why statistics must not be computed from the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Refusal {
@@ -63,6 +72,8 @@ pub(crate) struct Plan {
     /// Statistics that are given: running ones, one a channel.
     pub given: Option<Partition>,
     pub affine: Option<Partition>,
+    /// What backward reduces over, where it is coarser than elements.
+    pub refinement: Option<Refinement>,
     pub scale: bool,
     pub bias: bool,
     /// The tensor whose mean and deviation take the place of bias and scale.
@@ -85,6 +96,7 @@ impl Plan {
         let given = if channelwise { Some(channels()?) } else { None };
         let style = style_of(descriptor)?;
         let affine = axes.partition(&axes.affine).and_then(|p| check_slots(p, descriptor.shape).map(|()| p));
+        let refinement = axes.refinement(descriptor.affine != Affine::None || style.is_some());
         let parameters = if style.is_some() { Affine::ScaleAndBias } else { descriptor.affine };
         let row_len = descriptor.shape.last().copied().unwrap_or(1);
         let refusal = refusal_of(descriptor, &axes);
@@ -103,11 +115,24 @@ impl Plan {
             },
             given,
             affine: if parameters == Affine::None { None } else { Some(affine?) },
+            refinement,
             scale: parameters.has_scale(),
             bias: parameters.has_bias(),
             style,
             refusal,
         })
+    }
+
+    /// The tensor as outer segments of parameters, each of rows of kept places: for statistics over contiguous rows, whose
+    /// parameters (if any) differ from place to place.
+    pub(crate) fn rows(&self) -> Option<Partition> {
+        let statistics = &self.computed.partition;
+        let (rows, len) = (statistics.segments(), statistics.segment_len());
+        let contiguous = statistics.is_contiguous() && len > 0;
+        match self.affine {
+            None => contiguous.then(|| Partition::new(1, rows, len, 1)),
+            Some(affine) => (contiguous && affine.kept_inner == len && affine.reduced_inner == 1).then_some(affine),
+        }
     }
 
     /// Elements of scale and bias.
@@ -141,6 +166,11 @@ impl Axes {
             NormKind::Layer { axes } | NormKind::Rms { axes } | NormKind::LpNormalize { axes, .. } => {
                 let reduced: Vec<usize> = checked_range(axes, rank)?.collect();
                 (keep_others(rank, &reduced), keep(rank, &reduced))
+            }
+            NormKind::Weight { dim } => {
+                let kept: Vec<usize> = dim.iter().copied().collect();
+                check_ascending(&kept, rank)?;
+                (keep(rank, &kept), keep(rank, &kept))
             }
             NormKind::MeanVariance { axes } => {
                 check_ascending(axes, rank)?;
@@ -197,6 +227,20 @@ impl Axes {
         Partition::from_axes(&self.shape, kept).ok_or_else(|| PlanError::AxesInterleave {
             kept: (0..kept.len()).filter(|&axis| kept[axis]).collect(),
             shape: self.shape.clone(),
+        })
+    }
+
+    /// `None` where one of its partitions does not fit four slots.
+    fn refinement(&self, has_affine: bool) -> Option<Refinement> {
+        let affine: Vec<bool> = self.affine.iter().map(|&kept| kept && has_affine).collect();
+        let both: Vec<bool> = self.statistics.iter().zip(&affine).map(|(&s, &a)| s || a).collect();
+        let of_both =
+            |flags: &[bool]| flags.iter().zip(&both).filter(|(_, both)| **both).map(|(&f, _)| f).collect::<Vec<_>>();
+        let shape: Vec<u64> = self.shape.iter().zip(&both).filter(|(_, both)| **both).map(|(&size, _)| size).collect();
+        Some(Refinement {
+            partition: Partition::from_axes(&self.shape, &both)?,
+            statistics: Partition::from_axes(&shape, &of_both(&self.statistics))?,
+            affine: Partition::from_axes(&shape, &of_both(&affine))?,
         })
     }
 
@@ -263,7 +307,7 @@ fn check_slots(partition: Partition, shape: &[u64]) -> Result<(), PlanError> {
 
 fn accumulator_of(kind: &NormKind<'_>) -> Result<Accumulator, PlanError> {
     Ok(match *kind {
-        NormKind::Rms { .. } => Accumulator::Uncentred,
+        NormKind::Rms { .. } | NormKind::Weight { .. } => Accumulator::Uncentred,
         NormKind::LpNormalize { p, .. } => match p {
             1.0 => Accumulator::Magnitude,
             2.0 => Accumulator::Uncentred,
@@ -280,6 +324,7 @@ fn divisor_of(descriptor: &NormDescriptor<'_>, segment_len: u64) -> Result<Divis
     // PyTorch takes 1 / std = 0 for batch and instance norm, ONNX x / norm = 0 for Lp; elsewhere IEEE decides
     let (factor, p, inverse_of_zero) = match descriptor.kind {
         NormKind::LpNormalize { p, .. } => (n, p, 0.0),
+        NormKind::Weight { .. } => (n, 2.0, 0.0),
         NormKind::AdaptiveInstance { variance, .. } => (unbiased_factor(variance, n), 2.0, f32::INFINITY),
         NormKind::Batch | NormKind::Instance => (1.0, 2.0, 0.0),
         _ => (1.0, 2.0, f32::INFINITY),

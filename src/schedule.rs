@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::partition::Partition;
-use crate::plan::Reduction;
+use crate::plan::{Plan, Reduction};
 
 /// Longest segment that one workgroup normalizes alone.
 const MAX_FUSED_LEN: u64 = 32 * 1024;
@@ -19,6 +19,12 @@ const MIN_SLICE_PER_LANE: u64 = 16;
 
 /// Most bytes of partial records.
 const MAX_PARTIALS: u64 = 16 << 20;
+
+/// Fewest rows of a walker: below that, its partial sums cost more than it wins.
+const MIN_ROWS_PER_WALKER: u64 = 4;
+
+/// Fewest elements of a segment of the common refinement.
+const MIN_REFINED_LEN: u64 = 8;
 
 /// Shortest run of memory (in elements) that is walked as a row where segments interleave.
 const MIN_INTERLEAVED_ROW: u64 = 32;
@@ -257,6 +263,79 @@ impl Reduce {
         let merged = self.fold(partition).saturating_mul(self.slices.into());
         let fits = !merges || partials <= profile.max_partials() && merged <= MAX_MERGED;
         walks && fits && valid_lanes(self.workgroup_size, self.lanes) && self.slices > 0
+    }
+}
+
+/// How gradients are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backward {
+    /// One walk over input and gradient; walkers sum up what belongs to scale and bias, which a second dispatch adds up.
+    Rows {
+        /// Invocations of a workgroup.
+        workgroup_size: u32,
+        /// Invocations that share a segment, a power of two.
+        lanes: u32,
+        /// Walkers of each set of parameters.
+        walkers: u32,
+    },
+    /// Sums over the common refinement of both partitions, folded into each of them; then the map to the gradient of the input.
+    Folded(Reduce),
+    /// Sums over each partition by itself, for partitions without a coarse refinement.
+    Apart {
+        /// Over statistics segments.
+        statistics: Reduce,
+        /// Over affine segments.
+        affine: Reduce,
+    },
+}
+
+impl fmt::Display for Backward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows { workgroup_size, lanes, walkers } => {
+                write!(f, "backward rows {lanes}x{}, {walkers} walkers", workgroup_size / lanes)
+            }
+            Self::Folded(reduce) => write!(f, "backward folded, {reduce}"),
+            Self::Apart { statistics, affine } => write!(f, "backward apart, {statistics} and {affine}"),
+        }
+    }
+}
+
+impl Backward {
+    /// Every schedule that can compute the gradients of a plan, best first.
+    pub(crate) fn candidates(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
+        let mut all = Vec::new();
+        let reduce = |partition: &Partition| Reduce::choose(partition, profile);
+        all.extend(plan.rows().and_then(|rows| Self::rows(plan, &rows, profile)));
+        // a refinement of few elements a segment makes more records than it saves
+        let refinement = plan.refinement.map(|r| r.partition).filter(|p| {
+            p.segment_len() >= MIN_REFINED_LEN.min(plan.computed.partition.segment_len())
+                && p.segments() * RECORD <= profile.max_binding
+        });
+        all.extend(refinement.map(|partition| Self::Folded(reduce(&partition))));
+        let (statistics, affine) = Self::apart(plan, profile);
+        all.push(Self::Apart { statistics, affine });
+        all
+    }
+
+    /// Reductions over the statistics segments and over the affine segments.
+    pub(crate) fn apart(plan: &Plan, profile: &DeviceProfile) -> (Reduce, Reduce) {
+        let statistics = Reduce::choose(&plan.computed.partition, profile);
+        (statistics, plan.affine.map_or(statistics, |affine| Reduce::choose(&affine, profile)))
+    }
+
+    fn rows(plan: &Plan, rows: &Partition, profile: &DeviceProfile) -> Option<Self> {
+        let len = rows.kept_inner;
+        let workgroup_size = profile.workgroup_size;
+        let lanes = lanes(len, workgroup_size);
+        let places = (rows.kept_outer * len * RECORD).max(1);
+        let by_memory = profile.max_partials() / places;
+        let to_fill = u64::from(profile.workgroups) * u64::from(workgroup_size / lanes) / rows.kept_outer.max(1);
+        let by_work = rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER);
+        let walkers = to_fill.min(by_work).max(1);
+        let fits = len <= profile.max_fused_len() && (plan.affine.is_none() || by_memory > 0);
+        let walkers = if plan.affine.is_none() { walkers } else { walkers.min(by_memory) };
+        fits.then_some(Self::Rows { workgroup_size, lanes, walkers: walkers as u32 })
     }
 }
 

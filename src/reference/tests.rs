@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::descriptor::Affine;
+use crate::descriptor::{Affine, AffineAxes, Epsilon, MemoryFormat, NormKind, StyleEpsilon, Variance};
 
 /// Inputs without parameters.
 fn plain(input: &[f32]) -> ReferenceInputs<'_> {

@@ -1,5 +1,6 @@
 //! Tests on a real adapter, in one binary: every norm against the f64 reference, and the promises of the embedding API.
 
+mod backward;
 mod embedding;
 mod errors;
 mod forward;

@@ -1,0 +1,383 @@
+//! Binding the backward pass.
+
+use super::{Norm, REGION_ALIGN};
+use crate::binding::Unbindable;
+use crate::bound::BoundNorm;
+use crate::dispatch::{BackwardMap, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
+use crate::error::BindError;
+use crate::kernel::{Source, Spread};
+use crate::operands::{Operands, Role};
+use crate::partition::Partition;
+use crate::plan::{Divisor, Reduction};
+use crate::schedule::{Backward, RECORD};
+use crate::view::{BufferView, Destination, TensorView};
+
+/// Operands of a backward pass. For use with [`Norm::bind_backward`]. A gradient is computed where it has a view; one that has
+/// none costs nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardArgs<'a> {
+    /// The input of the forward pass.
+    pub input: TensorView<'a>,
+    /// Gradient to the output.
+    pub grad_output: TensorView<'a>,
+    /// The scale of the forward pass. Needed for the gradient to the input, where the norm has one.
+    pub scale: Option<TensorView<'a>>,
+    /// The style of the forward pass, of an adaptive instance norm.
+    pub style: Option<TensorView<'a>>,
+    /// The statistics of the forward pass.
+    pub statistics: BackwardStatistics<'a>,
+    /// Receives the gradient to the input. In place: over `grad_output`.
+    pub grad_input: Option<Destination<'a>>,
+    /// Receives the gradient to the scale, [`Norm::affine_len`] elements.
+    pub grad_scale: Option<TensorView<'a>>,
+    /// Receives the gradient to the bias, [`Norm::affine_len`] elements.
+    pub grad_bias: Option<TensorView<'a>>,
+    /// Receives the gradient to the style, [`Norm::style_len`] elements.
+    pub grad_style: Option<TensorView<'a>>,
+    /// [`Norm::backward_workspace_size`] bytes, if that is not 0.
+    pub workspace: Option<BufferView<'a>>,
+}
+
+/// Which statistics a backward pass uses.
+#[derive(Clone, Copy, Debug)]
+pub enum BackwardStatistics<'a> {
+    /// Saved by [`Norm::bind_training`]: they depend on the input, and so does the gradient.
+    Saved(BufferView<'a>),
+    /// Given, as in inference: constants. The gradient is shorter.
+    Given(BufferView<'a>),
+}
+
+/// Regions of a backward workspace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Regions {
+    sums: u64,
+    records: u64,
+    partials: u64,
+    style_statistics: u64,
+    style_deviation: u64,
+    grad_mean: u64,
+    grad_deviation: u64,
+    size: u64,
+}
+
+/// Operands of a backward pass in the table.
+struct Bound {
+    input: Tensor,
+    grad_output: Tensor,
+    statistics: Tensor,
+    indexed: Partition,
+    given: bool,
+    scale: Option<Tensor>,
+    grad_input: Option<Tensor>,
+    grad_scale: Option<Tensor>,
+    grad_bias: Option<Tensor>,
+    /// On the gradients to scale and bias: those of a style are means over it.
+    factor: [f32; 2],
+    scratch: Tensor,
+    regions: Regions,
+}
+
+impl Bound {
+    fn at(&self, offset: u64) -> Tensor {
+        Tensor { offset: self.scratch.offset + offset, ..self.scratch }
+    }
+
+    fn wants_affine(&self) -> bool {
+        self.grad_scale.is_some() || self.grad_bias.is_some()
+    }
+
+    /// Gradient operands of sums over segments that do or do not share their statistics.
+    fn sums(&self, hoisted: bool, scale: Option<(Tensor, Partition)>) -> GradientOperands {
+        let needs_input = self.grad_input.is_some() || self.grad_scale.is_some();
+        let input = needs_input.then_some((self.input, self.statistics));
+        GradientOperands { input, grad_output: self.grad_output, indexed: self.indexed, hoisted, scale }
+    }
+
+    /// A merge of partial records into the gradients to scale and bias.
+    fn gradients(&self, partition: Partition, partials: Option<Tensor>) -> MergeOperands {
+        let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
+        MergeOperands { grad_scale, grad_bias, factor, ..MergeOperands::new(partition, partials, None) }
+    }
+}
+
+impl Norm {
+    /// How gradients are computed from saved statistics.
+    pub fn backward_schedule(&self) -> Backward {
+        self.backward
+    }
+
+    /// Schedules that can compute the gradients from saved statistics: the one that is taken first.
+    pub fn backward_schedules(&self) -> Vec<Backward> {
+        Backward::candidates(&self.plan, &self.shared.profile)
+    }
+
+    /// The same norm with another of its [`Norm::backward_schedules`]; `None` if it is none of them.
+    pub fn with_backward_schedule(&self, schedule: Backward) -> Option<Self> {
+        self.backward_schedules().contains(&schedule).then(|| Self { backward: schedule, ..self.clone() })
+    }
+
+    /// Bytes of workspace that [`Norm::bind_backward`] needs; 0: none.
+    pub fn backward_workspace_size(&self) -> u64 {
+        self.regions().size
+    }
+
+    /// A buffer of [`Norm::backward_workspace_size`] bytes, if any are needed.
+    pub fn create_backward_workspace(&self) -> Option<wgpu::Buffer> {
+        self.create_buffer("backward workspace", self.backward_workspace_size())
+    }
+
+    fn regions(&self) -> Regions {
+        let plan = &self.plan;
+        let mut size = 0;
+        let mut region = |bytes: u64| {
+            let start = size;
+            size += bytes.div_ceil(REGION_ALIGN) * REGION_ALIGN;
+            start
+        };
+        let affine = plan.affine.unwrap_or(Partition::new(1, 1, 1, 1));
+        // given statistics take the way of sums apart, whatever the schedule
+        let apart_affine = self.apart.1.partials_size(&affine);
+        let (records, partials) = match self.backward {
+            Backward::Rows { walkers, .. } if plan.affine.is_some() => {
+                (affine.segments(), (affine.segments() * u64::from(walkers) * RECORD).max(apart_affine))
+            }
+            Backward::Rows { .. } => (0, 0),
+            Backward::Folded(reduce) => {
+                let refined = plan.refinement.map_or(affine, |r| r.partition);
+                (refined.segments().max(affine.segments()), reduce.partials_size(&refined).max(apart_affine))
+            }
+            Backward::Apart { statistics, .. } => {
+                (affine.segments(), statistics.partials_size(&plan.computed.partition).max(apart_affine))
+            }
+        };
+        let style = plan.style.zip(self.style);
+        let segments = style.map_or(0, |(style, _)| style.partition.segments());
+        let partials = partials.max(style.map_or(0, |(style, reduce)| reduce.partials_size(&style.partition)));
+        Regions {
+            sums: region(self.statistics_size()),
+            records: region(records * RECORD),
+            partials: region(partials),
+            style_statistics: region(segments * RECORD),
+            style_deviation: region(segments * 4),
+            grad_mean: region(segments * 4),
+            grad_deviation: region(segments * 4),
+            size,
+        }
+    }
+
+    /// Binds a backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows it.
+    /// Gradients of gradients are not computed.
+    ///
+    /// # Errors
+    /// [`BindError`] says which operand is wrong; nothing has been recorded or written then.
+    pub fn bind_backward(&self, args: &BackwardArgs<'_>) -> Result<BoundNorm, BindError> {
+        let mut operands = Operands::default();
+        let (bound, style) = self.backward_operands(&mut operands, args)?;
+        self.finish(operands, "backward", |lowering| {
+            if self.plan.elements == 0 {
+                return self.empty_gradients(lowering, &bound);
+            }
+            match style {
+                Some((input, reduction, grad_style)) => {
+                    self.styled_backward(lowering, bound, input, &reduction, grad_style)
+                }
+                None => self.plain_backward(lowering, &bound),
+            }
+        })
+    }
+
+    fn backward_operands(
+        &self,
+        operands: &mut Operands,
+        args: &BackwardArgs<'_>,
+    ) -> Result<(Bound, Option<(Tensor, Reduction, Option<Tensor>)>), BindError> {
+        let plan = &self.plan;
+        let (len, row_len, affine_len) = (plan.elements, plan.computed.row_len, self.affine_len());
+        let in_place = matches!(args.grad_input, Some(Destination::InPlace));
+        let input = operands.tensor("input", &args.input, len, row_len, Role::Read)?;
+        let role = if in_place { Role::Written } else { Role::Read };
+        let grad_output = operands.tensor("grad_output", &args.grad_output, len, row_len, role)?;
+        let (statistics, indexed, given) = match &args.statistics {
+            BackwardStatistics::Saved(view) => {
+                let statistics =
+                    operands.range("saved statistics", view, self.statistics_size(), RECORD, Role::Read)?;
+                (statistics, plan.computed.partition, false)
+            }
+            BackwardStatistics::Given(view) => {
+                let given = self.given("backward from given statistics")?;
+                (
+                    operands.range("given statistics", view, self.given_statistics_size(), RECORD, Role::Read)?,
+                    given,
+                    true,
+                )
+            }
+        };
+        let own = plan.style.is_none();
+        let mut parameter = |name, view: &Option<TensorView<'_>>, used: bool, role| match view {
+            Some(_) if !used => Err(BindError::Unexpected { operand: name }),
+            Some(view) => operands.tensor(name, view, affine_len, affine_len, role).map(Some),
+            None => Ok(None),
+        };
+        let scale = parameter("scale", &args.scale, plan.scale && own, Role::Read)?;
+        let grad_scale = parameter("grad_scale", &args.grad_scale, plan.scale && own, Role::Written)?;
+        let grad_bias = parameter("grad_bias", &args.grad_bias, plan.bias && own, Role::Written)?;
+        if plan.scale && own && scale.is_none() && args.grad_input.is_some() {
+            return Err(BindError::Missing { operand: "scale" });
+        }
+        let grad_input = match &args.grad_input {
+            Some(Destination::View(view)) => Some(operands.tensor("grad_input", view, len, row_len, Role::Written)?),
+            Some(Destination::InPlace) => Some(grad_output),
+            None => None,
+        };
+        let style = self.style_operand(operands, args.style.as_ref())?.map(|(input, reduction, _)| (input, reduction));
+        let grad_style = match (&args.grad_style, plan.style) {
+            (Some(view), Some(style)) => {
+                Some(operands.tensor("grad_style", view, style.partition.elements(), style.row_len, Role::Written)?)
+            }
+            (Some(_), None) => return Err(BindError::Unexpected { operand: "grad_style" }),
+            (None, _) => None,
+        };
+        if grad_input.is_none() && grad_scale.is_none() && grad_bias.is_none() && grad_style.is_none() {
+            return Err(BindError::Missing { operand: "a gradient" });
+        }
+        let regions = self.regions();
+        let scratch = self.workspace_operand(operands, args.workspace.as_ref(), regions.size)?;
+        let factor = [1.0; 2];
+        let bound = Bound {
+            input,
+            grad_output,
+            statistics,
+            indexed,
+            given,
+            scale,
+            grad_input,
+            grad_scale,
+            grad_bias,
+            factor,
+            scratch,
+            regions,
+        };
+        Ok((bound, style.map(|(input, reduction)| (input, reduction, grad_style))))
+    }
+
+    /// Sums over no element are 0.
+    fn empty_gradients(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
+        match self.plan.affine {
+            Some(affine) if bound.wants_affine() => {
+                let none = Partition::new(1, 0, affine.segments(), 1);
+                lowering.merge(Source::Gradients, &self.plan.computed, &bound.gradients(none, None))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The style's moments are recomputed; its gradient is a map of its own, with the gradients to deviation and mean as scale and bias.
+    fn styled_backward(
+        &self,
+        lowering: &mut Lowering,
+        mut bound: Bound,
+        input: Tensor,
+        style: &Reduction,
+        grad_style: Option<Tensor>,
+    ) -> Result<(), Unbindable> {
+        let regions = bound.regions;
+        let statistics = bound.at(regions.style_statistics);
+        let Some(reduce) = self.style else { return Ok(()) };
+        lowering.reduce(style, &reduce, &Summed::Values(input), statistics, bound.at(regions.partials))?;
+        lowering.export(style, statistics, None, Some((Spread::Deviation, bound.at(regions.style_deviation))))?;
+        bound.scale = Some(bound.at(regions.style_deviation));
+        if grad_style.is_some() {
+            let n = style.partition.segment_len() as f32;
+            bound.grad_scale = Some(bound.at(regions.grad_deviation));
+            bound.grad_bias = Some(bound.at(regions.grad_mean));
+            bound.factor = [1.0 / n, style.divisor.factor / n];
+        }
+        self.plain_backward(lowering, &bound)?;
+        let Some(grad_style) = grad_style else { return Ok(()) };
+        let map = MapOperands {
+            input,
+            output: grad_style,
+            row_len: style.row_len,
+            affine: Some(style.partition),
+            scale: bound.grad_scale,
+            bias: bound.grad_bias,
+        };
+        // the derivative of the root, whatever is added to it
+        let root = Reduction { divisor: Divisor { added: 0.0, ..style.divisor }, ..*style };
+        lowering.apply(&root, &style.partition, &map, statistics)
+    }
+
+    fn plain_backward(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
+        let plan = &self.plan;
+        let reduction = &plan.computed;
+        let scale = bound.scale.zip(plan.affine);
+        let map = bound.grad_input.map(|grad_input| BackwardMap {
+            input: bound.input,
+            grad_output: bound.grad_output,
+            grad_input,
+            row_len: reduction.row_len,
+            statistics: (bound.statistics, bound.indexed),
+            scale,
+        });
+        if bound.given {
+            self.affine_sums(lowering, bound)?;
+            return map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, None));
+        }
+        match (self.backward, map, plan.rows()) {
+            (Backward::Rows { workgroup_size, lanes, walkers }, Some(map), Some(rows)) => {
+                let partials = bound.wants_affine().then(|| bound.at(bound.regions.partials));
+                lowering.fused_backward(reduction, &rows, (workgroup_size, lanes, walkers), &map, partials)?;
+                if partials.is_none() {
+                    return Ok(());
+                }
+                let walked = Partition { reduced_outer: walkers.into(), ..rows };
+                lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, partials))
+            }
+            (Backward::Folded(_), map, _) => self.folded_backward(lowering, bound, map.as_ref()),
+            (_, map, _) => {
+                self.affine_sums(lowering, bound)?;
+                let Some(map) = map else { return Ok(()) };
+                let sums = bound.at(bound.regions.sums);
+                let summed = Summed::Gradients(bound.sums(true, scale));
+                lowering.reduce(reduction, &self.apart.0, &summed, sums, bound.at(bound.regions.partials))?;
+                lowering.apply_backward(reduction, &map, Some(sums))
+            }
+        }
+    }
+
+    /// One walk over the refinement, two folds, one map.
+    fn folded_backward(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        map: Option<&BackwardMap>,
+    ) -> Result<(), Unbindable> {
+        let (Backward::Folded(reduce), Some(refinement)) = (self.backward, self.plan.refinement) else { return Ok(()) };
+        let reduction = &self.plan.computed;
+        let (records, sums) = (bound.at(bound.regions.records), bound.at(bound.regions.sums));
+        let refined = Reduction { partition: refinement.partition, ..*reduction };
+        let summed = Summed::Gradients(bound.sums(true, None));
+        lowering.reduce(&refined, &reduce, &summed, records, bound.at(bound.regions.partials))?;
+        if bound.wants_affine() {
+            lowering.merge(Source::Gradients, reduction, &bound.gradients(refinement.affine, Some(records)))?;
+        }
+        let Some(map) = map else { return Ok(()) };
+        let scale = bound.scale.map(|scale| (scale, refinement.affine));
+        let weighed = MergeOperands { scale, ..MergeOperands::new(refinement.statistics, Some(records), Some(sums)) };
+        lowering.merge(Source::Gradients, reduction, &weighed)?;
+        lowering.apply_backward(reduction, map, Some(sums))
+    }
+
+    /// Gradients to scale and bias by a walk of their own.
+    fn affine_sums(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
+        let Some(affine) = self.plan.affine.filter(|_| bound.wants_affine()) else { return Ok(()) };
+        let reduction = Reduction { partition: affine, ..self.plan.computed };
+        let records = bound.at(bound.regions.records);
+        let shared =
+            affine == bound.indexed || self.plan.refinement.is_some_and(|r| r.partition == affine && !bound.given);
+        let summed = Summed::Gradients(bound.sums(shared, None));
+        lowering.reduce(&reduction, &self.apart.1, &summed, records, bound.at(bound.regions.partials))?;
+        let identity = Partition::new(1, 1, affine.segments(), 1);
+        lowering.merge(Source::Gradients, &reduction, &bound.gradients(identity, Some(records)))
+    }
+}

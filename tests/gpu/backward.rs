@@ -1,0 +1,215 @@
+//! Gradients: every norm, schedule and set of wanted gradients against the f64 reference.
+
+use crate::forward::table;
+use crate::harness::*;
+use wgpu_norm::reference::{self, ReferenceInputs};
+use wgpu_norm::*;
+
+/// Which gradients are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Wanted {
+    input: bool,
+    scale: bool,
+    bias: bool,
+    style: bool,
+}
+
+/// Gradients in the order input, scale, bias, style; empty where not wanted.
+type Gradients = [Vec<f32>; 4];
+
+fn buffer_of(gpu: &Gpu, values: &Option<Vec<f32>>) -> Option<wgpu::Buffer> {
+    values.as_ref().map(|v| gpu.guarded(v))
+}
+
+fn view<'a>(buffer: &'a Option<wgpu::Buffer>, len: usize) -> Option<TensorView<'a>> {
+    buffer.as_ref().map(|b| guarded_view(b, len))
+}
+
+fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, BindError> {
+    let len = data.input.len();
+    let (input, output, grad_output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]), gpu.guarded(dy));
+    let [scale, bias, style] = [&data.scale, &data.bias, &data.style].map(|d| buffer_of(gpu, d));
+    let affine = norm.affine_len() as usize;
+    let style_len = norm.style_len().unwrap_or(0) as usize;
+    let records = if data.given.is_some() { norm.given_segment_count() } else { norm.segment_count() };
+    let statistics = gpu.buffer(&vec![POISON; 4 * records.max(1) as usize]);
+    let statistics_view = BufferView { buffer: &statistics, offset: 0, size: 16 * records };
+    let workspace = norm.create_workspace();
+    let before = match &data.given {
+        Some((mean, variance)) => {
+            let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
+            let (mean, variance) = (TensorView::new(&mean, 0, records), TensorView::new(&variance, 0, records));
+            norm.bind_import(&ImportArgs { mean, variance, statistics: statistics_view })?
+        }
+        None => norm.bind_training(&TrainingArgs {
+            input: guarded_view(&input, len),
+            output: Destination::View(guarded_view(&output, len)),
+            scale: view(&scale, affine),
+            bias: view(&bias, affine),
+            style: view(&style, style_len),
+            saved: statistics_view,
+            workspace: workspace.as_ref().map(BufferView::whole),
+        })?,
+    };
+    let lens = [len, affine, affine, style_len];
+    let flags = [wanted.input, wanted.scale, wanted.bias, wanted.style];
+    let gradients: Vec<Option<wgpu::Buffer>> =
+        flags.iter().zip(lens).map(|(&want, len)| want.then(|| gpu.guarded(&vec![POISON; len]))).collect();
+    let workspace = norm.create_backward_workspace();
+    let bound = norm.bind_backward(&BackwardArgs {
+        input: guarded_view(&input, len),
+        grad_output: guarded_view(&grad_output, len),
+        scale: view(&scale, affine),
+        style: view(&style, style_len),
+        statistics: match data.given {
+            Some(_) => BackwardStatistics::Given(statistics_view),
+            None => BackwardStatistics::Saved(statistics_view),
+        },
+        grad_input: view(&gradients[0], len).map(Destination::View),
+        grad_scale: view(&gradients[1], affine),
+        grad_bias: view(&gradients[2], affine),
+        grad_style: view(&gradients[3], style_len),
+        workspace: workspace.as_ref().map(BufferView::whole),
+    })?;
+    gpu.run(&[&before, &bound]);
+    let read = |k: usize| gradients[k].as_ref().map_or(Vec::new(), |b| gpu.read_guarded(b));
+    Ok([read(0), read(1), read(2), read(3)])
+}
+
+/// Errors of the gradients as shares of the magnitude of their terms.
+fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual: &Gradients) -> Result<f64, String> {
+    let inputs = ReferenceInputs {
+        input: &data.input,
+        scale: data.scale.as_deref(),
+        bias: data.bias.as_deref(),
+        style: data.style.as_deref(),
+        given: data.given.as_ref().map(|(m, v)| (m.as_slice(), v.as_slice())),
+    };
+    let expected = reference::backward(descriptor, &inputs, dy).map_err(|e| e.to_string())?;
+    // the gradient to the input is a difference: its terms are as large as the gradient with frozen statistics
+    let by_rows =
+        matches!(descriptor.kind, NormKind::Layer { .. } | NormKind::Rms { .. } | NormKind::LpNormalize { .. });
+    let frozen = if by_rows {
+        let forward = reference::forward(descriptor, &inputs).map_err(|e| e.to_string())?;
+        let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();
+        let (mean, variance) = (narrow(forward.mean), narrow(forward.variance));
+        let given = Some((mean.as_slice(), variance.as_slice()));
+        reference::backward(descriptor, &ReferenceInputs { given, ..inputs }, dy).map_err(|e| e.to_string())?.input
+    } else {
+        expected.input.clone()
+    };
+    let magnitude = |values: &[f64]| values.iter().fold(0.0f64, |m, e| m.max(e.abs()));
+    let sums = (data.input.len() as f64).sqrt();
+    let mut worst = 0.0f64;
+    for (k, (actual, expected)) in
+        actual.iter().zip([expected.input, expected.scale, expected.bias, expected.style]).enumerate()
+    {
+        if actual.is_empty() {
+            continue;
+        }
+        if expected.is_empty() {
+            return Err(format!("gradient {k} has no reference"));
+        }
+        // a sum that cancels is as exact as its terms
+        let largest = magnitude(&expected);
+        let terms = match k {
+            0 => (largest / magnitude(&frozen)).min(1.0),
+            3 => 1.0,
+            _ => (largest / (sums / expected.len() as f64).max(1.0)).clamp(1e-3, 1.0),
+        };
+        worst = worst.max(error(actual, &expected).map_err(|e| format!("gradient {k}: {e}"))? * terms);
+    }
+    Ok(worst)
+}
+
+fn all_wanted(norm: &Norm, descriptor: &NormDescriptor<'_>) -> Wanted {
+    let own = norm.style_len().is_none();
+    let (scale, bias) = (descriptor.affine.has_scale() && own, descriptor.affine.has_bias() && own);
+    Wanted { input: true, scale, bias, style: !own }
+}
+
+fn grad_output(len: usize, seed: u64) -> Vec<f32> {
+    let mut rng = fastrand::Rng::with_seed(seed + 1000);
+    (0..len).map(|_| rng.f32() * 4.0 - 2.0).collect()
+}
+
+#[test]
+fn gradients_of_every_norm_and_schedule_match_the_reference() {
+    let gpu = gpu();
+    let (mut failures, mut cases) = (Vec::new(), 0);
+    let mut all = table();
+    all.push(NormDescriptor::new(NormKind::Weight { dim: Some(0) }, &[7, 5, 3]));
+    all.push(NormDescriptor::new(NormKind::Weight { dim: Some(1) }, &[7, 5, 3]));
+    all.push(NormDescriptor::new(NormKind::Weight { dim: None }, &[7, 5, 3]));
+    for (seed, descriptor) in all.iter().enumerate() {
+        for mean in [0.0, 1e4] {
+            let data = Data::random(gpu, descriptor, mean, seed as u64);
+            let dy = grad_output(data.input.len(), seed as u64);
+            let norm = gpu.engine.create_norm(descriptor).unwrap();
+            let wanted = all_wanted(&norm, descriptor);
+            for schedule in norm.backward_schedules() {
+                cases += 1;
+                let norm = norm.with_backward_schedule(schedule).unwrap();
+                let name = format!(
+                    "{:?} {:?} {:?} mean {mean} {schedule}",
+                    descriptor.kind, descriptor.shape, descriptor.affine
+                );
+                let worst = run_backward(gpu, &norm, &data, &dy, wanted)
+                    .map_err(|e| e.to_string())
+                    .and_then(|g| compare(descriptor, &data, &dy, &g));
+                if !worst.as_ref().is_ok_and(|&e| e <= 3e-6) {
+                    failures.push(format!("{name}: {worst:?}"));
+                }
+            }
+        }
+    }
+    all_or_report("gradients", &failures, cases);
+}
+
+#[test]
+fn every_set_of_wanted_gradients_is_the_same_gradients() {
+    let gpu = gpu();
+    let kinds: [(NormKind<'static>, &[u64], MemoryFormat); 5] = [
+        (NormKind::Layer { axes: 1..2 }, &[9, 33], MemoryFormat::ChannelsFirst),
+        (NormKind::Batch, &[3, 5, 40], MemoryFormat::ChannelsFirst),
+        (NormKind::Group { groups: 2 }, &[2, 30, 6], MemoryFormat::ChannelsLast),
+        (NormKind::Layer { axes: 1..2 }, &[3, 5, 7], MemoryFormat::ChannelsFirst),
+        (NormKind::Batch, &[3, 5, 40], MemoryFormat::ChannelsLast),
+    ];
+    for (case, (kind, shape, format)) in kinds.into_iter().enumerate() {
+        let descriptor = NormDescriptor { format, ..NormDescriptor::new(kind, shape) };
+        let norm = gpu.engine.create_norm(&descriptor).unwrap();
+        for given in [false, true] {
+            let mut data = Data::random(gpu, &descriptor, 2.0, 7);
+            if given {
+                let channels = norm.given_segment_count() as usize;
+                if channels == 0 {
+                    continue;
+                }
+                data.given = Some((vec![0.5; channels], (0..channels).map(|c| 1.0 + c as f32).collect()));
+            }
+            let dy = grad_output(data.input.len(), 3);
+            for mask in 1..8 {
+                let wanted = Wanted { input: mask & 1 > 0, scale: mask & 2 > 0, bias: mask & 4 > 0, style: false };
+                let gradients = run_backward(gpu, &norm, &data, &dy, wanted).unwrap();
+                let again = run_backward(gpu, &norm, &data, &dy, wanted).unwrap();
+                assert_eq!(gradients, again, "two runs differ: case {case} {wanted:?}");
+                let worst = compare(&descriptor, &data, &dy, &gradients);
+                assert!(worst.as_ref().is_ok_and(|&e| e <= 3e-6), "case {case} given {given} {wanted:?}: {worst:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_nothing_are_zero() {
+    let gpu = gpu();
+    for shape in [[0u64, 3, 4], [2, 3, 0]] {
+        let descriptor = NormDescriptor::new(NormKind::Batch, &shape);
+        let norm = gpu.engine.create_norm(&descriptor).unwrap();
+        let data = Data::random(gpu, &descriptor, 0.0, 1);
+        let wanted = Wanted { input: true, scale: true, bias: true, style: false };
+        let [input, scale, bias, _] = run_backward(gpu, &norm, &data, &[], wanted).unwrap();
+        assert_eq!((input, scale, bias), (vec![], vec![0.0; 3], vec![0.0; 3]));
+    }
+}
