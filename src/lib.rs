@@ -35,8 +35,8 @@ pub use engine::{NormEngine, NormEngineDescriptor};
 pub use error::{BindError, EngineError, PlanError, ReadError};
 pub use kernel::{KernelKey, Spread};
 pub use norm::{
-    BackwardArgs, BackwardStatistics, ExportArgs, ForwardArgs, ImportArgs, Norm, RunningArgs, StatisticsSource,
-    TrainingArgs,
+    BackwardArgs, BackwardStatistics, ExportArgs, ForwardArgs, GradientSumsArgs, ImportArgs, InputGradientArgs,
+    MergeArgs, MomentsArgs, Norm, Records, RunningArgs, StatisticsSource, TrainingArgs,
 };
 pub use partition::Partition;
 pub use plan::{MAX_RANK, normalized_axes};

@@ -1,6 +1,7 @@
 //! A planned norm, and its binding to buffers.
 
 mod backward;
+mod stages;
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use crate::plan::{Plan, Reduction, Refusal};
 use crate::schedule::{Backward, RECORD, Reduce, Schedule};
 
 use crate::view::{BufferView, Destination, TensorView};
-pub use backward::{BackwardArgs, BackwardStatistics};
+pub use backward::{BackwardArgs, BackwardStatistics, GradientSumsArgs, InputGradientArgs};
+pub use stages::{MergeArgs, MomentsArgs, Records};
 
 /// Regions of a workspace start at multiples of this: the largest alignment that WebGPU lets a device ask of bindings.
 const REGION_ALIGN: u64 = 256;
@@ -51,6 +53,8 @@ pub enum StatisticsSource<'a> {
     /// Given as [`Norm::given_statistics_size`] bytes of records, as [`Norm::bind_import`] makes them of running
     /// means and variances. Batch and Instance only.
     Given(BufferView<'a>),
+    /// Records of this norm's own segments: saved by [`Norm::bind_training`], or merged by [`Norm::bind_merge`].
+    Saved(BufferView<'a>),
 }
 
 /// Operands of a forward pass that saves its statistics for backward and for running statistics. For use with [`Norm::bind_training`].
@@ -258,7 +262,14 @@ impl Norm {
         let map = MapArgs { input, output, scale, bias, style, workspace };
         match statistics {
             StatisticsSource::Input => self.bind_computed(&map, None),
-            StatisticsSource::Given(records) => self.bind_given(&map, &records),
+            StatisticsSource::Given(records) => {
+                let given = self.given("inference from given statistics")?;
+                self.bind_map(&map, given, &records, self.given_statistics_size())
+            }
+            StatisticsSource::Saved(records) => {
+                self.check_plain("normalization by saved statistics")?;
+                self.bind_map(&map, self.plan.computed.partition, &records, self.statistics_size())
+            }
         }
     }
 
@@ -327,13 +338,18 @@ impl Norm {
         })
     }
 
-    fn bind_given(&self, args: &MapArgs<'_>, records: &BufferView<'_>) -> Result<BoundNorm, BindError> {
-        let given = self.given("inference from given statistics")?;
+    /// Normalizes by records that are there.
+    fn bind_map(
+        &self,
+        args: &MapArgs<'_>,
+        partition: Partition,
+        records: &BufferView<'_>,
+        size: u64,
+    ) -> Result<BoundNorm, BindError> {
         let mut operands = Operands::default();
-        let statistics =
-            operands.range("given statistics", records, self.given_statistics_size(), RECORD, Role::Read)?;
+        let statistics = operands.range("given statistics", records, size, RECORD, Role::Read)?;
         let map = self.map(&mut operands, args)?;
-        self.finish(operands, "inference", |lowering| lowering.apply(&self.plan.computed, &given, &map, statistics))
+        self.finish(operands, "inference", |lowering| lowering.apply(&self.plan.computed, &partition, &map, statistics))
     }
 
     /// Binds the conversion of saved records to plain numbers.

@@ -8,7 +8,7 @@ use crate::error::BindError;
 use crate::kernel::{Source, Spread};
 use crate::operands::{Operands, Role};
 use crate::partition::Partition;
-use crate::plan::{Divisor, Reduction};
+use crate::plan::{Divisor, Plan, Reduction};
 use crate::schedule::{Backward, RECORD};
 use crate::view::{BufferView, Destination, TensorView};
 
@@ -47,6 +47,44 @@ pub enum BackwardStatistics<'a> {
     Given(BufferView<'a>),
 }
 
+/// Operands of gradient sums. For use with [`Norm::bind_gradient_sums`].
+#[derive(Clone, Copy, Debug)]
+pub struct GradientSumsArgs<'a> {
+    /// As in [`BackwardArgs::input`].
+    pub input: TensorView<'a>,
+    /// As in [`BackwardArgs::grad_output`].
+    pub grad_output: TensorView<'a>,
+    /// As in [`BackwardArgs::scale`].
+    pub scale: Option<TensorView<'a>>,
+    /// Records of the statistics that normalized the input, of all shards merged.
+    pub statistics: BufferView<'a>,
+    /// Receives [`Norm::statistics_size`] bytes of records.
+    pub sums: BufferView<'a>,
+    /// As in [`BackwardArgs::grad_scale`], of this shard.
+    pub grad_scale: Option<TensorView<'a>>,
+    /// As in [`BackwardArgs::grad_bias`], of this shard.
+    pub grad_bias: Option<TensorView<'a>>,
+    /// As in [`BackwardArgs::workspace`].
+    pub workspace: Option<BufferView<'a>>,
+}
+
+/// Operands of the gradient to the input from merged sums. For use with [`Norm::bind_input_gradient`].
+#[derive(Clone, Copy, Debug)]
+pub struct InputGradientArgs<'a> {
+    /// As in [`BackwardArgs::input`].
+    pub input: TensorView<'a>,
+    /// As in [`BackwardArgs::grad_output`].
+    pub grad_output: TensorView<'a>,
+    /// As in [`BackwardArgs::scale`].
+    pub scale: Option<TensorView<'a>>,
+    /// As in [`GradientSumsArgs::statistics`].
+    pub statistics: BufferView<'a>,
+    /// Merged records of [`Norm::bind_gradient_sums`].
+    pub sums: BufferView<'a>,
+    /// Receives the gradient to the input. In place: over `grad_output`.
+    pub grad_input: Destination<'a>,
+}
+
 /// Regions of a backward workspace.
 #[derive(Clone, Copy, Debug, Default)]
 struct Regions {
@@ -75,11 +113,25 @@ struct Bound {
     factor: [f32; 2],
     scratch: Tensor,
     regions: Regions,
+    /// The caller's own sums.
+    sums: Option<Tensor>,
 }
 
 impl Bound {
     fn at(&self, offset: u64) -> Tensor {
         Tensor { offset: self.scratch.offset + offset, ..self.scratch }
+    }
+
+    /// The map to the gradient of the input, where that is wanted.
+    fn map(&self, plan: &Plan) -> Option<BackwardMap> {
+        self.grad_input.map(|grad_input| BackwardMap {
+            input: self.input,
+            grad_output: self.grad_output,
+            grad_input,
+            row_len: plan.computed.row_len,
+            statistics: (self.statistics, self.indexed),
+            scale: self.scale.zip(plan.affine),
+        })
     }
 
     fn wants_affine(&self) -> bool {
@@ -88,7 +140,7 @@ impl Bound {
 
     /// Gradient operands of sums over segments that do or do not share their statistics.
     fn sums(&self, hoisted: bool, scale: Option<(Tensor, Partition)>) -> GradientOperands {
-        let needs_input = self.grad_input.is_some() || self.grad_scale.is_some();
+        let needs_input = self.grad_input.is_some() || self.grad_scale.is_some() || self.sums.is_some();
         let input = needs_input.then_some((self.input, self.statistics));
         GradientOperands { input, grad_output: self.grad_output, indexed: self.indexed, hoisted, scale }
     }
@@ -172,7 +224,7 @@ impl Norm {
     /// [`BindError`] says which operand is wrong; nothing has been recorded or written then.
     pub fn bind_backward(&self, args: &BackwardArgs<'_>) -> Result<BoundNorm, BindError> {
         let mut operands = Operands::default();
-        let (bound, style) = self.backward_operands(&mut operands, args)?;
+        let (bound, style) = self.backward_operands(&mut operands, args, None)?;
         self.finish(operands, "backward", |lowering| {
             if self.plan.elements == 0 {
                 return self.empty_gradients(lowering, &bound);
@@ -190,6 +242,7 @@ impl Norm {
         &self,
         operands: &mut Operands,
         args: &BackwardArgs<'_>,
+        sums: Option<(&BufferView<'_>, Role)>,
     ) -> Result<(Bound, Option<(Tensor, Reduction, Option<Tensor>)>), BindError> {
         let plan = &self.plan;
         let (len, row_len, affine_len) = (plan.elements, plan.computed.row_len, self.affine_len());
@@ -237,11 +290,18 @@ impl Norm {
             (Some(_), None) => return Err(BindError::Unexpected { operand: "grad_style" }),
             (None, _) => None,
         };
-        if grad_input.is_none() && grad_scale.is_none() && grad_bias.is_none() && grad_style.is_none() {
+        let sums = sums
+            .map(|(view, role)| operands.range("gradient sums", view, self.statistics_size(), RECORD, role))
+            .transpose()?;
+        if sums.is_none() && grad_input.is_none() && grad_scale.is_none() && grad_bias.is_none() && grad_style.is_none()
+        {
             return Err(BindError::Missing { operand: "a gradient" });
         }
         let regions = self.regions();
-        let scratch = self.workspace_operand(operands, args.workspace.as_ref(), regions.size)?;
+        // the map alone needs no scratch
+        let maps_only = sums.is_some() && grad_input.is_some();
+        let scratch_size = if maps_only { 0 } else { regions.size };
+        let scratch = self.workspace_operand(operands, args.workspace.as_ref(), scratch_size)?;
         let factor = [1.0; 2];
         let bound = Bound {
             input,
@@ -256,8 +316,85 @@ impl Norm {
             factor,
             scratch,
             regions,
+            sums,
         };
         Ok((bound, style.map(|(input, reduction)| (input, reduction, grad_style))))
+    }
+
+    /// Binds the sums that the gradient to the input needs, as records that can be merged with those of other shards of the
+    /// batch, and the gradients to scale and bias of this shard.
+    ///
+    /// # Errors
+    /// As [`Norm::bind_backward`].
+    pub fn bind_gradient_sums(&self, args: &GradientSumsArgs<'_>) -> Result<BoundNorm, BindError> {
+        let GradientSumsArgs { input, grad_output, scale, statistics, sums, grad_scale, grad_bias, workspace } = *args;
+        self.check_plain("gradient sums")?;
+        if self.plan.scale && scale.is_none() {
+            return Err(BindError::Missing { operand: "scale" });
+        }
+        let statistics = BackwardStatistics::Saved(statistics);
+        let (style, grad_input, grad_style) = (None, None, None);
+        let args = BackwardArgs {
+            input,
+            grad_output,
+            scale,
+            style,
+            statistics,
+            grad_input,
+            grad_scale,
+            grad_bias,
+            grad_style,
+            workspace,
+        };
+        let mut operands = Operands::default();
+        let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Written)))?;
+        self.finish(operands, "gradient sums", |lowering| {
+            if self.plan.elements == 0 {
+                self.empty_gradients(lowering, &bound)?;
+                let none = Partition::new(1, 0, self.segment_count(), 1);
+                let nothing = MergeOperands::new(none, None, bound.sums);
+                return lowering.merge(Source::Gradients, &self.plan.computed, &nothing);
+            }
+            self.sum_gradients(lowering, &bound, bound.sums)
+        })
+    }
+
+    /// Binds the gradient to the input from merged sums.
+    ///
+    /// # Errors
+    /// As [`Norm::bind_backward`].
+    pub fn bind_input_gradient(&self, args: &InputGradientArgs<'_>) -> Result<BoundNorm, BindError> {
+        let InputGradientArgs { input, grad_output, scale, statistics, sums, grad_input } = *args;
+        self.check_plain("input gradient")?;
+        let statistics = BackwardStatistics::Saved(statistics);
+        let (style, grad_scale, grad_bias, grad_style) = (None, None, None, None);
+        let (grad_input, workspace) = (Some(grad_input), None);
+        let args = BackwardArgs {
+            input,
+            grad_output,
+            scale,
+            style,
+            statistics,
+            grad_input,
+            grad_scale,
+            grad_bias,
+            grad_style,
+            workspace,
+        };
+        let mut operands = Operands::default();
+        let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Read)))?;
+        self.finish(operands, "input gradient", |lowering| match bound.map(&self.plan) {
+            Some(map) if self.plan.elements > 0 => lowering.apply_backward(&self.plan.computed, &map, bound.sums),
+            _ => Ok(()),
+        })
+    }
+
+    /// Adaptive norms have no stages: their style is a tensor of its own.
+    pub(super) fn check_plain(&self, operation: &'static str) -> Result<(), BindError> {
+        match self.plan.style {
+            Some(_) => Err(BindError::NoSuchOperation { kind: self.plan.kind, operation }),
+            None => Ok(()),
+        }
     }
 
     /// Sums over no element are 0.
@@ -310,15 +447,7 @@ impl Norm {
     fn plain_backward(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
         let plan = &self.plan;
         let reduction = &plan.computed;
-        let scale = bound.scale.zip(plan.affine);
-        let map = bound.grad_input.map(|grad_input| BackwardMap {
-            input: bound.input,
-            grad_output: bound.grad_output,
-            grad_input,
-            row_len: reduction.row_len,
-            statistics: (bound.statistics, bound.indexed),
-            scale,
-        });
+        let map = bound.map(plan);
         if bound.given {
             self.affine_sums(lowering, bound)?;
             return map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, None));
@@ -333,39 +462,35 @@ impl Norm {
                 let walked = Partition { reduced_outer: walkers.into(), ..rows };
                 lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, partials))
             }
-            (Backward::Folded(_), map, _) => self.folded_backward(lowering, bound, map.as_ref()),
             (_, map, _) => {
-                self.affine_sums(lowering, bound)?;
-                let Some(map) = map else { return Ok(()) };
                 let sums = bound.at(bound.regions.sums);
-                let summed = Summed::Gradients(bound.sums(true, scale));
-                lowering.reduce(reduction, &self.apart.0, &summed, sums, bound.at(bound.regions.partials))?;
-                lowering.apply_backward(reduction, &map, Some(sums))
+                self.sum_gradients(lowering, bound, map.map(|_| sums))?;
+                map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, Some(sums)))
             }
         }
     }
 
-    /// One walk over the refinement, two folds, one map.
-    fn folded_backward(
-        &self,
-        lowering: &mut Lowering,
-        bound: &Bound,
-        map: Option<&BackwardMap>,
-    ) -> Result<(), Unbindable> {
-        let (Backward::Folded(reduce), Some(refinement)) = (self.backward, self.plan.refinement) else { return Ok(()) };
+    /// The sums that the gradient to the input needs, where wanted, and the gradients to scale and bias.
+    fn sum_gradients(&self, lowering: &mut Lowering, bound: &Bound, sums: Option<Tensor>) -> Result<(), Unbindable> {
         let reduction = &self.plan.computed;
-        let (records, sums) = (bound.at(bound.regions.records), bound.at(bound.regions.sums));
+        let partials = bound.at(bound.regions.partials);
+        let (Backward::Folded(reduce), Some(refinement)) = (self.backward, self.plan.refinement) else {
+            self.affine_sums(lowering, bound)?;
+            let Some(sums) = sums else { return Ok(()) };
+            let summed = Summed::Gradients(bound.sums(true, bound.scale.zip(self.plan.affine)));
+            return lowering.reduce(reduction, &self.apart.0, &summed, sums, partials);
+        };
+        // one walk over the refinement, two folds
+        let records = bound.at(bound.regions.records);
         let refined = Reduction { partition: refinement.partition, ..*reduction };
-        let summed = Summed::Gradients(bound.sums(true, None));
-        lowering.reduce(&refined, &reduce, &summed, records, bound.at(bound.regions.partials))?;
+        lowering.reduce(&refined, &reduce, &Summed::Gradients(bound.sums(true, None)), records, partials)?;
         if bound.wants_affine() {
             lowering.merge(Source::Gradients, reduction, &bound.gradients(refinement.affine, Some(records)))?;
         }
-        let Some(map) = map else { return Ok(()) };
+        let Some(sums) = sums else { return Ok(()) };
         let scale = bound.scale.map(|scale| (scale, refinement.affine));
         let weighed = MergeOperands { scale, ..MergeOperands::new(refinement.statistics, Some(records), Some(sums)) };
-        lowering.merge(Source::Gradients, reduction, &weighed)?;
-        lowering.apply_backward(reduction, map, Some(sums))
+        lowering.merge(Source::Gradients, reduction, &weighed)
     }
 
     /// Gradients to scale and bias by a walk of their own.
