@@ -1,10 +1,11 @@
 //! A norm bound to buffers: pipelines and bind groups, ready to be recorded.
 
-use crate::binding::Slot;
-use crate::dispatch::Dispatch;
+use crate::binding::{Slot, Unbindable};
+use crate::dispatch::{Dispatch, Lowering};
 use crate::engine::Shared;
 use crate::error::BindError;
 use crate::kernel::KernelKey;
+use crate::operands::Operands;
 use crate::params::Params;
 use crate::pipeline_cache::Compiled;
 use crate::scope;
@@ -25,7 +26,34 @@ struct Step {
 }
 
 impl BoundNorm {
-    pub(crate) fn new(
+    /// Lowers stages to dispatches and binds them.
+    pub(crate) fn lower(
+        shared: &Shared,
+        label: &str,
+        operation: &'static str,
+        operands: &Operands,
+        stages: impl FnOnce(&mut Lowering) -> Result<(), Unbindable>,
+    ) -> Result<Self, BindError> {
+        let limits = shared.limits;
+        let mut lowering = Lowering { limits, profile: shared.profile, dispatches: Vec::new() };
+        stages(&mut lowering).map_err(|reason| match reason {
+            Unbindable::TooLong { needed } => BindError::Limit {
+                operation,
+                limit: "max_storage_buffer_binding_size",
+                needed,
+                available: limits.max_bytes,
+            },
+            Unbindable::TooMany { needed } => BindError::Limit {
+                operation,
+                limit: "max_storage_buffers_per_shader_stage",
+                needed: needed.into(),
+                available: limits.max_slots.into(),
+            },
+        })?;
+        Self::new(shared, label, operation, &operands.buffers, &lowering.dispatches)
+    }
+
+    fn new(
         shared: &Shared,
         label: &str,
         operation: &'static str,

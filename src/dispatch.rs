@@ -56,7 +56,8 @@ pub(crate) struct Dispatch {
 /// Operands of a map over elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MapOperands {
-    pub input: Tensor,
+    /// Absent: zeros.
+    pub input: Option<Tensor>,
     pub output: Tensor,
     pub row_len: u64,
     pub affine: Option<Partition>,
@@ -67,7 +68,8 @@ pub(crate) struct MapOperands {
 impl MapOperands {
     /// What elements `range` of the map touch, statistics aside.
     fn accesses(&self, range: &Range<u64>) -> Vec<Access> {
-        let mut all = vec![access(Operand::Input, self.input, range), access(Operand::Output, self.output, range)];
+        let mut all = vec![access(Operand::Output, self.output, range)];
+        all.extend(self.input.map(|input| access(Operand::Input, input, range)));
         let parameters = self.affine.map_or(0..0, |p| segments_of(&p, range));
         let of = |operand, tensor: Option<Tensor>| tensor.map(|t| access(operand, t, &parameters));
         all.extend(of(Operand::Scale, self.scale));
@@ -81,14 +83,14 @@ impl MapOperands {
         Params {
             affine,
             affine_base,
-            input_rows: rows(&self.input, self.row_len, first),
+            input_rows: rows(&self.input.unwrap_or(self.output), self.row_len, first),
             output_rows: rows(&self.output, self.row_len, first),
             ..Params::default()
         }
     }
 
     fn padded(&self) -> bool {
-        self.input.rows.is_some() || self.output.rows.is_some()
+        self.input.is_some_and(|input| input.rows.is_some()) || self.output.rows.is_some()
     }
 }
 
@@ -466,20 +468,18 @@ impl Lowering {
         self.each_segment(Entry::Export, reduction, Some(kind), params, &accesses)
     }
 
-    /// Makes records of plain means and variances.
+    /// Makes records of plain means and variances; an absent variance is 0.
     pub(crate) fn import(
         &mut self,
         reduction: &Reduction,
         mean: Tensor,
-        variance: Tensor,
+        variance: Option<Tensor>,
         statistics: Tensor,
     ) -> Result<(), Unbindable> {
         let accesses = |range: &Range<u64>| {
-            vec![
-                access(Operand::Mean, mean, range),
-                access(Operand::Variance, variance, range),
-                access(Operand::Records, statistics, range),
-            ]
+            let mut all = vec![access(Operand::Mean, mean, range), access(Operand::Records, statistics, range)];
+            all.extend(variance.map(|variance| access(Operand::Variance, variance, range)));
+            all
         };
         self.each_segment(Entry::Import, reduction, None, Params::default(), &accesses)
     }

@@ -228,6 +228,9 @@ pub enum BindError {
         /// Momentum given.
         momentum: f32,
     },
+    /// Training with no power iteration.
+    #[error("training takes one power iteration or more, got 0")]
+    PowerIterations,
     /// This kind of norm has no such operation.
     #[error("{kind} norm has no {operation}")]
     NoSuchOperation {

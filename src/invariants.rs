@@ -20,7 +20,7 @@ fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
     let plan = Plan::new(descriptor).unwrap();
     let tensor = |buffer| Tensor { buffer, offset: 0, rows: None };
     let map = MapOperands {
-        input: tensor(0),
+        input: Some(tensor(0)),
         output: tensor(1),
         row_len: plan.computed.row_len,
         affine: plan.affine,
@@ -33,7 +33,7 @@ fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
             lowering.fused(&plan.computed, (workgroup_size, lanes), &map, None).unwrap()
         }
         Schedule::Split(reduce) => {
-            lowering.reduce(&plan.computed, &reduce, &Summed::Values(map.input), tensor(4), tensor(5)).unwrap();
+            lowering.reduce(&plan.computed, &reduce, &Summed::Values(tensor(0)), tensor(4), tensor(5)).unwrap();
             lowering.apply(&plan.computed, &plan.computed.partition, &map, tensor(4)).unwrap();
         }
     }

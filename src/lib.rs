@@ -22,6 +22,7 @@ pub mod reference;
 mod schedule;
 mod scope;
 pub mod shaders;
+mod spectral;
 mod view;
 mod wgsl;
 mod window;
@@ -44,5 +45,6 @@ pub use readback::read_buffer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use readback::read_buffer_blocking;
 pub use schedule::{Backward, DeviceProfile, Reduce, Schedule, Walk};
+pub use spectral::{PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralNorm};
 pub use view::{BufferView, Destination, TensorView};
 pub use wgpu;

@@ -295,6 +295,7 @@ impl Norm {
             .map(|view| operands.range("saved statistics", view, self.statistics_size(), RECORD, Role::Written))
             .transpose()?;
         let mut map = self.map(&mut operands, args)?;
+        let input = map.input.unwrap_or(map.output);
         let style = self.style_operand(&mut operands, args.style.as_ref())?;
         let layout = self.workspace();
         let scratch = self.workspace_operand(&mut operands, args.workspace.as_ref(), layout.size)?;
@@ -325,14 +326,14 @@ impl Norm {
                 }
                 Schedule::Split(reduce) if self.plan.elements > 0 => {
                     let statistics = saved.unwrap_or(at(layout.statistics));
-                    lowering.reduce(reduction, &reduce, &Summed::Values(map.input), statistics, at(layout.partials))?;
+                    lowering.reduce(reduction, &reduce, &Summed::Values(input), statistics, at(layout.partials))?;
                     lowering.apply(reduction, &reduction.partition, &map, statistics)
                 }
                 // no element: there is nothing to normalize, but saved statistics say so
                 Schedule::Fused { workgroup_size, .. } | Schedule::Split(Reduce { workgroup_size, .. }) => saved
                     .map_or(Ok(()), |saved| {
                         let reduce = Reduce { walk: crate::schedule::Walk::Rows, workgroup_size, lanes: 1, slices: 1 };
-                        lowering.reduce(reduction, &reduce, &Summed::Values(map.input), saved, saved)
+                        lowering.reduce(reduction, &reduce, &Summed::Values(input), saved, saved)
                     }),
             }
         })
@@ -390,7 +391,7 @@ impl Norm {
             Role::Written,
         )?;
         let reduction = Reduction { partition, ..self.plan.computed };
-        self.finish(operands, "import", |lowering| lowering.import(&reduction, mean, variance, statistics))
+        self.finish(operands, "import", |lowering| lowering.import(&reduction, mean, Some(variance), statistics))
     }
 
     /// Binds the update of running statistics by the records of a training pass. Running statistics change here and nowhere else.
@@ -449,7 +450,7 @@ impl Norm {
         let own = plan.style.is_none();
         let scale = parameter("scale", &args.scale, plan.scale && own)?;
         let bias = parameter("bias", &args.bias, plan.bias && own)?;
-        Ok(MapOperands { input, output, row_len, affine: plan.affine, scale, bias })
+        Ok(MapOperands { input: Some(input), output, row_len, affine: plan.affine, scale, bias })
     }
 
     fn style_operand(
@@ -489,23 +490,7 @@ impl Norm {
         operation: &'static str,
         lower: impl FnOnce(&mut Lowering) -> Result<(), Unbindable>,
     ) -> Result<BoundNorm, BindError> {
-        let limits = self.shared.limits;
-        let mut lowering = Lowering { limits, profile: self.shared.profile, dispatches: Vec::new() };
-        lower(&mut lowering).map_err(|reason| match reason {
-            Unbindable::TooLong { needed } => BindError::Limit {
-                operation,
-                limit: "max_storage_buffer_binding_size",
-                needed,
-                available: limits.max_bytes,
-            },
-            Unbindable::TooMany { needed } => BindError::Limit {
-                operation,
-                limit: "max_storage_buffers_per_shader_stage",
-                needed: needed.into(),
-                available: limits.max_slots.into(),
-            },
-        })?;
-        BoundNorm::new(&self.shared, &self.label, operation, &operands.buffers, &lowering.dispatches)
+        BoundNorm::lower(&self.shared, &self.label, operation, &operands, lower)
     }
 }
 

@@ -284,7 +284,7 @@ fn check_ascending(axes: &[usize], rank: usize) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn elements_of(shape: &[u64]) -> Result<u64, PlanError> {
+pub(crate) fn elements_of(shape: &[u64]) -> Result<u64, PlanError> {
     if shape.len() > MAX_RANK {
         return Err(PlanError::RankTooHigh { rank: shape.len(), max: MAX_RANK });
     }
@@ -298,7 +298,7 @@ fn elements_of(shape: &[u64]) -> Result<u64, PlanError> {
     Ok(shape.iter().product())
 }
 
-fn check_slots(partition: Partition, shape: &[u64]) -> Result<(), PlanError> {
+pub(crate) fn check_slots(partition: Partition, shape: &[u64]) -> Result<(), PlanError> {
     if partition.dims().iter().any(|&size| size > MAX_SLOT) {
         return Err(PlanError::ShapeOverflows { shape: shape.to_vec() });
     }
@@ -363,7 +363,7 @@ fn unbiased_factor(variance: Variance, n: f64) -> f64 {
     }
 }
 
-fn checked_eps(eps: f32) -> Result<f32, PlanError> {
+pub(crate) fn checked_eps(eps: f32) -> Result<f32, PlanError> {
     if eps.is_finite() && eps >= 0.0 { Ok(eps) } else { Err(PlanError::Epsilon { eps }) }
 }
 

@@ -432,7 +432,7 @@ impl Norm {
         self.plain_backward(lowering, &bound)?;
         let Some(grad_style) = grad_style else { return Ok(()) };
         let map = MapOperands {
-            input,
+            input: Some(input),
             output: grad_style,
             row_len: style.row_len,
             affine: Some(style.partition),

@@ -7,5 +7,6 @@ mod forward;
 mod harness;
 mod limits;
 mod numbers;
+mod spectral;
 mod statistics;
 mod views;

@@ -1,0 +1,111 @@
+//! Spectral norm against the f64 reference.
+
+use crate::harness::*;
+use wgpu_norm::reference::{SpectralOrder, SpectralReference, spectral, spectral_backward};
+use wgpu_norm::*;
+
+fn values(len: usize, seed: u64, spread: f32) -> Vec<f32> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    (0..len).map(|_| spread * (rng.f32() * 2.0 - 1.0)).collect()
+}
+
+fn check(shape: &[u64], dim: usize, iterations: PowerIterations, order: PowerOrder, spread: f32) {
+    let gpu = gpu();
+    let descriptor = SpectralDescriptor { dim, order, ..SpectralDescriptor::new(shape) };
+    let norm = gpu.engine.create_spectral_norm(&descriptor).unwrap();
+    let n = norm.len() as usize;
+    let (weight, dy) = (values(n, 1, spread), values(n, 2, 1.0));
+    let (u, v) = (values(norm.rows() as usize, 3, 0.5), values(norm.columns() as usize, 4, 0.5));
+    let buffers = [&weight, &u, &v, &dy, &vec![POISON; n], &vec![POISON; n], &vec![POISON; 1]].map(|d| gpu.guarded(d));
+    let [w, gu, gv, gdy, output, grad, sigma] = &buffers;
+    let workspace = norm.create_workspace();
+    let vectors = (shape.len() > 1).then(|| (guarded_view(gu, u.len()), guarded_view(gv, v.len())));
+    let forward = norm
+        .bind_forward(&SpectralArgs {
+            weight: guarded_view(w, n),
+            vectors,
+            sigma: guarded_view(sigma, 1),
+            output: Destination::View(guarded_view(output, n)),
+            iterations,
+            workspace: BufferView::whole(&workspace),
+        })
+        .unwrap();
+    let backward = norm
+        .bind_backward(&SpectralBackwardArgs {
+            weight: guarded_view(w, n),
+            vectors,
+            sigma: guarded_view(sigma, 1),
+            grad_output: guarded_view(gdy, n),
+            grad_weight: guarded_view(grad, n),
+            workspace: BufferView::whole(&workspace),
+        })
+        .unwrap();
+    gpu.run(&[&forward, &backward]);
+    let count = if let PowerIterations::Count(count) = iterations { count } else { 0 };
+    let order = if order == PowerOrder::UThenV { SpectralOrder::UThenV } else { SpectralOrder::VThenU };
+    let case = SpectralReference { weight: &weight, shape, dim, u: &u, v: &v, iterations: count, order, eps: 1e-12 };
+    let expected = spectral(&case).unwrap();
+    let gradient = spectral_backward(&case, &expected, &dy).unwrap();
+    let mut pairs = vec![
+        ("sigma", gpu.read_guarded(sigma), vec![expected.sigma]),
+        ("output", gpu.read_guarded(output), expected.output),
+        ("gradient", gpu.read_guarded(grad), gradient),
+    ];
+    if vectors.is_some() {
+        pairs.push(("u", gpu.read_guarded(gu), expected.u));
+        pairs.push(("v", gpu.read_guarded(gv), expected.v));
+    }
+    for (name, actual, expected) in pairs {
+        let worst = error(&actual, &expected);
+        assert!(
+            worst.clone().is_ok_and(|e| e < 2e-6),
+            "{shape:?} dim {dim} {iterations:?} {order:?} {name}: {worst:?}"
+        );
+    }
+}
+
+#[test]
+fn spectral_norm_matches_the_reference() {
+    for order in [PowerOrder::UThenV, PowerOrder::VThenU] {
+        for iterations in [PowerIterations::Count(1), PowerIterations::Count(15), PowerIterations::Frozen] {
+            check(&[8, 12], 0, iterations, order, 1.0);
+            check(&[7, 3, 5], 0, iterations, order, 1.0);
+            check(&[7, 3, 5], 1, iterations, order, 1.0);
+            check(&[40, 300], 0, iterations, order, 1e25);
+            check(&[3, 1000], 1, iterations, order, 1e-10);
+        }
+    }
+    check(&[37], 0, PowerIterations::Count(1), PowerOrder::UThenV, 3.0);
+    check(&[5], 0, PowerIterations::Frozen, PowerOrder::UThenV, 1e25);
+}
+
+#[test]
+fn spectral_mistakes_are_typed() {
+    let engine = &gpu().engine;
+    let plan = |shape: &[u64], dim, eps| {
+        engine.create_spectral_norm(&SpectralDescriptor { dim, eps, ..SpectralDescriptor::new(shape) }).map(|_| ())
+    };
+    assert!(matches!(plan(&[], 0, 0.0), Err(PlanError::RankTooLow { kind: "spectral", .. })));
+    assert!(matches!(plan(&[2, 3], 2, 0.0), Err(PlanError::AxesOutOfRange { .. })));
+    assert!(matches!(plan(&[2, 3], 0, -1.0), Err(PlanError::Epsilon { .. })));
+    let norm = engine.create_spectral_norm(&SpectralDescriptor::new(&[2, 3])).unwrap();
+    let buffer = gpu().buffer(&vec![1.0; 64 + norm.workspace_size() as usize / 4]);
+    let view = |at: u64, len: u64| TensorView::new(&buffer, 4 * at, len);
+    let workspace = BufferView { buffer: &buffer, offset: 256, size: norm.workspace_size() };
+    let base = SpectralArgs {
+        weight: view(0, 6),
+        vectors: Some((view(8, 2), view(12, 3))),
+        sigma: view(16, 1),
+        output: Destination::InPlace,
+        iterations: PowerIterations::Count(1),
+        workspace,
+    };
+    let bind = |args: &SpectralArgs<'_>| norm.bind_forward(args).map(|_| ());
+    assert_eq!(bind(&base), Ok(()));
+    assert_eq!(bind(&SpectralArgs { iterations: PowerIterations::Count(0), ..base }), Err(BindError::PowerIterations));
+    assert_eq!(bind(&SpectralArgs { vectors: None, ..base }), Err(BindError::Missing { operand: "u and v" }));
+    assert_eq!(
+        bind(&SpectralArgs { weight: view(0, 5), ..base }),
+        Err(BindError::Length { operand: "weight", expected: 6, actual: 5 })
+    );
+}
