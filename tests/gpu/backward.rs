@@ -7,15 +7,15 @@ use wgpu_norm::*;
 
 /// Which gradients are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Wanted {
-    input: bool,
-    scale: bool,
-    bias: bool,
-    style: bool,
+pub struct Wanted {
+    pub input: bool,
+    pub scale: bool,
+    pub bias: bool,
+    pub style: bool,
 }
 
 /// Gradients in the order input, scale, bias, style; empty where not wanted.
-type Gradients = [Vec<f32>; 4];
+pub type Gradients = [Vec<f32>; 4];
 
 fn buffer_of(gpu: &Gpu, values: &Option<Vec<f32>>) -> Option<wgpu::Buffer> {
     values.as_ref().map(|v| gpu.guarded(v))
@@ -25,7 +25,7 @@ fn view<'a>(buffer: &'a Option<wgpu::Buffer>, len: usize) -> Option<TensorView<'
     buffer.as_ref().map(|b| guarded_view(b, len))
 }
 
-fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, BindError> {
+pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, BindError> {
     let len = data.input.len();
     let (input, output, grad_output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]), gpu.guarded(dy));
     let [scale, bias, style] = [&data.scale, &data.bias, &data.style].map(|d| buffer_of(gpu, d));
@@ -77,7 +77,7 @@ fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted)
 }
 
 /// Errors of the gradients as shares of the magnitude of their terms.
-fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual: &Gradients) -> Result<f64, String> {
+pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual: &Gradients) -> Result<f64, String> {
     let inputs = ReferenceInputs {
         input: &data.input,
         scale: data.scale.as_deref(),
@@ -128,7 +128,7 @@ fn all_wanted(norm: &Norm, descriptor: &NormDescriptor<'_>) -> Wanted {
     Wanted { input: true, scale, bias, style: !own }
 }
 
-fn grad_output(len: usize, seed: u64) -> Vec<f32> {
+pub fn grad_output(len: usize, seed: u64) -> Vec<f32> {
     let mut rng = fastrand::Rng::with_seed(seed + 1000);
     (0..len).map(|_| rng.f32() * 4.0 - 2.0).collect()
 }

@@ -7,6 +7,7 @@ mod forward;
 mod harness;
 mod limits;
 mod numbers;
+mod properties;
 mod spectral;
 mod statistics;
 mod views;
