@@ -46,16 +46,16 @@ pub struct ReferenceInputs<'a, T = f32> {
 ///
 /// Statistics have one value a segment, segments in row-major order of the axes along which they vary (`N, C`
 /// for Instance and `N, G` for Group in both memory formats). Both are empty where statistics were given. Over
-/// no element at all they are NaN (0 / 0), and the norms of
-/// Lp and Weight are 0.
+/// no element at all they are NaN (0 / 0), and the norms of Lp and
+/// Weight are 0.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReferenceOutput {
     /// The normalized tensor.
     pub output: Vec<f64>,
     /// Means; empty for Rms, Lp and Weight, which do not centre.
     pub mean: Vec<f64>,
-    /// Variances divided by `n`, whatever the kind divides by; the mean square for Rms, the
-    /// norm for Lp and Weight.
+    /// Variances divided by `n`, whatever the kind divides by; the mean square for Rms, the norm
+    /// for Lp and Weight.
     pub variance: Vec<f64>,
 }
 

@@ -7,7 +7,7 @@ use crate::descriptor::{Epsilon, NormDescriptor, NormKind, StyleEpsilon, Varianc
 /// Neumaier's sum: the digits that an addition loses are collected apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sum {
-    pub(super) total: f64,
+    total: f64,
     lost: f64,
 }
 
@@ -25,7 +25,7 @@ impl Sum {
 }
 
 /// Mean and spread a segment; no mean where the norm does not centre. The spread is what
-/// [`ReferenceOutput::variance`] says.
+/// [`ReferenceOutput::variance`](super::ReferenceOutput::variance) says.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
     pub(super) mean: Vec<f64>,
@@ -205,6 +205,7 @@ impl Divisor {
         }
     }
 
+    /// What the centred input is divided by.
     pub(super) fn value(&self, spread: f64) -> f64 {
         let root = self.root(spread);
         match self.eps {
