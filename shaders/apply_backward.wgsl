@@ -21,7 +21,7 @@ fn main(
     var current = 0xffffffffu;
     var acc = vec4<f32>(0.0);
     var by = Normalizer();
-    var means = vec2<f32>(0.0);
+    var sums = vec4<f32>(0.0);
     for (var k = 0u; k < ITEMS; k += 1u) {
         let i = first + k * WORKGROUP_SIZE;
         if i >= params.elements { break; }
@@ -29,11 +29,11 @@ fn main(
         if segment != current {
             acc = load_statistics(segment);
             by = normalizer(acc);
-            means = record_means(load_sums(segment));
+            sums = load_sums(segment);
             current = segment;
         }
-        let g = load_grad_output(i) * load_scale(index_segment(params.affine, affine_at) - params.affine_base);
-        store_output(i, input_gradient(load_input(i), g, acc, by, means));
+        let scale = load_scale(index_segment(params.affine, affine_at) - params.affine_base);
+        store_output(i, input_gradient(load_input(i), load_grad_output(i), scale, acc, by, sums));
         statistics_at = index_step(params.statistics, statistics_at);
         affine_at = index_step(params.affine, affine_at);
     }

@@ -36,16 +36,16 @@ fn main(
         let acc = load_statistics(segment);
         let by = normalizer(acc);
         let sums = combine_lanes(walk_reduce(first, 0u, end, lane), local, lane, 1u);
-        let means = record_means(sums);
         var affine_at = index_start(params.affine, first + lane);
         for (var j = lane; j < end; j += LANES) {
             let i = first + j;
             let x = load_input(i);
             let dy = load_grad_output(i);
-            let g = dy * load_scale(index_segment(params.affine, affine_at) - params.affine_base);
+            let scale = load_scale(index_segment(params.affine, affine_at) - params.affine_base);
             let place = places(walker, j);
-            store_output(i, input_gradient(x, g, acc, by, means));
-            store_partials(place, load_partials(place) + vec4<f32>(dy, dy * normalized(x, by), 0.0, 1.0) * vec4<f32>(SHRINK, SHRINK, 0.0, 1.0));
+            store_output(i, input_gradient(x, dy, scale, acc, by, sums));
+            let added = vec4<f32>(dy * SHRINK, dy * SHRINK * normalized(x, by), 0.0, 1.0);
+            store_partials(place, load_partials(place) + added);
             affine_at = index_step(params.affine, affine_at);
         }
     }

@@ -175,7 +175,8 @@ pub enum NormKind<'a> {
         /// The axes that share a norm.
         axes: Range<usize>,
     },
-    /// Weight normalization `g * v / norm2(v)`: the input is v, the scale g. A zero row of v gives 0 and gradients 0.
+    /// Weight normalization `g * v / norm2(v)`: the input is v, the scale g. A zero row of v gives 0 and gradients
+    /// 0; with [`Epsilon::AsGiven`] of 0 it gives NaN, as PyTorch has it.
     Weight {
         /// The axis that is kept: one norm and one g for each of its indices. `None`: one for the whole tensor.
         dim: Option<usize>,

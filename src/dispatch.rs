@@ -11,7 +11,7 @@ use crate::descriptor::DataType;
 use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Source, Spread};
 use crate::params::{Index, Params, Rows};
 use crate::partition::Partition;
-use crate::plan::{Divisor, Reduction};
+use crate::plan::{Divisor, Infinities, Reduction};
 use crate::schedule::{DeviceProfile, Reduce, Walk};
 use crate::window::{self, Window};
 
@@ -612,7 +612,8 @@ fn with_divisor(params: Params, divisor: &Divisor) -> Params {
         eps_minimum: divisor.minimum,
         factor: divisor.factor,
         p: divisor.p,
-        folded_scale: if divisor.folds_infinite_scale { f32::INFINITY.to_bits() } else { u32::MAX },
+        folded_scale: if divisor.infinities == Infinities::FoldedScale { f32::INFINITY.to_bits() } else { u32::MAX },
+        products: u32::from(divisor.infinities == Infinities::Products),
         inverse_of_zero: divisor.inverse_of_zero.to_bits(),
         ..params
     }

@@ -57,6 +57,9 @@ pub(crate) struct Params {
     pub gradient_factor: [f32; 2],
     pub weighted: u32,
     pub frozen: u32,
+    pub scale_last: u32,
+    pub products: u32,
+    pub pad: [u32; 2],
     pub cumulative: u32,
     pub unbiased: u32,
 }
@@ -124,6 +127,9 @@ mod tests {
             gradient_factor,
             weighted,
             frozen,
+            scale_last,
+            products,
+            pad,
             cumulative,
             unbiased
         );

@@ -29,9 +29,19 @@ pub(crate) struct Divisor {
     pub p: f32,
     /// What 1 / 0 becomes.
     pub inverse_of_zero: f32,
-    /// An infinite scale is folded with the mean, as PyTorch does where parameters are channels: `x * alpha + (bias - mean * alpha)`
-    /// with `alpha = scale / divisor`, which decides where NaN stands.
-    pub folds_infinite_scale: bool,
+    /// In which order numbers that are not finite mix, which decides where NaN stands.
+    pub infinities: Infinities,
+}
+
+/// PyTorch's orders of evaluation, taken where an operand is not finite; elsewhere they would cost digits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Infinities {
+    /// As the formula stands.
+    Plain,
+    /// Forward: an infinite scale is folded with the mean, `x * alpha + (bias - mean * alpha)` with `alpha = scale / divisor`.
+    FoldedScale,
+    /// Backward: sums that are not finite enter as `a * g + b * x + c` with `b = (sum(g) * mean - sum(g * x)) * a^3 / n`.
+    Products,
 }
 
 /// Moments of one tensor: what to reduce, and over which segments.
@@ -135,6 +145,11 @@ impl Plan {
         }
     }
 
+    /// All elements of a statistics segment have one scale: a factor of their gradients, not a weight in their sums.
+    pub(crate) fn shares_scale(&self) -> bool {
+        self.refinement.is_some_and(|refinement| refinement.partition == self.computed.partition)
+    }
+
     /// Elements of scale and bias.
     pub(crate) fn affine_len(&self) -> u64 {
         self.affine.map_or(0, |p| p.segments())
@@ -166,6 +181,9 @@ impl Axes {
             NormKind::Layer { axes } | NormKind::Rms { axes } | NormKind::LpNormalize { axes, .. } => {
                 let reduced: Vec<usize> = checked_range(axes, rank)?.collect();
                 (keep_others(rank, &reduced), keep(rank, &reduced))
+            }
+            NormKind::Weight { .. } if rank == 0 => {
+                return Err(PlanError::RankTooLow { kind: descriptor.kind.name(), rank, min: 1 });
             }
             NormKind::Weight { dim } => {
                 let kept: Vec<usize> = dim.iter().copied().collect();
@@ -324,21 +342,19 @@ fn divisor_of(descriptor: &NormDescriptor<'_>, segment_len: u64) -> Result<Divis
     // PyTorch takes 1 / std = 0 for batch and instance norm, ONNX x / norm = 0 for Lp; elsewhere IEEE decides
     let (factor, p, inverse_of_zero) = match descriptor.kind {
         NormKind::LpNormalize { p, .. } => (n, p, 0.0),
+        NormKind::Weight { .. } if matches!(descriptor.eps, Epsilon::AsGiven(_)) => (n, 2.0, f32::INFINITY),
         NormKind::Weight { .. } => (n, 2.0, 0.0),
         NormKind::AdaptiveInstance { variance, .. } => (unbiased_factor(variance, n), 2.0, f32::INFINITY),
         NormKind::Batch | NormKind::Instance => (1.0, 2.0, 0.0),
         _ => (1.0, 2.0, f32::INFINITY),
     };
-    let folds_infinite_scale = matches!(descriptor.kind, NormKind::Batch | NormKind::Instance | NormKind::Group { .. });
-    let mut divisor = Divisor {
-        inside: 0.0,
-        added: 0.0,
-        minimum: 0.0,
-        factor: factor as f32,
-        p,
-        inverse_of_zero,
-        folds_infinite_scale,
+    let infinities = match descriptor.kind {
+        NormKind::Batch | NormKind::Instance | NormKind::Group { .. } => Infinities::FoldedScale,
+        NormKind::Layer { .. } => Infinities::Products,
+        _ => Infinities::Plain,
     };
+    let mut divisor =
+        Divisor { inside: 0.0, added: 0.0, minimum: 0.0, factor: factor as f32, p, inverse_of_zero, infinities };
     match descriptor.eps {
         Epsilon::InsideRoot(eps) => divisor.inside = checked_eps(eps)?,
         Epsilon::AddedToDeviation(eps) => divisor.added = checked_eps(eps)?,

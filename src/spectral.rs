@@ -13,7 +13,7 @@ use crate::error::{BindError, PlanError};
 use crate::kernel::{Accumulator, Source};
 use crate::operands::{Operands, Role};
 use crate::partition::Partition;
-use crate::plan::{self, Divisor, Reduction};
+use crate::plan::{self, Divisor, Infinities, Reduction};
 use crate::schedule::{RECORD, Reduce};
 use crate::view::{BufferView, Destination, TensorView};
 
@@ -326,6 +326,7 @@ impl SpectralNorm {
             row_len: self.elements,
             statistics: (at.sigma, whole),
             scale: None,
+            scale_last: false,
         };
         lowering.apply_backward(&length, &map, Some(at.records))
     }
@@ -420,7 +421,7 @@ fn unit(partition: Partition, accumulator: Accumulator, inside: f32) -> Reductio
         factor: 1.0,
         p: 2.0,
         inverse_of_zero: f32::INFINITY,
-        folds_infinite_scale: false,
+        infinities: Infinities::Plain,
     };
     Reduction { partition, accumulator, divisor, row_len: 1 }
 }

@@ -1,6 +1,6 @@
 // Records of gradient sums.
 //
-// Record (sum of g, sum of g * x_hat, 0, count), where g is the gradient to the output, times the scale where the sums are for
+// Record (sum of g, sum of g * x_hat, sum of g * x, count), where g is the gradient to the output, times the scale where the sums are for
 // the gradient to the input. Sums are scaled by 2^-16, so that they overflow no sooner than their mean.
 
 const SHRINK = 0.0000152587890625;
@@ -11,7 +11,7 @@ fn record_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 }
 
 fn record_weighed(a: vec4<f32>, weight: f32) -> vec4<f32> {
-    return vec4<f32>(a.xy * weight, a.zw);
+    return vec4<f32>(a.xyz * weight, a.w);
 }
 
 // Sums as they are: the gradients to bias and scale.

@@ -28,7 +28,8 @@ fn walk_reduce(first: u32, begin: u32, end: u32, lane: u32) -> vec4<f32> {
                 by = normalizer(load_statistics(segment));
             }
             let g = weighted_gradient(i) * SHRINK;
-            link += vec4<f32>(g, g * normalized(load_input(i), by), 0.0, 1.0);
+            let x = load_input(i);
+            link += vec4<f32>(g, g * normalized(x, by), g * x, 1.0);
             at = walk_next(at);
             j += LANES;
         }
@@ -37,7 +38,24 @@ fn walk_reduce(first: u32, begin: u32, end: u32, lane: u32) -> vec4<f32> {
     return acc;
 }
 
-fn input_gradient(x: f32, g: f32, acc: vec4<f32>, by: Normalizer, means: vec2<f32>) -> f32 {
-    if params.frozen == 1u { return g * by.inverse; }
-    return acc_gradient(acc, x, normalized(x, by), g, means) * by.inverse;
+// The gradient at x, from the gradient dy to the output and the sums of the segment.
+fn input_gradient(x: f32, dy: f32, scale: f32, acc: vec4<f32>, by: Normalizer, sums: vec4<f32>) -> f32 {
+    if params.frozen == 1u { return dy * scale * by.inverse; }
+    let last = params.scale_last == 1u;
+    let g = dy * select(scale, 1.0, last);
+    let means = record_means(sums);
+    var gradient = acc_gradient(acc, x, normalized(x, by), g, means) * by.inverse;
+    if params.products == 1u && max(magnitude_bits(means.x), magnitude_bits(means.y)) >= params.infinity {
+        gradient = gradient_by_products(x, g, by, sums);
+    }
+    return gradient * select(1.0, scale, last);
+}
+
+// For sums that are not finite only: the order of evaluation decides where NaN stands.
+fn gradient_by_products(x: f32, g: f32, by: Normalizer, sums: vec4<f32>) -> f32 {
+    let a = by.inverse;
+    let mean = by.center.x + by.center.y;
+    let b = (sums.x * GROW * mean - sums.z * GROW) * a * a * a / sums.w;
+    let c = -b * mean - sums.x * GROW * a / sums.w;
+    return a * g + b * x + c;
 }

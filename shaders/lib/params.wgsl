@@ -49,6 +49,9 @@ struct Params {
     gradient_factor: vec2<f32>,  // on the sums that become gradients to bias and scale
     weighted: u32,       // 1: gradients are multiplied by the scale
     frozen: u32,         // 1: statistics are given, not computed from the input
+    scale_last: u32,     // 1: the scale is a factor of the gradient to the input, not a weight in its sums
+    products: u32,       // 1: sums that are not finite enter the gradient by products with x
+    pad: vec2<u32>,
     cumulative: u32,     // 1: weight is 1 / (updates so far + 1)
     unbiased: u32,       // 1: running variance takes n / (n - 1)
 }

@@ -21,6 +21,8 @@ pub(crate) struct BackwardMap {
     pub statistics: (Tensor, Partition),
     /// Scale, and its segments.
     pub scale: Option<(Tensor, Partition)>,
+    /// The scale is a factor of the gradient, not a weight in the sums.
+    pub scale_last: bool,
 }
 
 impl BackwardMap {
@@ -48,6 +50,7 @@ impl BackwardMap {
             affine_base,
             weighted: u32::from(self.scale.is_some()),
             hoisted: 1,
+            scale_last: u32::from(self.scale_last),
             input_rows: rows(&self.input, self.row_len, range.start),
             gradient_rows: rows(&self.grad_output, self.row_len, range.start),
             output_rows: rows(&self.grad_input, self.row_len, range.start),

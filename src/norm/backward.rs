@@ -98,6 +98,14 @@ struct Regions {
     size: u64,
 }
 
+/// The style of an adaptive norm in the table.
+#[derive(Clone, Copy)]
+struct Style {
+    input: Tensor,
+    reduction: Reduction,
+    grad: Option<Tensor>,
+}
+
 /// Operands of a backward pass in the table.
 struct Bound {
     input: Tensor,
@@ -115,6 +123,8 @@ struct Bound {
     regions: Regions,
     /// The caller's own sums.
     sums: Option<Tensor>,
+    /// The scale is a factor of the gradient to the input, not a weight in its sums.
+    scale_last: bool,
 }
 
 impl Bound {
@@ -131,6 +141,7 @@ impl Bound {
             row_len: plan.computed.row_len,
             statistics: (self.statistics, self.indexed),
             scale: self.scale.zip(plan.affine),
+            scale_last: self.scale_last,
         })
     }
 
@@ -230,9 +241,7 @@ impl Norm {
                 return self.empty_gradients(lowering, &bound);
             }
             match style {
-                Some((input, reduction, grad_style)) => {
-                    self.styled_backward(lowering, bound, input, &reduction, grad_style)
-                }
+                Some(style) => self.styled_backward(lowering, bound, &style),
                 None => self.plain_backward(lowering, &bound),
             }
         })
@@ -243,7 +252,7 @@ impl Norm {
         operands: &mut Operands,
         args: &BackwardArgs<'_>,
         sums: Option<(&BufferView<'_>, Role)>,
-    ) -> Result<(Bound, Option<(Tensor, Reduction, Option<Tensor>)>), BindError> {
+    ) -> Result<(Bound, Option<Style>), BindError> {
         let plan = &self.plan;
         let (len, row_len, affine_len) = (plan.elements, plan.computed.row_len, self.affine_len());
         let in_place = matches!(args.grad_input, Some(Destination::InPlace));
@@ -317,8 +326,9 @@ impl Norm {
             scratch,
             regions,
             sums,
+            scale_last: !given && plan.shares_scale(),
         };
-        Ok((bound, style.map(|(input, reduction)| (input, reduction, grad_style))))
+        Ok((bound, style.map(|(input, reduction)| Style { input, reduction, grad: grad_style })))
     }
 
     /// Binds the sums that the gradient to the input needs, as records that can be merged with those of other shards of the
@@ -409,19 +419,13 @@ impl Norm {
     }
 
     /// The style's moments are recomputed; its gradient is a map of its own, with the gradients to deviation and mean as scale and bias.
-    fn styled_backward(
-        &self,
-        lowering: &mut Lowering,
-        mut bound: Bound,
-        input: Tensor,
-        style: &Reduction,
-        grad_style: Option<Tensor>,
-    ) -> Result<(), Unbindable> {
+    fn styled_backward(&self, lowering: &mut Lowering, mut bound: Bound, style: &Style) -> Result<(), Unbindable> {
+        let Style { input, reduction: style, grad: grad_style } = *style;
         let regions = bound.regions;
         let statistics = bound.at(regions.style_statistics);
         let Some(reduce) = self.style else { return Ok(()) };
-        lowering.reduce(style, &reduce, &Summed::Values(input), statistics, bound.at(regions.partials))?;
-        lowering.export(style, statistics, None, Some((Spread::Deviation, bound.at(regions.style_deviation))))?;
+        lowering.reduce(&style, &reduce, &Summed::Values(input), statistics, bound.at(regions.partials))?;
+        lowering.export(&style, statistics, None, Some((Spread::Deviation, bound.at(regions.style_deviation))))?;
         bound.scale = Some(bound.at(regions.style_deviation));
         if grad_style.is_some() {
             let n = style.partition.segment_len() as f32;
@@ -440,7 +444,7 @@ impl Norm {
             bias: bound.grad_bias,
         };
         // the derivative of the root, whatever is added to it
-        let root = Reduction { divisor: Divisor { added: 0.0, ..style.divisor }, ..*style };
+        let root = Reduction { divisor: Divisor { added: 0.0, ..style.divisor }, ..style };
         lowering.apply(&root, &style.partition, &map, statistics)
     }
 
@@ -477,17 +481,18 @@ impl Norm {
         let (Backward::Folded(reduce), Some(refinement)) = (self.backward, self.plan.refinement) else {
             self.affine_sums(lowering, bound)?;
             let Some(sums) = sums else { return Ok(()) };
-            let summed = Summed::Gradients(bound.sums(true, bound.scale.zip(self.plan.affine)));
+            let weights = bound.scale.zip(self.plan.affine).filter(|_| !bound.scale_last);
+            let summed = Summed::Gradients(bound.sums(true, weights));
             return lowering.reduce(reduction, &self.apart.0, &summed, sums, partials);
         };
-        // one walk over the refinement, two folds
-        let records = bound.at(bound.regions.records);
+        // one walk over the refinement, and a fold into each partition that is coarser
         let refined = Reduction { partition: refinement.partition, ..*reduction };
+        let records = sums.filter(|_| bound.scale_last).unwrap_or(bound.at(bound.regions.records));
         lowering.reduce(&refined, &reduce, &Summed::Gradients(bound.sums(true, None)), records, partials)?;
         if bound.wants_affine() {
             lowering.merge(Source::Gradients, reduction, &bound.gradients(refinement.affine, Some(records)))?;
         }
-        let Some(sums) = sums else { return Ok(()) };
+        let Some(sums) = sums.filter(|_| !bound.scale_last) else { return Ok(()) };
         let scale = bound.scale.map(|scale| (scale, refinement.affine));
         let weighed = MergeOperands { scale, ..MergeOperands::new(refinement.statistics, Some(records), Some(sums)) };
         lowering.merge(Source::Gradients, reduction, &weighed)
