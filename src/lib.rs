@@ -23,6 +23,8 @@ mod schedule;
 mod scope;
 pub mod shaders;
 mod spectral;
+#[cfg(feature = "state")]
+mod state;
 mod view;
 mod wgsl;
 mod window;
@@ -46,5 +48,7 @@ pub use readback::read_buffer;
 pub use readback::read_buffer_blocking;
 pub use schedule::{Backward, DeviceProfile, Reduce, Schedule, Walk};
 pub use spectral::{PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralNorm};
+#[cfg(feature = "state")]
+pub use state::{RunningStatistics, State, StateEntry, StateError, StateMistake, StateSpec, StateType, StateValues};
 pub use view::{BufferView, Destination, TensorView};
 pub use wgpu;

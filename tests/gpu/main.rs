@@ -9,5 +9,7 @@ mod limits;
 mod numbers;
 mod properties;
 mod spectral;
+#[cfg(feature = "state")]
+mod state;
 mod statistics;
 mod views;

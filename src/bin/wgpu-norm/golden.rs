@@ -138,6 +138,9 @@ pub struct Attributes {
     pub eps_mode: Option<String>,
     pub checkpoints: Vec<usize>,
     pub affine: bool,
+    pub n_power_iterations: Option<u32>,
+    pub steps: Option<u32>,
+    pub order: Option<String>,
 }
 
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -164,6 +167,8 @@ pub struct Generate {
     pub shape: Vec<u64>,
     /// Sequence of the input.
     pub input: Option<Sequence>,
+    /// Sequence of the gradient to the output.
+    pub dy: Option<Sequence>,
     /// Sequence of the scale.
     pub weight: Option<Sequence>,
     /// Sequence of the bias.

@@ -5,9 +5,13 @@
 
 mod compute;
 mod derived;
+mod gradients;
+mod inputs;
 mod judge;
 mod report;
+mod runner;
 mod setup;
+mod spectral;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,10 +35,10 @@ Examples:
   wgpu-norm replay tests/golden --output results
   wgpu-norm replay tests/golden --output results --family torch_hard --filter large_mean --force
 
-A case passes where every output has NaN and infinity where the f64 oracle or the recorded float32 result has them, \
-and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale); or where the recorded framework \
-refuses it and the engine refuses it for the same reason. Running statistics are judged likewise. Exit code 1 if a \
-case fails.";
+A case passes where every output, gradient and running statistic has NaN and infinity where the f64 oracle or the \
+recorded float32 result has them, and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale); or \
+where the recorded framework refuses it and the engine refuses it for the same reason. Exit code 1 if a case fails. \
+Tensors within 1e-6 of the oracle, whatever the recorded result is, are counted besides.";
 
 /// Name of the file that lists the refused cases.
 const RAISED: &str = "raised.json";
@@ -118,6 +122,13 @@ impl Array {
 
     fn vector(values: Vec<f32>) -> Self {
         Self { shape: vec![values.len() as u64], values: Values::F32(values) }
+    }
+
+    fn is_finite(&self) -> bool {
+        match &self.values {
+            Values::F32(values) => values.iter().all(|value| value.is_finite()),
+            Values::I64(_) => true,
+        }
     }
 
     fn to_bytes(&self) -> Vec<u8> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::golden::Request;
 use crate::terminal;
 
-use super::judge::{Count, Verdict};
+use super::judge::{Count, Tally, Verdict};
 use super::setup::Support;
 
 /// Failures listed in text for one family; JSON has all.
@@ -41,16 +41,9 @@ pub struct Row {
     not_yet: usize,
     /// Cases that it will not.
     not_supported: usize,
-    /// Gradients recorded with the cases that ran; none is computed yet.
-    gradients_not_yet: usize,
-    /// Outputs and refusals.
-    outputs: Count,
-    /// Running statistics and the saved ones that are asked for.
-    statistics: Count,
-    /// Largest error of an output that is good, in units of its scale.
-    worst_error: f64,
-    /// Largest error of the recorded float32 results of the same outputs.
-    recorded_worst_error: f64,
+    /// How many tensors are good, and how good.
+    #[serde(flatten)]
+    tally: Tally,
     /// What failed.
     failures: Vec<CaseFailure>,
 }
@@ -81,14 +74,9 @@ impl Row {
 
     /// Takes in the verdict on a case that ran.
     pub fn add(&mut self, request: &Request, verdict: Verdict) {
-        let is_gradient = |name: &&String| ["dx", "dweight", "dbias", "dstyle"].iter().any(|d| name.starts_with(d));
         self.cases += 1;
         self.run += 1;
-        self.gradients_not_yet += request.wanted.keys().filter(is_gradient).count();
-        self.outputs += verdict.outputs;
-        self.statistics += verdict.statistics;
-        self.worst_error = self.worst_error.max(verdict.worst);
-        self.recorded_worst_error = self.recorded_worst_error.max(verdict.recorded_worst);
+        self.tally += verdict.tally;
         if verdict.faults.is_empty() {
             self.passed += 1;
         } else {
@@ -97,8 +85,9 @@ impl Row {
         }
     }
 
-    fn cells(&self) -> [String; 11] {
-        let error = |error: f64| if self.outputs.total > 0 { format!("{error:.1e}") } else { "-".to_owned() };
+    fn cells(&self) -> [String; 13] {
+        let count = |Count { good, total }: Count| format!("{good}/{total}");
+        let error = |error: f64| if self.tally.tensors().total > 0 { format!("{error:.1e}") } else { "-".to_owned() };
         [
             self.family.clone(),
             self.cases.to_string(),
@@ -107,18 +96,13 @@ impl Row {
             self.failed.to_string(),
             self.not_yet.to_string(),
             self.not_supported.to_string(),
-            self.gradients_not_yet.to_string(),
-            format!("{}/{}", self.statistics.good, self.statistics.total),
-            error(self.worst_error),
-            error(self.recorded_worst_error),
+            count(self.tally.outputs),
+            count(self.tally.gradients),
+            count(self.tally.statistics),
+            count(self.tally.exact),
+            error(self.tally.worst_error),
+            error(self.tally.recorded_worst_error),
         ]
-    }
-}
-
-impl std::ops::AddAssign for Count {
-    fn add_assign(&mut self, other: Self) {
-        self.good += other.good;
-        self.total += other.total;
     }
 }
 
@@ -137,11 +121,7 @@ impl Report {
         total.failed += row.failed;
         total.not_yet += row.not_yet;
         total.not_supported += row.not_supported;
-        total.gradients_not_yet += row.gradients_not_yet;
-        total.outputs += row.outputs;
-        total.statistics += row.statistics;
-        total.worst_error = total.worst_error.max(row.worst_error);
-        total.recorded_worst_error = total.recorded_worst_error.max(row.recorded_worst_error);
+        total.tally += row.tally;
         self.families.push(row);
     }
 
@@ -169,8 +149,10 @@ impl fmt::Display for Report {
             "failed",
             "not yet",
             "not supported",
-            "gradients not yet",
+            "outputs",
+            "gradients",
             "statistics",
+            "within 1e-6",
             "worst error",
             "recorded f32",
         ]);
@@ -178,9 +160,11 @@ impl fmt::Display for Report {
             table.add_row(row.cells());
         }
         writeln!(f, "{table}")?;
-        let Count { good, total } = self.total.outputs;
+        let (Count { good, total }, exact) = (self.total.tally.tensors(), self.total.tally.exact);
         let verdict =
-            terminal::verdict(&format!("{good} of {total} outputs and refusals are good"), !self.has_failures());
-        write!(f, "{}: {verdict}", self.adapter)
+            terminal::verdict(&format!("{good} of {total} tensors and refusals are good"), !self.has_failures());
+        let share = 100.0 * exact.good as f64 / exact.total.max(1) as f64;
+        writeln!(f, "{}: {verdict}", self.adapter)?;
+        write!(f, "{} of {} tensors ({share:.2} %) are within 1e-6 of the f64 oracle", exact.good, exact.total)
     }
 }

@@ -30,13 +30,15 @@ pub fn support(request: &Request) -> Support {
     let foreign = request.generate.as_ref().is_some_and(|generate| generate.kind != "portable");
     match request.op.as_str() {
         _ if foreign => Support::Never,
-        "spectral_norm" | "weight_norm" | "sync_batch_norm" => Support::NotYet,
+        "sync_batch_norm" => Support::NotYet,
         "batch_norm"
         | "instance_norm"
         | "group_norm"
         | "layer_norm"
         | "rms_norm"
         | "adain"
+        | "weight_norm"
+        | "spectral_norm"
         | "lp_normalize"
         | "lp_normalization"
         | "mean_variance_normalization" => match request.dtype.as_str() {
@@ -86,6 +88,20 @@ enum Kind {
     Adaptive { style: Vec<u64>, variance: Variance, style_eps: StyleEpsilon },
     Lp { p: f32, axes: Range<usize> },
     MeanVariance(Vec<usize>),
+    Weight(Option<usize>),
+}
+
+/// What a record calls input and scale, and their gradients.
+#[derive(Clone, Copy)]
+pub struct Names {
+    /// What is normalized.
+    pub input: &'static str,
+    /// Factor of the result.
+    pub scale: &'static str,
+    /// Gradient to the input.
+    pub grad_input: &'static str,
+    /// Gradient to the scale.
+    pub grad_scale: &'static str,
 }
 
 impl Setup {
@@ -95,6 +111,7 @@ impl Setup {
         let kind = kind(request, &shape)?;
         let parameter_shape = match &kind {
             Kind::Layer(axes) | Kind::Rms(axes) => shape[axes.clone()].to_vec(),
+            Kind::Weight(dim) => dim.map(|axis| shape[axis]).into_iter().collect(),
             _ => shape.get(1).copied().into_iter().collect(),
         };
         let layout = Layout::of(request.attrs.memory_format.as_deref(), &kind, shape.len());
@@ -118,6 +135,7 @@ impl Setup {
             }
             Kind::Lp { p, axes } => NormKind::LpNormalize { p: *p, axes: axes.clone() },
             Kind::MeanVariance(axes) => NormKind::MeanVariance { axes },
+            Kind::Weight(dim) => NormKind::Weight { dim: *dim },
         };
         with(&NormDescriptor {
             eps: self.eps,
@@ -137,10 +155,19 @@ impl Setup {
     pub fn is_centred(&self) -> bool {
         !matches!(self.kind, Kind::Rms(_))
     }
+
+    /// What the record calls its tensors.
+    pub fn names(&self) -> Names {
+        match self.kind {
+            Kind::Weight(_) => Names { input: "v", scale: "g", grad_input: "dv", grad_scale: "dg" },
+            _ => Names { input: "input", scale: "weight", grad_input: "dx", grad_scale: "dweight" },
+        }
+    }
 }
 
 fn logical_shape(request: &Request) -> Vec<u64> {
-    let mut shape = match (request.inputs.get("input"), request.inputs.get("batches"), &request.generate) {
+    let input = request.inputs.get("input").or(request.inputs.get("v"));
+    let mut shape = match (input, request.inputs.get("batches"), &request.generate) {
         (Some(input), _, _) => input.shape.clone(),
         (_, Some(batches), _) => batches.shape[1..].to_vec(),
         (_, _, Some(generate)) => generate.shape.clone(),
@@ -173,6 +200,8 @@ fn kind(request: &Request, shape: &[u64]) -> Result<Kind, PlanError> {
             },
         },
         "mean_variance_normalization" => Kind::MeanVariance(attrs.axes.clone().unwrap_or_default()),
+        // PyTorch's -1 is not the last axis but none.
+        "weight_norm" => Kind::Weight(attrs.dim.and_then(|dim| usize::try_from(dim).ok())),
         _ => {
             let axis = attrs.axis.or(attrs.dim).unwrap_or(-1);
             let first = from_end(axis, shape.len());
@@ -205,7 +234,7 @@ fn epsilon(request: &Request) -> Epsilon {
     let function = !request.source.starts_with("torch.nn.") || request.source.starts_with("torch.nn.functional.");
     match (request.op.as_str(), attrs.eps_mode.as_deref()) {
         ("lp_normalize", _) => Epsilon::Minimum(eps),
-        ("lp_normalization", _) | ("adain", Some("none")) => Epsilon::InsideRoot(0.0),
+        ("lp_normalization" | "weight_norm", _) | ("adain", Some("none")) => Epsilon::InsideRoot(0.0),
         ("mean_variance_normalization", _) => Epsilon::AddedToDeviation(MEAN_VARIANCE_EPS),
         ("adain", Some("added_to_std")) => Epsilon::AddedToDeviation(eps),
         _ if eps < 0.0 && function => Epsilon::AsGiven(eps),
@@ -301,13 +330,27 @@ impl Layout {
 
     /// Scale or bias in the order that fits the tensor's.
     pub fn parameter_to_memory(&self, values: Vec<f32>, shape: &[u64]) -> Vec<f32> {
+        self.swap_parameter(values, shape.to_vec())
+    }
+
+    /// Scale or bias, or a gradient to one, in logical order.
+    pub fn restore_parameter(&self, values: Vec<f32>, shape: &[u64]) -> Vec<f32> {
+        let mut swapped = shape.to_vec();
+        if let [.., last, innermost] = swapped.as_mut_slice() {
+            std::mem::swap(last, innermost);
+        }
+        self.swap_parameter(values, swapped)
+    }
+
+    /// Swaps the last two axes of a parameter of `shape` where the tensor's are.
+    fn swap_parameter(&self, values: Vec<f32>, shape: Vec<u64>) -> Vec<f32> {
         let rank = shape.len();
         if !self.transposes_parameters || shape.iter().product::<u64>() != values.len() as u64 {
             return values;
         }
         let mut order: Vec<usize> = (0..rank).collect();
         order.swap(rank - 2, rank - 1);
-        permute(&values, shape, &order)
+        permute(&values, &shape, &order)
     }
 }
 
@@ -364,6 +407,9 @@ mod tests {
             ("layer_norm", r#"{"axis": -3}"#, "[2, 3, 4]", layer(0..3), vec![2, 3, 4], Source::Input),
             ("rms_norm", r#"{"axis": 2}"#, "[2, 3, 4]", Kind::Rms(2..3), vec![2, 3, 4], Source::Input),
             ("lp_normalize", r#"{"p": 1.0, "dim": 0}"#, "[]", Kind::Lp { p: 1.0, axes: 0..1 }, vec![], Source::Input),
+            ("weight_norm", r#"{"dim": 1}"#, "[3, 4]", Kind::Weight(Some(1)), vec![3, 4], Source::Input),
+            ("weight_norm", r#"{"dim": -1}"#, "[3, 4]", Kind::Weight(None), vec![3, 4], Source::Input),
+            ("weight_norm", r#"{"dim": null}"#, "[3, 4]", Kind::Weight(None), vec![3, 4], Source::Input),
             ("lp_normalization", "{}", "[2, 3]", Kind::Lp { p: 2.0, axes: 1..2 }, vec![2, 3], Source::Input),
         ];
         for (op, attrs, shape, kind, logical, source) in table {
@@ -403,6 +449,8 @@ mod tests {
         let transposed = Layout::of(Some("transposed"), &Kind::Layer(2..4), 4);
         assert_eq!(transposed.to_memory(values.clone(), &shape)[..3], [0.0, 4.0, 8.0]);
         assert_eq!(transposed.parameter_to_memory(values[..12].to_vec(), &[3, 4])[..3], [0.0, 4.0, 8.0]);
+        let parameter = transposed.parameter_to_memory(values[..12].to_vec(), &[3, 4]);
+        assert_eq!(transposed.restore_parameter(parameter, &[3, 4]), values[..12]);
         for layout in [last, transposed] {
             assert_eq!(layout.restore(layout.to_memory(values.clone(), &shape), &shape), values);
         }
