@@ -25,6 +25,8 @@ pub mod shaders;
 mod spectral;
 #[cfg(feature = "state")]
 mod state;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sync;
 mod view;
 mod wgsl;
 mod window;
@@ -37,6 +39,8 @@ pub use descriptor::{
 pub use engine::{NormEngine, NormEngineDescriptor};
 pub use error::{BindError, EngineError, PlanError, ReadError};
 pub use kernel::{KernelKey, Spread};
+#[cfg(feature = "mpi")]
+pub use mpi;
 pub use norm::{
     BackwardArgs, BackwardStatistics, ExportArgs, ForwardArgs, GradientSumsArgs, ImportArgs, InputGradientArgs,
     MergeArgs, MomentsArgs, Norm, Records, RunningArgs, StatisticsSource, TrainingArgs,

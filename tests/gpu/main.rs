@@ -12,4 +12,5 @@ mod spectral;
 #[cfg(feature = "state")]
 mod state;
 mod statistics;
+mod sync;
 mod views;
