@@ -11,7 +11,7 @@ use crate::descriptor::DataType;
 use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Source, Spread};
 use crate::params::{Index, Params, Rows};
 use crate::partition::Partition;
-use crate::plan::{Divisor, Infinities, Reduction};
+use crate::plan::{Divisor, Reduction};
 use crate::schedule::{DeviceProfile, Reduce, Walk};
 use crate::window::{self, Window};
 
@@ -416,18 +416,18 @@ impl Lowering {
         Ok(())
     }
 
-    /// Normalizes every element by the records of `partition`.
+    /// Normalizes every element by the records of `partition`; without records by the identity (0, 0, 0, 0).
     pub(crate) fn apply(
         &mut self,
         reduction: &Reduction,
         partition: &Partition,
         map: &MapOperands,
-        statistics: Tensor,
+        statistics: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         let size = self.profile.map_workgroup_size;
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
-            all.push(access(Operand::Statistics, statistics, &segments_of(partition, range)));
+            all.extend(statistics.map(|tensor| access(Operand::Statistics, tensor, &segments_of(partition, range))));
             all
         };
         // prefer to cut where neither the records nor the parameters start over
@@ -612,8 +612,8 @@ fn with_divisor(params: Params, divisor: &Divisor) -> Params {
         eps_minimum: divisor.minimum,
         factor: divisor.factor,
         p: divisor.p,
-        folded_scale: if divisor.infinities == Infinities::FoldedScale { f32::INFINITY.to_bits() } else { u32::MAX },
-        products: u32::from(divisor.infinities == Infinities::Products),
+        folded_scale: if divisor.infinities.folds_scale() { f32::INFINITY.to_bits() } else { u32::MAX },
+        products: u32::from(divisor.infinities.takes_products()),
         inverse_of_zero: divisor.inverse_of_zero.to_bits(),
         ..params
     }

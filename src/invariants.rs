@@ -34,7 +34,7 @@ fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
         }
         Schedule::Split(reduce) => {
             lowering.reduce(&plan.computed, &reduce, &Summed::Values(tensor(0)), tensor(4), tensor(5)).unwrap();
-            lowering.apply(&plan.computed, &plan.computed.partition, &map, tensor(4)).unwrap();
+            lowering.apply(&plan.computed, &plan.computed.partition, &map, Some(tensor(4))).unwrap();
         }
     }
     lowering.dispatches.iter().map(|dispatch| dispatch.key).collect()

@@ -327,7 +327,7 @@ impl Norm {
                 Schedule::Split(reduce) if self.plan.elements > 0 => {
                     let statistics = saved.unwrap_or(at(layout.statistics));
                     lowering.reduce(reduction, &reduce, &Summed::Values(input), statistics, at(layout.partials))?;
-                    lowering.apply(reduction, &reduction.partition, &map, statistics)
+                    lowering.apply(reduction, &reduction.partition, &map, Some(statistics))
                 }
                 // no element: there is nothing to normalize, but saved statistics say so
                 Schedule::Fused { workgroup_size, .. } | Schedule::Split(Reduce { workgroup_size, .. }) => saved
@@ -350,7 +350,9 @@ impl Norm {
         let mut operands = Operands::default();
         let statistics = operands.range("given statistics", records, size, RECORD, Role::Read)?;
         let map = self.map(&mut operands, args)?;
-        self.finish(operands, "inference", |lowering| lowering.apply(&self.plan.computed, &partition, &map, statistics))
+        self.finish(operands, "inference", |lowering| {
+            lowering.apply(&self.plan.computed, &partition, &map, Some(statistics))
+        })
     }
 
     /// Binds the conversion of saved records to plain numbers.

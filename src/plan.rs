@@ -42,6 +42,18 @@ pub(crate) enum Infinities {
     FoldedScale,
     /// Backward: sums that are not finite enter as `a * g + b * x + c` with `b = (sum(g) * mean - sum(g * x)) * a^3 / n`.
     Products,
+    /// Both.
+    FoldedScaleAndProducts,
+}
+
+impl Infinities {
+    pub(crate) fn folds_scale(self) -> bool {
+        matches!(self, Self::FoldedScale | Self::FoldedScaleAndProducts)
+    }
+
+    pub(crate) fn takes_products(self) -> bool {
+        matches!(self, Self::Products | Self::FoldedScaleAndProducts)
+    }
 }
 
 /// Moments of one tensor: what to reduce, and over which segments.
@@ -349,7 +361,8 @@ fn divisor_of(descriptor: &NormDescriptor<'_>, segment_len: u64) -> Result<Divis
         _ => (1.0, 2.0, f32::INFINITY),
     };
     let infinities = match descriptor.kind {
-        NormKind::Batch | NormKind::Instance | NormKind::Group { .. } => Infinities::FoldedScale,
+        NormKind::Batch | NormKind::Instance => Infinities::FoldedScale,
+        NormKind::Group { .. } => Infinities::FoldedScaleAndProducts,
         NormKind::Layer { .. } => Infinities::Products,
         _ => Infinities::Plain,
     };

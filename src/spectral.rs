@@ -10,7 +10,7 @@ use crate::bound::BoundNorm;
 use crate::dispatch::{GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
 use crate::engine::{NormEngine, Shared};
 use crate::error::{BindError, PlanError};
-use crate::kernel::{Accumulator, Source};
+use crate::kernel::{Accumulator, Source, Spread};
 use crate::operands::{Operands, Role};
 use crate::partition::Partition;
 use crate::plan::{self, Divisor, Infinities, Reduction};
@@ -113,6 +113,9 @@ pub struct SpectralNorm {
 struct Regions {
     sigma: Tensor,
     scalar: Tensor,
+    lengths: Tensor,
+    unit_u: Tensor,
+    unit_v: Tensor,
     product: Tensor,
     records: Tensor,
     partials: Tensor,
@@ -198,6 +201,9 @@ impl SpectralNorm {
         let regions = Regions {
             sigma: region(RECORD),
             scalar: region(RECORD),
+            lengths: region(RECORD),
+            unit_u: region(4 * rows),
+            unit_v: region(4 * columns),
             product: region(4 * rows),
             records: region(RECORD * rows.max(columns)),
             partials: region(partials),
@@ -233,10 +239,10 @@ impl SpectralNorm {
             }
             let whole = run(self.elements);
             let Some((u, v)) = vectors else {
-                let length = self.length(self.elements);
+                let length = self.length(self.elements, self.eps);
                 lowering.reduce(&length, &self.reduce(&whole), &Summed::Values(weight), at.sigma, at.partials)?;
-                lowering.export(&length, at.sigma, None, Some((crate::kernel::Spread::Deviation, sigma)))?;
-                return lowering.apply(&length, &whole, &plain_map(weight, output), at.sigma);
+                lowering.export(&length, at.sigma, None, Some((Spread::Deviation, sigma)))?;
+                return lowering.apply(&length, &whole, &plain_map(weight, output), Some(at.sigma));
             };
             for _ in 0..iterations {
                 let (move_u, move_v) = ((self.rows, (v, self.columns), u), (self.columns, (u, self.rows), v));
@@ -246,12 +252,42 @@ impl SpectralNorm {
                     self.normalize(lowering, to, segments.segments(), &at)?;
                 }
             }
-            self.product(lowering, weight, self.rows, (v, self.columns), at.product, &at)?;
-            let rows = self.rows.segments();
-            self.product(lowering, at.product, run(rows), (u, Partition::new(1, 1, rows, 1)), sigma, &at)?;
-            self.sigma_record(lowering, sigma, &at)?;
-            lowering.apply(&by_sigma(whole), &whole, &plain_map(weight, output), at.sigma)
+            self.singular_value(lowering, weight, (u, v), sigma, &at)?;
+            let divided = MapOperands { affine: Some(whole), scale: Some(at.scalar), ..plain_map(weight, output) };
+            lowering.apply(&by_sigma(whole), &whole, &divided, Some(at.sigma))
         })
+    }
+
+    /// `sigma = u . W v`, by u and v of length 1: tau = sigma / (|u| |v|) has the range of the weight, whatever eps left of
+    /// the vectors. Leaves tau in the record of sigma, and 1 / (|u| |v|) in the scalar.
+    fn singular_value(
+        &self,
+        lowering: &mut Lowering,
+        weight: Tensor,
+        (u, v): (Tensor, Tensor),
+        sigma: Tensor,
+        at: &Regions,
+    ) -> Result<(), Unbindable> {
+        let (rows, columns) = (self.rows.segments(), self.columns.segments());
+        let word = |k: u64| Tensor { offset: at.lengths.offset + 4 * k, ..at.lengths };
+        for (k, vector, n, to) in [(0, u, rows, at.unit_u), (2, v, columns, at.unit_v)] {
+            let length = self.length(n, 0.0);
+            let strict = Reduction { divisor: Divisor { inverse_of_zero: f32::INFINITY, ..length.divisor }, ..length };
+            lowering.reduce(&length, &self.reduce(&run(n)), &Summed::Values(vector), at.sigma, at.partials)?;
+            lowering.export(&strict, at.sigma, None, Some((Spread::Deviation, word(k))))?;
+            lowering.export(&strict, at.sigma, None, Some((Spread::Rstd, word(k + 1))))?;
+            lowering.apply(&length, &run(n), &plain_map(vector, to), Some(at.sigma))?;
+        }
+        self.product(lowering, weight, self.rows, (at.unit_v, self.columns), at.product, at)?;
+        self.product(lowering, at.product, run(rows), (at.unit_u, Partition::new(1, 1, rows, 1)), at.product, at)?;
+        self.norm_record(lowering, at.product, at)?;
+        for (input, by, output) in
+            [(at.product, word(0), at.scalar), (at.scalar, word(2), sigma), (word(1), word(3), at.scalar)]
+        {
+            let times = MapOperands { affine: Some(run(1)), scale: Some(by), ..plain_map(input, output) };
+            lowering.apply(&by_one(run(1)), &run(1), &times, None)?;
+        }
+        Ok(())
     }
 
     /// Binds the gradient to the weight, u and v being constants:
@@ -277,7 +313,7 @@ impl SpectralNorm {
             let Some((u, v)) = vectors else {
                 return self.vector_backward(lowering, weight, grad_output, grad_weight, &at);
             };
-            self.sigma_record(lowering, sigma, &at)?;
+            self.norm_record(lowering, sigma, &at)?;
             // the sum of grad_output * weight / sigma
             let sums = sums(grad_output, Some((weight, at.sigma)), whole, None);
             lowering.reduce(&by_sigma(whole), &self.reduce(&whole), &sums, at.records, at.partials)?;
@@ -288,7 +324,7 @@ impl SpectralNorm {
             let rows = self.rows.segments();
             let row = run(rows);
             let share = MapOperands { affine: Some(row), scale: Some(at.scalar), ..plain_map(u, at.product) };
-            lowering.apply(&by_sigma(row), &row, &share, at.sigma)?;
+            lowering.apply(&by_sigma(row), &row, &share, Some(at.sigma))?;
             let means = Reduction { partition: Partition::new(1, 1, rows, 1), ..unit(row, Accumulator::Centred, 1.0) };
             lowering.import(&means, at.product, None, at.records)?;
             // the outer product with v, negative, into the gradient; then grad_output / sigma on top of it
@@ -298,10 +334,10 @@ impl SpectralNorm {
                 scale: Some(v),
                 ..plain_map(weight, grad_weight)
             };
-            lowering.apply(&unit(self.rows, Accumulator::Centred, 1.0), &self.rows, &outer, at.records)?;
+            lowering.apply(&unit(self.rows, Accumulator::Centred, 1.0), &self.rows, &outer, Some(at.records))?;
             let each = Some(Partition::new(1, 1, n, 1));
             let sum = MapOperands { affine: each, bias: Some(grad_weight), ..plain_map(grad_output, grad_weight) };
-            lowering.apply(&by_sigma(whole), &whole, &sum, at.sigma)
+            lowering.apply(&by_sigma(whole), &whole, &sum, Some(at.sigma))
         })
     }
 
@@ -315,7 +351,7 @@ impl SpectralNorm {
         at: &Regions,
     ) -> Result<(), Unbindable> {
         let whole = run(self.elements);
-        let length = self.length(self.elements);
+        let length = self.length(self.elements, self.eps);
         lowering.reduce(&length, &self.reduce(&whole), &Summed::Values(weight), at.sigma, at.partials)?;
         let sums = sums(grad_output, Some((weight, at.sigma)), whole, None);
         lowering.reduce(&length, &self.reduce(&whole), &sums, at.records, at.partials)?;
@@ -352,10 +388,10 @@ impl SpectralNorm {
         Reduce::choose(partition, &self.shared.profile)
     }
 
-    /// The reduction that measures a vector.
-    fn length(&self, n: u64) -> Reduction {
+    /// The reduction that measures a vector, and takes it for no shorter than `minimum`.
+    fn length(&self, n: u64, minimum: f32) -> Reduction {
         let length = unit(run(n), Accumulator::Uncentred, 0.0);
-        let divisor = Divisor { minimum: self.eps, factor: n as f32, inverse_of_zero: 0.0, ..length.divisor };
+        let divisor = Divisor { minimum, factor: n as f32, inverse_of_zero: 0.0, ..length.divisor };
         Reduction { divisor, ..length }
     }
 
@@ -379,16 +415,22 @@ impl SpectralNorm {
 
     /// Divides a vector by its length, in place.
     fn normalize(&self, lowering: &mut Lowering, vector: Tensor, n: u64, at: &Regions) -> Result<(), Unbindable> {
-        let length = self.length(n);
+        let length = self.length(n, self.eps);
         lowering.reduce(&length, &self.reduce(&run(n)), &Summed::Values(vector), at.sigma, at.partials)?;
-        lowering.apply(&length, &run(n), &plain_map(vector, vector), at.sigma)
+        lowering.apply(&length, &run(n), &plain_map(vector, vector), Some(at.sigma))
     }
 
-    /// Puts sigma where a record keeps its norm, the third of its four numbers; division needs no other.
-    fn sigma_record(&self, lowering: &mut Lowering, sigma: Tensor, at: &Regions) -> Result<(), Unbindable> {
+    /// Puts a number where a record keeps its norm, the third of its four; division by a record needs no other.
+    fn norm_record(&self, lowering: &mut Lowering, number: Tensor, at: &Regions) -> Result<(), Unbindable> {
         let norm = Tensor { offset: at.sigma.offset + 8, ..at.sigma };
         let reduction = unit(run(1), Accumulator::Uncentred, 0.0);
-        lowering.reduce(&reduction, &self.reduce(&run(1)), &sums(sigma, None, run(1), None), at.scalar, at.partials)?;
+        lowering.reduce(
+            &reduction,
+            &self.reduce(&run(1)),
+            &sums(number, None, run(1), None),
+            at.scalar,
+            at.partials,
+        )?;
         let plain = MergeOperands { grad_bias: Some(norm), ..MergeOperands::new(run(1), Some(at.scalar), None) };
         lowering.merge(Source::Gradients, &reduction, &plain)
     }
@@ -424,6 +466,12 @@ fn unit(partition: Partition, accumulator: Accumulator, inside: f32) -> Reductio
         infinities: Infinities::Plain,
     };
     Reduction { partition, accumulator, divisor, row_len: 1 }
+}
+
+/// No division: without a record the divisor is 0, and its inverse what the plan says.
+fn by_one(partition: Partition) -> Reduction {
+    let identity = unit(partition, Accumulator::Largest, 0.0);
+    Reduction { divisor: Divisor { inverse_of_zero: 1.0, ..identity.divisor }, ..identity }
 }
 
 /// Division by the norm in a record, of either sign.

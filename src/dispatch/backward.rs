@@ -48,7 +48,7 @@ impl BackwardMap {
             statistics_base,
             affine,
             affine_base,
-            weighted: u32::from(self.scale.is_some()),
+            weighted: u32::from(self.scale.is_some() && !self.scale_last),
             hoisted: 1,
             scale_last: u32::from(self.scale_last),
             input_rows: rows(&self.input, self.row_len, range.start),

@@ -445,7 +445,7 @@ impl Norm {
         };
         // the derivative of the root, whatever is added to it
         let root = Reduction { divisor: Divisor { added: 0.0, ..style.divisor }, ..style };
-        lowering.apply(&root, &style.partition, &map, statistics)
+        lowering.apply(&root, &style.partition, &map, Some(statistics))
     }
 
     fn plain_backward(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
