@@ -1,7 +1,7 @@
 //! The cases of `wgpu-norm verify`: kinds and shapes that have gone wrong somewhere, and what they are filled with.
 
 use wgpu_norm::MemoryFormat::{ChannelsFirst, ChannelsLast};
-use wgpu_norm::NormKind::{AdaptiveInstance, Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms};
+use wgpu_norm::NormKind::{AdaptiveInstance, Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
 use wgpu_norm::{Affine, Epsilon, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance};
 
 use crate::compute::Tensors;
@@ -114,6 +114,11 @@ pub const CASES: &[Case] = &[
     case(MeanVariance { axes: &[0, 2, 3] }, &[3, 4, 3, 5]),
     case(MeanVariance { axes: &[1] }, &[3, 7, 5]),
     case(MeanVariance { axes: &[0, 1, 2] }, &[3, 41, 5]),
+    case(Weight { dim: Some(0) }, &[7, 5, 3]),
+    case(Weight { dim: Some(1) }, &[7, 5, 9]),
+    case(Weight { dim: Some(2) }, &[31, 9, 4]),
+    case(Weight { dim: None }, &[33, 67]),
+    case(Weight { dim: Some(0) }, &[3, 100_003]),
 ];
 
 impl Case {
@@ -121,6 +126,11 @@ impl Case {
     pub fn fills(&self) -> &'static [Fill] {
         let all = &[Fill::Normal, Fill::LargeMean, Fill::Constant, Fill::Zero, Fill::NotANumber];
         if self.len() <= SMALL { all } else { &all[..2] }
+    }
+
+    /// Those of them that gradients are computed from.
+    pub fn backward_fills(&self) -> &'static [Fill] {
+        if self.len() <= SMALL { self.fills() } else { &[Fill::LargeMean] }
     }
 
     /// Number of elements.
@@ -139,10 +149,12 @@ impl Case {
             LpNormalize { .. } => Epsilon::Minimum(1e-12),
             MeanVariance { .. } => Epsilon::AddedToDeviation(1e-9),
             Rms { .. } => Epsilon::Machine,
+            Weight { .. } => Epsilon::InsideRoot(0.0),
             _ => Epsilon::InsideRoot(1e-5),
         };
         let affine = match self.kind {
             LpNormalize { .. } | AdaptiveInstance { .. } | MeanVariance { .. } => Affine::None,
+            Weight { .. } => Affine::Scale,
             _ => Affine::ScaleAndBias,
         };
         NormDescriptor {
@@ -172,6 +184,11 @@ impl Case {
             style,
             given: channels.map(|n| (random.many(n, |r| mean + r.uniform()), random.many(n, |r| 0.5 + r.uniform()))),
         }
+    }
+
+    /// A gradient to the output.
+    pub fn grad_output(&self) -> Vec<f32> {
+        Random(0xD1B5_4A32 ^ self.len()).many(self.len(), |random| 4.0 * random.uniform() - 2.0)
     }
 }
 

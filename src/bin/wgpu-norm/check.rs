@@ -13,7 +13,7 @@ pub struct Comparison {
     pub actual: f32,
     /// The reference there.
     pub expected: f64,
-    /// Largest finite |expected|; 1 where all are 0.
+    /// Largest finite |expected|, or another unit; 1 where that is 0.
     pub scale: f64,
     /// `error / scale`.
     pub relative: f64,
@@ -24,11 +24,16 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares element by element. A reference beyond the range of f32 counts as infinite.
+    /// Compares element by element, in units of the largest expected value. A reference beyond the range of f32 counts
+    /// as infinite.
     pub fn new(actual: &[f32], expected: &[f64]) -> Self {
+        Self::in_units(actual, expected, largest(expected))
+    }
+
+    /// As [`Comparison::new`], in other units; an absolute error where they are 0.
+    pub fn in_units(actual: &[f32], expected: &[f64], unit: f64) -> Self {
         assert_eq!(actual.len(), expected.len(), "result and reference of one tensor");
-        let largest = expected.iter().filter(|e| (**e as f32).is_finite()).fold(0.0f64, |max, e| max.max(e.abs()));
-        let scale = if largest > 0.0 { largest } else { 1.0 };
+        let scale = if unit > 0.0 { unit } else { 1.0 };
         let first = (actual.first().copied().unwrap_or(0.0), expected.first().copied().unwrap_or(0.0));
         let mut worst = Self {
             error: 0.0,
@@ -61,6 +66,11 @@ impl Comparison {
     pub fn holds(&self, tolerance: f64) -> bool {
         self.misplaced == 0 && self.relative <= tolerance
     }
+}
+
+/// The largest magnitude that is finite in f32.
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().filter(|value| (**value as f32).is_finite()).fold(0.0, |max, value| max.max(value.abs()))
 }
 
 /// Index along each axis of the flat `index`.

@@ -28,7 +28,8 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    fn as_inputs(&self) -> ReferenceInputs<'_> {
+    /// As the reference takes them.
+    pub fn as_inputs(&self) -> ReferenceInputs<'_> {
         ReferenceInputs {
             input: &self.input,
             scale: self.scale.as_deref(),

@@ -1,4 +1,4 @@
-//! `wgpu-norm verify`: every case under every schedule that accepts it, against the f64 reference.
+//! `wgpu-norm verify`: every case under every schedule that accepts it, forward and backward, against the f64 reference.
 //!
 //! Each run writes between guard bands, at aligned and at odd offsets, and is done twice: both results must be equal
 //! to the last bit.
@@ -16,7 +16,9 @@ use crate::device::{Gpu, Operand};
 use crate::failure::{EXIT_CHECK, Failure};
 use crate::{Global, terminal};
 
-/// Largest error in units of the largest value: some 30 roundings of f32, whatever the length of a segment.
+mod gradients;
+
+/// Largest error in units of the largest value or term: some 30 roundings of f32, whatever the length of a segment.
 const TOLERANCE: f64 = 2e-6;
 /// What stands around an output and in it before it is written.
 const POISON: f32 = -1.25e30;
@@ -83,7 +85,7 @@ fn verify(gpu: &Gpu, case: &Case, fill: Fill, results: &mut Results) -> Result<(
             results.add(case, fill, "given".to_owned(), run.verify(&reference)?);
         }
     }
-    Ok(())
+    if case.backward_fills().contains(&fill) { gradients::verify(gpu, case, fill, &first, results) } else { Ok(()) }
 }
 
 /// One norm on the device.
@@ -95,46 +97,76 @@ struct Run<'a> {
     guard: u64,
 }
 
-/// What came out of a run.
+/// What came out of two runs.
 struct Verdict {
+    /// Which tensor.
+    what: &'static str,
     comparison: Comparison,
     /// Something else than the numbers that is wrong.
     fault: Option<&'static str>,
 }
 
 impl Verdict {
+    /// Compares what two runs wrote between their guards.
+    fn of(what: &'static str, runs: [&[f32]; 2], guard: u64, compare: impl FnOnce(&[f32]) -> Comparison) -> Self {
+        let guard = guard as usize;
+        let inside = |run| <[f32]>::split_at(run, guard).1.split_at(run.len() - 2 * guard).0;
+        let touched = |run: &&[f32]| {
+            let (before, after) = (&run[..guard], &run[run.len() - guard..]);
+            before.iter().chain(after).any(|value| *value != POISON)
+        };
+        let differs = |(first, second): (&f32, &f32)| first.to_bits() != second.to_bits();
+        let fault = if runs.iter().any(touched) {
+            Some("wrote outside the tensor")
+        } else if runs[0].iter().zip(runs[1]).any(differs) {
+            Some("two runs differ")
+        } else {
+            None
+        };
+        Self { what, comparison: compare(inside(runs[0])), fault }
+    }
+
     fn passed(&self) -> bool {
         self.fault.is_none() && self.comparison.holds(TOLERANCE)
     }
 }
 
-impl Run<'_> {
-    fn verify(&self, reference: &[f64]) -> Result<Verdict, Failure> {
-        let len = self.tensors.input.len();
-        let guard = vec![POISON; self.guard as usize];
-        let input = self.gpu.upload("input", &[guard.as_slice(), &self.tensors.input, &guard].concat())?;
-        let poison = vec![POISON; len + 2 * guard.len()];
-        let mut runs = Vec::new();
-        for _ in 0..2 {
-            let output = self.gpu.upload("output", &poison)?;
-            self.once(&input, &output)?;
-            runs.push(self.gpu.download(&output)?);
-        }
-        let inside = guard.len()..guard.len() + len;
-        let touched =
-            |run: &Vec<f32>| run.iter().enumerate().any(|(index, value)| !inside.contains(&index) && *value != POISON);
-        let bits = |run: &[f32]| run.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        let fault = if runs.iter().any(touched) {
-            Some("wrote outside the output")
-        } else if bits(&runs[0]) != bits(&runs[1]) {
-            Some("two runs differ")
-        } else {
-            None
-        };
-        Ok(Verdict { comparison: Comparison::new(&runs[0][inside], reference), fault })
+/// A tensor on the device between guard bands.
+struct Guarded {
+    operand: Operand,
+    guard: u64,
+}
+
+impl Guarded {
+    fn around(gpu: &Gpu, what: &str, data: &[f32], guard: u64) -> Result<Self, Failure> {
+        let band = vec![POISON; guard as usize];
+        Ok(Self { operand: gpu.upload(what, &[band.as_slice(), data, &band].concat())?, guard })
     }
 
-    fn once(&self, input: &Operand, output: &Operand) -> Result<(), Failure> {
+    fn view(&self) -> TensorView<'_> {
+        TensorView::new(&self.operand.buffer, self.guard * 4, self.operand.len - 2 * self.guard)
+    }
+
+    /// With its guards.
+    fn download(&self, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
+        gpu.download(&self.operand)
+    }
+}
+
+impl Run<'_> {
+    fn verify(&self, reference: &[f64]) -> Result<Verdict, Failure> {
+        let input = Guarded::around(self.gpu, "input", &self.tensors.input, self.guard)?;
+        let poison = vec![POISON; self.tensors.input.len()];
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let output = Guarded::around(self.gpu, "output", &poison, self.guard)?;
+            self.once(&input, &output)?;
+            runs.push(output.download(self.gpu)?);
+        }
+        Ok(Verdict::of("output", [&runs[0], &runs[1]], self.guard, |inside| Comparison::new(inside, reference)))
+    }
+
+    fn once(&self, input: &Guarded, output: &Guarded) -> Result<(), Failure> {
         let upload = |what, data: &Option<Vec<f32>>| data.as_ref().map(|data| self.gpu.upload(what, data)).transpose();
         let (scale, bias) = (upload("scale", &self.tensors.scale)?, upload("bias", &self.tensors.bias)?);
         let style = upload("style", &self.tensors.style)?;
@@ -151,8 +183,8 @@ impl Run<'_> {
             }
         };
         let forward = self.norm.bind_forward(&ForwardArgs {
-            input: self.inside(input),
-            output: Destination::View(self.inside(output)),
+            input: input.view(),
+            output: Destination::View(output.view()),
             scale: scale.as_ref().map(Operand::view),
             bias: bias.as_ref().map(Operand::view),
             style: style.as_ref().map(Operand::view),
@@ -163,10 +195,6 @@ impl Run<'_> {
         let bound: Vec<BoundNorm> = import.into_iter().chain([forward]).collect();
         self.gpu.run(|pass| bound.iter().for_each(|bound| bound.record(pass)))?;
         Ok(())
-    }
-
-    fn inside<'b>(&self, operand: &'b Operand) -> TensorView<'b> {
-        TensorView::new(&operand.buffer, self.guard * 4, operand.len - 2 * self.guard)
     }
 }
 
@@ -214,14 +242,19 @@ impl Results {
         }
         line.failed += 1;
         let Comparison { index, actual, expected, relative, misplaced, first_misplaced, .. } = verdict.comparison;
+        let what = verdict.what;
+        // Parameters are vectors, and so is all that has not the shape of the case.
+        let at = |index| {
+            if ["output", "grad_input"].contains(&what) { unravel(index, case.shape) } else { vec![index as u64] }
+        };
         let mut text = format!(
-            "{name} {:?} {:?} {fill:?}, {schedule}: error {relative:.2e} at {:?} (got {actual:?}, reference {expected:?})",
+            "{name} {:?} {:?} {fill:?}, {schedule}: {what}: error {relative:.2e} at {:?} (got {actual:?}, reference {expected:?})",
             case.shape,
             case.format,
-            unravel(index, case.shape)
+            at(index)
         );
         if let Some(first) = first_misplaced {
-            text += &format!(", {misplaced} NaN or infinities differ, the first at {:?}", unravel(first, case.shape));
+            text += &format!(", {misplaced} NaN or infinities differ, the first at {:?}", at(first));
         }
         if let Some(fault) = verdict.fault {
             text += &format!(", {fault}");
@@ -261,7 +294,7 @@ impl Results {
         let cases: usize = self.lines.values().map(|line| line.cases).sum();
         let (passed, failed) = (cases - self.failures.len(), self.failures.len());
         text + &format!(
-            "\n{cases} runs, {passed} passed, {failed} failed; allowed {TOLERANCE:.0e} of the largest value"
+            "\n{cases} runs, {passed} passed, {failed} failed; allowed {TOLERANCE:.0e} of the largest value or term"
         )
     }
 }
@@ -287,7 +320,7 @@ mod tests {
 
     #[test]
     fn every_kind_and_every_remainder_is_there() {
-        for kind in ["batch", "instance", "group", "layer", "rms", "adain", "lp", "mvn"] {
+        for kind in ["batch", "instance", "group", "layer", "rms", "adain", "lp", "mvn", "weight"] {
             assert!(CASES.iter().any(|case| case.kind.name() == kind), "{kind}");
         }
         for remainder in 0..4 {

@@ -1,0 +1,183 @@
+//! Gradients of a case under every schedule that computes them.
+//!
+//! Errors are in units of the magnitude of the terms: a sum that cancels is as exact as what is added up, and so is the
+//! gradient to the input, which is a difference.
+
+use std::cmp::Ordering;
+
+use wgpu_norm::reference::{self, ReferenceInputs};
+use wgpu_norm::{
+    Affine, BackwardArgs, BackwardStatistics, BufferView, Destination, ImportArgs, MemoryFormat, Norm, NormDescriptor,
+    NormKind, TrainingArgs,
+};
+
+use crate::cases::{Case, Fill};
+use crate::check::{Comparison, largest};
+use crate::compute::Tensors;
+use crate::device::{Gpu, Operand};
+use crate::failure::Failure;
+
+use super::{GUARDS, Guarded, POISON, Results, Verdict};
+
+/// The gradients in the order in which they stand everywhere here.
+const NAMES: [&str; 4] = ["grad_input", "grad_scale", "grad_bias", "grad_style"];
+
+/// One case with one fill, under every schedule; from given statistics there is but one.
+pub fn verify(gpu: &Gpu, case: &Case, fill: Fill, norm: &Norm, results: &mut Results) -> Result<(), Failure> {
+    let grad_output = case.grad_output();
+    let tensors = case.tensors(fill, norm.affine_len(), None);
+    let expected = expected(&case.descriptor(), &tensors, &grad_output)?;
+    for (index, schedule) in norm.backward_schedules().into_iter().enumerate() {
+        let Some(norm) = norm.with_backward_schedule(schedule) else { continue };
+        let run = Run { gpu, norm: &norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[index % 2] };
+        results.add(case, fill, schedule.to_string(), run.verify(&expected)?);
+    }
+    if case.takes_running_statistics() {
+        let tensors = case.tensors(fill, norm.affine_len(), Some(norm.given_segment_count()));
+        let expected = self::expected(&case.descriptor(), &tensors, &grad_output)?;
+        let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[1] };
+        results.add(case, fill, "backward given".to_owned(), run.verify(&expected)?);
+    }
+    Ok(())
+}
+
+/// What one gradient should be.
+struct Expected {
+    /// Empty where the norm has no such input.
+    values: Vec<f64>,
+    /// Magnitude of the terms.
+    unit: f64,
+}
+
+fn expected(descriptor: &NormDescriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<[Expected; 4], Failure> {
+    let inputs = tensors.as_inputs();
+    let exact = reference::backward(descriptor, &inputs, grad_output)?;
+    // The style does not matter to the normalized input, and an adaptive norm is an instance norm without it.
+    let kind = match &descriptor.kind {
+        NormKind::AdaptiveInstance { .. } => NormKind::Instance,
+        kind => kind.clone(),
+    };
+    let bare = NormDescriptor { kind, affine: Affine::None, ..descriptor.clone() };
+    let normalized = reference::forward(&bare, &ReferenceInputs { scale: None, bias: None, style: None, ..inputs })?;
+    let terms = |grad_output: &[f32]| reference::backward(descriptor, &inputs, grad_output);
+    let of_mean = terms(&grad_output.iter().map(|grad| grad.abs()).collect::<Vec<_>>())?;
+    let aligned = grad_output.iter().zip(&normalized.output).map(|(grad, x)| grad.abs() * x.signum() as f32);
+    let of_deviation = terms(&aligned.collect::<Vec<_>>())?;
+    let unit = match tensors.given {
+        Some(_) => largest(&exact.input),
+        None => largest(&frozen(descriptor, &inputs, (&normalized.mean, &normalized.variance), grad_output)?),
+    };
+    let style_unit = largest(&of_mean.style).max(largest(&of_deviation.style));
+    Ok([
+        Expected { values: exact.input, unit },
+        Expected { values: exact.scale, unit: largest(&of_deviation.scale) },
+        Expected { values: exact.bias, unit: largest(&of_mean.bias) },
+        Expected { values: exact.style, unit: style_unit },
+    ])
+}
+
+/// The gradient to the input with the input's own statistics as constants: its largest term.
+fn frozen(
+    descriptor: &NormDescriptor<'_>,
+    inputs: &ReferenceInputs<'_>,
+    (mean, variance): (&[f64], &[f64]),
+    grad_output: &[f32],
+) -> Result<Vec<f64>, Failure> {
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
+    let (mean, variance) = (narrow(mean), narrow(variance));
+    let kind = match descriptor.kind {
+        // It takes given statistics a channel; group norm takes them a segment.
+        NormKind::Instance => NormKind::Group { groups: channels(descriptor) },
+        ref kind => kind.clone(),
+    };
+    let descriptor = NormDescriptor { kind, ..descriptor.clone() };
+    let inputs = ReferenceInputs { given: Some((&mean, &variance)), ..*inputs };
+    Ok(reference::backward(&descriptor, &inputs, grad_output)?.input)
+}
+
+fn channels(descriptor: &NormDescriptor<'_>) -> u64 {
+    let axis = match descriptor.format {
+        MemoryFormat::ChannelsFirst => 1,
+        MemoryFormat::ChannelsLast => descriptor.shape.len() - 1,
+    };
+    descriptor.shape[axis]
+}
+
+/// One norm on the device.
+struct Run<'a> {
+    gpu: &'a Gpu,
+    norm: &'a Norm,
+    tensors: &'a Tensors,
+    grad_output: &'a [f32],
+    /// Elements around input and gradients.
+    guard: u64,
+}
+
+impl Run<'_> {
+    /// The worst of the gradients.
+    fn verify(&self, expected: &[Expected; 4]) -> Result<Verdict, Failure> {
+        let runs = [self.once(expected)?, self.once(expected)?];
+        let verdicts = (0..NAMES.len()).filter_map(|index| {
+            let runs = [runs[0][index].as_deref()?, runs[1][index].as_deref()?];
+            let Expected { values, unit } = &expected[index];
+            Some(Verdict::of(NAMES[index], runs, self.guard, |inside| Comparison::in_units(inside, values, *unit)))
+        });
+        let badness = |verdict: &Verdict| (!verdict.passed(), verdict.comparison.relative);
+        let order = |a: &Verdict, b: &Verdict| badness(a).partial_cmp(&badness(b)).unwrap_or(Ordering::Equal);
+        // The gradient to the input is always there.
+        verdicts.max_by(order).ok_or_else(|| Failure::Usage("no gradient to verify".to_owned()))
+    }
+
+    /// Forward with saved or imported statistics, then all gradients that the norm has; with their guards.
+    fn once(&self, expected: &[Expected; 4]) -> Result<[Option<Vec<f32>>; 4], Failure> {
+        let (gpu, norm, tensors) = (self.gpu, self.norm, self.tensors);
+        let upload = |what, data: &Option<Vec<f32>>| data.as_ref().map(|data| gpu.upload(what, data)).transpose();
+        let (scale, bias) = (upload("scale", &tensors.scale)?, upload("bias", &tensors.bias)?);
+        let style = upload("style", &tensors.style)?;
+        let (scale, bias) = (scale.as_ref().map(Operand::view), bias.as_ref().map(Operand::view));
+        let style = style.as_ref().map(Operand::view);
+        let input = Guarded::around(gpu, "input", &tensors.input, self.guard)?;
+        let grad_output = Guarded::around(gpu, "grad_output", self.grad_output, self.guard)?;
+        let output = gpu.operand("output", norm.len())?;
+        let records = gpu.buffer("statistics", norm.statistics_size().max(norm.given_statistics_size()))?;
+        let records = BufferView::whole(&records);
+        let workspace = gpu.buffer("workspace", norm.workspace_size().max(norm.backward_workspace_size()))?;
+        let workspace = Some(BufferView::whole(&workspace));
+        let (before, statistics) = match &tensors.given {
+            None => {
+                let (input, output) = (input.view(), Destination::View(output.view()));
+                let training = TrainingArgs { input, output, scale, bias, style, saved: records, workspace };
+                (norm.bind_training(&training)?, BackwardStatistics::Saved(records))
+            }
+            Some((mean, variance)) => {
+                let (mean, variance) = (gpu.upload("mean", mean)?, gpu.upload("variance", variance)?);
+                let import = ImportArgs { mean: mean.view(), variance: variance.view(), statistics: records };
+                (norm.bind_import(&import)?, BackwardStatistics::Given(records))
+            }
+        };
+        let target = |index: usize| match expected[index].values.len() {
+            0 => Ok(None),
+            len => Guarded::around(gpu, NAMES[index], &vec![POISON; len], self.guard).map(Some),
+        };
+        let gradients = [target(0)?, target(1)?, target(2)?, target(3)?];
+        let [grad_input, grad_scale, grad_bias, grad_style] =
+            gradients.each_ref().map(|gradient| gradient.as_ref().map(Guarded::view));
+        let backward = norm.bind_backward(&BackwardArgs {
+            input: input.view(),
+            grad_output: grad_output.view(),
+            scale,
+            style,
+            statistics,
+            grad_input: grad_input.map(Destination::View),
+            grad_scale,
+            grad_bias,
+            grad_style,
+            workspace,
+        })?;
+        gpu.healthy()?;
+        gpu.run(|pass| [before, backward].iter().for_each(|bound| bound.record(pass)))?;
+        let read = |gradient: &Option<Guarded>| gradient.as_ref().map(|gradient| gradient.download(gpu)).transpose();
+        let [input, scale, bias, style] = gradients.each_ref().map(read);
+        Ok([input?, scale?, bias?, style?])
+    }
+}
