@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Access, Draft, ITEMS, Lowering, Tensor, access, index, rows, segments_of, walk, with_divisor};
+use super::operands::{access, index, rows, segments_of, walk, with_divisor};
+use super::{Access, Draft, ITEMS, Lowering, Tensor};
 use crate::binding::Unbindable;
 use crate::kernel::{Entry, Operand, Source};
 use crate::params::Params;
