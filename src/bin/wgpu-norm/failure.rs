@@ -39,6 +39,12 @@ pub enum Failure {
     /// A result cannot be read back.
     #[error(transparent)]
     Read(#[from] wgpu_norm::ReadError),
+    /// The ranks of a synchronized norm failed.
+    #[error(transparent)]
+    Sync(#[from] wgpu_norm::sync::SyncError),
+    /// A checkpoint cannot be written.
+    #[error(transparent)]
+    State(#[from] wgpu_norm::StateError),
     /// The CPU reference refuses the request.
     #[error(transparent)]
     Reference(#[from] wgpu_norm::reference::ReferenceError),

@@ -43,6 +43,11 @@ impl Gpu {
         &self.0.engine
     }
 
+    /// Its queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
     /// A tensor of these elements.
     pub fn upload(&self, values: &[f32]) -> Result<Tensor, Failure> {
         let buffer = self.upload_bytes(bytemuck::cast_slice(values))?;

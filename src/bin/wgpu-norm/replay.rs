@@ -12,6 +12,7 @@ mod report;
 mod runner;
 mod setup;
 mod spectral;
+mod sync;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

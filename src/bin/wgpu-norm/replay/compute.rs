@@ -12,6 +12,7 @@ use super::inputs::Inputs;
 use super::runner::Runner;
 use super::setup::{Setup, Source};
 use super::spectral::spectral_norm;
+use super::sync::sync_batch_norm;
 use super::{Array, Outcome, Refusal, Results, Values};
 
 /// Why a case has no results.
@@ -44,6 +45,7 @@ impl From<Failure> for Stop {
 pub fn compute(gpu: &Gpu, request: &Request, store: &Store) -> Result<Outcome, Failure> {
     let results = match request.op.as_str() {
         "spectral_norm" => spectral_norm(gpu, request, store),
+        "sync_batch_norm" => sync_batch_norm(gpu, request, store),
         _ => norm(gpu, request, store),
     };
     match results {

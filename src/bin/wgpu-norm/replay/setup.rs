@@ -30,7 +30,6 @@ pub fn support(request: &Request) -> Support {
     let foreign = request.generate.as_ref().is_some_and(|generate| generate.kind != "portable");
     match request.op.as_str() {
         _ if foreign => Support::Never,
-        "sync_batch_norm" => Support::NotYet,
         "batch_norm"
         | "instance_norm"
         | "group_norm"
@@ -39,6 +38,7 @@ pub fn support(request: &Request) -> Support {
         | "adain"
         | "weight_norm"
         | "spectral_norm"
+        | "sync_batch_norm"
         | "lp_normalize"
         | "lp_normalization"
         | "mean_variance_normalization" => match request.dtype.as_str() {
@@ -115,7 +115,7 @@ impl Setup {
             _ => shape.get(1).copied().into_iter().collect(),
         };
         let layout = Layout::of(request.attrs.memory_format.as_deref(), &kind, shape.len());
-        let update = RunningUpdate { momentum: momentum(request), variance: running_variance(request) };
+        let update = running_update(request);
         let single_element = if request.attrs.raw { SingleElement::Allow } else { SingleElement::Refuse };
         let (source, eps) = (source(request), epsilon(request));
         Ok(Self { kind, shape, layout, source, update, parameter_shape, eps, single_element })
@@ -234,7 +234,9 @@ fn epsilon(request: &Request) -> Epsilon {
     let function = !request.source.starts_with("torch.nn.") || request.source.starts_with("torch.nn.functional.");
     match (request.op.as_str(), attrs.eps_mode.as_deref()) {
         ("lp_normalize", _) => Epsilon::Minimum(eps),
-        ("lp_normalization" | "weight_norm", _) | ("adain", Some("none")) => Epsilon::InsideRoot(0.0),
+        ("lp_normalization", _) | ("adain", Some("none")) => Epsilon::InsideRoot(0.0),
+        // A row of zeros is NaN in PyTorch.
+        ("weight_norm", _) => Epsilon::AsGiven(0.0),
         ("mean_variance_normalization", _) => Epsilon::AddedToDeviation(MEAN_VARIANCE_EPS),
         ("adain", Some("added_to_std")) => Epsilon::AddedToDeviation(eps),
         _ if eps < 0.0 && function => Epsilon::AsGiven(eps),
@@ -254,6 +256,11 @@ fn source(request: &Request) -> Source {
 
 fn is_onnx(request: &Request) -> bool {
     request.source.starts_with("onnx.")
+}
+
+/// How running statistics of a case take in a batch.
+pub fn running_update(request: &Request) -> RunningUpdate {
+    RunningUpdate { momentum: momentum(request), variance: running_variance(request) }
 }
 
 fn momentum(request: &Request) -> Momentum {
