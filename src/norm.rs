@@ -292,7 +292,7 @@ impl Norm {
         }
         let mut operands = Operands::default();
         let saved = saved
-            .map(|view| operands.range("saved statistics", view, self.statistics_size(), RECORD, Role::Written))
+            .map(|view| operands.records("saved statistics", view, self.statistics_size(), Role::Written))
             .transpose()?;
         let mut map = self.map(&mut operands, args)?;
         let input = map.input.unwrap_or(map.output);
@@ -348,7 +348,7 @@ impl Norm {
         size: u64,
     ) -> Result<BoundNorm, BindError> {
         let mut operands = Operands::default();
-        let statistics = operands.range("given statistics", records, size, RECORD, Role::Read)?;
+        let statistics = operands.records("given statistics", records, size, Role::Read)?;
         let map = self.map(&mut operands, args)?;
         self.finish(operands, "inference", |lowering| {
             lowering.apply(&self.plan.computed, &partition, &map, Some(statistics))
@@ -362,7 +362,7 @@ impl Norm {
     pub fn bind_export(&self, args: &ExportArgs<'_>) -> Result<BoundNorm, BindError> {
         let mut operands = Operands::default();
         let segments = self.segment_count();
-        let statistics = operands.range("statistics", &args.statistics, self.statistics_size(), RECORD, Role::Read)?;
+        let statistics = operands.records("statistics", &args.statistics, self.statistics_size(), Role::Read)?;
         let mean =
             args.mean.map(|view| operands.tensor("mean", &view, segments, segments, Role::Written)).transpose()?;
         let spread = args
@@ -385,13 +385,8 @@ impl Norm {
         let mut operands = Operands::default();
         let mean = operands.tensor("running mean", &args.mean, channels, channels, Role::Read)?;
         let variance = operands.tensor("running variance", &args.variance, channels, channels, Role::Read)?;
-        let statistics = operands.range(
-            "given statistics",
-            &args.statistics,
-            self.given_statistics_size(),
-            RECORD,
-            Role::Written,
-        )?;
+        let statistics =
+            operands.records("given statistics", &args.statistics, self.given_statistics_size(), Role::Written)?;
         let reduction = Reduction { partition, ..self.plan.computed };
         self.finish(operands, "import", |lowering| lowering.import(&reduction, mean, Some(variance), statistics))
     }
@@ -404,7 +399,7 @@ impl Norm {
         let channels = self.given("running statistics")?.segments();
         let params = running_params(&args.update)?;
         let mut operands = Operands::default();
-        let statistics = operands.range("statistics", &args.statistics, self.statistics_size(), RECORD, Role::Read)?;
+        let statistics = operands.records("statistics", &args.statistics, self.statistics_size(), Role::Read)?;
         let mean = operands.tensor("running mean", &args.mean, channels, channels, Role::Written)?;
         let variance = operands.tensor("running variance", &args.variance, channels, channels, Role::Written)?;
         let counter = args.batches.map(|view| operands.range("batches", &view, 4, 4, Role::Written)).transpose()?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::descriptor::DataType;
 use crate::dispatch::Tensor;
 use crate::error::BindError;
+use crate::schedule::RECORD;
 use crate::view::{BufferView, TensorView};
 
 /// Views of one binding. Every check that needs no device happens here, before anything is recorded.
@@ -62,6 +63,20 @@ impl Operands {
         let row_bytes = rows.map(|(row, stride)| (row * word, stride * word));
         self.add(Span { name, buffer, bytes, rows: row_bytes, written: role == Role::Written })?;
         Ok(Tensor { buffer, offset: view.offset, rows })
+    }
+
+    /// Records of `size` bytes, no more and no fewer: those of another norm are told by their number.
+    pub(crate) fn records(
+        &mut self,
+        name: &'static str,
+        view: &BufferView<'_>,
+        size: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        if view.size != size && size > 0 {
+            return Err(BindError::Size { operand: name, expected: size, actual: view.size });
+        }
+        self.range(name, view, size, RECORD, role)
     }
 
     /// `size` bytes or more, aligned to `align`.

@@ -261,17 +261,12 @@ impl Norm {
         let grad_output = operands.tensor("grad_output", &args.grad_output, len, row_len, role)?;
         let (statistics, indexed, given) = match &args.statistics {
             BackwardStatistics::Saved(view) => {
-                let statistics =
-                    operands.range("saved statistics", view, self.statistics_size(), RECORD, Role::Read)?;
+                let statistics = operands.records("saved statistics", view, self.statistics_size(), Role::Read)?;
                 (statistics, plan.computed.partition, false)
             }
             BackwardStatistics::Given(view) => {
                 let given = self.given("backward from given statistics")?;
-                (
-                    operands.range("given statistics", view, self.given_statistics_size(), RECORD, Role::Read)?,
-                    given,
-                    true,
-                )
+                (operands.records("given statistics", view, self.given_statistics_size(), Role::Read)?, given, true)
             }
         };
         let own = plan.style.is_none();
@@ -300,7 +295,7 @@ impl Norm {
             (None, _) => None,
         };
         let sums = sums
-            .map(|(view, role)| operands.range("gradient sums", view, self.statistics_size(), RECORD, role))
+            .map(|(view, role)| operands.records("gradient sums", view, self.statistics_size(), role))
             .transpose()?;
         if sums.is_none() && grad_input.is_none() && grad_scale.is_none() && grad_bias.is_none() && grad_style.is_none()
         {

@@ -7,7 +7,7 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::operands::{Operands, Role};
 use crate::partition::Partition;
-use crate::schedule::{RECORD, Reduce, Schedule};
+use crate::schedule::{Reduce, Schedule};
 use crate::view::{BufferView, TensorView};
 
 /// Operands of the moments of one shard. For use with [`Norm::bind_moments`].
@@ -67,7 +67,7 @@ impl Norm {
         let reduction = &self.plan.computed;
         let mut operands = Operands::default();
         let input = operands.tensor("input", &args.input, self.plan.elements, reduction.row_len, Role::Read)?;
-        let records = operands.range("records", &args.records, self.statistics_size(), RECORD, Role::Written)?;
+        let records = operands.records("records", &args.records, self.statistics_size(), Role::Written)?;
         let scratch = self.workspace_operand(&mut operands, args.workspace.as_ref(), self.moments_workspace_size())?;
         let schedule = self.moments_schedule();
         self.finish(operands, "moments", |lowering| {
@@ -82,8 +82,8 @@ impl Norm {
     pub fn bind_merge(&self, args: &MergeArgs<'_>) -> Result<BoundNorm, BindError> {
         let size = self.statistics_size();
         let mut operands = Operands::default();
-        let parts = operands.range("parts", &args.parts, size.saturating_mul(args.count.into()), RECORD, Role::Read)?;
-        let merged = operands.range("merged", &args.merged, size, RECORD, Role::Written)?;
+        let parts = operands.records("parts", &args.parts, size.saturating_mul(args.count.into()), Role::Read)?;
+        let merged = operands.records("merged", &args.merged, size, Role::Written)?;
         let source = match args.records {
             Records::Statistics => Source::Values,
             Records::GradientSums => Source::Gradients,

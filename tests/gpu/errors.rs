@@ -164,6 +164,14 @@ fn workspaces_and_statistics_are_checked() {
     assert!(matches!(with(range(1024, 16)), BindError::Size { operand: "workspace", actual: 16, .. }));
     assert!(matches!(with(range(1028, 2048)), BindError::Offset { operand: "workspace", offset: 1028, align: 16 }));
     assert!(matches!(with(range(0, 2048)), BindError::Overlap { .. }));
+    // records of another number of segments are those of another norm
+    let saved = |size| {
+        let statistics = BufferView { buffer: &buffer, offset: 2048, size };
+        norm.bind_export(&ExportArgs { statistics, mean: Some(TensorView::new(&buffer, 0, 8)), spread: None })
+            .map(|_| ())
+    };
+    assert_eq!(saved(128), Ok(()));
+    assert_eq!(saved(144), Err(BindError::Size { operand: "statistics", expected: 128, actual: 144 }));
     let momentum = |momentum| {
         let update = RunningUpdate { momentum, variance: Variance::Unbiased };
         let (mean, variance) = (TensorView::new(&buffer, 512, 8), TensorView::new(&buffer, 768, 8));
