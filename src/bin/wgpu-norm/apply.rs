@@ -7,31 +7,44 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm::{BindError, Norm, NormDescriptor};
+use wgpu_norm::{Affine, BindError, Norm, NormDescriptor, RunningStatistics, State, StateSpec};
 
-pub use crate::apply_args::ApplyArgs;
-use crate::apply_args::{Files, Settings};
 use crate::check::{Comparison, unravel};
-use crate::compute::{Outcome, Tensors, on_cpu, on_gpu};
+use crate::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use crate::device::Gpu;
 use crate::failure::{EXIT_CHECK, Failure};
 use crate::files::{FileError, TensorFile, TensorSpec};
 use crate::output::Target;
 use crate::{Global, terminal};
 
+pub use args::ApplyArgs;
+use args::{Files, Kind, Operation};
+use settings::{Settings, Update};
+
+mod args;
+mod settings;
+mod spectral;
+
 /// What `--check` allows, in units of the largest value.
 const TOLERANCE: f64 = 1e-5;
 
-/// Applies the norm.
+/// Applies what is asked for.
 pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let files = args.kind.files();
+    match &args.operation {
+        Operation::Norm(kind) => norm(kind, global),
+        Operation::Spectral(args) => spectral::run(args, global),
+    }
+}
+
+fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
+    let files = kind.files();
     let mut input_spec = files.input.clone();
     input_spec.name = files.tensor.clone().or(input_spec.name);
     // Before the headers: an output that exists is reported even where the input is broken too.
     Target::new(&files.output, files.force, &[&input_spec.path])?;
     let input = TensorFile::open(&input_spec, "--tensor NAME")?;
     let shape = input.shape().to_vec();
-    let settings = args.kind.settings(&shape)?;
+    let settings = kind.settings(&shape)?;
     let targets = Targets::new(files, &settings, &input_spec)?;
     let operands = Operands::open(input, &settings)?;
     let name = files.output_tensor.clone().or(operands.input.name.clone()).unwrap_or_else(|| "output".to_owned());
@@ -47,7 +60,7 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
     if let Some(norm) = &norm {
         operands.check(norm)?;
     }
-    let mut tensors = operands.read()?;
+    let mut tensors = operands.read(&settings)?;
     let outcome = match (&gpu, &norm) {
         (Some(gpu), Some(norm)) => on_gpu(gpu, norm, &mut tensors, files.check, settings.mode)?,
         _ => on_cpu(&descriptor, &tensors, settings.mode)?,
@@ -56,25 +69,20 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
     drop(tensors);
     targets.write(&name, &shape, &settings.statistics_shape(&shape), &outcome)?;
 
-    let report = Report::new(&descriptor, gpu.as_ref(), &outcome, check, files);
-    if global.json {
-        terminal::print_json(&report)?
-    } else {
-        terminal::print(&report.text())?
-    }
-    let failed = report.check.as_ref().is_some_and(|check| !check.passed);
-    Ok(if failed { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
+    let state_output = settings.update.map(|update| update.out);
+    Report::new(descriptor.kind.name(), &shape, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
 }
 
 /// The files to write.
 struct Targets {
     output: Target,
     statistics: [Option<Target>; 2],
+    running: Option<Target>,
 }
 
 impl Targets {
     fn new(files: &Files, settings: &Settings<'_>, input: &TensorSpec) -> Result<Self, Failure> {
-        let affine = settings.affine.into_iter().flat_map(|affine| [&affine.scale, &affine.bias]).flatten();
+        let affine = settings.scale.into_iter().chain(settings.bias);
         let running = settings.running.into_iter().flat_map(|(mean, variance)| [mean, variance]);
         let inputs: Vec<&Path> = [input]
             .into_iter()
@@ -87,14 +95,16 @@ impl Targets {
         let output = target(&files.output)?;
         let [mean, rstd] = settings.statistics_out.map(|path| path.map(target).transpose());
         let statistics = [mean?, rstd?];
+        let state = |path: &Path| Target::for_state(path, files.force, &inputs);
+        let running = settings.update.map(|update| state(update.out)).transpose()?;
         let mut seen = vec![&output];
-        for target in statistics.iter().flatten() {
+        for target in statistics.iter().chain([&running]).flatten() {
             if seen.iter().any(|earlier| earlier.same_as(target)) {
                 return Err(Failure::file(target.path(), FileError::SameOutputs));
             }
             seen.push(target);
         }
-        Ok(Self { output, statistics })
+        Ok(Self { output, statistics, running })
     }
 
     fn write(&self, name: &str, shape: &[u64], statistics_shape: &[u64], outcome: &Outcome) -> Result<(), Failure> {
@@ -105,8 +115,21 @@ impl Targets {
                 }
             }
         }
+        if let (Some(target), Some(running)) = (&self.running, &outcome.running) {
+            target.write_bytes(&checkpoint(running)?)?;
+        }
         self.output.write_tensor(name, shape, &outcome.output)
     }
+}
+
+/// Running statistics as PyTorch's modules keep them.
+fn checkpoint(running: &Running) -> Result<Vec<u8>, Failure> {
+    let spec = StateSpec::batch(running.mean.len() as u64, Affine::None, RunningStatistics::Tracked);
+    let mut state = State::default();
+    state.insert("running_mean", running.mean.clone());
+    state.insert("running_var", running.variance.clone());
+    state.insert("num_batches_tracked", running.batches);
+    Ok(state.save(&spec)?)
 }
 
 /// The files to read, their headers found good.
@@ -128,8 +151,8 @@ impl Operands {
         };
         Ok(Self {
             input,
-            scale: optional(settings.affine.and_then(|affine| affine.scale.as_ref()))?,
-            bias: optional(settings.affine.and_then(|affine| affine.bias.as_ref()))?,
+            scale: optional(settings.scale)?,
+            bias: optional(settings.bias)?,
             style: optional(settings.style)?,
             running,
         })
@@ -152,11 +175,17 @@ impl Operands {
         Ok(())
     }
 
-    fn read(self) -> Result<Tensors, Failure> {
+    fn read(self, settings: &Settings<'_>) -> Result<Tensors, Failure> {
         let optional = |file: Option<TensorFile>| file.map(TensorFile::read).transpose();
-        let given = match self.running {
+        let statistics = match self.running {
             Some((mean, variance)) => Some((mean.read()?, variance.read()?)),
             None => None,
+        };
+        let (given, running) = match (statistics, settings.update) {
+            (Some((mean, variance)), Some(Update { update, batches, .. })) => {
+                (None, Some(Running { mean, variance, batches, update }))
+            }
+            (statistics, _) => (statistics, None),
         };
         Ok(Tensors {
             input: self.input.read()?,
@@ -164,19 +193,29 @@ impl Operands {
             bias: optional(self.bias)?,
             style: optional(self.style)?,
             given,
+            running,
         })
     }
 }
 
 fn check(descriptor: &NormDescriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> Result<Check, Failure> {
     let reference = tensors.reference(descriptor)?;
-    let comparison = Comparison::new(&outcome.output, &reference.output);
-    Ok(Check {
-        passed: comparison.holds(TOLERANCE),
-        tolerance: TOLERANCE,
-        at: unravel(comparison.index, descriptor.shape),
-        comparison,
-    })
+    let mut check = Check::new(descriptor.shape, &outcome.output, &reference.output);
+    if let (Some(before), Some(after)) = (&tensors.running, &outcome.running) {
+        let (mean, variance) = before.reference(&reference, tensors.segment_len(reference.mean.len()));
+        let comparisons = [Comparison::new(&after.mean, &mean), Comparison::new(&after.variance, &variance)];
+        check.passed &= comparisons.iter().all(|comparison| comparison.holds(TOLERANCE));
+        check.running = comparisons.iter().map(|comparison| comparison.relative).reduce(f64::max);
+    }
+    Ok(check)
+}
+
+impl Check {
+    fn new(shape: &[u64], actual: &[f32], expected: &[f64]) -> Self {
+        let comparison = Comparison::new(actual, expected);
+        let (passed, at) = (comparison.holds(TOLERANCE), unravel(comparison.index, shape));
+        Self { passed, tolerance: TOLERANCE, at, running: None, comparison }
+    }
 }
 
 #[derive(Serialize)]
@@ -185,6 +224,8 @@ struct Check {
     tolerance: f64,
     /// Index of the largest error along each axis.
     at: Vec<u64>,
+    /// Largest error of the running statistics, in units of the largest of them.
+    running: Option<f64>,
     #[serde(flatten)]
     comparison: Comparison,
 }
@@ -199,28 +240,40 @@ struct Report {
     workspace_bytes: u64,
     /// Seconds of each step.
     seconds: Vec<(&'static str, f64)>,
+    /// What a spectral norm divides by.
+    sigma: Option<f32>,
     check: Option<Check>,
     output: String,
+    /// Running statistics, or weight, u and v.
+    state_output: Option<String>,
 }
 
 impl Report {
-    fn new(
-        descriptor: &NormDescriptor<'_>,
-        gpu: Option<&Gpu>,
-        outcome: &Outcome,
-        check: Option<Check>,
-        files: &Files,
-    ) -> Self {
+    fn new(norm: &'static str, shape: &[u64], gpu: Option<&Gpu>, outcome: &Outcome, files: &Files) -> Self {
         Self {
-            norm: descriptor.kind.name(),
-            shape: descriptor.shape.to_vec(),
+            norm,
+            shape: shape.to_vec(),
             adapter: gpu.map(Gpu::describe),
             kernels: outcome.kernels.clone(),
             workspace_bytes: outcome.workspace,
             seconds: outcome.times.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect(),
-            check,
+            sigma: None,
+            check: None,
             output: files.output.display().to_string(),
+            state_output: None,
         }
+    }
+
+    /// Prints it all; a check that failed is the exit code.
+    fn finish(mut self, check: Option<Check>, state: Option<&Path>, global: &Global) -> Result<ExitCode, Failure> {
+        let failed = check.as_ref().is_some_and(|check| !check.passed);
+        (self.check, self.state_output) = (check, state.map(|path| path.display().to_string()));
+        if global.json {
+            terminal::print_json(&self)?
+        } else {
+            terminal::print(&self.text())?
+        }
+        Ok(if failed { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
     }
 
     fn text(&self) -> String {
@@ -231,18 +284,26 @@ impl Report {
             lines.push(format!("kernels   {} (workspace {} bytes)", dispatches(&self.kernels), self.workspace_bytes));
         }
         lines.push(format!("time      {}", times.join(", ")));
+        if let Some(sigma) = self.sigma {
+            lines.push(format!("sigma     {sigma}"));
+        }
         if let Some(check) = &self.check {
             lines.push(format!("check     {}", check.text()));
         }
         lines.push(format!("wrote     {}", self.output));
+        lines.extend(self.state_output.iter().map(|state| format!("wrote     {state}")));
         lines.join("\n")
     }
 }
 
-/// Names in order; a kernel that runs several times in a row (a window of a large tensor each) stands once.
+/// Names in the order in which they first run, each with how often it runs: once for each window of a large tensor, and
+/// in each iteration.
 fn dispatches(kernels: &[String]) -> String {
-    let runs = kernels.chunk_by(|a, b| a == b);
-    let names = runs.map(|run| if run.len() > 1 { format!("{} x{}", run[0], run.len()) } else { run[0].clone() });
+    let first = |&(at, name): &(usize, &String)| !kernels[..at].contains(name);
+    let names = kernels.iter().enumerate().filter(first).map(|(_, name)| {
+        let count = kernels.iter().filter(|other| *other == name).count();
+        if count > 1 { format!("{name} x{count}") } else { name.clone() }
+    });
     if kernels.is_empty() { "none".to_owned() } else { names.collect::<Vec<_>>().join(", ") }
 }
 
@@ -257,6 +318,33 @@ impl Check {
         if let Some(first) = self.comparison.first_misplaced {
             text += &format!("; NaN or infinity differ at {misplaced} elements, the first flat index {first}");
         }
+        if let Some(running) = self.running {
+            text += &format!("; running statistics {running:.3e} of theirs");
+        }
         format!("{}: {text}", terminal::verdict(if self.passed { "ok" } else { "FAILED" }, self.passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_named_once() {
+        let of = |names: &[&str]| dispatches(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&[]), "none");
+        assert_eq!(of(&["reduce", "apply"]), "reduce, apply");
+        assert_eq!(of(&["reduce", "apply", "reduce", "apply", "export"]), "reduce x2, apply x2, export");
+    }
+
+    #[test]
+    fn updated_statistics_are_a_checkpoint() {
+        let update = wgpu_norm::RunningUpdate::default();
+        let running = Running { mean: vec![0.5, 2.0], variance: vec![1.0, 3.0], batches: 7, update };
+        let spec = StateSpec::batch(2, Affine::None, RunningStatistics::Tracked);
+        let state = State::load(&checkpoint(&running).unwrap(), &spec).unwrap();
+        assert_eq!(state.f32("running_mean").unwrap(), [0.5, 2.0]);
+        assert_eq!(state.f32("running_var").unwrap(), [1.0, 3.0]);
+        assert_eq!(state.counter("num_batches_tracked").unwrap(), 7);
     }
 }

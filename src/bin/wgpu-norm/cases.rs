@@ -182,6 +182,7 @@ impl Case {
             scale: affine.has_scale().then(|| random.many(affine_len, |r| 0.5 + r.uniform())),
             bias: affine.has_bias().then(|| random.many(affine_len, |r| r.uniform() - 0.5)),
             style,
+            running: None,
             given: channels.map(|n| (random.many(n, |r| mean + r.uniform()), random.many(n, |r| 0.5 + r.uniform()))),
         }
     }
@@ -193,7 +194,7 @@ impl Case {
 }
 
 /// splitmix64: the same numbers on every machine.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -209,7 +210,7 @@ impl Random {
     }
 
     /// Mean 0, deviation 1: the sum of 12 uniform numbers, nearly normal.
-    fn normal(&mut self) -> f32 {
+    pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
     }
 

@@ -6,7 +6,7 @@ use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
     BindError, BoundNorm, BufferView, Destination, Epsilon, ExportArgs, ForwardArgs, ImportArgs, Norm, NormDescriptor,
-    NormKind, SingleElement, Spread, StatisticsSource, TrainingArgs,
+    NormKind, RunningArgs, RunningUpdate, SingleElement, Spread, StatisticsSource, TrainingArgs,
 };
 
 use crate::device::{Gpu, Operand};
@@ -25,6 +25,30 @@ pub struct Tensors {
     pub style: Option<Vec<f32>>,
     /// Mean and variance of each channel, in place of the input's own.
     pub given: Option<(Vec<f32>, Vec<f32>)>,
+    /// Running statistics that take in the input.
+    pub running: Option<Running>,
+}
+
+/// Running statistics.
+#[derive(Clone)]
+pub struct Running {
+    /// A mean a channel.
+    pub mean: Vec<f32>,
+    /// A variance a channel.
+    pub variance: Vec<f32>,
+    /// Batches taken in.
+    pub batches: u32,
+    /// How the next is weighed.
+    pub update: RunningUpdate,
+}
+
+impl Running {
+    /// Exact, after a batch with such `statistics` of `count` elements a segment.
+    pub fn reference(&self, statistics: &ReferenceOutput, count: u64) -> (Vec<f64>, Vec<f64>) {
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let before = (wide(&self.mean), wide(&self.variance));
+        reference::update_running(statistics, count, (&before.0, &before.1), self.update, self.batches.into())
+    }
 }
 
 impl Tensors {
@@ -37,6 +61,11 @@ impl Tensors {
             style: self.style.as_deref(),
             given: self.given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
         }
+    }
+
+    /// Elements of each of so many segments.
+    pub fn segment_len(&self, segments: usize) -> u64 {
+        self.input.len().checked_div(segments).unwrap_or(0) as u64
     }
 
     /// The f64 reference.
@@ -62,6 +91,8 @@ pub struct Outcome {
     pub output: Vec<f32>,
     /// Mean and 1 / deviation of each segment.
     pub statistics: Option<(Vec<f32>, Vec<f32>)>,
+    /// The running statistics that have taken in the input.
+    pub running: Option<Running>,
     /// The kernels that ran, in order; none on the CPU.
     pub kernels: Vec<String>,
     /// Bytes of workspace.
@@ -80,9 +111,14 @@ pub fn on_cpu(descriptor: &NormDescriptor<'_>, tensors: &Tensors, mode: Mode) ->
         let rstd = result.variance.iter().map(|&variance| rstd(variance, descriptor.eps) as f32).collect();
         (round(&result.mean), rstd)
     });
+    let running = tensors.running.as_ref().map(|running| {
+        let count = tensors.segment_len(result.mean.len());
+        let (mean, variance) = running.reference(&result, count);
+        Running { mean: round(&mean), variance: round(&variance), batches: running.batches + 1, ..running.clone() }
+    });
     let output = round(&result.output);
     let times = vec![("compute", start.elapsed())];
-    Ok(Outcome { output, statistics, kernels: Vec::new(), workspace: 0, times })
+    Ok(Outcome { output, statistics, running, kernels: Vec::new(), workspace: 0, times })
 }
 
 /// What the engine refuses to bind and the reference computes as the formula stands: the program answers alike on both.
@@ -121,9 +157,47 @@ struct Uploaded {
     bias: Option<Operand>,
     style: Option<Operand>,
     given: Option<(Operand, Operand)>,
+    running: Option<UploadedRunning>,
     /// Records of the given or the computed statistics.
     records: Option<wgpu::Buffer>,
     workspace: Option<wgpu::Buffer>,
+}
+
+/// Running statistics on the device.
+struct UploadedRunning {
+    mean: Operand,
+    variance: Operand,
+    batches: wgpu::Buffer,
+    update: RunningUpdate,
+}
+
+impl UploadedRunning {
+    fn new(gpu: &Gpu, running: &Running) -> Result<Self, Failure> {
+        let batches = gpu.buffer("batches", 4)?;
+        gpu.queue.write_buffer(&batches, 0, bytemuck::bytes_of(&running.batches));
+        let (mean, variance) = (gpu.upload("mean", &running.mean)?, gpu.upload("variance", &running.variance)?);
+        Ok(Self { mean, variance, batches, update: running.update })
+    }
+
+    fn bind(&self, norm: &Norm, statistics: BufferView<'_>) -> Result<BoundNorm, BindError> {
+        norm.bind_running_update(&RunningArgs {
+            statistics,
+            mean: self.mean.view(),
+            variance: self.variance.view(),
+            batches: Some(BufferView { buffer: &self.batches, offset: 0, size: 4 }),
+            update: self.update,
+        })
+    }
+
+    fn download(&self, gpu: &Gpu) -> Result<Running, Failure> {
+        let bytes = wgpu_norm::read_buffer_blocking(&gpu.device, &gpu.queue, &self.batches, 0..4)?;
+        Ok(Running {
+            mean: gpu.download(&self.mean)?,
+            variance: gpu.download(&self.variance)?,
+            batches: bytemuck::pod_read_unaligned(&bytes),
+            update: self.update,
+        })
+    }
 }
 
 impl Uploaded {
@@ -148,6 +222,7 @@ impl Uploaded {
             bias: optional("bias", &tensors.bias)?,
             style: optional("style", &tensors.style)?,
             given,
+            running: tensors.running.as_ref().map(|running| UploadedRunning::new(gpu, running)).transpose()?,
             records: records.map(|bytes| gpu.buffer("statistics", bytes)).transpose()?,
             workspace: workspace.map(|bytes| gpu.buffer("workspace", bytes)).transpose()?,
         })
@@ -163,7 +238,11 @@ impl Uploaded {
         Ok(match (records, &self.given) {
             (Some(saved), None) => {
                 let training = TrainingArgs { input, output, scale, bias, style, saved, workspace };
-                vec![norm.bind_training(&training)?]
+                let mut work = vec![norm.bind_training(&training)?];
+                if let Some(running) = &self.running {
+                    work.push(running.bind(norm, saved)?);
+                }
+                work
             }
             (Some(records), Some((mean, variance))) => {
                 let import = ImportArgs { mean: mean.view(), variance: variance.view(), statistics: records };
@@ -211,8 +290,9 @@ pub fn on_gpu(gpu: &Gpu, norm: &Norm, tensors: &mut Tensors, keep: bool, mode: M
         None => None,
     };
     clock.lap("download");
+    let running = uploaded.running.as_ref().map(|running| running.download(gpu)).transpose()?;
     let kernels = bound.iter().flat_map(BoundNorm::kernels).map(|kernel| kernel.to_string()).collect();
-    Ok(Outcome { output, statistics, kernels, workspace: norm.workspace_size(), times: clock.laps })
+    Ok(Outcome { output, statistics, running, kernels, workspace: norm.workspace_size(), times: clock.laps })
 }
 
 struct Clock {

@@ -79,6 +79,9 @@ pub enum FileError {
     /// A name for a file whose tensor has none.
     #[error("a .npy file holds one tensor without a name, '{0}' cannot be chosen")]
     NoNames(String),
+    /// Several tensors for a file that holds one.
+    #[error("a .npy file holds one tensor, a .safetensors file is needed")]
+    OneTensor,
     /// An output that is already there.
     #[error("exists already; --force replaces it")]
     Exists,

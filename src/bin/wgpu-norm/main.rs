@@ -2,7 +2,6 @@
 
 mod adapters;
 mod apply;
-mod apply_args;
 mod axes;
 mod bench;
 mod cases;
@@ -28,7 +27,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::{EXIT_ERROR, Failure};
 
-/// Normalization layers on the GPU: batch, layer, instance, group, RMS, AdaIN, Lp.
+/// Normalization layers on the GPU: batch, layer, instance, group, RMS, AdaIN, Lp, weight, spectral.
 #[derive(Parser)]
 #[command(name = "wgpu-norm", version, after_help = EXAMPLES, propagate_version = true)]
 struct Cli {

@@ -69,6 +69,14 @@ impl Target {
         Ok(Self { path, force })
     }
 
+    /// As [`Target::new`], for several tensors in one file.
+    pub fn for_state(path: &Path, force: bool, inputs: &[&Path]) -> Result<Self, Failure> {
+        match Format::of(path)? {
+            Format::Safetensors => Self::new(path, force, inputs),
+            Format::Npy => Err(Failure::file(path, FileError::OneTensor)),
+        }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -89,19 +97,26 @@ impl Target {
             Format::Npy => npy::header(shape).map_err(fail)?,
             Format::Safetensors => safetensors_file::header(name, shape).map_err(fail)?,
         };
+        self.write(&header, data)
+    }
+
+    /// Writes a whole file.
+    pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(bytes, &[])
+    }
+
+    fn write(&self, header: &[u8], data: &[f32]) -> Result<(), Failure> {
+        let fail = |error| Failure::file(&self.path, error);
         let mut part = Part::beside(&self.path).map_err(|error| fail(error.into()))?;
-        part.write(&header, data).map_err(|error| fail(error.into()))?;
+        part.write(header, data).map_err(|error| fail(error.into()))?;
         part.finish(self).map_err(fail)
     }
 }
 
 /// Writes a file of any kind, as whole as [`Target::write_tensor`] does.
 pub fn write_bytes(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
-    let fail = |error| Failure::file(path, error);
-    let target = Target { path: std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), force };
-    let mut part = Part::beside(&target.path).map_err(|error| fail(error.into()))?;
-    part.write(bytes, &[]).map_err(|error| fail(error.into()))?;
-    part.finish(&target).map_err(fail)
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Target { path, force }.write_bytes(bytes)
 }
 
 /// The folder of `path`, `.` where it names none.

@@ -139,8 +139,9 @@ impl Run<'_> {
         let input = Guarded::around(gpu, "input", &tensors.input, self.guard)?;
         let grad_output = Guarded::around(gpu, "grad_output", self.grad_output, self.guard)?;
         let output = gpu.operand("output", norm.len())?;
-        let records = gpu.buffer("statistics", norm.statistics_size().max(norm.given_statistics_size()))?;
-        let records = BufferView::whole(&records);
+        let size = tensors.given.as_ref().map_or(norm.statistics_size(), |_| norm.given_statistics_size());
+        let records = gpu.buffer("statistics", size)?;
+        let records = BufferView { size, ..BufferView::whole(&records) };
         let workspace = gpu.buffer("workspace", norm.workspace_size().max(norm.backward_workspace_size()))?;
         let workspace = Some(BufferView::whole(&workspace));
         let (before, statistics) = match &tensors.given {
