@@ -3,9 +3,11 @@
 //! Written from the axes and the formulas alone, and sharing nothing with the planning of kernels, so that the
 //! two can only agree by both being right:
 //!
-//!     mean     = sum(x) / n                                    over the elements that share statistics
-//!     variance = sum((x - mean)^2) / n                         in a second pass
-//!     y        = (x - mean) / divisor(variance) * scale + bias
+//! ```text
+//! mean     = sum(x) / n                                    over the elements that share statistics
+//! variance = sum((x - mean)^2) / n                         in a second pass
+//! y        = (x - mean) / divisor(variance) * scale + bias
+//! ```
 //!
 //! Each kind of norm names the axes along which its statistics vary and those along which its scale and bias
 //! vary. An odometer walks the elements in memory order and knows at each one where its statistics and its

@@ -3,8 +3,10 @@
 //! Each rank holds a shard of the batch: any number of samples, none included. Its moments (16 bytes a channel) are gathered
 //! by a [`Transport`] and merged on every rank, so that the result is that of the whole batch in one tensor:
 //!
-//!     forward:   moments of the shard --gather--> merge in rank order -> normalize
-//!     backward:  gradient sums of the shard --gather--> merge in rank order -> gradient to the input
+//! ```text
+//! forward:   moments of the shard --gather--> merge in rank order -> normalize
+//! backward:  gradient sums of the shard --gather--> merge in rank order -> gradient to the input
+//! ```
 //!
 //! An all-reduce of moments is a gather and a merge in the order of ranks: moments do not add up as plain sums do without
 //! losing digits, and as every rank merges the same records in the same order, all get the same bits.

@@ -1,9 +1,11 @@
 //! Gradients of the norms, in f64:
 //!
-//!     g      = dy * scale
-//!     dbias  = sum(dy),  dscale = sum(dy * x_hat)              over the elements that share a scale and bias
-//!     dx     = (g - mean(g) - sum(g * x_hat) * ddivisor/dx) / divisor
-//!                                                              over the elements that share statistics
+//! ```text
+//! g      = dy * scale
+//! dbias  = sum(dy),  dscale = sum(dy * x_hat)              over the elements that share a scale and bias
+//! dx     = (g - mean(g) - sum(g * x_hat) * ddivisor/dx) / divisor
+//!                                                          over the elements that share statistics
+//! ```
 //!
 //! without `mean(g)` where the norm does not centre. A deviation has `ddivisor/dx = (x - mean) / (n * divisor)`, but
 //! for eps and the factor of an unbiased variance; a norm has `sign(x) * (|x| / norm)^(p - 1)`. Given statistics are

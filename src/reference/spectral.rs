@@ -2,10 +2,12 @@
 //!
 //! The matrix `W` has a row for each index of one axis of the weight, and the other axes flattened as columns:
 //!
-//!     u = W v / max(|W v|, eps),  v = W^T u / max(|W^T u|, eps)     a power iteration, in this order or the other
-//!     sigma  = u . W v
-//!     output = W / sigma
-//!     dW     = (dy - sum(dy * output) * u v^T) / sigma              u and v are constants
+//! ```text
+//! u = W v / max(|W v|, eps),  v = W^T u / max(|W^T u|, eps)     a power iteration, in this order or the other
+//! sigma  = u . W v
+//! output = W / sigma
+//! dW     = (dy - sum(dy * output) * u v^T) / sigma              u and v are constants
+//! ```
 //!
 //! A weight with one axis is divided by `max(|w|, eps)`. A weight of zeros has sigma 0, and gives NaN.
 
