@@ -117,7 +117,8 @@ impl Default for Epsilon {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SingleElement {
     /// A typed error where PyTorch's modules raise one: Batch and Instance statistics of one element
-    /// a segment, and Group where the whole batch leaves one element a group.
+    /// a segment, Group where the whole batch leaves one element a group, and an unbiased adaptive instance norm of one
+    /// element a segment of content or style.
     #[default]
     Refuse,
     /// Computed as the formula says: output is the bias, an unbiased running variance becomes NaN.

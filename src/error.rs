@@ -50,7 +50,7 @@ pub enum PlanError {
     },
     /// The axes interleave too often to be walked as four nested loops.
     #[error(
-        "keeping axes {kept:?} of shape {shape:?} interleaves kept and reduced axes too often (four alternating runs at most)"
+        "keeping axes {kept:?} of shape {shape:?} interleaves kept and reduced axes too often: at most kept, reduced, kept, reduced from the outermost on"
     )]
     AxesInterleave {
         /// Axes that are kept, of the shape in `shape`.

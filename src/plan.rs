@@ -342,7 +342,8 @@ fn accumulator_of(kind: &NormKind<'_>) -> Result<Accumulator, PlanError> {
             1.0 => Accumulator::Magnitude,
             2.0 => Accumulator::Uncentred,
             f32::INFINITY => Accumulator::Largest,
-            p if p > 0.0 => Accumulator::Power,
+            // a denormal p is 0 to devices that flush
+            p if p >= f32::MIN_POSITIVE => Accumulator::Power,
             p => return Err(PlanError::NormOrder { p }),
         },
         _ => Accumulator::Centred,
@@ -433,6 +434,11 @@ fn refusal_of(descriptor: &NormDescriptor<'_>, axes: &Axes) -> Option<Refusal> {
     let single = match descriptor.kind {
         NormKind::Batch | NormKind::Instance => len == 1,
         NormKind::Group { .. } => descriptor.shape[0] * len == 1,
+        NormKind::AdaptiveInstance { variance: Variance::Unbiased, style_shape, .. } => {
+            let channel = channel_axis(descriptor).unwrap_or(0);
+            let space = style_shape.iter().enumerate().filter(|&(axis, _)| axis != 0 && axis != channel);
+            len == 1 || space.map(|(_, size)| size).product::<u64>() == 1
+        }
         _ => false,
     };
     if single && descriptor.single_element == SingleElement::Refuse && !descriptor.shape.contains(&0) {

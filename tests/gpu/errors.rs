@@ -39,7 +39,7 @@ fn descriptors_are_checked() {
         ),
         (
             norm(NormKind::MeanVariance { axes: &[0, 2] }, &[2, 3, 4, 5]),
-            "keeping axes [1, 3] of shape [2, 3, 4, 5] interleaves kept and reduced axes too often (four alternating runs at most)",
+            "keeping axes [1, 3] of shape [2, 3, 4, 5] interleaves kept and reduced axes too often: at most kept, reduced, kept, reduced from the outermost on",
         ),
         (eps(Epsilon::InsideRoot(-1e-5)), "eps must be a finite number not below 0, got -0.00001"),
         (eps(Epsilon::Minimum(f32::NAN)), "eps must be a finite number not below 0, got NaN"),
@@ -200,6 +200,12 @@ fn statistics_of_one_element_and_training_without_eps_are_refused() {
     assert_eq!(bind(NormKind::Group { groups: 3 }, &[1, 3], 1e-5), refused("group", &[1, 3]));
     assert_eq!(bind(NormKind::Group { groups: 3 }, &[2, 3], 1e-5), Ok(()));
     assert_eq!(bind(NormKind::Layer { axes: 1..2 }, &[2, 1], 1e-5), Ok(()));
+    let adain = |style_shape, variance| {
+        let style_eps = StyleEpsilon::AsContent;
+        bind(NormKind::AdaptiveInstance { style_shape, variance, style_eps }, &[2, 3, 4], 1e-5)
+    };
+    assert_eq!(adain(&[2, 3, 1], Variance::Unbiased), refused("adain", &[2, 3, 4]));
+    assert_eq!(adain(&[2, 3, 1], Variance::Biased), Ok(()));
     assert_eq!(bind(NormKind::Batch, &[2, 3], 0.0), Err(BindError::TrainingEpsilon { eps: 0.0 }));
     assert_eq!(bind(NormKind::Instance, &[2, 3, 4], 0.0), Ok(()));
 }

@@ -14,7 +14,7 @@ use crate::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use crate::device::Gpu;
 use crate::failure::{EXIT_CHECK, Failure};
 use crate::files::{FileError, TensorFile, TensorSpec};
-use crate::output::Target;
+use crate::output::{Part, Target};
 use crate::{Global, terminal};
 
 pub use args::ApplyArgs;
@@ -108,17 +108,19 @@ impl Targets {
     }
 
     fn write(&self, name: &str, shape: &[u64], statistics_shape: &[u64], outcome: &Outcome) -> Result<(), Failure> {
+        // all files are whole before the first has its name
+        let mut parts = vec![self.output.part_of_tensor(name, shape, &outcome.output)?];
         if let Some((mean, rstd)) = &outcome.statistics {
             for (target, name, data) in [(&self.statistics[0], "mean", mean), (&self.statistics[1], "rstd", rstd)] {
                 if let Some(target) = target {
-                    target.write_tensor(name, statistics_shape, data)?;
+                    parts.push(target.part_of_tensor(name, statistics_shape, data)?);
                 }
             }
         }
         if let (Some(target), Some(running)) = (&self.running, &outcome.running) {
-            target.write_bytes(&checkpoint(running)?)?;
+            parts.push(target.part_of_bytes(&checkpoint(running)?)?);
         }
-        self.output.write_tensor(name, shape, &outcome.output)
+        parts.into_iter().try_for_each(Part::finish)
     }
 }
 

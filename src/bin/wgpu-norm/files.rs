@@ -18,6 +18,9 @@ pub enum FileError {
     /// The system's words.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// No name for a tensor.
+    #[error("a tensor cannot be called {0:?} in a .safetensors file")]
+    TensorName(String),
     /// A folder, a pipe, a device.
     #[error("not a regular file")]
     NotRegular,

@@ -43,7 +43,12 @@ fn tensors_survive_a_round_trip() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(format!("x.{extension}"));
             let data: Vec<f32> = (0..element_count(shape).unwrap()).map(|i| i as f32 - 0.5).collect();
-            Target::new(&path, false, &[]).unwrap().write_tensor("a \"name\"", shape, &data).unwrap();
+            Target::new(&path, false, &[])
+                .unwrap()
+                .part_of_tensor("a \"name\"", shape, &data)
+                .unwrap()
+                .finish()
+                .unwrap();
             let file = TensorFile::open(&TensorSpec { path, name: None }, "").unwrap();
             assert_eq!(file.shape(), *shape, "{extension}");
             assert_eq!(file.read().unwrap(), data, "{extension} {shape:?}");

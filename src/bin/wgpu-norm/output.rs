@@ -90,30 +90,36 @@ impl Target {
         same_file(&self.path, &other.path) || place(self) == place(other)
     }
 
-    /// Writes a tensor of f32 (`name` is used where the format has names).
-    pub fn write_tensor(&self, name: &str, shape: &[u64], data: &[f32]) -> Result<(), Failure> {
+    /// Writes a whole file.
+    pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.part(bytes, &[])?.finish()
+    }
+
+    /// Writes a tensor of f32 (`name` is used where the format has names), but for the file's name: several files are written
+    /// first, and named together.
+    pub fn part_of_tensor(&self, name: &str, shape: &[u64], data: &[f32]) -> Result<Part<'_>, Failure> {
         let fail = |error| Failure::file(&self.path, error);
         let header = match Format::of(&self.path)? {
             Format::Npy => npy::header(shape).map_err(fail)?,
             Format::Safetensors => safetensors_file::header(name, shape).map_err(fail)?,
         };
-        self.write(&header, data)
+        self.part(&header, data)
     }
 
-    /// Writes a whole file.
-    pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        self.write(bytes, &[])
+    /// As [`Target::write_bytes`], but for the name.
+    pub fn part_of_bytes(&self, bytes: &[u8]) -> Result<Part<'_>, Failure> {
+        self.part(bytes, &[])
     }
 
-    fn write(&self, header: &[u8], data: &[f32]) -> Result<(), Failure> {
-        let fail = |error| Failure::file(&self.path, error);
-        let mut part = Part::beside(&self.path).map_err(|error| fail(error.into()))?;
-        part.write(header, data).map_err(|error| fail(error.into()))?;
-        part.finish(self).map_err(fail)
+    fn part(&self, header: &[u8], data: &[f32]) -> Result<Part<'_>, Failure> {
+        let fail = |error: io::Error| Failure::file(&self.path, FileError::from(error));
+        let mut part = Part::beside(self).map_err(fail)?;
+        part.write(header, data).map_err(fail)?;
+        Ok(part)
     }
 }
 
-/// Writes a file of any kind, as whole as [`Target::write_tensor`] does.
+/// Writes a file of any kind, whole or not at all.
 pub fn write_bytes(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     Target { path, force }.write_bytes(bytes)
@@ -145,25 +151,28 @@ fn same_inode(_: &Metadata, _: &Metadata) -> bool {
     false
 }
 
-/// An unfinished file; removed on drop.
-struct Part {
+/// A file that is written but has not its name yet; removed on drop.
+pub struct Part<'a> {
     file: NamedTempFile,
+    target: &'a Target,
 }
 
-impl Part {
-    fn beside(path: &Path) -> io::Result<Self> {
+impl<'a> Part<'a> {
+    fn beside(target: &'a Target) -> io::Result<Self> {
+        let path = &target.path;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".wgpu-norm-").suffix(".part");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // What an ordinary new file has; the umask takes its part. The crate's default is for secrets.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
+            // What the replaced file has, or an ordinary new one (the umask takes its part). The crate's default is for secrets.
+            let replaced = std::fs::metadata(path).map(|metadata| metadata.permissions());
+            builder.permissions(replaced.unwrap_or(std::fs::Permissions::from_mode(0o666)));
         }
         let mut unfinished = unfinished();
         let file = builder.tempfile_in(folder(path))?;
         unfinished.push(file.path().to_owned());
-        Ok(Self { file })
+        Ok(Self { file, target })
     }
 
     fn write(&mut self, header: &[u8], data: &[f32]) -> io::Result<()> {
@@ -184,7 +193,9 @@ impl Part {
         file.sync_all()
     }
 
-    fn finish(self, target: &Target) -> Result<(), FileError> {
+    /// Gives the file its name.
+    pub fn finish(self) -> Result<(), Failure> {
+        let target = self.target;
         // An interrupt waits until the file has its name, or comes before.
         let mut unfinished = unfinished();
         let part = self.file.path().to_owned();
@@ -193,8 +204,10 @@ impl Part {
         unfinished.retain(|path| *path != part);
         match result {
             Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(FileError::Exists),
-            Err(error) => Err(error.error.into()),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::file(&target.path, FileError::Exists))
+            }
+            Err(error) => Err(Failure::file(&target.path, FileError::from(error.error))),
         }
     }
 }
@@ -247,9 +260,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("y.npy");
         let target = Target::new(&path, false, &[]).unwrap();
-        target.write_tensor("", &[2], &[1.0, 2.0]).unwrap();
+        target.part_of_tensor("", &[2], &[1.0, 2.0]).unwrap().finish().unwrap();
         // It came into being after the check: still not replaced, and no part is left.
-        let error = target.write_tensor("", &[2], &[3.0, 4.0]).unwrap_err();
+        let error = target.part_of_tensor("", &[2], &[3.0, 4.0]).and_then(Part::finish).unwrap_err();
         assert!(error.to_string().contains("exists"), "{error}");
         let spec = TensorSpec { path, name: None };
         assert_eq!(TensorFile::open(&spec, "").unwrap().read().unwrap(), [1.0, 2.0]);
@@ -263,7 +276,8 @@ mod tests {
         // /dev/full takes no byte.
         let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let path = tempfile::TempPath::try_from_path("/nonexistent/part").unwrap();
-        let mut part = Part { file: NamedTempFile::from_parts(file, path) };
+        let target = Target { path: PathBuf::from("full"), force: false };
+        let mut part = Part { file: NamedTempFile::from_parts(file, path), target: &target };
         let error = part.write(b"header", &[1.0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }

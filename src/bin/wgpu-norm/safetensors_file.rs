@@ -85,6 +85,10 @@ fn list(names: &[String]) -> String {
 
 /// The prefix and header of a file with one tensor of f32.
 pub fn header(name: &str, shape: &[u64]) -> Result<Vec<u8>, FileError> {
+    // the format's own word for something else, and no name at all
+    if name.is_empty() || name == "__metadata__" {
+        return Err(FileError::TensorName(name.to_owned()));
+    }
     let overflow = || FileError::Overflow { shape: shape.to_vec() };
     let bytes = element_count(shape).and_then(|count| usize::try_from(count * 4).ok()).ok_or_else(overflow)?;
     let info = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] });

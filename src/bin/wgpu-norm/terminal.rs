@@ -1,10 +1,11 @@
 //! Standard output and error: text, JSON, colours, tables, progress.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
 
 use crate::failure::Failure;
 
@@ -56,15 +57,25 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
+/// The bar that is shown.
+static CURRENT: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
 /// A bar on a terminal, nothing elsewhere. `bytes`: the unit is bytes, else pieces of work.
 pub fn progress(label: &'static str, total: u64, bytes: bool) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    // one bar at a time: work within work shows the outer one
+    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let busy = current.as_ref().and_then(WeakProgressBar::upgrade).is_some_and(|bar| !bar.is_finished());
+    if busy || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let counter = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len} {msg}" };
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     match ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}")) {
-        Ok(style) => bar.with_style(style).with_prefix(label),
+        Ok(style) => {
+            let bar = bar.with_style(style).with_prefix(label);
+            *current = Some(bar.downgrade());
+            bar
+        }
         Err(_) => ProgressBar::hidden(),
     }
 }

@@ -73,10 +73,11 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
         true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output)),
         false => None,
     };
+    let divided_part = output.part_of_tensor(&name, &shape, &divided.outcome.output)?;
     if let Some(target) = &state {
-        target.write_bytes(&checkpoint(&spec, &operands.weight, &divided)?)?;
+        target.part_of_bytes(&checkpoint(&spec, &operands.weight, &divided)?)?.finish()?;
     }
-    output.write_tensor(&name, &shape, &divided.outcome.output)?;
+    divided_part.finish()?;
     let report = Report::new("spectral", &shape, gpu.as_ref(), &divided.outcome, files);
     Report { sigma: Some(divided.sigma), ..report }.finish(check, args.state_out.as_deref(), global)
 }

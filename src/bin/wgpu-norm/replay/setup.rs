@@ -116,7 +116,9 @@ impl Setup {
         };
         let layout = Layout::of(request.attrs.memory_format.as_deref(), &kind, shape.len());
         let update = running_update(request);
-        let single_element = if request.attrs.raw { SingleElement::Allow } else { SingleElement::Refuse };
+        // PyTorch computes the unbiased deviation of one element: NaN
+        let unchecked = request.attrs.raw || request.op == "adain";
+        let single_element = if unchecked { SingleElement::Allow } else { SingleElement::Refuse };
         let (source, eps) = (source(request), epsilon(request));
         Ok(Self { kind, shape, layout, source, update, parameter_shape, eps, single_element })
     }
