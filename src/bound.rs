@@ -103,8 +103,7 @@ impl BoundNorm {
         steps
     }
 
-    /// Records the norm into a compute pass. Overwrites the pass's pipeline and bind group 0, which only here use a layout of
-    /// the engine's; other bind groups stay as they are.
+    /// Records the norm into a compute pass. Overwrites the pass's pipeline and bind group 0, nothing else.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.push_debug_group(&self.label);
         for step in &self.steps {

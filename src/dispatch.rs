@@ -19,7 +19,7 @@ use crate::window::{self, Window};
 use operands::{access, index, segments_of, walk, with_divisor};
 
 /// Elements that one invocation of the map visits: `ITEMS` in `shaders/apply.wgsl`.
-const ITEMS: u64 = 16;
+pub(crate) const ITEMS: u64 = 16;
 
 /// One dispatch, ready to be given a pipeline and a bind group.
 #[derive(Clone, Debug)]
@@ -105,8 +105,8 @@ impl Lowering {
         let merges = schedule.merges(partition);
         let slices = u64::from(schedule.slices);
         if partition.elements() == 0 {
-            let none = Partition::new(1, 0, partition.segments(), 1);
-            return self.merge(summed.source(), reduction, &MergeOperands::new(none, None, Some(records)));
+            let none = MergeOperands::nothing(partition.segments(), Some(records));
+            return self.merge(summed.source(), reduction, &none);
         }
         let entry = match schedule.walk {
             Walk::Rows => Entry::ReduceRows,

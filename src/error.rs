@@ -281,12 +281,6 @@ pub enum EngineError {
         /// Value of the device.
         available: u64,
     },
-    /// The device lacks a feature.
-    #[error("the engine needs feature {feature:?}, which the device was created without")]
-    Feature {
-        /// The feature.
-        feature: wgpu::Features,
-    },
 }
 
 /// Why a buffer could not be read back.

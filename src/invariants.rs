@@ -138,6 +138,15 @@ fn kernels_are_few_and_know_no_norm() {
     }
 }
 
+/// Elements of an invocation of the maps: one number on both sides.
+#[test]
+fn maps_visit_as_many_items_as_are_dispatched() {
+    let line = format!("const ITEMS = {}u;", crate::dispatch::ITEMS);
+    for source in [include_str!("../shaders/apply.wgsl"), include_str!("../shaders/apply_backward.wgsl")] {
+        assert!(source.contains(&line));
+    }
+}
+
 /// Every difference that involves a shift or a mean goes through `exact.wgsl`.
 #[test]
 fn shifts_are_subtracted_in_one_place() {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::binding::Unbindable;
 use crate::bound::BoundNorm;
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
-use crate::dispatch::{Lowering, MapOperands, RunningTensors, Summed, Tensor};
+use crate::dispatch::{Lowering, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
 use crate::engine::{NormEngine, Shared};
 use crate::error::BindError;
-use crate::kernel::Spread;
+use crate::kernel::{Source, Spread};
 use crate::operands::{Operands, Role};
 use crate::params::Params;
 use crate::partition::Partition;
@@ -330,11 +330,10 @@ impl Norm {
                     lowering.apply(reduction, &reduction.partition, &map, Some(statistics))
                 }
                 // no element: there is nothing to normalize, but saved statistics say so
-                Schedule::Fused { workgroup_size, .. } | Schedule::Split(Reduce { workgroup_size, .. }) => saved
-                    .map_or(Ok(()), |saved| {
-                        let reduce = Reduce { walk: crate::schedule::Walk::Rows, workgroup_size, lanes: 1, slices: 1 };
-                        lowering.reduce(reduction, &reduce, &Summed::Values(input), saved, saved)
-                    }),
+                Schedule::Fused { .. } | Schedule::Split(_) => {
+                    let nothing = MergeOperands::nothing(self.segment_count(), saved);
+                    saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
+                }
             }
         })
     }

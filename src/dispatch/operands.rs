@@ -177,6 +177,11 @@ impl MergeOperands {
         Self { partition, partials, records, scale: None, grad_scale: None, grad_bias: None, factor: [1.0; 2] }
     }
 
+    /// A merge of nothing: every segment gets the identity.
+    pub(crate) fn nothing(segments: u64, records: Option<Tensor>) -> Self {
+        Self::new(Partition::new(1, 0, segments, 1), None, records)
+    }
+
     pub(super) fn accesses(&self, segments: &Range<u64>, partials: &Range<u64>) -> Vec<Access> {
         let mut all = Vec::new();
         if !partials.is_empty() {

@@ -38,6 +38,20 @@ pub struct BackwardArgs<'a> {
     pub workspace: Option<BufferView<'a>>,
 }
 
+impl<'a> BackwardArgs<'a> {
+    /// A stage by saved statistics, with no gradient wanted yet.
+    fn stage(
+        input: TensorView<'a>,
+        grad_output: TensorView<'a>,
+        scale: Option<TensorView<'a>>,
+        statistics: BufferView<'a>,
+    ) -> Self {
+        let statistics = BackwardStatistics::Saved(statistics);
+        let (style, grad_input, grad_scale, grad_bias, grad_style, workspace) = (None, None, None, None, None, None);
+        Self { input, grad_output, scale, style, statistics, grad_input, grad_scale, grad_bias, grad_style, workspace }
+    }
+}
+
 /// Which statistics a backward pass uses.
 #[derive(Clone, Copy, Debug)]
 pub enum BackwardStatistics<'a> {
@@ -236,14 +250,9 @@ impl Norm {
     pub fn bind_backward(&self, args: &BackwardArgs<'_>) -> Result<BoundNorm, BindError> {
         let mut operands = Operands::default();
         let (bound, style) = self.backward_operands(&mut operands, args, None)?;
-        self.finish(operands, "backward", |lowering| {
-            if self.plan.elements == 0 {
-                return self.empty_gradients(lowering, &bound);
-            }
-            match style {
-                Some(style) => self.styled_backward(lowering, bound, &style),
-                None => self.plain_backward(lowering, &bound),
-            }
+        self.finish(operands, "backward", |lowering| match style {
+            Some(style) => self.styled_backward(lowering, bound, &style),
+            None => self.plain_backward(lowering, &bound),
         })
     }
 
@@ -337,27 +346,18 @@ impl Norm {
         if self.plan.scale && scale.is_none() {
             return Err(BindError::Missing { operand: "scale" });
         }
-        let statistics = BackwardStatistics::Saved(statistics);
-        let (style, grad_input, grad_style) = (None, None, None);
         let args = BackwardArgs {
-            input,
-            grad_output,
-            scale,
-            style,
-            statistics,
-            grad_input,
             grad_scale,
             grad_bias,
-            grad_style,
             workspace,
+            ..BackwardArgs::stage(input, grad_output, scale, statistics)
         };
         let mut operands = Operands::default();
         let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Written)))?;
         self.finish(operands, "gradient sums", |lowering| {
             if self.plan.elements == 0 {
                 self.empty_gradients(lowering, &bound)?;
-                let none = Partition::new(1, 0, self.segment_count(), 1);
-                let nothing = MergeOperands::new(none, None, bound.sums);
+                let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
                 return lowering.merge(Source::Gradients, &self.plan.computed, &nothing);
             }
             self.sum_gradients(lowering, &bound, bound.sums)
@@ -371,21 +371,8 @@ impl Norm {
     pub fn bind_input_gradient(&self, args: &InputGradientArgs<'_>) -> Result<BoundNorm, BindError> {
         let InputGradientArgs { input, grad_output, scale, statistics, sums, grad_input } = *args;
         self.check_plain("input gradient")?;
-        let statistics = BackwardStatistics::Saved(statistics);
-        let (style, grad_scale, grad_bias, grad_style) = (None, None, None, None);
-        let (grad_input, workspace) = (Some(grad_input), None);
-        let args = BackwardArgs {
-            input,
-            grad_output,
-            scale,
-            style,
-            statistics,
-            grad_input,
-            grad_scale,
-            grad_bias,
-            grad_style,
-            workspace,
-        };
+        let stage = BackwardArgs::stage(input, grad_output, scale, statistics);
+        let args = BackwardArgs { grad_input: Some(grad_input), ..stage };
         let mut operands = Operands::default();
         let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Read)))?;
         self.finish(operands, "input gradient", |lowering| match bound.map(&self.plan) {
@@ -406,7 +393,7 @@ impl Norm {
     fn empty_gradients(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
         match self.plan.affine {
             Some(affine) if bound.wants_affine() => {
-                let none = Partition::new(1, 0, affine.segments(), 1);
+                let none = MergeOperands::nothing(affine.segments(), None).partition;
                 lowering.merge(Source::Gradients, &self.plan.computed, &bound.gradients(none, None))
             }
             _ => Ok(()),
@@ -444,6 +431,9 @@ impl Norm {
     }
 
     fn plain_backward(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
+        if self.plan.elements == 0 {
+            return self.empty_gradients(lowering, bound);
+        }
         let plan = &self.plan;
         let reduction = &plan.computed;
         let map = bound.map(plan);

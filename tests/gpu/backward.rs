@@ -99,7 +99,16 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
         expected.input.clone()
     };
     let magnitude = |values: &[f64]| values.iter().fold(0.0f64, |m, e| m.max(e.abs()));
-    let sums = (data.input.len() as f64).sqrt();
+    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to a bias
+    let summed = |terms: &[f32], len: usize| -> Result<f64, String> {
+        let zeros = vec![0.0; len];
+        let bias_only = NormDescriptor { affine: Affine::Bias, ..descriptor.clone() };
+        let inputs = ReferenceInputs { scale: None, bias: Some(&zeros), ..inputs };
+        Ok(magnitude(&reference::backward(&bias_only, &inputs, terms).map_err(|e| e.to_string())?.bias))
+    };
+    let plain = NormDescriptor { affine: Affine::None, ..descriptor.clone() };
+    let bare = ReferenceInputs { scale: None, bias: None, ..inputs };
+    let x_hat = reference::forward(&plain, &bare).map_err(|e| e.to_string())?.output;
     let mut worst = 0.0f64;
     for (k, (actual, expected)) in
         actual.iter().zip([expected.input, expected.scale, expected.bias, expected.style]).enumerate()
@@ -110,14 +119,19 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
         if expected.is_empty() {
             return Err(format!("gradient {k} has no reference"));
         }
-        // a sum that cancels is as exact as its terms
         let largest = magnitude(&expected);
         let terms = match k {
-            0 => (largest / magnitude(&frozen)).min(1.0),
-            3 => 1.0,
-            _ => (largest / (sums / expected.len() as f64).max(1.0)).clamp(1e-3, 1.0),
+            0 => magnitude(&frozen),
+            1 => {
+                let products: Vec<f32> =
+                    dy.iter().zip(&x_hat).map(|(&g, &x)| (f64::from(g) * x).abs() as f32).collect();
+                summed(&products, expected.len())?
+            }
+            2 => summed(&dy.iter().map(|g| g.abs()).collect::<Vec<_>>(), expected.len())?,
+            _ => largest,
         };
-        worst = worst.max(error(actual, &expected).map_err(|e| format!("gradient {k}: {e}"))? * terms);
+        let share = if terms > 0.0 { (largest / terms).min(1.0) } else { 1.0 };
+        worst = worst.max(error(actual, &expected).map_err(|e| format!("gradient {k}: {e}"))? * share);
     }
     Ok(worst)
 }
@@ -212,4 +226,13 @@ fn gradients_of_nothing_are_zero() {
         let [input, scale, bias, _] = run_backward(gpu, &norm, &data, &[], wanted).unwrap();
         assert_eq!((input, scale, bias), (vec![], vec![0.0; 3], vec![0.0; 3]));
     }
+    // one style for no sample: it has a gradient, of nothing
+    let (variance, style_eps) = (Variance::Biased, StyleEpsilon::AsContent);
+    let kind = NormKind::AdaptiveInstance { style_shape: &[1, 3, 4], variance, style_eps };
+    let descriptor = NormDescriptor::new(kind, &[0, 3, 5]);
+    let norm = gpu.engine.create_norm(&descriptor).unwrap();
+    let data = Data::random(gpu, &descriptor, 0.0, 1);
+    let wanted = Wanted { style: true, ..Wanted::default() };
+    let [.., style] = run_backward(gpu, &norm, &data, &[], wanted).unwrap();
+    assert_eq!(style, vec![0.0; 12]);
 }
