@@ -1,40 +1,131 @@
-// The gradient to every input element, from the sums of its segment.
+// The gradient to every input element, from the sums of its segment; and, where parameters belong to columns, their sums.
 //
 //   dx[i] = (g - mean(g) - x_hat * mean(g * x_hat) * slope) / divisor      g = dy[i] * scale[a], means over the segment of i
 //   dx[i] = g / divisor                                                    where the statistics are given
+//   partials[walker][column] += (dy, dy * x_hat)                           over the rows of the tile
 //
 // As `apply` walks. What a mean and a divisor do to the gradient is the accumulator's business.
 //
-// bindings: params, input (read), grad_output (read), statistics (read), sums? (read), scale? (read), output (write)
+// bindings: params, input (read), grad_output (read), statistics (read), sums? (read), scale? (read), output (write), partials? (read and write)
 
-const ITEMS = 16u;
-
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let first = workgroup_index(workgroup, workgroups) * (ITEMS * WORKGROUP_SIZE) + local;
-    var statistics_at = index_start(params.statistics, first);
-    var affine_at = index_start(params.affine, first);
-    var current = 0xffffffffu;
-    var acc = vec4<f32>(0.0);
-    var by = Normalizer();
-    var sums = vec4<f32>(0.0);
-    for (var k = 0u; k < ITEMS; k += 1u) {
-        let i = first + k * WORKGROUP_SIZE;
-        if i >= params.elements { break; }
-        let segment = index_segment(params.statistics, statistics_at) - params.statistics_base;
-        if segment != current {
-            acc = load_statistics(segment);
-            by = normalizer(acc);
-            sums = load_sums(segment);
-            current = segment;
+fn run(group: u32, local: u32) {
+    let tile = tile_of(group, local);
+    let first = run_of(tile, 0u);
+    var scale: Chunk;
+    var by: array<Normalizer, QUADS>;
+    var pulls: array<Pull, QUADS>;
+    var d_scale: Chunk;
+    var d_bias: Chunk;
+    var unusual = false;
+    for (var k = 0u; k < QUADS; k += 1u) {
+        let i = quad_at(first, tile, k);
+        if AFFINE == HELD { scale[k] = scale_at(first, i); }
+        if STATISTICS == HELD {
+            let held = pull_at(first, i);
+            by[k] = held.by;
+            pulls[k] = held.pull;
+            unusual |= held.unusual;
         }
-        let scale = load_scale(index_segment(params.affine, affine_at) - params.affine_base);
-        store_output(i, input_gradient(load_input(i), load_grad_output(i), scale, acc, by, sums));
-        statistics_at = index_step(params.statistics, statistics_at);
-        affine_at = index_step(params.affine, affine_at);
+        d_scale[k] = vec4<f32>(0.0);
+        d_bias[k] = vec4<f32>(0.0);
     }
+    var affine = digits_at(params.affine, first.first);
+    for (var t = 0u; t < params.slice_len; t += 1u) {
+        let row = run_of(tile, t);
+        var plain = STATISTICS != HELD || !unusual;
+        var row_by: Pulled;
+        var row_scale: vec4<f32>;
+        if STATISTICS == BY_ROW {
+            row_by = pull_at(row, row.first);
+            plain = !row_by.unusual;
+            unusual |= row_by.unusual;
+        }
+        if AFFINE == BY_ROW { row_scale = vec4<f32>(load_scale(segment_of(params.affine, affine) - params.affine_base)); }
+        for (var k = 0u; k < QUADS; k += 1u) {
+            let i = quad_at(row, tile, k);
+            if STATISTICS == HELD {
+                row_by.by = by[k];
+                row_by.pull = pulls[k];
+            }
+            if STATISTICS == BY_ELEMENT {
+                row_by = pull_at(row, i);
+                plain = !row_by.unusual;
+                unusual |= row_by.unusual;
+            }
+            if AFFINE == HELD { row_scale = scale[k]; }
+            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, i); }
+            let x = load4_input(i, row.first, row.width);
+            let dy = load4_grad_output(i, row.first, row.width);
+            if plain && has_quad(row, tile, k) {
+                store4_output(i, input_gradient(x, dy, row_scale, row_by.by, row_by.pull), row.first, row.width);
+            }
+            if SUMS_COLUMNS && has_quad(row, tile, k) {
+                d_bias[k] += dy * SHRINK;
+                d_scale[k] += dy * SHRINK * normalized(x, row_by.by);
+            }
+        }
+        if AFFINE == BY_ROW { affine = add_digits(params.affine.dims, affine, params.affine.step); }
+    }
+    let unusual_quads = select(0u, params.slice_len * QUADS, unusual);
+    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / QUADS), tile, n % QUADS); }
+    if SUMS_COLUMNS && tile.outer < params.segments {
+        // a walker without rows leaves zeros
+        let row = run_at((tile.outer * params.rows + min(tile.row, params.rows - 1u)) * params.width, params.width);
+        let place = params.record_first + (tile.outer * params.blocks + tile.walker) * params.width;
+        for (var k = 0u; k < QUADS; k += 1u) {
+            if has_quad(row, tile, k) { add_columns(place, row, quad_at(row, tile, k), d_bias[k], d_scale[k]); }
+        }
+    }
+}
+
+// Sums of columns are wanted: parameters are held.
+override SUMS_COLUMNS: bool = false;
+
+fn add_columns(place: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
+    for (var e = 0u; e < 4u; e += 1u) {
+        let column = i + e - row.first;
+        if column < row.width {
+            var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
+            if params.accumulate == 1u { sums += load_partials(place + column); }
+            store_partials(place + column, sums);
+        }
+    }
+}
+
+// What the segments of a quad do to its gradients.
+struct Pulled {
+    by: Normalizer,
+    pull: Pull,
+    unusual: bool,
+}
+
+fn pull_at(row: Run, i: u32) -> Pulled {
+    let a = statistics_of(row, i, 0u);
+    let record = load_statistics(a);
+    let sums = load_sums(a);
+    if STATISTICS == BY_ROW { return Pulled(normalizer(record), pull(record, sums), is_unusual(sums)); }
+    let b = statistics_of(row, i, 1u);
+    let c = statistics_of(row, i, 2u);
+    let d = statistics_of(row, i, 3u);
+    let records = mat4x4<f32>(record, load_statistics(b), load_statistics(c), load_statistics(d));
+    let all = mat4x4<f32>(sums, load_sums(b), load_sums(c), load_sums(d));
+    let by = normalizer4(records[0], records[1], records[2], records[3]);
+    let unusual = is_unusual(all[0]) || is_unusual(all[1]) || is_unusual(all[2]) || is_unusual(all[3]);
+    return Pulled(by, pull4(records, all), unusual);
+}
+
+fn map_carefully(row: Run, tile: Tile, k: u32) {
+    let i = quad_at(row, tile, k);
+    let pulled = pull_at(row, i);
+    if !(STATISTICS == HELD || pulled.unusual) || !has_quad(row, tile, k) { return; }
+    let x = load4_input(i, row.first, row.width);
+    let dy = load4_grad_output(i, row.first, row.width);
+    let scale = scale_at(row, i);
+    var gradient = input_gradient(x, dy, scale, pulled.by, pulled.pull);
+    for (var e = 0u; e < 4u; e += 1u) {
+        let segment = statistics_of(row, i, e);
+        let sums = load_sums(segment);
+        if is_unusual(sums) { gradient[e] = gradient_by_products(x[e], dy[e], scale[e], load_statistics(segment), sums); }
+    }
+    store4_output(i, gradient, row.first, row.width);
 }

@@ -2,7 +2,6 @@
 //
 // bindings: params, counter (read and write)
 
-@compute @workgroup_size(1)
-fn main() {
+fn run(group: u32, local: u32) {
     store_counter(0u, load_counter(0u) + 1u);
 }

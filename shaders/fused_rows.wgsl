@@ -1,31 +1,78 @@
-// Normalizes whole segments that lie contiguous in memory, in one dispatch.
+// Normalizes whole segments that lie contiguous in memory, in one dispatch; each element is read once.
 //
-//   acc    = accumulate x over the segment            (LANES invocations, tree)
+//   acc    = accumulate x over the segment            (LANES invocations, all of it in registers)
 //   y[j]   = ((x[j] - shift) - rest) * inverse * scale + bias
 //
-// LANES invocations own a segment, WORKGROUP_SIZE / LANES segments a workgroup. The second reading of x comes
-// from the cache. Invocations of a segment beyond the last walk nothing, but take part in every barrier.
+// LANES invocations are a walker, which walks the segments w, w + params.blocks, ... and holds the parameters of their columns, where
+// those have some; WORKGROUP_SIZE / LANES walkers a workgroup. Walkers whose segments have come to an end take part in every exchange.
 //
 // bindings: params, input (read), scale? (read), bias? (read), output (write), records? (write)
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let lane = local % LANES;
-    let segment = workgroup_index(workgroup, workgroups) * (WORKGROUP_SIZE / LANES) + local / LANES;
-    let live = segment < params.segments;
-    let length = select(0u, params.slice_len, live);
-    let first = segment * params.slice_len;
-    let acc = combine_lanes(walk_reduce(first, 0u, length, lane), local, lane, 1u);
-    if live && lane == 0u { store_records(segment, acc); }
-    let by = normalizer(acc);
-    var at = index_start(params.affine, first + lane);
-    for (var j = lane; j < length; j += LANES) {
-        let i = first + j;
-        store_output(i, normalize(load_input(i), by, index_segment(params.affine, at)));
-        at = index_step(params.affine, at);
+fn run(group: u32, local: u32) {
+    let lane = lane_of(local);
+    let walker = group * (WORKGROUP_SIZE / LANES) + local / LANES;
+    var scale: Chunk;
+    var bias: Chunk;
+    var unusual = false;
+    if AFFINE == HELD {
+        let first = span_along(row_at(walker), lane.lane, LANES);
+        for (var k = 0u; k < QUADS; k += 1u) {
+            scale[k] = scale_at(row_at(walker), place_of(first, k));
+            bias[k] = bias_at(row_at(walker), place_of(first, k));
+            unusual |= is_unusual(scale[k]);
+        }
     }
+    for (var t = 0u; t < params.slice_len; t += 1u) {
+        let segment = walker + t * params.blocks;
+        let row = row_at(segment);
+        let span = span_along(row, lane.lane, LANES);
+        let live = walker < params.blocks && segment < params.segments;
+        var x: Chunk;
+        for (var k = 0u; k < QUADS; k += 1u) { x[k] = load4_input(place_of(span, k), row.first, row.width); }
+        let start = acc_start(start_of(load4_input(row.first - row.lead, row.first, row.width), row.lead));
+        let record = partial_record(acc_lanes(acc_chunk(start, &x, span.live), lane), 0u);
+        if live && lane.lane == 0u { store_records(segment, record); }
+        let by = normalizer(record);
+        var row_scale: vec4<f32>;
+        var row_bias: vec4<f32>;
+        if AFFINE == BY_ROW {
+            row_scale = scale_at(row, row.first);
+            row_bias = bias_at(row, row.first);
+            unusual = is_unusual(row_scale);
+        }
+        if AFFINE == BY_ELEMENT { unusual = false; }
+        for (var k = 0u; k < QUADS; k += 1u) {
+            let i = place_of(span, k);
+            var plain = !unusual;
+            if AFFINE == HELD {
+                row_scale = scale[k];
+                row_bias = bias[k];
+            }
+            if AFFINE == BY_ELEMENT {
+                row_scale = scale_at(row, i);
+                row_bias = bias_at(row, i);
+                plain = !is_unusual(row_scale);
+                unusual |= !plain;
+            }
+            if live && plain && lane.lane + k * LANES < quads_of(row) {
+                store4_output(i, normalize4(x[k], by, row_scale, row_bias), row.first, row.width);
+            }
+        }
+        let unusual_quads = select(0u, QUADS, live && unusual);
+        for (var k = 0u; k < unusual_quads; k += 1u) {
+            if lane.lane + k * LANES < quads_of(row) { map_carefully(row, place_of(span, k), by); }
+        }
+    }
+}
+
+fn map_carefully(row: Run, i: u32, by: Normalizer) {
+    let scale = scale_at(row, i);
+    if AFFINE == BY_ELEMENT && !is_unusual(scale) { return; }
+    let x = load4_input(i, row.first, row.width);
+    store4_output(i, normalize4_carefully(x, by, scale, bias_at(row, i)), row.first, row.width);
+}
+
+// Segment n, or the last where there is none.
+fn row_at(n: u32) -> Run {
+    return run_at(min(n, params.segments - 1u) * params.width, params.width);
 }

@@ -1,52 +1,127 @@
-// Gradients of whole segments that lie contiguous in memory, and the sums of each place in them, in one walk over x and dy.
+// Gradients of whole segments that lie contiguous in memory, in one walk over x and dy; each element is read once.
 //
 //   dx[r][j]         = as in apply_backward, of segment r
-//   partials[p][j]  += (dy[r][j], dy[r][j] * x_hat[r][j])     over the segments r = p, p + slices, ... of walker p
+//   partials[w][j]  += (dy[r][j], dy[r][j] * x_hat[r][j])         over the segments of walker w, where parameters belong to columns
+//   partials[r]      = sum over j of (dy[r][j], dy[r][j] * x_hat[r][j])       where they belong to rows
 //
-// Segments r of one outer segment (window.y of them, window.z elements each) share their parameters. LANES invocations are a
-// walker, WORKGROUP_SIZE / LANES walkers a workgroup, `slices` walkers an outer segment. An invocation alone touches
-// its places of its walker's partials: they need no barrier. The second reading of x and dy comes from the cache.
+// An outer block is params.rows segments, whose columns share their parameters. LANES invocations are a walker, which walks the segments
+// w, w + params.blocks, ... of its outer block and holds x, dy, the parameters and their sums; WORKGROUP_SIZE / LANES walkers a workgroup.
 //
 // bindings: params, input (read), grad_output (read), statistics (read), scale? (read), output (write), partials? (read and write)
 
-fn places(walker: u32, j: u32) -> u32 {
-    return params.record_first + walker * params.window.z + j;
+struct Walker {
+    outer: u32,
+    number: u32,
+    live: bool,
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let lane = local % LANES;
-    let walker = workgroup_index(workgroup, workgroups) * (WORKGROUP_SIZE / LANES) + local / LANES;
-    let outer = walker / params.slices;
-    let alive = outer < params.window.x;
-    let length = select(0u, params.window.z, alive);
-    if params.accumulate == 0u {
-        for (var j = lane; j < length; j += LANES) { store_partials(places(walker, j), vec4<f32>(0.0)); }
+fn walker_of(n: u32) -> Walker {
+    let outer = n / params.blocks;
+    return Walker(min(outer, params.window.x - 1u), n % params.blocks, outer < params.window.x);
+}
+
+// The t-th segment of a walker, counted from the window's first.
+fn segment_of_walker(walker: Walker, t: u32) -> u32 {
+    return walker.outer * params.rows + min(walker.number + t * params.blocks, params.rows - 1u);
+}
+
+fn row_at(segment: u32) -> Run {
+    return run_at(segment * params.width, params.width);
+}
+
+fn run(group: u32, local: u32) {
+    let lane = lane_of(local);
+    let walker = walker_of(group * (WORKGROUP_SIZE / LANES) + local / LANES);
+    let first = row_at(segment_of_walker(walker, 0u));
+    let first_span = span_along(first, lane.lane, LANES);
+    var scale: Chunk;
+    var d_scale: Chunk;
+    var d_bias: Chunk;
+    for (var k = 0u; k < QUADS; k += 1u) {
+        if AFFINE == HELD { scale[k] = scale_at(first, place_of(first_span, k)); }
+        d_scale[k] = vec4<f32>(0.0);
+        d_bias[k] = vec4<f32>(0.0);
     }
-    for (var t = 0u; t < params.window.y; t += params.slices) {
-        let row = t + walker % params.slices;
-        let live = alive && row < params.window.y;
-        let segment = select(0u, outer * params.window.y + row, live);
-        let end = select(0u, length, live);
-        let first = segment * params.window.z;
-        let acc = load_statistics(segment);
-        let by = normalizer(acc);
-        let sums = combine_lanes(walk_reduce(first, 0u, end, lane), local, lane, 1u);
-        var affine_at = index_start(params.affine, first + lane);
-        for (var j = lane; j < end; j += LANES) {
-            let i = first + j;
-            let x = load_input(i);
-            let dy = load_grad_output(i);
-            let scale = load_scale(index_segment(params.affine, affine_at) - params.affine_base);
-            let place = places(walker, j);
-            store_output(i, input_gradient(x, dy, scale, acc, by, sums));
-            let added = vec4<f32>(dy * SHRINK, dy * SHRINK * normalized(x, by), 0.0, 1.0);
-            store_partials(place, load_partials(place) + added);
-            affine_at = index_step(params.affine, affine_at);
+    for (var t = 0u; t < params.slice_len; t += 1u) {
+        let live = walker.live && walker.number + t * params.blocks < params.rows;
+        let segment = segment_of_walker(walker, t);
+        let row = row_at(segment);
+        let span = span_along(row, lane.lane, LANES);
+        let record = load_statistics(segment);
+        let by = normalizer(record);
+        var x: Chunk;
+        var dy: Chunk;
+        for (var k = 0u; k < QUADS; k += 1u) {
+            x[k] = load4_input(place_of(span, k), row.first, row.width);
+            dy[k] = load4_grad_output(place_of(span, k), row.first, row.width);
+        }
+        var row_scale = vec4<f32>(1.0);
+        if AFFINE == BY_ROW { row_scale = scale_at(row, row.first); }
+        var sum = partial_none();
+        var g = vec4<f32>(0.0);
+        var g_x_hat = vec4<f32>(0.0);
+        var g_x = vec4<f32>(0.0);
+        for (var k = 0u; k < QUADS; k += 1u) {
+            let here = is_live(span.live, k);
+            let gradient = select(vec4<f32>(0.0), dy[k] * SHRINK, here);
+            let product = select(vec4<f32>(0.0), gradient * normalized(x[k], by), here);
+            if SUMS_COLUMNS && live {
+                d_bias[k] += gradient;
+                d_scale[k] += product;
+            }
+            var weight = row_scale;
+            if AFFINE == HELD { weight = scale[k]; }
+            if AFFINE == BY_ELEMENT { weight = scale_at(row, place_of(span, k)); }
+            if params.scale_last == 1u { weight = vec4<f32>(1.0); }
+            g += select(gradient, gradient * weight, here);
+            g_x_hat += select(product, product * weight, here);
+            g_x += select(vec4<f32>(0.0), gradient * weight * x[k], here);
+        }
+        let sums = partial_record(
+            partial_lanes(Partial(total(g), total(g_x_hat), total(g_x), count_of(span.live)), lane), 0u);
+        let by_row = AFFINE == BY_ROW && live && lane.lane == 0u;
+        if by_row { store_partials(segment + params.record_first, sums); }
+        let pulls = pull(record, sums);
+        let unusual = is_unusual(sums);
+        for (var k = 0u; k < QUADS; k += 1u) {
+            if AFFINE == HELD { row_scale = scale[k]; }
+            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, place_of(span, k)); }
+            if live && !unusual && lane.lane + k * LANES < quads_of(row) {
+                store4_output(place_of(span, k), input_gradient(x[k], dy[k], row_scale, by, pulls), row.first, row.width);
+            }
+        }
+        let unusual_quads = select(0u, QUADS, live && unusual);
+        for (var k = 0u; k < unusual_quads; k += 1u) {
+            if lane.lane + k * LANES < quads_of(row) { map_carefully(row, place_of(span, k), record, sums); }
         }
     }
+    if SUMS_COLUMNS && walker.live {
+        for (var k = 0u; k < QUADS; k += 1u) {
+            if lane.lane + k * LANES < quads_of(first) { add_columns(walker, first, place_of(first_span, k), d_bias[k], d_scale[k]); }
+        }
+    }
+}
+
+// Sums of columns are wanted: parameters are held.
+override SUMS_COLUMNS: bool = false;
+
+fn add_columns(walker: Walker, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
+    let place = params.record_first + (walker.outer * params.blocks + walker.number) * params.width;
+    for (var e = 0u; e < 4u; e += 1u) {
+        let column = i + e - row.first;
+        if column < params.width {
+            var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
+            if params.accumulate == 1u { sums += load_partials(place + column); }
+            store_partials(place + column, sums);
+        }
+    }
+}
+
+fn map_carefully(row: Run, i: u32, record: vec4<f32>, sums: vec4<f32>) {
+    let x = load4_input(i, row.first, row.width);
+    let dy = load4_grad_output(i, row.first, row.width);
+    let scale = scale_at(row, i);
+    var gradient = vec4<f32>(0.0);
+    for (var e = 0u; e < 4u; e += 1u) { gradient[e] = gradient_by_products(x[e], dy[e], scale[e], record, sums); }
+    store4_output(i, gradient, row.first, row.width);
 }

@@ -6,13 +6,8 @@
 //
 // bindings: params, mean (read), variance (read), records (write)
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let segment = workgroup_index(workgroup, workgroups) * WORKGROUP_SIZE + local;
+fn run(group: u32, local: u32) {
+    let segment = group * WORKGROUP_SIZE + local;
     if segment >= params.segments { return; }
     let variance = load_variance(segment);
     let deviation = select(1.0, -1.0, variance < 0.0) * sqrt(abs(variance));

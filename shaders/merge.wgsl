@@ -9,44 +9,38 @@
 //
 // bindings: params, partials (read), scale? (read), records? (write), grad_scale? (write), grad_bias? (write)
 
-fn merge_chain(first: u32, count: u32, lane: u32) -> vec4<f32> {
-    var acc = vec4<f32>(0.0);
-    var at = walk_start(lane);
-    var k = lane;
-    while k < count {
-        var link = vec4<f32>(0.0);
-        for (var i = 0u; i < LINK && k < count; i += 1u) {
-            let place = first + walk_place(at);
-            var record = load_partials(place);
-            if params.weighted == 1u {
-                let parameter = index_segment(params.affine, index_start(params.affine, place)) - params.affine_base;
-                record = record_weighed(record, load_scale(parameter));
-            }
-            link = record_combine(link, record);
-            at = walk_next(at);
-            k += LANES;
-        }
-        acc = record_combine(acc, link);
-    }
-    return acc;
+// Links of a chain have 16 members: short chains keep the rounding small.
+const LINK = 16u;
+
+fn weighted_partial(place: u32) -> Partial {
+    let partial = partial_of(load_partials(place));
+    if params.weighted == 0u { return partial; }
+    return partial_weighed(partial, load_scale(segment_at(params.affine, place) - params.affine_base));
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let lane = local % LANES;
-    let segment = workgroup_index(workgroup, workgroups) * (WORKGROUP_SIZE / LANES) + local / LANES;
+fn run(group: u32, local: u32) {
+    let lane = lane_of(local);
+    let segment = group * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = segment < params.segments;
     let whole = segment + params.record_first;
-    let first = (whole / params.window.z * params.window.y * params.window.z + whole % params.window.z) * params.window.w;
-    let count = select(0u, params.window.y * params.window.w, live);
-    let acc = combine_lanes(merge_chain(first, count, lane), local, lane, 1u);
-    if live && lane == 0u {
-        store_records(segment, acc);
-        let gradients = record_gradients(acc) * params.gradient_factor;
+    let block = params.window.w;
+    let stride = params.window.z * block;
+    let first = whole / params.window.z * params.window.y * stride + whole % params.window.z * block;
+    let count = select(0u, params.window.y * block, live);
+    var sum = partial_none();
+    var k = lane.lane;
+    while k < count {
+        var link = partial_none();
+        for (var n = 0u; n < LINK && k < count; n += 1u) {
+            link = partial_combine(link, weighted_partial(first + k / block * stride + k % block));
+            k += LANES;
+        }
+        sum = partial_combine(sum, link);
+    }
+    let record = partial_record(partial_lanes(partial_align(sum, lane), lane), 0u);
+    if live && lane.lane == 0u {
+        store_records(segment, record);
+        let gradients = record_gradients(record) * params.gradient_factor;
         store_grad_bias(segment, gradients.x);
         store_grad_scale(segment, gradients.y);
     }

@@ -1,37 +1,57 @@
-// Reduces slices of segments to records, each slice walked along its memory.
+// Reduces slices of segments to records, along memory.
 //
 //   record[slice][segment] = accumulate x over slice of segment
 //
-// A segment is window.y blocks of window.w contiguous elements, window.z * window.w apart. LANES invocations own a slice,
-// WORKGROUP_SIZE / LANES segments a workgroup; workgroups count slices fastest within a run of segments.
+// A segment is window.y runs of window.w contiguous elements, window.z * window.w apart; a run is params.parts parts of params.width
+// elements (the last may be shorter); a slice is params.slice_len parts. LANES invocations own a slice, RUN_LANES of them a part, QUADS
+// quads each at a time; WORKGROUP_SIZE / LANES segments a workgroup. Workgroups count slices fastest within a set of segments.
 //
 // What an element adds to a record is the walk's business (lib/values.wgsl, lib/gradients.wgsl).
 //
 // bindings: params, input (read), [gradients: grad_output (read), statistics (read), scale? (read)], records (read and write)
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let lane = local % LANES;
-    let index = workgroup_index(workgroup, workgroups);
-    let slice = index % params.slices;
-    let segment = index / params.slices * (WORKGROUP_SIZE / LANES) + local / LANES;
+// Links of a chain have 16 members: short chains keep the rounding small.
+const LINK = 16u;
+
+// Part u of the segment that starts at `first`.
+fn part_at(first: u32, u: u32) -> Run {
+    let place = u % params.parts * params.width;
+    let run_first = first + u / params.parts * params.window.z * params.window.w;
+    return run_at(run_first + place, min(params.width, params.window.w - place));
+}
+
+fn run(group: u32, local: u32) {
+    let lane = lane_of(local);
+    let slice = group % params.slices;
+    let segment = group / params.slices * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = segment < params.segments;
     let outer = segment / params.window.z;
-    let first = (outer * params.window.y * params.window.z + segment % params.window.z) * params.window.w;
-    let length = params.window.y * params.window.w;
-    let begin = min(slice * params.slice_len, length);
-    let end = select(begin, min(begin + params.slice_len, length), live);
-    let acc = combine_lanes(walk_reduce(first, begin, end, lane), local, lane, 1u);
-    if live && lane == 0u {
-        let record = slice * params.record_stride + params.record_first + segment;
-        if params.accumulate == 1u {
-            store_records(record, record_combine(load_records(record), acc));
-        } else {
-            store_records(record, acc);
+    let within = outer * params.window.y * params.window.z + segment % params.window.z;
+    let first = select(0u, within * params.window.w, live);
+    let parts = params.window.y * params.parts;
+    let begin = min(slice * params.slice_len, parts - 1u);
+    let end = select(begin, min(slice * params.slice_len + params.slice_len, parts), live);
+    let known = known_at(part_at(first, 0u), first);
+    let none = partial_start(part_at(first, begin), 0u);
+    var sum = none;
+    var link = none;
+    var links = 0u;
+    for (var u = slice * params.slice_len + lane.lane / RUN_LANES; u < end; u += LANES / RUN_LANES) {
+        let part = part_at(first, u);
+        for (var q = lane.lane % RUN_LANES; q < quads_of(part); q += QUADS * RUN_LANES) {
+            link = partial_push(link, span_along(part, q, RUN_LANES), known);
+            links += 1u;
+            if links % LINK == 0u {
+                sum = partial_combine(sum, link);
+                link = none;
+            }
         }
+    }
+    let all = partial_lanes(partial_combine(sum, link), lane);
+    if live && lane.lane == 0u {
+        let record = slice * params.record_stride + params.record_first + segment;
+        var merged = all;
+        if params.accumulate == 1u { merged = partial_combine(partial_of(load_records(record)), all); }
+        store_records(record, partial_record(merged, 0u));
     }
 }

@@ -21,14 +21,10 @@ fn moved(old: f32, fresh: f32, weight: f32) -> f32 {
     return select(stepped, weighed, weight == 1.0 || magnitude_bits(step) >= params.infinity);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let lane = local % LANES;
-    let value = workgroup_index(workgroup, workgroups) * (WORKGROUP_SIZE / LANES) + local / LANES;
+fn run(group: u32, local: u32) {
+    let at = lane_of(local);
+    let lane = at.lane;
+    let value = group * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = value < params.segments;
     let head = load_statistics(select(0u, value, live));
     // averages relative to the first sample's mean, so that a large mean costs nothing; an infinite one has no differences
@@ -38,7 +34,7 @@ fn main(
         let record = load_statistics(sample * params.segments + value);
         sums += vec2<f32>(difference(record.x, base.x) + difference(record.y, base.y), record.z * record.z);
     }
-    sums = sum_lanes(sums, local, lane) / f32(params.samples);
+    sums = vec2<f32>(sum_lanes(sums.x, at), sum_lanes(sums.y, at)) / f32(params.samples);
     if live && lane == 0u && head.w > 0.0 {
         // at n = 1 the unbiased variance is 0 * infinity: NaN, built from its bits
         let unbiased = select(sums.y * (head.w / (head.w - 1.0)), bitcast<f32>(params.nan), head.w == 1.0);
@@ -47,17 +43,4 @@ fn main(
         store_mean(value, moved(load_mean(value), base.x + (base.y + sums.x), weight));
         store_variance(value, moved(load_variance(value), variance, weight));
     }
-}
-
-var<workgroup> lane_sums: array<vec2<f32>, WORKGROUP_SIZE>;
-
-// Barriers: 1 + log2(LANES). Valid in all lanes.
-fn sum_lanes(sums: vec2<f32>, local: u32, lane: u32) -> vec2<f32> {
-    lane_sums[local] = sums;
-    workgroupBarrier();
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        if lane < half { lane_sums[local] += lane_sums[local + half]; }
-        workgroupBarrier();
-    }
-    return lane_sums[local - lane];
 }

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::kernel::{ABSENT, Entry, Layout, MAX_OPERANDS, Operand};
 
+/// Bytes of four elements.
+const QUAD: u64 = 16;
+
 /// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Access {
@@ -34,6 +37,20 @@ pub(crate) struct Bindings {
     pub slots: Vec<Slot>,
     /// Where each operand of the entry starts in its binding, in words.
     pub offsets: [u32; 8],
+    /// Place of the first element in a quad of its binding, where runs may start inside a quad.
+    pub phase: u32,
+    pub leads: bool,
+}
+
+/// How a dispatch walks its operands: what decides which bindings can be read by 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QuadWalk {
+    /// Every run starts at a multiple of this, in elements.
+    pub unit: u64,
+    /// Runs may start inside a quad: its elements before the run are loaded, but not taken.
+    pub leads: bool,
+    /// Scale and bias are walked like the tensors.
+    pub along: bool,
 }
 
 /// Why operands cannot be bound.
@@ -49,7 +66,13 @@ pub(crate) enum Unbindable {
 ///
 /// wgpu counts usage by buffer: where one operand of a buffer is written, all are bound for writing, and two bindings of it must
 /// not overlap once their starts are aligned. So operands of one buffer share a binding wherever it is long enough for them.
-pub(crate) fn bind(entry: Entry, accesses: &[Access], limits: &BindingLimits) -> Result<Bindings, Unbindable> {
+pub(crate) fn bind(
+    entry: Entry,
+    accesses: &[Access],
+    limits: &BindingLimits,
+    walk: Option<QuadWalk>,
+    sizes: &[u64],
+) -> Result<Bindings, Unbindable> {
     let mut slots: Vec<Slot> = Vec::new();
     let mut slot_of = [ABSENT; MAX_OPERANDS];
     for (position, &(operand, _)) in entry.operands().iter().enumerate() {
@@ -62,7 +85,7 @@ pub(crate) fn bind(entry: Entry, accesses: &[Access], limits: &BindingLimits) ->
         };
         entry.operands().iter().find(writes).is_some()
     };
-    let mut layout = Layout { slot_of, writable: 0, words: 0, slots: slots.len() as u8 };
+    let mut layout = Layout { slot_of, writable: 0, words: 0, quads: 0, slots: slots.len() as u8 };
     for (k, slot) in slots.iter().enumerate() {
         if written(slot.buffer) {
             layout.writable |= 1 << k;
@@ -85,7 +108,52 @@ pub(crate) fn bind(entry: Entry, accesses: &[Access], limits: &BindingLimits) ->
             layout.words |= 1 << slot;
         }
     }
-    Ok(Bindings { layout, slots, offsets })
+    let mut bindings = Bindings { layout, slots, offsets, phase: 0, leads: false };
+    widen(entry, &mut bindings, walk, limits, sizes);
+    Ok(bindings)
+}
+
+/// Reads and writes by 16 bytes wherever every operand of a binding allows it.
+fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: &BindingLimits, sizes: &[u64]) {
+    let reference = [Operand::Input, Operand::GradOutput, Operand::Output].into_iter().find_map(|operand| {
+        let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
+        (bindings.layout.slot_of[position] != ABSENT).then_some(position)
+    });
+    let phase = reference.map_or(0, |position| bindings.offsets[position] % 4);
+    let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
+    let quads = |leads: bool| {
+        let slots = bindings.slots.iter().enumerate().filter(|&(k, slot)| {
+            let end = slot.bytes.end.next_multiple_of(QUAD);
+            let whole = end <= sizes.get(slot.buffer).copied().unwrap_or(0) && end - slot.bytes.start <= limits.max_bytes;
+            whole && entry.operands().iter().enumerate().filter(|&(at, _)| bindings.layout.slot_of[at] == k as u8).all(
+                |(at, &(operand, written))| {
+                    let offset = bindings.offsets[at] % 4;
+                    match operand {
+                        Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
+                        Operand::Output => offset == 0 && aligned,
+                        // read one by one from any place, or as the tensors are
+                        Operand::Scale | Operand::Bias => {
+                            !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned
+                        }
+                        _ => !(written && operand.words() == 1) && operand != Operand::Counter && offset == 0,
+                    }
+                },
+            )
+        });
+        slots.fold(0, |mask, (k, _)| mask | 1 << k)
+    };
+    // runs of whole quads have no room for another
+    let leads = walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
+    let slot = reference.map(|position| bindings.layout.slot_of[position]);
+    let with_leads = quads(leads);
+    bindings.leads = leads && slot.is_some_and(|slot| with_leads >> slot & 1 == 1);
+    bindings.layout.quads = if bindings.leads { with_leads } else { quads(false) };
+    bindings.phase = if bindings.leads { phase } else { 0 };
+    for (k, slot) in bindings.slots.iter_mut().enumerate() {
+        if bindings.layout.quads >> k & 1 == 1 {
+            slot.bytes.end = slot.bytes.end.next_multiple_of(QUAD);
+        }
+    }
 }
 
 /// The slot of an access: one of its buffer that stays short enough with it, or a new one.
@@ -123,9 +191,9 @@ mod tests {
     #[test]
     fn separate_buffers_have_a_binding_each() {
         let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
-        let bound = bind(Entry::FusedRows, &accesses, &LIMITS).unwrap();
+        let bound = bind(Entry::FusedRows, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
-        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT]);
+        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT, ABSENT]);
         assert_eq!((bound.layout.writable, bound.offsets[0], bound.offsets[3]), (0b10, 1, 0));
     }
 
@@ -136,7 +204,7 @@ mod tests {
             access(Operand::Scale, 0, 1000..1040),
             access(Operand::Output, 0, 44..84),
         ];
-        let bound = bind(Entry::FusedRows, &accesses, &LIMITS).unwrap();
+        let bound = bind(Entry::FusedRows, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots, [Slot { buffer: 0, bytes: 0..1040 }]);
         assert_eq!((bound.layout.writable, &bound.offsets[..4]), (1, [1, 250, 0, 11].as_slice()));
     }
@@ -144,18 +212,40 @@ mod tests {
     #[test]
     fn far_ranges_of_an_arena_are_bound_apart_and_near_ones_refused() {
         let far = [access(Operand::Input, 0, 0..4000), access(Operand::Output, 0, 8192..12192)];
-        assert_eq!(bind(Entry::FusedRows, &far, &LIMITS).unwrap().layout.writable, 0b11);
+        assert_eq!(bind(Entry::FusedRows, &far, &LIMITS, None, &[]).unwrap().layout.writable, 0b11);
         // the output starts in the 256 bytes where the input ends, and both together are too long for a binding
         let near = [access(Operand::Input, 0, 0..3900), access(Operand::Output, 0, 3900..7900)];
-        assert_eq!(bind(Entry::FusedRows, &near, &LIMITS), Err(Unbindable::TooLong { needed: 7900 }));
+        assert_eq!(bind(Entry::FusedRows, &near, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 7900 }));
         let long = [access(Operand::Input, 0, 0..5000)];
-        assert_eq!(bind(Entry::FusedRows, &long, &LIMITS), Err(Unbindable::TooLong { needed: 5000 }));
+        assert_eq!(bind(Entry::FusedRows, &long, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 5000 }));
     }
 
     #[test]
     fn too_many_bindings_are_refused() {
         let limits = BindingLimits { max_slots: 1, ..LIMITS };
         let accesses = [access(Operand::Input, 0, 0..40), access(Operand::Output, 1, 0..40)];
-        assert_eq!(bind(Entry::FusedRows, &accesses, &limits), Err(Unbindable::TooMany { needed: 2 }));
+        assert_eq!(bind(Entry::FusedRows, &accesses, &limits, None, &[]), Err(Unbindable::TooMany { needed: 2 }));
+    }
+
+    /// (offset of input, of output, unit of the runs, sizes of the buffers) to (bindings by 16 bytes, phase, leads).
+    #[test]
+    fn bindings_are_read_by_quads_where_all_of_their_operands_allow_it() {
+        let cases = [
+            ("aligned", 0, 0, 8, [64, 64], (0b11, 0, false)),
+            ("odd rows: written one by one", 0, 0, 7, [64, 64], (0b01, 0, true)),
+            ("an odd start of odd rows", 4, 0, 7, [64, 64], (0b01, 1, true)),
+            ("an odd start: whole quads would need one more", 4, 0, 8, [64, 64], (0b00, 0, false)),
+            ("an odd start of the output", 0, 4, 8, [64, 64], (0b01, 0, false)),
+            ("the last quad is not there", 4, 0, 7, [44, 64], (0b00, 0, false)),
+        ];
+        for (name, input, output, unit, sizes, expected) in cases {
+            let accesses = [
+                access(Operand::Input, 0, input..input + 40),
+                access(Operand::Output, 1, output..output + 40),
+            ];
+            let walk = QuadWalk { unit, leads: true, along: false };
+            let bound = bind(Entry::FusedRows, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
+            assert_eq!((bound.layout.quads, bound.phase, bound.leads), expected, "{name}");
+        }
     }
 }

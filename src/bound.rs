@@ -35,7 +35,8 @@ impl BoundNorm {
         stages: impl FnOnce(&mut Lowering) -> Result<(), Unbindable>,
     ) -> Result<Self, BindError> {
         let limits = shared.limits;
-        let mut lowering = Lowering { limits, profile: shared.profile, dispatches: Vec::new() };
+        let sizes = operands.buffers.iter().map(wgpu::Buffer::size).collect();
+        let mut lowering = Lowering { limits, profile: shared.profile, sizes, dispatches: Vec::new() };
         stages(&mut lowering).map_err(|reason| match reason {
             Unbindable::TooLong { needed } => BindError::Limit {
                 operation,

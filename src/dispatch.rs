@@ -1,25 +1,24 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
 mod backward;
+mod geometry;
 mod operands;
 
-pub(crate) use backward::BackwardMap;
+pub(crate) use backward::{BackwardMap, ColumnSums};
 pub(crate) use operands::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
 
 use std::ops::Range;
 
-use crate::binding::{self, Access, BindingLimits, Slot, Unbindable};
+use crate::binding::{self, Access, BindingLimits, QuadWalk, Slot, Unbindable};
 use crate::descriptor::DataType;
-use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Source, Spread};
+use crate::kernel::{Accumulator, Entry, Found, KernelKey, Lookup, Operand, Source, Spread, Team};
 use crate::params::Params;
 use crate::partition::Partition;
 use crate::plan::Reduction;
-use crate::schedule::{DeviceProfile, Reduce, Walk};
+use crate::schedule::{DeviceProfile, ROWS_ALIKE, Reduce, Walk, row_quads};
 use crate::window::{self, Window};
-use operands::{access, index, segments_of, walk, with_divisor};
-
-/// Elements that one invocation of the map visits: `ITEMS` in `shaders/apply.wgsl`.
-pub(crate) const ITEMS: u64 = 16;
+use geometry::{Geometry, rows_of};
+use operands::{access, index, segments_of, with_divisor};
 
 /// One dispatch, ready to be given a pipeline and a bind group.
 #[derive(Clone, Debug)]
@@ -34,6 +33,8 @@ pub(crate) struct Dispatch {
 pub(crate) struct Lowering {
     pub limits: BindingLimits,
     pub profile: DeviceProfile,
+    /// Bytes of the buffers of the table.
+    pub sizes: Vec<u64>,
     pub dispatches: Vec<Dispatch>,
 }
 
@@ -44,18 +45,21 @@ struct Draft {
     accumulator: Option<Accumulator>,
     padded: bool,
     spread: Option<Spread>,
-    workgroup_size: u32,
-    lanes: u32,
+    team: Team,
+    lookup: Lookup,
+    sums_columns: bool,
+    walk: Option<QuadWalk>,
 }
 
 impl Draft {
-    fn new(entry: Entry, accumulator: Accumulator, workgroup_size: u32, lanes: u32) -> Self {
-        Self::of(entry.sources()[0], entry, accumulator, workgroup_size, lanes)
+    fn new(entry: Entry, accumulator: Accumulator, team: Team) -> Self {
+        Self::of(entry.sources()[0], entry, accumulator, team)
     }
 
-    fn of(source: Source, entry: Entry, accumulator: Accumulator, workgroup_size: u32, lanes: u32) -> Self {
+    fn of(source: Source, entry: Entry, accumulator: Accumulator, team: Team) -> Self {
         let accumulator = entry.accumulates(source).then_some(accumulator);
-        Self { entry, source, accumulator, padded: false, spread: None, workgroup_size, lanes }
+        let lookup = Lookup::default();
+        Self { entry, source, accumulator, padded: false, spread: None, team, lookup, sums_columns: false, walk: None }
     }
 }
 
@@ -64,11 +68,12 @@ impl Lowering {
     pub(crate) fn fused(
         &mut self,
         reduction: &Reduction,
-        (workgroup_size, lanes): (u32, u32),
+        team: Team,
         map: &MapOperands,
         saved: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         let len = reduction.partition.segment_len();
+        let geometry = rows_of(map.affine.as_ref(), len, reduction.partition.segments());
         let accesses = |range: &Range<u64>| {
             let segments = range.start / len..range.end / len;
             let mut all = map.accesses(range);
@@ -77,19 +82,30 @@ impl Lowering {
         };
         for range in self.windows(Entry::FusedRows, 0..reduction.partition.elements(), &[len], &accesses)? {
             let segments = (range.end - range.start) / len;
+            let walkers = self.walkers(segments, &team, len);
             let params = Params {
                 segments: segments as u32,
-                slice_len: len as u32,
-                walk: walk(len, len, lanes),
-                ..with_divisor(map.params(range.start, range.end, u64::from(lanes)), &reduction.divisor)
+                slice_len: segments.div_ceil(walkers) as u32,
+                width: len as u32,
+                blocks: walkers as u32,
+                ..with_divisor(map.params(&range, len), &reduction.divisor)
             };
             let draft = Draft {
                 padded: map.padded(),
-                ..Draft::new(Entry::FusedRows, reduction.accumulator, workgroup_size, lanes)
+                lookup: geometry.lookup,
+                walk: map.walk(&range, len, &geometry.lookup),
+                ..Draft::new(Entry::FusedRows, reduction.accumulator, team)
             };
-            self.push(draft, params, &accesses(&range), segments.div_ceil(u64::from(workgroup_size / lanes)))?;
+            self.push(draft, params, &accesses(&range), walkers.div_ceil(team.groups()))?;
         }
         Ok(())
+    }
+
+    /// Walkers of contiguous segments: enough to fill the device, each with several segments that use its parameters.
+    fn walkers(&self, segments: u64, team: &Team, len: u64) -> u64 {
+        let to_fill = u64::from(self.profile.workgroups) * team.groups();
+        let alike = if len.is_multiple_of(4) { 1 } else { ROWS_ALIKE };
+        segments.min(to_fill.next_multiple_of(alike))
     }
 
     /// Reduces a tensor to one record a segment: of statistics, or of gradient sums.
@@ -143,42 +159,39 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         let whole = &reduction.partition;
         let [outer, blocks, columns, inner] = window.partition.dims();
-        let tile = u64::from(schedule.workgroup_size / schedule.lanes);
+        let team = schedule.team;
         let slices = u64::from(schedule.slices);
         let fold = schedule.fold(whole);
+        let rows = schedule.walk == Walk::Rows;
         // finer records than segments: a window within one segment's run starts at a column of it
-        let (groups, walk, opens, inner_record) = match schedule.walk {
-            Walk::Rows => (
-                window.partition.segments().div_ceil(tile),
-                walk(columns * inner, inner, schedule.lanes),
-                window.opens,
-                0,
-            ),
-            Walk::Columns => {
-                let rows = walk(columns * inner, 1, schedule.lanes);
-                (
-                    (columns * inner).div_ceil(tile) * outer,
-                    rows,
-                    whole.digits(window.elements.start)[1] == 0,
-                    window.inner,
-                )
-            }
+        let (groups, units, opens, inner_record) = if rows {
+            (window.partition.segments().div_ceil(team.groups()), Parts::of(blocks, inner, slices), window.opens, 0)
+        } else {
+            let quads = (columns * inner).div_ceil(4);
+            let opens = whole.digits(window.elements.start)[1] == 0;
+            let units = Parts { count: 1, width: columns * inner, slice: blocks.div_ceil(slices) };
+            (quads.div_ceil(team.groups()) * outer, units, opens, window.inner)
         };
         let merges = schedule.merges(whole);
         let params = Params {
             segments: window.partition.segments() as u32,
             slices: schedule.slices,
-            slice_len: schedule.walked_len(&window.partition).div_ceil(slices) as u32,
+            slice_len: units.slice as u32,
+            width: units.width as u32,
+            parts: units.count as u32,
             record_first: if merges { (window.first_segment * fold + inner_record) as u32 } else { 0 },
             record_stride: schedule.records(whole) as u32,
             accumulate: u32::from(!opens),
-            walk,
             window: [outer as u32, blocks as u32, columns as u32, inner as u32],
             ..with_divisor(summed.params(reduction.row_len, &window.elements), &reduction.divisor)
         };
+        let unit = if rows { inner } else { columns * inner };
+        let lookup = summed.lookup(whole, rows, window.opens && window.inner == 0);
         let draft = Draft {
             padded: summed.padded(),
-            ..Draft::of(summed.source(), entry, reduction.accumulator, schedule.workgroup_size, schedule.lanes)
+            lookup,
+            walk: summed.walk(reduction.row_len, &window.elements, QuadWalk { unit, leads: rows, along: lookup.affine_along }),
+            ..Draft::of(summed.source(), entry, reduction.accumulator, team)
         };
         self.push(draft, params, accesses, groups * slices)
     }
@@ -191,9 +204,7 @@ impl Lowering {
         operands: &MergeOperands,
     ) -> Result<(), Unbindable> {
         let partition = &operands.partition;
-        let size = self.profile.merge_workgroup_size();
-        let len = partition.segment_len();
-        let lanes = len.clamp(1, u64::from(size)).next_power_of_two() as u32;
+        let team = self.profile.merge_team(partition.segment_len());
         // one run of records a segment can be bound segment by segment
         let runs = partition.kept_outer == 1 && partition.reduced_outer == 1;
         let partials = |range: &Range<u64>| {
@@ -206,21 +217,20 @@ impl Lowering {
         let accesses = |range: &Range<u64>| operands.accesses(range, &partials(range));
         for range in self.windows(Entry::Merge, 0..partition.segments(), &[1], &accesses)? {
             let records = partials(&range);
-            let weights = operands.scale.map(|(_, affine)| index(&affine, records.start, records.end, 1));
+            let weights = operands.scale.map(|(_, affine)| index(&affine, &records, 1));
             let (affine, affine_base) = weights.unwrap_or((Params::default().affine, 0));
             let params = Params {
                 segments: (range.end - range.start) as u32,
                 record_first: if runs { 0 } else { range.start as u32 },
                 window: partition.dims().map(|size| size as u32),
-                walk: walk(partition.kept_inner * partition.reduced_inner, partition.reduced_inner.max(1), lanes),
                 weighted: u32::from(operands.scale.is_some()),
                 affine,
                 affine_base,
                 gradient_factor: operands.factor,
                 ..with_divisor(Params::default(), &reduction.divisor)
             };
-            let workgroups = (range.end - range.start).div_ceil(u64::from(size / lanes));
-            let draft = Draft::of(source, Entry::Merge, reduction.accumulator, size, lanes);
+            let workgroups = (range.end - range.start).div_ceil(team.groups());
+            let draft = Draft::of(source, Entry::Merge, reduction.accumulator, team);
             self.push(draft, params, &accesses(&range), workgroups)?;
         }
         Ok(())
@@ -234,27 +244,34 @@ impl Lowering {
         map: &MapOperands,
         statistics: Option<Tensor>,
     ) -> Result<(), Unbindable> {
-        let size = self.profile.map_workgroup_size;
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
             all.extend(statistics.map(|tensor| access(Operand::Statistics, tensor, &segments_of(partition, range))));
             all
         };
-        // prefer to cut where neither the records nor the parameters start over
-        let mut units = window::units(partition).to_vec();
-        units.extend(map.affine.iter().flat_map(window::units));
-        units.sort_unstable_by(|a, b| b.cmp(a));
-        for range in self.windows(Entry::Apply, 0..partition.elements(), &units, &accesses)? {
-            let (records, statistics_base) = index(partition, range.start, range.end, u64::from(size));
-            let elements = range.end - range.start;
+        let elements = partition.elements();
+        if elements == 0 {
+            return Ok(());
+        }
+        let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
+        let geometry = Geometry::new(statistics.map(|_| partition), affine, elements);
+        for range in self.windows(Entry::Apply, 0..elements, &geometry.units(), &accesses)? {
+            let rows = geometry.within(&range);
+            let team = self.profile.map_team(rows.width, self.profile.quads);
+            let tiles = Tiles::new(&self.profile, &rows, &range, &team, None);
+            let (records, statistics_base) = index(partition, &range, tiles.step());
             let params = Params {
-                elements: elements as u32,
                 statistics: records,
                 statistics_base,
-                ..with_divisor(map.params(range.start, range.end, u64::from(size)), &reduction.divisor)
+                ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
             };
-            let draft = Draft { padded: map.padded(), ..Draft::new(Entry::Apply, reduction.accumulator, size, 1) };
-            self.push(draft, params, &accesses(&range), elements.div_ceil(ITEMS * u64::from(size)))?;
+            let draft = Draft {
+                padded: map.padded(),
+                lookup: rows.lookup,
+                walk: map.walk(&range, rows.width, &rows.lookup),
+                ..Draft::new(Entry::Apply, reduction.accumulator, team)
+            };
+            self.push(draft, params, &accesses(&range), tiles.workgroups(&team))?;
         }
         Ok(())
     }
@@ -302,12 +319,12 @@ impl Lowering {
         params: Params,
         accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<(), Unbindable> {
-        let size = self.profile.map_workgroup_size;
+        let team = Team::alone(self.profile.workgroup_size);
         for range in self.windows(entry, 0..reduction.partition.segments(), &[1], accesses)? {
             let segments = range.end - range.start;
             let params = Params { segments: segments as u32, ..params };
-            let draft = Draft { spread, ..Draft::new(entry, reduction.accumulator, size, 1) };
-            self.push(draft, params, &accesses(&range), segments.div_ceil(u64::from(size)))?;
+            let draft = Draft { spread, ..Draft::new(entry, reduction.accumulator, team) };
+            self.push(draft, params, &accesses(&range), segments.div_ceil(team.groups()))?;
         }
         Ok(())
     }
@@ -331,20 +348,19 @@ impl Lowering {
             all
         };
         let units: &[u64] = if samples == 1 { &[1] } else { &[] };
-        let size = self.profile.workgroup_size;
-        let lanes = samples.clamp(1, u64::from(size)).next_power_of_two() as u32;
+        let team = self.profile.merge_team(samples);
         for range in self.windows(Entry::Running, 0..channels, units, &accesses)? {
             let segments = range.end - range.start;
             let params = Params { segments: segments as u32, samples: samples as u32, ..params };
-            let draft = Draft::new(Entry::Running, Accumulator::Centred, size, lanes);
-            self.push(draft, params, &accesses(&range), segments.div_ceil(u64::from(size / lanes)))?;
+            let draft = Draft::new(Entry::Running, Accumulator::Centred, team);
+            self.push(draft, params, &accesses(&range), segments.div_ceil(team.groups()))?;
         }
         Ok(())
     }
 
     /// Counts a batch.
     pub(crate) fn count(&mut self, counter: Tensor) -> Result<(), Unbindable> {
-        let draft = Draft::new(Entry::Count, Accumulator::Centred, 1, 1);
+        let draft = Draft::new(Entry::Count, Accumulator::Centred, Team::alone(1));
         self.push(draft, Params::default(), &[access(Operand::Counter, counter, &(0..1))], 1)
     }
 
@@ -357,13 +373,13 @@ impl Lowering {
     ) -> Result<Vec<Range<u64>>, Unbindable> {
         let mut out = Vec::new();
         if !range.is_empty() {
-            window::cut(range, units, &|r| binding::bind(entry, &accesses(r), &self.limits).map(|_| ()), &mut out)?;
+            window::cut(range, units, &|r| binding::bind(entry, &accesses(r), &self.limits, None, &self.sizes).map(|_| ()), &mut out)?;
         }
         Ok(out)
     }
 
     fn push(&mut self, draft: Draft, params: Params, accesses: &[Access], workgroups: u64) -> Result<(), Unbindable> {
-        let bound = binding::bind(draft.entry, accesses, &self.limits)?;
+        let bound = binding::bind(draft.entry, accesses, &self.limits, draft.walk, &self.sizes)?;
         let key = KernelKey {
             entry: draft.entry,
             accumulator: draft.accumulator,
@@ -372,11 +388,87 @@ impl Lowering {
             dtype: DataType::F32,
             padded: draft.padded,
             spread: draft.spread,
-            workgroup_size: draft.workgroup_size,
-            lanes: draft.lanes,
+            team: draft.team,
+            lookup: draft.lookup,
+            leads: bound.leads,
+            sums_columns: draft.sums_columns,
         };
-        let params = Params { offsets: bound.offsets, ..params };
+        let params = Params { offsets: bound.offsets, phase: bound.phase, ..params };
         self.dispatches.push(Dispatch { key, slots: bound.slots, params, workgroups });
         Ok(())
+    }
+}
+
+/// Runs of a segment cut into parts, so that slices of several parts are even.
+struct Parts {
+    /// Parts of a run.
+    count: u64,
+    /// Elements of a part but the last.
+    width: u64,
+    /// Parts of a slice.
+    slice: u64,
+}
+
+impl Parts {
+    fn of(runs: u64, run: u64, slices: u64) -> Self {
+        let wanted = slices.div_ceil(runs.max(1)).max(1);
+        // whole quads
+        let width = if wanted == 1 { run } else { run.div_ceil(wanted).next_multiple_of(4) };
+        let count = run.div_ceil(width);
+        Self { count, width, slice: (runs * count).div_ceil(slices) }
+    }
+}
+
+/// How the rows of a window are spread over tiles: see `shaders/lib/tile.wgsl`.
+struct Tiles {
+    rows: Geometry,
+    /// Blocks of held rows.
+    outer: u64,
+    /// Tiles of a row.
+    parts: u64,
+    /// Walkers of a block.
+    walkers: u64,
+    /// Distance of the rows that a walker walks in turn.
+    spacing: u64,
+    /// Rows of a walker.
+    count: u64,
+}
+
+impl Tiles {
+    /// With so many walkers of a block, or as many as there is work for.
+    fn new(profile: &DeviceProfile, rows: &Geometry, range: &Range<u64>, team: &Team, walkers: Option<u64>) -> Self {
+        let all = (range.end - range.start) / rows.width;
+        let holds = [rows.lookup.statistics, rows.lookup.affine].contains(&Found::Held);
+        let held = if holds { rows.held } else { all };
+        let spacing = if holds && !rows.width.is_multiple_of(4) { ROWS_ALIKE } else { 1 };
+        let outer = all / held;
+        let parts = row_quads(rows.width).div_ceil(u64::from(team.lanes * team.quads));
+        let walkers = walkers.unwrap_or_else(|| {
+            profile.map_walkers(all, rows.width, team).div_ceil(outer).next_multiple_of(spacing)
+        });
+        let count = held.div_ceil(spacing).div_ceil(walkers / spacing);
+        Self { rows: Geometry { held, ..*rows }, outer, parts, walkers, spacing, count }
+    }
+
+    /// Elements from one row of a walker to its next.
+    fn step(&self) -> u64 {
+        self.spacing * self.rows.width
+    }
+
+    fn params(&self, params: Params) -> Params {
+        Params {
+            segments: self.outer as u32,
+            rows: self.rows.held as u32,
+            width: self.rows.width as u32,
+            parts: self.parts as u32,
+            blocks: self.walkers as u32,
+            spacing: self.spacing as u32,
+            slice_len: self.count as u32,
+            ..params
+        }
+    }
+
+    fn workgroups(&self, team: &Team) -> u64 {
+        (self.outer * self.walkers * self.parts).div_ceil(team.groups())
     }
 }

@@ -52,7 +52,7 @@ impl NormEngine {
         let limits = device.limits();
         check_limits(&limits)?;
         let info = device.adapter_info();
-        let profile = descriptor.profile.unwrap_or_else(|| DeviceProfile::new(&info, &limits));
+        let profile = descriptor.profile.unwrap_or_else(|| DeviceProfile::new(&info, &limits, device.features()));
         let shared = Shared {
             device: device.clone(),
             label: descriptor.label.unwrap_or("wgpu-norm").to_string(),
@@ -73,7 +73,7 @@ impl NormEngine {
 
     /// Optional features of this adapter that make norms faster. For use with `wgpu::DeviceDescriptor`.
     pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
-        adapter.features() & wgpu::Features::PIPELINE_CACHE
+        adapter.features() & (wgpu::Features::PIPELINE_CACHE | wgpu::Features::SUBGROUP)
     }
 
     /// Limits of this adapter that let norms work on the largest tensors at once: those of storage buffers and

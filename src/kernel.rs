@@ -100,6 +100,11 @@ impl Entry {
         }
     }
 
+    /// Whether invocations exchange what they have summed up.
+    pub(crate) const fn exchanges(self) -> bool {
+        !matches!(self, Self::Apply | Self::ApplyBackward | Self::Export | Self::Import | Self::Count)
+    }
+
     /// What the kernel's records can be made of.
     pub(crate) const fn sources(self) -> &'static [Source] {
         match self {
@@ -134,6 +139,7 @@ impl Entry {
                 (Sums, false),
                 (Scale, false),
                 (Output, true),
+                (Partials, true),
             ],
             Self::Export => &[(Statistics, false), (Mean, true), (Spread, true)],
             Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
@@ -229,7 +235,7 @@ pub enum Spread {
 }
 
 /// Most operands of a kernel.
-pub(crate) const MAX_OPERANDS: usize = 6;
+pub(crate) const MAX_OPERANDS: usize = 7;
 
 /// Which binding an operand lives in. Operands of one buffer share one where they overlap or could not be bound apart.
 pub(crate) const ABSENT: u8 = u8::MAX;
@@ -243,7 +249,76 @@ pub(crate) struct Layout {
     pub(crate) writable: u8,
     /// Bit k: binding k holds words, not floats.
     pub(crate) words: u8,
+    /// Bit k: binding k is read and written by 16 bytes.
+    pub(crate) quads: u8,
     pub(crate) slots: u8,
+}
+
+/// How invocations share the work of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Team {
+    /// Invocations of a workgroup, a power of two.
+    pub workgroup_size: u32,
+    /// Invocations that share a segment (maps: a tile), a power of two.
+    pub lanes: u32,
+    /// Invocations that share a run of memory of it, a power of two.
+    pub run_lanes: u32,
+    /// Quads of four elements that an invocation takes in at once.
+    pub quads: u32,
+    /// Invocations that exchange through a subgroup, a power of two; 1: all exchange through workgroup memory.
+    pub cluster: u32,
+}
+
+impl Team {
+    /// Invocations that each have work of their own.
+    pub(crate) const fn alone(workgroup_size: u32) -> Self {
+        Self { workgroup_size, lanes: 1, run_lanes: 1, quads: 1, cluster: 1 }
+    }
+
+    /// Segments (maps: tiles) of a workgroup.
+    pub(crate) fn groups(&self) -> u64 {
+        u64::from(self.workgroup_size / self.lanes)
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        let powers = [self.workgroup_size, self.lanes, self.run_lanes, self.cluster].iter().all(|n| n.is_power_of_two());
+        let nested = self.cluster.max(self.run_lanes) <= self.lanes && self.lanes <= self.workgroup_size;
+        powers && nested && (1..=MAX_QUADS).contains(&self.quads)
+    }
+}
+
+impl fmt::Display for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.lanes, self.workgroup_size / self.lanes, self.quads)?;
+        if self.cluster > 1 { f.write_str(" subgroups") } else { Ok(()) }
+    }
+}
+
+/// Most quads that an invocation holds.
+pub(crate) const MAX_QUADS: u32 = 64;
+
+/// How the records or the parameters of elements are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Found {
+    /// By column: the same in every row of a tile, and held there.
+    #[default]
+    Held,
+    /// One for a row.
+    ByRow,
+    /// Looked up for every element.
+    ByElement,
+}
+
+/// How a kernel finds records and parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Lookup {
+    pub statistics: Found,
+    /// Records of a row are neighbours, as its elements are.
+    pub statistics_along: bool,
+    pub affine: Found,
+    pub affine_along: bool,
+    /// All elements of a segment share their record: it is looked up once.
+    pub hoisted: bool,
 }
 
 /// Everything that the source and the constants of a pipeline depend on.
@@ -259,21 +334,35 @@ pub struct KernelKey {
     /// Rows of input or output are padded.
     pub(crate) padded: bool,
     pub(crate) spread: Option<Spread>,
-    pub(crate) workgroup_size: u32,
-    pub(crate) lanes: u32,
+    pub(crate) team: Team,
+    pub(crate) lookup: Lookup,
+    /// Runs may start inside a quad.
+    pub(crate) leads: bool,
+    /// Sums of columns are wanted.
+    pub(crate) sums_columns: bool,
 }
 
 impl KernelKey {
-    /// Pipeline-overridable constants.
+    /// Pipeline-overridable constants: those that the kernel's fragments declare.
     pub(crate) fn constants(&self) -> Vec<(&'static str, f64)> {
-        if self.entry == Entry::Count {
-            return Vec::new();
-        }
-        let mut constants = vec![("WORKGROUP_SIZE", f64::from(self.workgroup_size)), ("LANES", f64::from(self.lanes))];
-        if let Some(spread) = self.spread {
-            constants.push(("SPREAD", f64::from(spread as u8)));
-        }
-        constants
+        let Team { workgroup_size, lanes, run_lanes, cluster, .. } = self.team;
+        let Lookup { statistics, statistics_along, affine, affine_along, hoisted } = self.lookup;
+        let all = [
+            ("WORKGROUP_SIZE", workgroup_size),
+            ("LANES", lanes),
+            ("RUN_LANES", run_lanes),
+            ("CLUSTER", cluster),
+            ("STATISTICS", statistics as u32),
+            ("STATISTICS_ALONG", statistics_along.into()),
+            ("AFFINE", affine as u32),
+            ("AFFINE_ALONG", affine_along.into()),
+            ("HOISTED", hoisted.into()),
+            ("LEADS", self.leads.into()),
+            ("SUMS_COLUMNS", self.sums_columns.into()),
+            ("SPREAD", self.spread.unwrap_or(Spread::Variance) as u32),
+        ];
+        let declared = |name: &str| crate::wgsl::declares(self, name);
+        all.into_iter().filter(|(name, _)| declared(name)).map(|(name, value)| (name, f64::from(value))).collect()
     }
 
     /// The entry's operands that are present, with their binding.
@@ -304,6 +393,19 @@ impl fmt::Display for KernelKey {
         if let Some(spread) = self.spread {
             write!(f, ".{}", format!("{spread:?}").to_lowercase())?;
         }
-        write!(f, ".{}x{}", self.lanes, self.workgroup_size / self.lanes)
+        let Lookup { statistics, statistics_along, affine, affine_along, hoisted } = self.lookup;
+        for (name, found, along) in [("by", statistics, statistics_along), ("affine", affine, affine_along)] {
+            match found {
+                Found::Held if along => write!(f, ".{name}_along")?,
+                Found::Held => {}
+                Found::ByRow => write!(f, ".{name}_row")?,
+                Found::ByElement => write!(f, ".{name}_element")?,
+            }
+        }
+        for (set, word) in [(hoisted, ".hoisted"), (self.layout.quads != 0, ".quads"), (self.leads, ".leads"), (self.sums_columns, ".columns")] {
+            f.write_str(if set { word } else { "" })?;
+        }
+        let Team { workgroup_size, lanes, run_lanes, quads, cluster } = self.team;
+        write!(f, ".{lanes}x{}x{quads}.{run_lanes}.{cluster}", workgroup_size / lanes)
     }
 }

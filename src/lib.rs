@@ -38,6 +38,7 @@ pub use descriptor::{
 };
 pub use engine::{NormEngine, NormEngineDescriptor};
 pub use error::{BindError, EngineError, PlanError, ReadError};
+pub use kernel::Team;
 pub use kernel::{KernelKey, Spread};
 #[cfg(feature = "mpi")]
 pub use mpi;

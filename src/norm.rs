@@ -238,7 +238,7 @@ impl Norm {
         };
         let computed = &self.plan.computed.partition;
         let (statistics, content) = match &self.schedule {
-            Schedule::Fused { .. } => (0, 0),
+            Schedule::Fused(_) => (0, 0),
             Schedule::Split(reduce) if self.plan.elements > 0 => {
                 (self.statistics_size(), reduce.partials_size(computed))
             }
@@ -321,16 +321,14 @@ impl Norm {
             }
             let reduction = &self.plan.computed;
             match self.schedule {
-                Schedule::Fused { workgroup_size, lanes } if self.plan.elements > 0 => {
-                    lowering.fused(reduction, (workgroup_size, lanes), &map, saved)
-                }
+                Schedule::Fused(team) if self.plan.elements > 0 => lowering.fused(reduction, team, &map, saved),
                 Schedule::Split(reduce) if self.plan.elements > 0 => {
                     let statistics = saved.unwrap_or(at(layout.statistics));
                     lowering.reduce(reduction, &reduce, &Summed::Values(input), statistics, at(layout.partials))?;
                     lowering.apply(reduction, &reduction.partition, &map, Some(statistics))
                 }
                 // no element: there is nothing to normalize, but saved statistics say so
-                Schedule::Fused { .. } | Schedule::Split(_) => {
+                Schedule::Fused(_) | Schedule::Split(_) => {
                     let nothing = MergeOperands::nothing(self.segment_count(), saved);
                     saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
                 }

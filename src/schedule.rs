@@ -2,17 +2,18 @@
 
 use std::fmt;
 
+use crate::kernel::{MAX_QUADS, Team};
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
-
-/// Longest segment that one workgroup normalizes alone.
-const MAX_FUSED_LEN: u64 = 32 * 1024;
 
 /// Longest run of elements that one invocation accumulates: keeps the chain of roundings short.
 const MAX_CHAIN: u64 = 4096;
 
 /// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
 const MAX_MERGED: u64 = 1 << 16;
+
+/// Most turns of an invocation's loops: some drivers stop them after 65535.
+const MAX_TURNS: u64 = 1 << 14;
 
 /// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
 const MIN_SLICE_PER_LANE: u64 = 16;
@@ -35,10 +36,20 @@ pub(crate) const RECORD: u64 = 16;
 /// What schedules depend on of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceProfile {
-    /// Invocations of a workgroup that reduces.
+    /// Invocations of a workgroup.
     pub workgroup_size: u32,
-    /// Invocations of a workgroup that maps elements.
-    pub map_workgroup_size: u32,
+    /// Most invocations that share a segment.
+    pub max_lanes: u32,
+    /// Fewest invocations that share a run of memory, where it is long enough: neighbours read neighbours.
+    pub min_lanes: u32,
+    /// Invocations that exchange without workgroup memory: a size that no subgroup undercuts; 1 without subgroup operations.
+    pub subgroup: u32,
+    /// Most quads of four elements that an invocation holds of a segment.
+    pub held_quads: u32,
+    /// Quads that an invocation loads at once in other kernels.
+    pub quads: u32,
+    /// Fewest quads that an invocation of a map visits, where the tensor is large enough.
+    pub map_quads: u32,
     /// Workgroups that fill the device.
     pub workgroups: u32,
     /// Most bytes of a binding, wherever it starts.
@@ -46,42 +57,104 @@ pub struct DeviceProfile {
 }
 
 impl DeviceProfile {
-    /// Defaults by kind of device, within its limits.
-    pub fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits) -> Self {
+    /// Defaults by kind of device, within its limits; subgroup operations where the device has them enabled.
+    pub fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
         let largest = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+        // workgroup memory has a word for each invocation, or a vector
+        let largest = largest.min(limits.max_compute_workgroup_storage_size / RECORD as u32);
         let largest = 1 << largest.max(1).ilog2();
-        // a processor pays dearly for barriers between subgroups: one subgroup is a workgroup there
-        let software = info.device_type == wgpu::DeviceType::Cpu;
-        let subgroup = info.subgroup_max_size.clamp(4, 16).next_power_of_two();
-        let (reduce, map, workgroups) = if software { (subgroup, 64, 64) } else { (256, 256, 2048) };
-        let shared = limits.max_compute_workgroup_storage_size / RECORD as u32;
-        let shared = 1 << shared.max(1).ilog2();
+        let least = 1 << info.subgroup_min_size.clamp(1, 64).ilog2();
+        let subgroup = if features.contains(wgpu::Features::SUBGROUP) { least } else { 1 };
         let slack = u64::from(limits.min_storage_buffer_offset_alignment);
         let max_binding = limits.max_storage_buffer_binding_size.saturating_sub(slack);
+        let profile = if info.device_type == wgpu::DeviceType::Cpu {
+            // a processor pays dearly for barriers between subgroups: one subgroup is a workgroup there
+            let size = 1 << info.subgroup_max_size.clamp(4, 16).ilog2();
+            Self {
+                workgroup_size: size,
+                max_lanes: size,
+                min_lanes: 1,
+                subgroup,
+                held_quads: 32,
+                quads: 16,
+                map_quads: 128,
+                workgroups: 64,
+                max_binding,
+            }
+        } else {
+            Self {
+                workgroup_size: 256,
+                max_lanes: 1024,
+                min_lanes: 8,
+                subgroup,
+                held_quads: 8,
+                quads: 4,
+                map_quads: 8,
+                workgroups: 2048,
+                max_binding,
+            }
+        };
         Self {
-            workgroup_size: largest.min(reduce).min(shared),
-            map_workgroup_size: largest.min(map).min(shared),
-            workgroups,
-            max_binding,
+            workgroup_size: profile.workgroup_size.min(largest),
+            max_lanes: profile.max_lanes.min(largest),
+            subgroup: subgroup.min(largest),
+            ..profile
         }
     }
-}
 
-impl DeviceProfile {
     /// Partial records are bound whole.
     fn max_partials(&self) -> u64 {
         MAX_PARTIALS.min(self.max_binding)
     }
 
-    /// Merging is little work, with chains to be kept short: many invocations even where barriers are dear.
-    pub(crate) fn merge_workgroup_size(&self) -> u32 {
-        self.map_workgroup_size
+    /// A team of so many lanes.
+    pub(crate) fn team(&self, lanes: u32, run_lanes: u32, quads: u32) -> Team {
+        let workgroup_size = self.workgroup_size.max(lanes);
+        Team { workgroup_size, lanes, run_lanes, quads, cluster: self.subgroup.min(lanes) }
     }
 
-    /// A segment that one workgroup normalizes is bound whole.
-    fn max_fused_len(&self) -> u64 {
-        MAX_FUSED_LEN.min(self.max_binding / 4)
+    /// A team that merges so many records a segment.
+    pub(crate) fn merge_team(&self, records: u64) -> Team {
+        let lanes = records.clamp(1, self.workgroup_size.into()).next_power_of_two() as u32;
+        self.team(lanes, 1, 1)
     }
+
+    fn max_workgroup(&self) -> u32 {
+        self.workgroup_size.max(self.max_lanes)
+    }
+
+    /// A team whose lanes walk runs of `quads` quads, with few of them idle; the more lanes the better.
+    fn walk(&self, quads: u64, max_lanes: u32, max_quads: u32) -> (u32, u32) {
+        let slots = |lanes: u64| {
+            let chunks = quads.div_ceil(lanes * u64::from(max_quads)).max(1);
+            let each = quads.div_ceil(lanes * chunks).max(1);
+            (lanes * each * chunks, each as u32)
+        };
+        let fewest = u64::from(self.min_lanes.min(max_lanes));
+        let all: Vec<u64> = (0..=max_lanes.ilog2()).map(|k| 1 << k).filter(|&lanes| lanes >= fewest).collect();
+        let least = all.iter().map(|&lanes| slots(lanes).0).min().unwrap_or(1);
+        let lanes = all.into_iter().rev().find(|&lanes| slots(lanes).0 * 15 <= least * 16).unwrap_or(1);
+        (lanes as u32, slots(lanes).1)
+    }
+
+    /// The team of a map over rows of `width` elements.
+    pub(crate) fn map_team(&self, width: u64, max_quads: u32) -> Team {
+        let (lanes, quads) = self.walk(row_quads(width), self.workgroup_size, max_quads);
+        Team { cluster: 1, ..self.team(lanes, lanes, quads) }
+    }
+
+    /// Walkers of `rows` rows: few enough for each to have work, enough to fill the device.
+    pub(crate) fn map_walkers(&self, rows: u64, width: u64, team: &Team) -> u64 {
+        let tiles = row_quads(width).div_ceil(u64::from(team.lanes * team.quads));
+        let by_work = (rows * u64::from(team.quads)).div_ceil(self.map_quads.into());
+        let to_fill = (u64::from(self.workgroups) * team.groups()).div_ceil(tiles);
+        by_work.min(to_fill.max(by_work / 16)).clamp(1, rows.max(1))
+    }
+}
+
+/// Quads of a row, one that starts inside a quad included.
+pub(crate) fn row_quads(width: u64) -> u64 {
+    if width.is_multiple_of(4) { width / 4 } else { (width + 6) / 4 }
 }
 
 /// How the elements of a segment are visited.
@@ -96,13 +169,8 @@ pub enum Walk {
 /// How a norm is computed: which kernels, and how work is spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
-    /// One dispatch; `lanes` invocations own a segment.
-    Fused {
-        /// Invocations of a workgroup.
-        workgroup_size: u32,
-        /// Invocations that share a segment, a power of two.
-        lanes: u32,
-    },
+    /// One dispatch; a team's lanes hold a segment whole.
+    Fused(Team),
     /// Reduce, merge where there are slices, apply.
     Split(Reduce),
 }
@@ -112,10 +180,8 @@ pub enum Schedule {
 pub struct Reduce {
     /// How elements are visited.
     pub walk: Walk,
-    /// Invocations of a workgroup.
-    pub workgroup_size: u32,
-    /// Invocations that share a slice of a segment, a power of two.
-    pub lanes: u32,
+    /// Who visits them: lanes share a slice of a segment.
+    pub team: Team,
     /// Slices of a segment, reduced apart and then merged.
     pub slices: u32,
 }
@@ -123,7 +189,7 @@ pub struct Reduce {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fused { workgroup_size, lanes } => write!(f, "fused {lanes}x{}", workgroup_size / lanes),
+            Self::Fused(team) => write!(f, "fused {team}"),
             Self::Split(reduce) => reduce.fmt(f),
         }
     }
@@ -135,7 +201,7 @@ impl fmt::Display for Reduce {
             Walk::Rows => "rows",
             Walk::Columns => "columns",
         };
-        write!(f, "{walk} {}x{}", self.lanes, self.workgroup_size / self.lanes)?;
+        write!(f, "{walk} {}", self.team)?;
         if self.slices > 1 { write!(f, " in {} slices", self.slices) } else { Ok(()) }
     }
 }
@@ -144,84 +210,115 @@ impl Schedule {
     /// The schedule for a reduction followed by a map over the same tensor.
     pub(crate) fn choose(reduction: &Reduction, profile: &DeviceProfile) -> Self {
         let partition = &reduction.partition;
-        let enough = partition.segments() >= u64::from(profile.workgroups);
-        let short = partition.segment_len() <= u64::from(profile.workgroup_size) * 64;
-        if Self::accepts_fused(partition, profile) && (enough || short) {
-            return Self::fused(partition, profile.workgroup_size);
-        }
-        Self::Split(Reduce::choose(partition, profile))
+        let fused = fused_team(partition, profile, profile.held_quads).map(Self::Fused);
+        fused.unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
 
     /// Every schedule worth comparing for this reduction: the chosen one first, then the others that accept it.
     pub(crate) fn candidates(reduction: &Reduction, profile: &DeviceProfile) -> Vec<Self> {
         let partition = &reduction.partition;
         let mut all = vec![Self::choose(reduction, profile)];
-        let sizes = [profile.workgroup_size, profile.map_workgroup_size];
-        for size in sizes {
-            if Self::accepts_fused(partition, profile) {
-                all.push(Self::fused(partition, size));
-                all.push(Self::Fused { workgroup_size: size, lanes: size });
-            }
-            for walk in [Walk::Rows, Walk::Columns] {
-                for slices in [1, 3] {
-                    let reduce =
-                        Reduce { walk, workgroup_size: size, lanes: lanes(partition.segment_len(), size), slices };
-                    if reduce.accepts(partition, profile) {
-                        all.push(Self::Split(reduce));
-                    }
-                }
+        for team in teams(profile) {
+            let held = row_quads(partition.segment_len()).div_ceil(team.lanes.into()).clamp(1, MAX_QUADS.into());
+            all.push(Self::Fused(Team { run_lanes: team.lanes, quads: held as u32, ..team }));
+            for (walk, slices, run_lanes) in
+                [(Walk::Rows, 1, team.lanes), (Walk::Rows, 3, 1), (Walk::Columns, 1, 1), (Walk::Columns, 3, 1)]
+            {
+                let cluster = if walk == Walk::Columns { 1 } else { team.cluster };
+                all.push(Self::Split(Reduce { walk, team: Team { run_lanes, cluster, ..team }, slices }));
             }
         }
         let mut unique = Vec::new();
-        all.retain(|schedule| {
-            !unique.contains(schedule) && {
-                unique.push(*schedule);
-                true
+        for schedule in all {
+            if !unique.contains(&schedule) && schedule.accepts(reduction, profile) {
+                unique.push(schedule);
             }
-        });
-        all
+        }
+        unique
     }
 
     /// Whether this schedule can compute the reduction.
     pub(crate) fn accepts(&self, reduction: &Reduction, profile: &DeviceProfile) -> bool {
         match self {
-            Self::Fused { workgroup_size, lanes } => {
-                Self::accepts_fused(&reduction.partition, profile) && valid_lanes(*workgroup_size, *lanes)
-            }
+            Self::Fused(team) => accepts_fused(&reduction.partition, team, profile),
             Self::Split(reduce) => reduce.accepts(&reduction.partition, profile),
         }
     }
+}
 
-    fn accepts_fused(partition: &Partition, profile: &DeviceProfile) -> bool {
-        partition.is_contiguous() && partition.segment_len() <= profile.max_fused_len()
-    }
+/// Teams to try: few lanes and many, through subgroups and through workgroup memory.
+fn teams(profile: &DeviceProfile) -> Vec<Team> {
+    let size = profile.workgroup_size;
+    let all = [1, profile.subgroup, size, profile.max_lanes.min(64), profile.max_lanes];
+    let team = |lanes: u32| profile.team(lanes, lanes, profile.quads);
+    all.into_iter().flat_map(|lanes| [team(lanes), Team { cluster: 1, ..team(lanes) }]).collect()
+}
 
-    fn fused(partition: &Partition, workgroup_size: u32) -> Self {
-        Self::Fused { workgroup_size, lanes: lanes(partition.segment_len(), workgroup_size) }
+/// A segment whole in the registers of a team, of no more than `max_quads` quads each.
+fn fused_team(partition: &Partition, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
+    let quads = row_quads(partition.segment_len());
+    let mut lanes = profile.min_lanes.min(profile.max_lanes);
+    while quads > u64::from(lanes * max_quads) && lanes < profile.max_lanes {
+        // beyond one lane a processor takes the whole subgroup
+        lanes = if lanes == 1 { profile.subgroup.max(2) } else { 2 * lanes }.min(profile.max_lanes);
     }
+    let held = quads.div_ceil(lanes.into()).max(1);
+    let team = Team { quads: held.min(u64::from(u32::MAX)) as u32, ..profile.team(lanes, lanes, 1) };
+    (team.quads <= max_quads && accepts_fused(partition, &team, profile)).then_some(team)
+}
+
+fn accepts_fused(partition: &Partition, team: &Team, profile: &DeviceProfile) -> bool {
+    let held = u64::from(team.lanes) * u64::from(team.quads);
+    let len = partition.segment_len();
+    let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup();
+    partition.is_contiguous()
+        && team.is_valid()
+        && exchanges
+        && row_quads(len) <= held
+        && 4 * len <= profile.max_binding
 }
 
 impl Reduce {
     pub(crate) fn choose(partition: &Partition, profile: &DeviceProfile) -> Self {
         let interleaved = !partition.is_contiguous() && partition.reduced_inner < MIN_INTERLEAVED_ROW;
-        let columns = Self { walk: Walk::Columns, workgroup_size: profile.workgroup_size, lanes: 1, slices: 1 };
+        let columns = Self { walk: Walk::Columns, team: Self::columns_team(partition, profile), slices: 1 };
         if interleaved && columns.accepts(partition, profile) {
             return columns.spread(partition, profile);
         }
-        let lanes = lanes(partition.segment_len(), profile.workgroup_size);
-        Self { walk: Walk::Rows, lanes, ..columns }.spread(partition, profile)
+        let run = if partition.is_contiguous() { partition.segment_len() } else { partition.reduced_inner };
+        let lanes = (row_quads(partition.segment_len()).div_ceil(profile.quads.into()))
+            .clamp(1, profile.workgroup_size.into())
+            .next_power_of_two() as u32;
+        let (run_lanes, quads) = profile.walk(row_quads(run), lanes, profile.quads);
+        Self { walk: Walk::Rows, team: profile.team(lanes, run_lanes, quads), slices: 1 }.spread(partition, profile)
+    }
+
+    fn columns_team(partition: &Partition, profile: &DeviceProfile) -> Team {
+        let columns = (partition.kept_inner * partition.reduced_inner).div_ceil(4);
+        let tile = columns.clamp(1, profile.workgroup_size.into()).next_power_of_two() as u32;
+        // the lanes of a column are too far apart in the workgroup for a subgroup
+        Team { cluster: 1, ..profile.team(profile.workgroup_size / tile, 1, profile.quads) }
+    }
+
+    /// Segments (columns: quads of columns) of a workgroup.
+    fn tile(&self) -> u64 {
+        match self.walk {
+            Walk::Rows => self.team.groups(),
+            Walk::Columns => 4 * self.team.groups(),
+        }
     }
 
     /// Adds slices until the device is full or the chains are short, within the memory for partial records.
     fn spread(self, partition: &Partition, profile: &DeviceProfile) -> Self {
-        let tile = u64::from(self.workgroup_size / self.lanes);
-        let workgroups = self.records(partition).div_ceil(tile).max(1);
+        let workgroups = self.records(partition).div_ceil(self.tile()).max(1);
         let len = self.walked_len(partition);
+        let lanes = u64::from(self.team.lanes);
         let to_fill = u64::from(profile.workgroups) / workgroups;
-        let by_work = len / (u64::from(self.lanes) * MIN_SLICE_PER_LANE);
-        let by_chain = len.div_ceil(u64::from(self.lanes) * MAX_CHAIN);
+        let by_work = len / (lanes * MIN_SLICE_PER_LANE);
+        let by_chain = len.div_ceil(lanes * MAX_CHAIN);
         let by_memory = profile.max_partials() / (self.records(partition) * RECORD).max(1);
-        let slices = to_fill.min(by_work).max(by_chain).min(by_memory).clamp(1, 65535);
+        let by_turns = self.turns(partition).div_ceil(MAX_TURNS);
+        let slices = to_fill.min(by_work).max(by_chain).max(by_turns).min(by_memory).clamp(1, 65535);
         Self { slices: slices as u32, ..self }
     }
 
@@ -239,7 +336,7 @@ impl Reduce {
     }
 
     /// Elements that slices divide.
-    pub(crate) fn walked_len(&self, partition: &Partition) -> u64 {
+    fn walked_len(&self, partition: &Partition) -> u64 {
         match self.walk {
             Walk::Rows => partition.segment_len(),
             Walk::Columns => partition.reduced_outer,
@@ -256,25 +353,47 @@ impl Reduce {
         if self.merges(partition) { u64::from(self.slices) * self.records(partition) * RECORD } else { 0 }
     }
 
+    /// Turns that an invocation's loops take together, over all slices.
+    fn turns(&self, partition: &Partition) -> u64 {
+        let Team { lanes, run_lanes, quads, .. } = self.team;
+        let (lanes, run_lanes, quads) = (u64::from(lanes), u64::from(run_lanes.min(lanes)), u64::from(quads));
+        match self.walk {
+            Walk::Rows => {
+                let turns = row_quads(partition.reduced_inner).div_ceil(quads * run_lanes);
+                partition.reduced_outer.div_ceil(lanes / run_lanes) * (turns + 1)
+            }
+            Walk::Columns => partition.reduced_outer.div_ceil(lanes * quads),
+        }
+    }
+
     pub(crate) fn accepts(&self, partition: &Partition, profile: &DeviceProfile) -> bool {
         let walks = self.walk == Walk::Rows || partition.reduced_outer > 1;
         let merges = self.merges(partition);
         let partials = self.records(partition).saturating_mul(u64::from(self.slices) * RECORD);
         let merged = self.fold(partition).saturating_mul(self.slices.into());
         let fits = !merges || partials <= profile.max_partials() && merged <= MAX_MERGED;
-        walks && fits && valid_lanes(self.workgroup_size, self.lanes) && self.slices > 0
+        let exchanges = self.team.cluster <= profile.subgroup
+            && (self.walk == Walk::Rows || self.team.cluster == 1)
+            && self.team.workgroup_size <= profile.max_workgroup();
+        let turns = self.turns(partition) <= MAX_TURNS * u64::from(self.slices);
+        walks && fits && exchanges && turns && self.team.is_valid() && self.slices > 0
     }
 }
 
 /// How gradients are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backward {
-    /// One walk over input and gradient; walkers sum up what belongs to scale and bias, which a second dispatch adds up.
+    /// One walk over input and gradient, each read once; what belongs to scale and bias is left for a second dispatch to add up.
+    Fused {
+        /// Who walks: lanes hold a segment whole.
+        team: Team,
+        /// Walkers of each set of parameters.
+        walkers: u32,
+    },
+    /// Sums of each row; then the map to the gradient of the input, which sums up what belongs to scale and bias on its way.
     Rows {
-        /// Invocations of a workgroup.
-        workgroup_size: u32,
-        /// Invocations that share a segment, a power of two.
-        lanes: u32,
+        /// Over statistics segments.
+        reduce: Reduce,
         /// Walkers of each set of parameters.
         walkers: u32,
     },
@@ -292,9 +411,8 @@ pub enum Backward {
 impl fmt::Display for Backward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rows { workgroup_size, lanes, walkers } => {
-                write!(f, "backward rows {lanes}x{}, {walkers} walkers", workgroup_size / lanes)
-            }
+            Self::Fused { team, walkers } => write!(f, "backward fused {team}, {walkers} walkers"),
+            Self::Rows { reduce, walkers } => write!(f, "backward {reduce}, {walkers} walkers"),
             Self::Folded(reduce) => write!(f, "backward folded, {reduce}"),
             Self::Apart { statistics, affine } => write!(f, "backward apart, {statistics} and {affine}"),
         }
@@ -306,7 +424,13 @@ impl Backward {
     pub(crate) fn candidates(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
         let mut all = Vec::new();
         let reduce = |partition: &Partition| Reduce::choose(partition, profile);
-        all.extend(plan.rows().and_then(|rows| Self::rows(plan, &rows, profile)));
+        all.extend(Self::fused(plan, profile));
+        if let (Some(rows), Some(_)) = (plan.rows(), plan.affine) {
+            let reduce = reduce(&plan.computed.partition);
+            let team = profile.map_team(rows.kept_inner, profile.backward_quads());
+            let walkers = profile.map_walkers(rows.reduced_outer, rows.kept_inner, &team);
+            all.extend(Self::walkers(&rows, walkers, profile).map(|walkers| Self::Rows { reduce, walkers }));
+        }
         // a refinement of few elements a segment makes more records than it saves
         let refinement = plan.refinement.map(|r| r.partition).filter(|p| {
             p.segment_len() >= MIN_REFINED_LEN.min(plan.computed.partition.segment_len())
@@ -324,26 +448,36 @@ impl Backward {
         (statistics, plan.affine.map_or(statistics, |affine| Reduce::choose(&affine, profile)))
     }
 
-    fn rows(plan: &Plan, rows: &Partition, profile: &DeviceProfile) -> Option<Self> {
-        let len = rows.kept_inner;
-        let workgroup_size = profile.workgroup_size;
-        let lanes = lanes(len, workgroup_size);
-        let places = (rows.kept_outer * len * RECORD).max(1);
-        let by_memory = profile.max_partials() / places;
-        let to_fill = u64::from(profile.workgroups) * u64::from(workgroup_size / lanes) / rows.kept_outer.max(1);
-        let by_work = rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER);
-        let walkers = to_fill.min(by_work).max(1);
-        let fits = len <= profile.max_fused_len() && (plan.affine.is_none() || by_memory > 0);
-        let walkers = if plan.affine.is_none() { walkers } else { walkers.min(by_memory) };
-        fits.then_some(Self::Rows { workgroup_size, lanes, walkers: walkers as u32 })
+    /// Parameters that belong to the columns of rows, or one to a whole row.
+    fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
+        let statistics = &plan.computed.partition;
+        let team = fused_team(statistics, profile, profile.held_quads.div_ceil(2).max(profile.backward_quads()))?;
+        let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
+        let rows = plan.rows().or_else(|| plan.shares_scale().then_some(by_row))?;
+        let to_fill = u64::from(profile.workgroups) * team.groups() / rows.kept_outer.max(1);
+        let walkers = to_fill.min(rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER));
+        let records = if plan.affine.is_none() || plan.rows().is_none() { 0 } else { rows.segments() };
+        if records == 0 {
+            return Some(Self::Fused { team, walkers: walkers.clamp(1, 1 << 30) as u32 });
+        }
+        Self::walkers(&rows, walkers, profile).map(|walkers| Self::Fused { team, walkers })
+    }
+
+    /// So many walkers or as many as there is memory for their partial records; rows that start inside quads are walked by fours.
+    fn walkers(rows: &Partition, wanted: u64, profile: &DeviceProfile) -> Option<u32> {
+        let spacing = if rows.kept_inner.is_multiple_of(4) { 1 } else { ROWS_ALIKE };
+        let by_memory = profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing;
+        let walkers = wanted.max(1).next_multiple_of(spacing).min(by_memory);
+        (walkers > 0).then_some(walkers.min(1 << 30) as u32)
     }
 }
 
-fn valid_lanes(workgroup_size: u32, lanes: u32) -> bool {
-    lanes.is_power_of_two() && lanes <= workgroup_size && workgroup_size.is_multiple_of(lanes)
-}
+/// Of rows whose length is no multiple of four every fourth starts at the same place in a quad.
+pub(crate) const ROWS_ALIKE: u64 = 4;
 
-/// Invocations for a segment: four elements each, at most a workgroup.
-fn lanes(len: u64, workgroup_size: u32) -> u32 {
-    (len / 4).clamp(1, u64::from(workgroup_size)).next_power_of_two() as u32
+impl DeviceProfile {
+    /// Quads of maps that hold sums beside parameters.
+    pub(crate) fn backward_quads(&self) -> u32 {
+        self.quads.div_ceil(2)
+    }
 }

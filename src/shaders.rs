@@ -1,7 +1,8 @@
 //! Every kernel as source, for tools that look at shaders.
 
 use crate::descriptor::DataType;
-use crate::kernel::{ABSENT, Accumulator, Entry, KernelKey, Layout, MAX_OPERANDS, Operand, Source, Spread};
+use crate::kernel::{ABSENT, Accumulator, Entry, Found, KernelKey, Layout, Lookup};
+use crate::kernel::{MAX_OPERANDS, Operand, Source, Spread, Team};
 use crate::wgsl;
 
 /// One assembled kernel.
@@ -30,8 +31,8 @@ pub struct BindingInfo {
     pub access: &'static str,
 }
 
-/// Every kernel with every accumulator, each operand in a binding of its own (what an application with a buffer a tensor uses),
-/// and the map in place.
+/// Every kernel with every accumulator: by words and by 16 bytes, with workgroup memory and with subgroups, in place, with padded
+/// rows, and with every way to find records and parameters.
 pub fn all() -> Vec<ShaderInfo> {
     let mut keys = Vec::new();
     for (entry, source) in
@@ -44,25 +45,48 @@ pub fn all() -> Vec<ShaderInfo> {
             _ => &[None],
         };
         for (accumulator, &spread) in accumulators.iter().flat_map(|&a| spreads.iter().map(move |s| (a, s))) {
-            let key = |shared: &[Operand]| KernelKey {
-                entry,
-                accumulator,
-                layout: layout(entry, source, shared),
-                source,
-                dtype: DataType::F32,
-                padded: false,
-                spread,
-                workgroup_size: 64,
-                lanes: 64,
-            };
-            keys.push(key(&[]));
-            if entry.operands().contains(&(Operand::Output, true)) {
-                keys.push(key(&[Operand::Input, Operand::Output]));
-                keys.push(KernelKey { padded: true, ..key(&[]) });
-            }
+            keys.extend(variants(entry, source, accumulator, spread));
         }
     }
     keys.iter().map(info).collect()
+}
+
+fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spread: Option<Spread>) -> Vec<KernelKey> {
+    let team = Team { workgroup_size: 64, lanes: 64, run_lanes: 64, quads: 4, cluster: 1 };
+    let plain = KernelKey {
+        entry,
+        accumulator,
+        layout: layout(entry, source, &[], false),
+        source,
+        dtype: DataType::F32,
+        padded: false,
+        spread,
+        team,
+        lookup: Lookup::default(),
+        leads: false,
+        sums_columns: false,
+    };
+    let wide = KernelKey { layout: layout(entry, source, &[], true), ..plain };
+    let mut keys = vec![plain, wide];
+    if entry.exchanges() && entry != Entry::ReduceColumns {
+        keys.push(KernelKey { team: Team { cluster: 8, ..team }, ..wide });
+    }
+    let output = entry.operands().contains(&(Operand::Output, true));
+    if output {
+        keys.push(KernelKey { layout: layout(entry, source, &[Operand::Input, Operand::Output], false), ..plain });
+        keys.push(KernelKey { padded: true, ..plain });
+        keys.push(KernelKey { leads: true, ..plain });
+    }
+    if output || source == Source::Gradients {
+        let ways = [Found::Held, Found::ByRow, Found::ByElement];
+        for (statistics, affine) in ways.into_iter().flat_map(|s| ways.map(|a| (s, a))) {
+            let along = |found| found == Found::Held;
+            let (statistics_along, affine_along) = (along(statistics), along(affine));
+            let lookup = Lookup { statistics, statistics_along, affine, affine_along, hoisted: along(statistics) };
+            keys.push(KernelKey { lookup, sums_columns: source == Source::Gradients && along(affine), ..wide });
+        }
+    }
+    keys
 }
 
 /// Operands that a kernel has for gradients only.
@@ -72,10 +96,10 @@ fn for_gradients(operand: Operand) -> bool {
 }
 
 /// Each operand in a binding of its own, but for those that share the binding of the first of `shared`.
-fn layout(entry: Entry, source: Source, shared: &[Operand]) -> Layout {
+fn layout(entry: Entry, source: Source, shared: &[Operand], wide: bool) -> Layout {
     let plain = source == Source::Values && entry.sources().len() > 1;
     let absent = |operand| plain && (for_gradients(operand) || matches!(operand, Operand::Scale | Operand::Statistics));
-    let mut layout = Layout { slot_of: [ABSENT; MAX_OPERANDS], writable: 0, words: 0, slots: 0 };
+    let mut layout = Layout { slot_of: [ABSENT; MAX_OPERANDS], writable: 0, words: 0, quads: 0, slots: 0 };
     for (k, &(operand, written)) in entry.operands().iter().enumerate().filter(|(_, (operand, _))| !absent(*operand)) {
         let first =
             entry.operands()[..k].iter().position(|(other, _)| shared.contains(other) && shared.contains(&operand));
@@ -84,6 +108,8 @@ fn layout(entry: Entry, source: Source, shared: &[Operand]) -> Layout {
         layout.slots = layout.slots.max(slot + 1);
         layout.writable |= u8::from(written) << slot;
         layout.words |= u8::from(operand == Operand::Counter) << slot;
+        let single = operand == Operand::Counter || written && operand.words() == 1 && operand != Operand::Output;
+        layout.quads |= u8::from(wide && !single) << slot;
     }
     layout
 }
@@ -122,7 +148,7 @@ mod tests {
                 }
             };
             let mut validator =
-                naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+                naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SUBGROUP);
             if let Err(error) = validator.validate(&module) {
                 failures.push(format!("{}: {}", shader.name, error.emit_to_string(&shader.source)));
             }

@@ -364,7 +364,7 @@ impl SpectralNorm {
             scale: None,
             scale_last: false,
         };
-        lowering.apply_backward(&length, &map, Some(at.records))
+        lowering.apply_backward(&length, &map, Some(at.records), None)
     }
 
     fn vectors(

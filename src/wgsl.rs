@@ -4,153 +4,289 @@ use std::fmt::Write;
 
 use crate::kernel::{Accumulator, Entry, KernelKey, Operand, Source};
 
-const PARAMS: &str = include_str!("../shaders/lib/params.wgsl");
-const EXACT: &str = include_str!("../shaders/lib/exact.wgsl");
-const INDEX: &str = include_str!("../shaders/lib/index.wgsl");
-const WALK: &str = include_str!("../shaders/lib/walk.wgsl");
-const VALUES: &str = include_str!("../shaders/lib/values.wgsl");
-const RECORD: &str = include_str!("../shaders/lib/record.wgsl");
-const GRADIENTS: &str = include_str!("../shaders/lib/gradients.wgsl");
-const WORKGROUP: &str = include_str!("../shaders/lib/workgroup.wgsl");
-const NORMALIZER: &str = include_str!("../shaders/lib/normalizer.wgsl");
-const GRADIENT_RECORD: &str = include_str!("../shaders/lib/gradient_record.wgsl");
-const NORMALIZE: &str = include_str!("../shaders/lib/normalize.wgsl");
-const SCALE: &str = include_str!("../shaders/lib/scale.wgsl");
-const CHUNK: &str = include_str!("../shaders/lib/chunk.wgsl");
-const POW: &str = include_str!("../shaders/lib/pow.wgsl");
+macro_rules! fragments {
+    ($($name:ident = $path:literal;)*) => { $(const $name: &str = include_str!(concat!("../shaders/", $path));)* };
+}
 
-const fn accumulator_source(accumulator: Accumulator) -> &'static str {
+fragments! {
+    PARAMS = "lib/params.wgsl";
+    EXACT = "lib/exact.wgsl";
+    ENTER = "lib/enter.wgsl";
+    ENTER_SUBGROUP = "lib/enter_subgroup.wgsl";
+    LANES_SHARED = "lib/lanes_shared.wgsl";
+    LANES_SUBGROUP = "lib/lanes_subgroup.wgsl";
+    ALONG = "lib/along.wgsl";
+    ACROSS = "lib/across.wgsl";
+    CHUNK = "lib/chunk.wgsl";
+    SPAN = "lib/span.wgsl";
+    TILE = "lib/tile.wgsl";
+    INDEX = "lib/index.wgsl";
+    FOUND_RECORDS = "lib/found_records.wgsl";
+    FOUND_SCALE = "lib/found_scale.wgsl";
+    VALUES = "lib/values.wgsl";
+    RECORD = "lib/record.wgsl";
+    GRADIENTS = "lib/gradients.wgsl";
+    GRADIENT_RECORD = "lib/gradient_record.wgsl";
+    GRADIENT_SUMS = "lib/gradient_sums.wgsl";
+    NORMALIZER = "lib/normalizer.wgsl";
+    NORMALIZE = "lib/normalize.wgsl";
+    PULL = "lib/pull.wgsl";
+    SCALE = "lib/scale.wgsl";
+    POW = "lib/pow.wgsl";
+}
+
+/// How an accumulator takes elements in, and what its records give.
+const fn accumulator_sources(accumulator: Accumulator) -> (&'static str, &'static str) {
     match accumulator {
-        Accumulator::Centred => include_str!("../shaders/lib/centred.wgsl"),
-        Accumulator::Uncentred => include_str!("../shaders/lib/uncentred.wgsl"),
-        Accumulator::Magnitude => include_str!("../shaders/lib/magnitude.wgsl"),
-        Accumulator::Largest => include_str!("../shaders/lib/largest.wgsl"),
-        Accumulator::Power => include_str!("../shaders/lib/power.wgsl"),
-    }
-}
-
-/// The kernel's own file and the fragments that it stands on.
-const fn entry_source(entry: Entry) -> (&'static str, &'static [&'static str]) {
-    match entry {
-        Entry::FusedRows => {
-            (include_str!("../shaders/fused_rows.wgsl"), &[INDEX, WALK, WORKGROUP, NORMALIZER, NORMALIZE])
+        Accumulator::Centred => {
+            (include_str!("../shaders/lib/accumulators/centred.wgsl"), include_str!("../shaders/lib/divisors/centred.wgsl"))
         }
-        Entry::ReduceRows => (include_str!("../shaders/reduce_rows.wgsl"), &[WALK, WORKGROUP]),
-        Entry::ReduceColumns => (include_str!("../shaders/reduce_columns.wgsl"), &[WALK, WORKGROUP]),
-        Entry::Merge => (include_str!("../shaders/merge.wgsl"), &[INDEX, WALK, WORKGROUP]),
-        Entry::Apply => (include_str!("../shaders/apply.wgsl"), &[INDEX, NORMALIZER, NORMALIZE]),
-        Entry::FusedRowsBackward => (include_str!("../shaders/fused_rows_backward.wgsl"), &[WALK, WORKGROUP]),
-        Entry::ApplyBackward => (include_str!("../shaders/apply_backward.wgsl"), &[WALK]),
-        Entry::Export => (include_str!("../shaders/export.wgsl"), &[]),
-        Entry::Import => (include_str!("../shaders/import.wgsl"), &[]),
-        Entry::Running => (include_str!("../shaders/running.wgsl"), &[]),
-        Entry::Count => (include_str!("../shaders/count.wgsl"), &[]),
+        Accumulator::Uncentred => (
+            include_str!("../shaders/lib/accumulators/uncentred.wgsl"),
+            include_str!("../shaders/lib/divisors/uncentred.wgsl"),
+        ),
+        Accumulator::Magnitude => (
+            include_str!("../shaders/lib/accumulators/magnitude.wgsl"),
+            include_str!("../shaders/lib/divisors/magnitude.wgsl"),
+        ),
+        Accumulator::Largest => {
+            (include_str!("../shaders/lib/accumulators/largest.wgsl"), include_str!("../shaders/lib/divisors/largest.wgsl"))
+        }
+        Accumulator::Power => {
+            (include_str!("../shaders/lib/accumulators/power.wgsl"), include_str!("../shaders/lib/divisors/power.wgsl"))
+        }
     }
 }
 
-/// What records are made of: nothing that a kernel without records would need.
-const fn source_fragments(key: &KernelKey) -> &'static [&'static str] {
-    match (key.source, key.entry) {
-        (_, Entry::Export | Entry::Import | Entry::Running | Entry::Count | Entry::Apply) => &[],
-        (Source::Values, Entry::Merge) => &[RECORD],
-        (Source::Values, _) => &[RECORD, VALUES],
-        (Source::Gradients, Entry::Merge) => &[GRADIENT_RECORD],
-        (Source::Gradients, _) => &[INDEX, NORMALIZER, GRADIENT_RECORD, GRADIENTS],
+/// What a kernel does with an accumulator.
+#[derive(Clone, Copy, PartialEq)]
+enum Uses {
+    Nothing,
+    Accumulates,
+    Divides,
+    Both,
+}
+
+/// The kernel's own file, the fragments that it stands on, and what it does with its accumulator.
+const fn entry_source(key: &KernelKey) -> (&'static str, &'static [&'static str], Uses) {
+    match (key.entry, key.source) {
+        (Entry::FusedRows, _) => (
+            include_str!("../shaders/fused_rows.wgsl"),
+            &[ALONG, RECORD, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, NORMALIZE],
+            Uses::Both,
+        ),
+        (Entry::ReduceRows, Source::Values) => {
+            (include_str!("../shaders/reduce_rows.wgsl"), &[ALONG, RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
+        }
+        (Entry::ReduceRows, Source::Gradients) => (
+            include_str!("../shaders/reduce_rows.wgsl"),
+            &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, GRADIENTS, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER],
+            Uses::Divides,
+        ),
+        (Entry::ReduceColumns, Source::Values) => {
+            (include_str!("../shaders/reduce_columns.wgsl"), &[ACROSS, RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
+        }
+        (Entry::ReduceColumns, Source::Gradients) => (
+            include_str!("../shaders/reduce_columns.wgsl"),
+            &[ACROSS, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, GRADIENTS, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER],
+            Uses::Divides,
+        ),
+        (Entry::Merge, Source::Values) => {
+            (include_str!("../shaders/merge.wgsl"), &[ALONG, RECORD, CHUNK, INDEX], Uses::Accumulates)
+        }
+        (Entry::Merge, Source::Gradients) => {
+            (include_str!("../shaders/merge.wgsl"), &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing)
+        }
+        (Entry::Apply, _) => (
+            include_str!("../shaders/apply.wgsl"),
+            &[ALONG, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE],
+            Uses::Divides,
+        ),
+        (Entry::FusedRowsBackward, _) => (
+            include_str!("../shaders/fused_rows_backward.wgsl"),
+            &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, PULL],
+            Uses::Divides,
+        ),
+        (Entry::ApplyBackward, _) => (
+            include_str!("../shaders/apply_backward.wgsl"),
+            &[ALONG, GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL],
+            Uses::Divides,
+        ),
+        (Entry::Export, _) => (include_str!("../shaders/export.wgsl"), &[], Uses::Divides),
+        (Entry::Import, _) => (include_str!("../shaders/import.wgsl"), &[], Uses::Nothing),
+        (Entry::Running, _) => (include_str!("../shaders/running.wgsl"), &[ALONG], Uses::Nothing),
+        (Entry::Count, _) => (include_str!("../shaders/count.wgsl"), &[], Uses::Nothing),
     }
+}
+
+/// Fragments of a kernel, in the order of the source.
+fn fragments(key: &KernelKey) -> Vec<&'static str> {
+    let (kernel, shared, uses) = entry_source(key);
+    let mut all = vec![PARAMS, EXACT];
+    if let Some(accumulator) = key.accumulator {
+        let (accumulates, divides) = accumulator_sources(accumulator);
+        all.extend((accumulator == Accumulator::Power).then_some(POW));
+        all.extend((uses != Uses::Divides).then_some(accumulates));
+        all.extend((uses != Uses::Accumulates).then_some([SCALE, divides]).into_iter().flatten());
+    }
+    all.extend(shared);
+    let exchanges = key.entry.exchanges();
+    let subgroups = exchanges && key.team.cluster > 1;
+    all.extend(exchanges.then_some(if subgroups { LANES_SUBGROUP } else { LANES_SHARED }));
+    all.extend([kernel, if subgroups { ENTER_SUBGROUP } else { ENTER }]);
+    all
+}
+
+/// Whether the kernel has a pipeline-overridable constant of this name.
+pub(crate) fn declares(key: &KernelKey, constant: &str) -> bool {
+    let declaration = format!("override {constant}:");
+    fragments(key).iter().any(|fragment| fragment.contains(&declaration))
 }
 
 /// The whole source of a kernel. Its entry point is `main`, binding 0 the parameters, binding k + 1 the layout's slot k.
 pub(crate) fn assemble(key: &KernelKey) -> String {
-    let (kernel, fragments) = entry_source(key.entry);
-    let mut source = format!("// {key}\n\n{PARAMS}\n{EXACT}\n");
-    if let Some(accumulator) = key.accumulator {
-        if accumulator == Accumulator::Power {
-            source += POW;
-        }
-        source += SCALE;
-        source += CHUNK;
-        source += accumulator_source(accumulator);
-        source.push('\n');
-    }
-    for fragment in source_fragments(key).iter().chain(fragments) {
+    // an array in registers needs a size that is a constant, not an override
+    let mut source = format!("// {key}\n\n// Quads of four elements that an invocation takes in at once.\nconst QUADS = {}u;\n\n", key.team.quads);
+    let mut fragments = fragments(key);
+    let kernel = fragments.split_off(fragments.len() - 2);
+    for fragment in fragments {
         source += fragment;
         source.push('\n');
     }
     bindings(key, &mut source);
-    source + kernel
+    source + &kernel.concat()
 }
 
 fn bindings(key: &KernelKey, out: &mut String) {
     out.push_str("// Bindings and the operands in them.\n\n");
     for slot in 0..key.layout.slots {
         let access = if key.layout.writable >> slot & 1 == 1 { "read_write" } else { "read" };
-        let word = if key.layout.words >> slot & 1 == 1 { "u32" } else { "f32" };
-        let _ = writeln!(out, "@group(0) @binding({}) var<storage, {access}> slot_{slot}: array<{word}>;", slot + 1);
+        let element = match (key.layout.quads >> slot & 1, key.layout.words >> slot & 1) {
+            (1, _) => "vec4<f32>",
+            (_, 1) => "u32",
+            _ => "f32",
+        };
+        let _ = writeln!(out, "@group(0) @binding({}) var<storage, {access}> slot_{slot}: array<{element}>;", slot + 1);
     }
     for (position, ((operand, slot), (_, written))) in key.operands().zip(key.entry.operands()).enumerate() {
         let _ = match slot {
-            Some(slot) => accessors(key, operand, slot, position, *written, out),
+            Some(slot) => Accessors::new(key, operand, slot, position).write(*written, out),
             None => absent_accessors(operand, *written, out),
         };
     }
     out.push('\n');
 }
 
-/// `load_NAME` and, where the operand is written, `store_NAME`.
-fn accessors(
-    key: &KernelKey,
+/// Functions that load and store an operand: `load_NAME` and `store_NAME` an item, `load4_NAME` and `store4_NAME` the quad at `i`, of
+/// which the elements within `low .. low + width` count.
+struct Accessors {
     operand: Operand,
     slot: u8,
-    position: usize,
-    written: bool,
-    out: &mut String,
-) -> std::fmt::Result {
-    let name = operand.name();
-    let words = key.layout.words >> slot & 1 == 1;
-    let offset = format!("params.offsets[{}][{}]", position / 4, position % 4);
-    let place = match operand {
-        Operand::Input if key.padded => "padded(params.input_rows, i)",
-        Operand::Output if key.padded => "padded(params.output_rows, i)",
-        Operand::GradOutput if key.padded => "padded(params.gradient_rows, i)",
-        _ => "i",
-    };
-    let counter = operand == Operand::Counter;
-    let element = |at: &str| {
-        let element = format!("slot_{slot}[{at}]");
-        if words && !counter { format!("bitcast<f32>({element})") } else { element }
-    };
-    let assign = |at: &str, value: &str| {
-        let value = if words && !counter { format!("bitcast<u32>({value})") } else { value.to_string() };
-        format!("slot_{slot}[{at}] = {value};")
-    };
-    if operand.words() == 4 {
-        let load: Vec<_> = (0..4).map(|k| element(&format!("at + {k}u"))).collect();
-        writeln!(
-            out,
-            "fn load_{name}(i: u32) -> vec4<f32> {{ let at = {offset} + 4u * i; return vec4<f32>({}); }}",
-            load.join(", ")
-        )?;
-        if written {
-            let store: Vec<_> = ["x", "y", "z", "w"]
-                .iter()
-                .enumerate()
-                .map(|(k, c)| assign(&format!("at + {k}u"), &format!("v.{c}")))
-                .collect();
-            writeln!(
-                out,
-                "fn store_{name}(i: u32, v: vec4<f32>) {{ let at = {offset} + 4u * i; {} }}",
-                store.join(" ")
-            )?;
+    quads: bool,
+    words: bool,
+    offset: String,
+    /// Where element `i` lies, rows padded.
+    rows: Option<&'static str>,
+}
+
+impl Accessors {
+    fn new(key: &KernelKey, operand: Operand, slot: u8, position: usize) -> Self {
+        let rows = match operand {
+            Operand::Input if key.padded => Some("params.input_rows"),
+            Operand::Output if key.padded => Some("params.output_rows"),
+            Operand::GradOutput if key.padded => Some("params.gradient_rows"),
+            _ => None,
+        };
+        Self {
+            operand,
+            slot,
+            quads: key.layout.quads >> slot & 1 == 1,
+            words: key.layout.words >> slot & 1 == 1 && operand != Operand::Counter,
+            offset: format!("params.offsets[{}][{}]", position / 4, position % 4),
+            rows,
         }
-        return Ok(());
     }
-    let ty = if counter { "u32" } else { "f32" };
-    let at = format!("{offset} + {place}");
-    writeln!(out, "fn load_{name}(i: u32) -> {ty} {{ return {}; }}", element(&at))?;
-    if written {
-        writeln!(out, "fn store_{name}(i: u32, v: {ty}) {{ {} }}", assign(&at, "v"))?;
+
+    fn at(&self, i: &str) -> String {
+        let offset = &self.offset;
+        self.rows.map_or_else(|| format!("{offset} + {i}"), |rows| format!("{offset} + padded({rows}, {i})"))
     }
-    Ok(())
+
+    fn element(&self, at: &str) -> String {
+        let slot = self.slot;
+        match (self.quads, self.words) {
+            (true, _) => format!("slot_{slot}[({at}) / 4u][({at}) % 4u]"),
+            (false, true) => format!("bitcast<f32>(slot_{slot}[{at}])"),
+            (false, false) => format!("slot_{slot}[{at}]"),
+        }
+    }
+
+    fn assign(&self, at: &str, value: &str) -> String {
+        let value = if self.words { format!("bitcast<u32>({value})") } else { value.to_string() };
+        format!("slot_{}[{at}] = {value};", self.slot)
+    }
+
+    fn write(&self, written: bool, out: &mut String) -> std::fmt::Result {
+        match self.operand {
+            operand if operand.words() == 4 => self.records(written, out),
+            Operand::Counter => {
+                let (name, at) = (self.operand.name(), self.at("i"));
+                writeln!(out, "fn load_{name}(i: u32) -> u32 {{ return slot_{}[{at}]; }}", self.slot)?;
+                if written { writeln!(out, "fn store_{name}(i: u32, v: u32) {{ slot_{}[{at}] = v; }}", self.slot) } else { Ok(()) }
+            }
+            _ => self.elements(written, out),
+        }
+    }
+
+    fn records(&self, written: bool, out: &mut String) -> std::fmt::Result {
+        let (name, slot, offset) = (self.operand.name(), self.slot, &self.offset);
+        if self.quads {
+            writeln!(out, "fn load_{name}(i: u32) -> vec4<f32> {{ return slot_{slot}[{offset} / 4u + i]; }}")?;
+            return if written {
+                writeln!(out, "fn store_{name}(i: u32, v: vec4<f32>) {{ slot_{slot}[{offset} / 4u + i] = v; }}")
+            } else {
+                Ok(())
+            };
+        }
+        let load: Vec<_> = (0..4).map(|k| self.element(&format!("at + {k}u"))).collect();
+        let at = format!("let at = {offset} + 4u * i;");
+        writeln!(out, "fn load_{name}(i: u32) -> vec4<f32> {{ {at} return vec4<f32>({}); }}", load.join(", "))?;
+        if !written {
+            return Ok(());
+        }
+        let store: Vec<_> =
+            "xyzw".chars().enumerate().map(|(k, c)| self.assign(&format!("at + {k}u"), &format!("v.{c}"))).collect();
+        writeln!(out, "fn store_{name}(i: u32, v: vec4<f32>) {{ {at} {} }}", store.join(" "))
+    }
+
+    fn elements(&self, written: bool, out: &mut String) -> std::fmt::Result {
+        let (name, slot) = (self.operand.name(), self.slot);
+        let at = self.at("i");
+        writeln!(out, "fn load_{name}(i: u32) -> f32 {{ return {}; }}", self.element(&at))?;
+        let load = if self.quads {
+            format!("slot_{slot}[({at}) / 4u]")
+        } else {
+            let near: Vec<_> = (0..4).map(|e| format!("load_{name}(low + min(i + {e}u - low, width - 1u))")).collect();
+            format!("vec4<f32>({})", near.join(", "))
+        };
+        writeln!(out, "fn load4_{name}(i: u32, low: u32, width: u32) -> vec4<f32> {{ return {load}; }}")?;
+        if !written {
+            return Ok(());
+        }
+        if self.quads {
+            return writeln!(
+                out,
+                "fn store4_{name}(i: u32, v: vec4<f32>, low: u32, width: u32) {{ slot_{slot}[({at}) / 4u] = v; }}"
+            );
+        }
+        writeln!(out, "fn store_{name}(i: u32, v: f32) {{ {} }}", self.assign(&at, "v"))?;
+        let store: Vec<_> = "xyzw"
+            .chars()
+            .enumerate()
+            .map(|(e, c)| format!("if i + {e}u - low < width {{ store_{name}(i + {e}u, v.{c}); }}"))
+            .collect();
+        writeln!(out, "fn store4_{name}(i: u32, v: vec4<f32>, low: u32, width: u32) {{ {} }}", store.join(" "))
+    }
 }
 
 /// An absent operand loads as what changes nothing, and swallows what is stored.
@@ -163,8 +299,15 @@ fn absent_accessors(operand: Operand, written: bool, out: &mut String) -> std::f
         _ => ("f32", "-0.0"),
     };
     writeln!(out, "fn load_{name}(i: u32) -> {ty} {{ return {identity}; }}")?;
-    if written {
-        writeln!(out, "fn store_{name}(i: u32, v: {ty}) {{ }}")?;
+    if ty == "f32" {
+        writeln!(out, "fn load4_{name}(i: u32, low: u32, width: u32) -> vec4<f32> {{ return vec4<f32>({identity}); }}")?;
+    }
+    if !written {
+        return Ok(());
+    }
+    writeln!(out, "fn store_{name}(i: u32, v: {ty}) {{ }}")?;
+    if ty == "f32" {
+        writeln!(out, "fn store4_{name}(i: u32, v: vec4<f32>, low: u32, width: u32) {{ }}")?;
     }
     Ok(())
 }

@@ -1,35 +1,42 @@
-// Up to 16 elements, which an accumulator takes in at once: exact two-pass over them, then one merge.
+// Up to QUADS quads of an invocation, which an accumulator takes in at once: exact two-pass over them, then one merge.
 
-struct Chunk {
-    x: array<vec4<f32>, 4>,
-    n: u32,  // how many are elements; the others are 0
+alias Chunk = array<vec4<f32>, QUADS>;
+
+// Element e of quad k is there where first[e] + k * step < end. Elements before the first wrap around.
+struct Live {
+    first: vec4<u32>,
+    step: u32,
+    end: u32,
 }
 
-// Which of the four in part `part` are elements.
-fn live(n: u32, part: u32) -> vec4<bool> {
-    return vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(4u * part) < vec4<u32>(n);
+fn is_live(live: Live, k: u32) -> vec4<bool> {
+    return live.first + vec4<u32>(k * live.step) < vec4<u32>(live.end);
 }
 
-fn sum4(x: vec4<f32>) -> f32 {
-    return (x.x + x.y) + (x.z + x.w);
+// How many elements are there.
+fn count_of(live: Live) -> Sum {
+    var count = vec4<f32>(0.0);
+    for (var k = 0u; k < QUADS; k += 1u) {
+        count += select(vec4<f32>(0.0), vec4<f32>(1.0), is_live(live, k));
+    }
+    return total(count);
 }
 
-fn sum16(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> f32 {
-    return sum4((a + b) + (c + d));
+// 1 / n, and 0 where there is nothing.
+fn share_of(n: Sum) -> Sum {
+    return select(Sum(1.0) / n, Sum(0.0), n == Sum(0.0));
 }
 
-fn largest16(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> u32 {
-    let mask = vec4<u32>(0x7fffffffu);
-    let ab = max(bitcast<vec4<u32>>(a) & mask, bitcast<vec4<u32>>(b) & mask);
-    let cd = max(bitcast<vec4<u32>>(c) & mask, bitcast<vec4<u32>>(d) & mask);
-    let all = max(ab, cd);
-    return max(max(all.x, all.y), max(all.z, all.w));
+// Bits of |x| of all elements, the largest.
+fn magnitude_of(x: Sum) -> Bits {
+    return bitcast<Bits>(x) & Bits(0x7fffffffu);
 }
 
-// Root of the mean of the squares of n numbers.
-fn root_mean_square(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, share: f32) -> f32 {
-    let scale = scale_of(largest16(a, b, c, d));
-    let k = scale.to_unit;
-    let square = sum16((a * k) * (a * k), (b * k) * (b * k), (c * k) * (c * k), (d * k) * (d * k));
-    return sqrt(square * share) * scale.from_unit;
+// 2^-exponent and 2^exponent of the magnitude with these bits: see scale.wgsl.
+fn to_unit(bits: Bits) -> Sum {
+    return bitcast<Sum>((Bits(254u) - clamp(bits >> Bits(23u), Bits(1u), Bits(253u))) << Bits(23u));
+}
+
+fn from_unit(bits: Bits) -> Sum {
+    return bitcast<Sum>(clamp(bits >> Bits(23u), Bits(1u), Bits(253u)) << Bits(23u));
 }

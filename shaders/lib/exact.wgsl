@@ -17,6 +17,10 @@ fn magnitude_bits(x: f32) -> u32 {
     return bitcast<u32>(x) & 0x7fffffffu;
 }
 
+fn magnitude_bits4(x: vec4<f32>) -> vec4<u32> {
+    return bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
+}
+
 // Square root with NaN for a negative argument, which WGSL leaves open.
 fn root(x: f32) -> f32 {
     return select(sqrt(x), bitcast<f32>(params.nan), bitcast<u32>(x) > 0x80000000u);

@@ -1,25 +1,39 @@
 // Records of gradient sums.
 //
 // Record (sum of g, sum of g * x_hat, sum of g * x, count), where g is the gradient to the output, times the scale where the sums are for
-// the gradient to the input. Sums are scaled by 2^-16, so that they overflow no sooner than their mean.
+// the gradient to the input.
 
-const SHRINK = 0.0000152587890625;
-const GROW = 65536.0;
-
-fn record_combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    return a + b;
+struct Partial {
+    g: Sum,
+    g_x_hat: Sum,
+    g_x: Sum,
+    count: Sum,
 }
 
-fn record_weighed(a: vec4<f32>, weight: f32) -> vec4<f32> {
-    return vec4<f32>(a.xyz * weight, a.w);
+fn partial_none() -> Partial {
+    return Partial(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
 }
 
-// Sums as they are: the gradients to bias and scale.
-fn record_gradients(a: vec4<f32>) -> vec2<f32> {
-    return a.xy * GROW;
+fn partial_combine(a: Partial, b: Partial) -> Partial {
+    return Partial(a.g + b.g, a.g_x_hat + b.g_x_hat, a.g_x + b.g_x, a.count + b.count);
 }
 
-// Means of g and g * x_hat over the segment.
-fn record_means(a: vec4<f32>) -> vec2<f32> {
-    return select(a.xy * (GROW / a.w), vec2<f32>(0.0), a.w == 0.0);
+fn partial_lanes(a: Partial, lane: Lane) -> Partial {
+    return Partial(sum_lanes(a.g, lane), sum_lanes(a.g_x_hat, lane), sum_lanes(a.g_x, lane), sum_lanes(a.count, lane));
+}
+
+fn partial_align(a: Partial, lane: Lane) -> Partial {
+    return a;
+}
+
+fn partial_record(a: Partial, column: u32) -> vec4<f32> {
+    return vec4<f32>(of_column(a.g, column), of_column(a.g_x_hat, column), of_column(a.g_x, column), of_column(a.count, column));
+}
+
+fn partial_of(record: vec4<f32>) -> Partial {
+    return Partial(Sum(0.0) + record.x, Sum(0.0) + record.y, Sum(0.0) + record.z, Sum(0.0) + record.w);
+}
+
+fn partial_weighed(a: Partial, weight: f32) -> Partial {
+    return Partial(a.g * weight, a.g_x_hat * weight, a.g_x * weight, a.count);
 }

@@ -1,61 +1,49 @@
-// The walk that makes records of gradient sums, and the gradient that they give.
+// The walk that makes records of gradient sums.
 
-fn segment_at(index: Index, i: u32) -> u32 {
-    return index_segment(index, index_start(index, i));
+// Whether all that is walked shares its records.
+override HOISTED: bool = false;
+
+// What is known of the segments of a walk.
+struct Known {
+    by: Normalizer,
+    run: Run,  // first run of the walk
 }
 
-// The gradient at element i, times its scale where sums are weighted.
-fn weighted_gradient(i: u32) -> f32 {
-    if params.weighted == 0u { return load_grad_output(i); }
-    return load_grad_output(i) * load_scale(segment_at(params.affine, i) - params.affine_base);
+fn known_at(run: Run, i: u32) -> Known {
+    return Known(normalizer_at(run, i), run);
 }
 
-// Reduces elements j = begin + lane, + LANES, ... below end of the segment that starts at `first`.
-fn walk_reduce(first: u32, begin: u32, end: u32, lane: u32) -> vec4<f32> {
-    var acc = vec4<f32>(0.0);
-    if begin + lane >= end { return acc; }
-    var at = walk_start(begin + lane);
-    var j = begin + lane;
-    // where all elements share their statistics, the first one's serve
-    var segment = segment_at(params.statistics, first + walk_place(at)) - params.statistics_base;
-    var by = normalizer(load_statistics(segment));
-    while j < end {
-        var link = vec4<f32>(0.0);
-        for (var k = 0u; k < 4u * LINK && j < end; k += 1u) {
-            let i = first + walk_place(at);
-            if params.hoisted == 0u {
-                segment = segment_at(params.statistics, i) - params.statistics_base;
-                by = normalizer(load_statistics(segment));
-            }
-            let g = weighted_gradient(i) * SHRINK;
-            let x = load_input(i);
-            link += vec4<f32>(g, g * normalized(x, by), g * x, 1.0);
-            at = walk_next(at);
-            j += LANES;
-        }
-        acc += link;
+fn partial_start(run: Run, column: u32) -> Partial {
+    return partial_none();
+}
+
+fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
+    let none = vec4<f32>(0.0);
+    var g = none;
+    var g_x_hat = none;
+    var g_x = none;
+    for (var k = 0u; k < QUADS; k += 1u) {
+        let i = place_of(span, k);
+        let low = low_of(span, k);
+        let x = load4_input(i, low, span.width);
+        var by = known.by;
+        if !HOISTED { by = normalizer_at(Run(low, 0u, span.width), i); }
+        let dy = load4_grad_output(i, low, span.width) * weight_at(i, low, span.width, known.run);
+        let here = is_live(span.live, k);
+        let part = select(none, dy * SHRINK, here);
+        g += part;
+        g_x_hat += select(none, part * normalized(x, by), here);
+        g_x += select(none, part * x, here);
     }
-    return acc;
+    let pushed = Partial(total(g), total(g_x_hat), total(g_x), count_of(span.live));
+    return partial_combine(partial, pushed);
 }
 
-// The gradient at x, from the gradient dy to the output and the sums of the segment.
-fn input_gradient(x: f32, dy: f32, scale: f32, acc: vec4<f32>, by: Normalizer, sums: vec4<f32>) -> f32 {
-    if params.frozen == 1u { return dy * scale * by.inverse; }
-    let last = params.scale_last == 1u;
-    let g = dy * select(scale, 1.0, last);
-    let means = record_means(sums);
-    var gradient = acc_gradient(acc, x, normalized(x, by), g, means) * by.inverse;
-    if params.products == 1u && max(magnitude_bits(means.x), magnitude_bits(means.y)) >= params.infinity {
-        gradient = gradient_by_products(x, g, by, sums);
+// The scales of a quad (1 where sums have no weights): neighbours, counted from the first run of the walk, or looked up.
+fn weight_at(i: u32, low: u32, width: u32, walk: Run) -> vec4<f32> {
+    if AFFINE == HELD && AFFINE_ALONG {
+        let first = segment_at(params.affine, walk.first) - params.affine_base + low - walk.first;
+        return load4_scale(first + i - low, first, width);
     }
-    return gradient * select(1.0, scale, last);
-}
-
-// For sums that are not finite only: the order of evaluation decides where NaN stands.
-fn gradient_by_products(x: f32, g: f32, by: Normalizer, sums: vec4<f32>) -> f32 {
-    let a = by.inverse;
-    let mean = by.center.x + by.center.y;
-    let b = (sums.x * GROW * mean - sums.z * GROW) * a * a * a / sums.w;
-    let c = -b * mean - sums.x * GROW * a / sums.w;
-    return a * g + b * x + c;
+    return scale_at(Run(low, 0u, width), i);
 }

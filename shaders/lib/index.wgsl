@@ -1,5 +1,4 @@
-// Which segment an element belongs to, without a division an element: digits are computed once and then advanced
-// by a constant step, with carries.
+// Which segment an element belongs to. Divisions are dear: kernels ask once a walk, then step from row to row with carries.
 
 fn add_digits(dims: vec4<u32>, a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     var sum = a + b;
@@ -9,7 +8,7 @@ fn add_digits(dims: vec4<u32>, a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return sum;
 }
 
-fn index_start(index: Index, element: u32) -> vec4<u32> {
+fn digits_at(index: Index, element: u32) -> vec4<u32> {
     let inner = element / index.dims.w;
     let middle = inner / index.dims.z;
     let outer = middle / index.dims.y;
@@ -17,10 +16,15 @@ fn index_start(index: Index, element: u32) -> vec4<u32> {
     return add_digits(index.dims, index.first, digits);
 }
 
-fn index_step(index: Index, digits: vec4<u32>) -> vec4<u32> {
-    return add_digits(index.dims, digits, index.step);
+fn segment_of(index: Index, digits: vec4<u32>) -> u32 {
+    return digits.x * index.dims.z + digits.z;
 }
 
-fn index_segment(index: Index, digits: vec4<u32>) -> u32 {
-    return digits.x * index.dims.z + digits.z;
+fn segment_at(index: Index, element: u32) -> u32 {
+    return segment_of(index, digits_at(index, element));
+}
+
+// Of an element `column` after the start of a row, whose segment is `low`, where segments repeat from row to row.
+fn segment_in_row(index: Index, low: u32, column: u32) -> u32 {
+    return low + column % (index.dims.z * index.dims.w) / index.dims.w;
 }

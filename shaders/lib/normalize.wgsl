@@ -2,15 +2,36 @@
 // An absent scale loads as 1, an absent bias as -0, which leave x_hat as it is.
 // Never x * a + b with b = bias - mean * a, which cancels at a large mean.
 
-fn normalize(x: f32, by: Normalizer, segment: u32) -> f32 {
+fn normalize4(x: vec4<f32>, by: Normalizer, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
+    return normalized(x, by) * scale + bias;
+}
+
+// Below 2^-100: x_hat times such a scale may be a denormal number, which a device may flush.
+const SMALL_SCALE = 0x0d800000u;
+
+// Scales that take more care: tiny, infinite or NaN. A loop of its own treats their elements.
+fn is_unusual(scale: vec4<f32>) -> bool {
+    let bits = magnitude_bits4(scale);
+    let ordinary = bits - vec4<u32>(SMALL_SCALE) < vec4<u32>(0x7f800000u - SMALL_SCALE);
+    return !all(ordinary | (bits == vec4<u32>(0u)));
+}
+
+fn normalize4_carefully(x: vec4<f32>, by: Normalizer, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
     let x_hat = normalized(x, by);
-    let parameter = segment - params.affine_base;
-    let scale = load_scale(parameter);
+    let mean = by.shift + by.rest;
+    return vec4<f32>(
+        normalize_carefully(x.x, x_hat.x, mean.x, by.inverse.x, scale.x, bias.x),
+        normalize_carefully(x.y, x_hat.y, mean.y, by.inverse.y, scale.y, bias.y),
+        normalize_carefully(x.z, x_hat.z, mean.z, by.inverse.z, scale.z, bias.z),
+        normalize_carefully(x.w, x_hat.w, mean.w, by.inverse.w, scale.w, bias.w),
+    );
+}
+
+fn normalize_carefully(x: f32, x_hat: f32, mean: f32, inverse: f32, scale: f32, bias: f32) -> f32 {
     if magnitude_bits(scale) == params.folded_scale {
-        let alpha = by.inverse * scale;
-        return x * alpha + (load_bias(parameter) - (by.center.x + by.center.y) * alpha);
+        let alpha = inverse * scale;
+        return x * alpha + (bias - mean * alpha);
     }
-    let bias = load_bias(parameter);
     let scaled = product(x_hat, scale);
     // a sum would flush what the product kept
     if magnitude_bits(bias) == 0u { return scaled; }
@@ -28,4 +49,16 @@ fn product(a: f32, b: f32) -> f32 {
     let exponent = i32(bits_a >> 23u) + i32(bits_b >> 23u) - 254;
     let steps = u32(round(ldexp(mantissas, max(exponent + 149, -24))));
     return bitcast<f32>(steps | ((bitcast<u32>(a) ^ bitcast<u32>(b)) & 0x80000000u));
+}
+
+fn bias_at(run: Run, i: u32) -> vec4<f32> {
+    if AFFINE == HELD && AFFINE_ALONG {
+        let low = segment_at(params.affine, run.first) - params.affine_base;
+        return load4_bias(low + i - run.first, low, run.width);
+    }
+    let a = load_bias(parameter_of(run, i, 0u));
+    if AFFINE == BY_ROW { return vec4<f32>(a); }
+    let b = load_bias(parameter_of(run, i, 1u));
+    let c = load_bias(parameter_of(run, i, 2u));
+    return vec4<f32>(a, b, c, load_bias(parameter_of(run, i, 3u)));
 }

@@ -4,7 +4,7 @@
 struct Index {
     dims: vec4<u32>,   // sizes of the four slots
     first: vec4<u32>,  // digits of the window's first element, kept_outer counted from 0
-    step: vec4<u32>,   // digits of the distance that an invocation walks at once
+    step: vec4<u32>,   // digits of the distance of two rows that a map walks in turn
 }
 
 // Rows of the innermost axis in memory.
@@ -20,20 +20,23 @@ struct Params {
     nan: u32,            // bits of a NaN
     infinity: u32,       // bits of infinity
     inverse_of_zero: u32,// bits of what 1 / 0 becomes
-    elements: u32,       // elements of the window
     segments: u32,       // segments of the window
-    slices: u32,         // slices of a segment (reduce), walkers of an outer segment (backward)
-    slice_len: u32,      // elements of a slice
+    slices: u32,         // slices of a segment
+    slice_len: u32,      // units of a slice: parts of runs, or rows
     record_first: u32,   // record (merge: segment) of the window's first segment
     record_stride: u32,  // records of one slice
-    hoisted: u32,        // 1: all elements of a segment share their statistics
     accumulate: u32,     // 1: combine with the record that is there
     statistics_base: u32,// segment that is record 0 of the binding
     affine_base: u32,    // segment that is element 0 of the binding
     samples: u32,        // segments that one running value averages
     folded_scale: u32,   // bits of the scale that is folded with the mean: infinity, or what no magnitude has
-    walk: vec4<u32>,     // (segment stride of blocks, elements of a block, step in blocks, step in a block)
-    window: vec4<u32>,     // the window's own partition
+    phase: u32,          // place of the window's first element in a quad of its binding
+    width: u32,          // elements of a run: what is walked along memory
+    rows: u32,           // runs that share what is held: rows of a block, or of an outer segment
+    parts: u32,          // parts of a run (reduce), tiles of a row (maps)
+    blocks: u32,         // walkers of the rows: blocks of them, or rows apart
+    spacing: u32,        // distance of the rows that a block walks: 4 where only every fourth starts alike
+    window: vec4<u32>,   // the window's own partition
     statistics: Index,
     affine: Index,
     input_rows: Rows,
@@ -47,20 +50,28 @@ struct Params {
     p: f32,              // order of the norm
     momentum: f32,       // weight of the new value; negative: see cumulative
     gradient_factor: vec2<f32>,  // on the sums that become gradients to bias and scale
-    weighted: u32,       // 1: gradients are multiplied by the scale
+    weighted: u32,       // 1: merged records are multiplied by the scale
     frozen: u32,         // 1: statistics are given, not computed from the input
     scale_last: u32,     // 1: the scale is a factor of the gradient to the input, not a weight in its sums
     products: u32,       // 1: sums that are not finite enter the gradient by products with x
-    pad: vec2<u32>,
     cumulative: u32,     // 1: weight is 1 / (updates so far + 1)
     unbiased: u32,       // 1: running variance takes n / (n - 1)
+    pad: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 
-// Invocations of a workgroup, and how many of them share a segment (a power of two).
+// Invocations of a workgroup, how many of them share a segment, and how many of those a run of it (powers of two).
 override WORKGROUP_SIZE: u32 = 64u;
 override LANES: u32 = 64u;
+override RUN_LANES: u32 = 64u;
+
+// How records and parameters are found: held for the columns of a tile, once a row, or for every element: see found.wgsl.
+const HELD = 0u;
+const BY_ROW = 1u;
+const BY_ELEMENT = 2u;
+override STATISTICS: u32 = 0u;
+override AFFINE: u32 = 0u;
 
 // Index of a workgroup in a grid that is folded into two dimensions (65535 is the limit of one).
 fn workgroup_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {

@@ -18,11 +18,18 @@ fn root_of_square(deviation: f32, factor: f32, eps: f32) -> f32 {
     return root(scaled * abs(scaled) * factor + eps * scale.to_unit * scale.to_unit) * scale.from_unit;
 }
 
+// What a segment's sums pull at the gradients of its elements: through the mean, through the divisor, and whose norm that is.
+struct Pull {
+    mean: vec4<f32>,
+    share: vec4<f32>,
+    norm: vec4<f32>,
+}
+
 // n * d divisor / dx at x_hat = 1, for divisors made of a root: factor * divisor / root; 0 where the minimum rules, and at a
 // root of 0, where the divisor is what is added to it.
-fn divisor_slope(acc: vec4<f32>) -> f32 {
+fn divisor_slope(record: vec4<f32>) -> f32 {
     if params.eps_added == 0.0 && params.eps_minimum == 0.0 { return params.factor; }
-    let divisor = acc_divisor(acc);
+    let divisor = record_divisor(record);
     if divisor < params.eps_minimum || divisor == 0.0 { return 0.0; }
     return params.factor * ((divisor + params.eps_added) / divisor);
 }

@@ -1,41 +1,21 @@
-// The walk that makes records of statistics, 16 elements a push.
+// The walk that makes records of statistics.
 
-fn walk_load(first: u32, at: ptr<function, vec2<u32>>) -> f32 {
-    let x = load_input(first + walk_place(*at));
-    *at = walk_next(*at);
-    return x;
+// What is known of the segments of a walk: nothing yet.
+struct Known {
+    nothing: u32,
 }
 
-// Four elements, LANES apart, of which n are there.
-fn walk_load4(first: u32, at: ptr<function, vec2<u32>>, n: u32) -> vec4<f32> {
-    var x = vec4<f32>(0.0);
-    if n > 0u { x.x = walk_load(first, at); }
-    if n > 1u { x.y = walk_load(first, at); }
-    if n > 2u { x.z = walk_load(first, at); }
-    if n > 3u { x.w = walk_load(first, at); }
-    return x;
+fn known_at(run: Run, i: u32) -> Known {
+    return Known(0u);
 }
 
-// Reduces elements j = begin + lane, + LANES, ... below end of the segment that starts at `first`.
-fn walk_reduce(first: u32, begin: u32, end: u32, lane: u32) -> vec4<f32> {
-    if begin >= end { return vec4<f32>(0.0); }
-    let start = acc_start(load_input(first + walk_place(walk_start(begin))));
-    var acc = start;
-    var at = walk_start(begin + lane);
-    var j = begin + lane;
-    while j < end {
-        var link = start;
-        for (var k = 0u; k < LINK && j < end; k += 1u) {
-            var chunk: Chunk;
-            chunk.n = min((end - j + LANES - 1u) / LANES, 16u);
-            chunk.x[0] = walk_load4(first, &at, chunk.n);
-            chunk.x[1] = walk_load4(first, &at, max(chunk.n, 4u) - 4u);
-            chunk.x[2] = walk_load4(first, &at, max(chunk.n, 8u) - 8u);
-            chunk.x[3] = walk_load4(first, &at, max(chunk.n, 12u) - 12u);
-            link = acc_push(link, chunk);
-            j += 16u * LANES;
-        }
-        acc = acc_combine(acc, link);
-    }
-    return acc;
+// Nothing, relative to the first element of a walk.
+fn partial_start(run: Run, column: u32) -> Partial {
+    return acc_start(start_of(load4_input(run.first - run.lead + column, run.first, run.width), run.lead));
+}
+
+fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
+    var x: Chunk;
+    for (var k = 0u; k < QUADS; k += 1u) { x[k] = load4_input(place_of(span, k), low_of(span, k), span.width); }
+    return acc_push(partial, &x, span.live);
 }

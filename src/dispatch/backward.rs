@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::operands::{access, index, rows, segments_of, walk, with_divisor};
-use super::{Access, Draft, ITEMS, Lowering, Tensor};
-use crate::binding::Unbindable;
-use crate::kernel::{Entry, Operand, Source};
+use super::geometry::Geometry;
+use super::operands::{access, index, quad_walk, rows, segments_of, with_divisor};
+use super::{Access, Draft, Lowering, Tensor, Tiles};
+use crate::binding::{QuadWalk, Unbindable};
+use crate::kernel::{Entry, Found, Lookup, Operand, Source, Team};
 use crate::params::Params;
 use crate::partition::Partition;
 use crate::plan::Reduction;
@@ -40,17 +41,14 @@ impl BackwardMap {
     }
 
     fn params(&self, range: &Range<u64>, step: u64) -> Params {
-        let (statistics, statistics_base) = index(&self.statistics.1, range.start, range.end, step);
-        let weights = self.scale.map(|(_, affine)| index(&affine, range.start, range.end, step));
+        let (statistics, statistics_base) = index(&self.statistics.1, range, step);
+        let weights = self.scale.map(|(_, affine)| index(&affine, range, step));
         let (affine, affine_base) = weights.unwrap_or((Params::default().affine, 0));
         Params {
-            elements: (range.end - range.start) as u32,
             statistics,
             statistics_base,
             affine,
             affine_base,
-            weighted: u32::from(self.scale.is_some() && !self.scale_last),
-            hoisted: 1,
             scale_last: u32::from(self.scale_last),
             input_rows: rows(&self.input, self.row_len, range.start),
             gradient_rows: rows(&self.grad_output, self.row_len, range.start),
@@ -62,75 +60,121 @@ impl BackwardMap {
     fn padded(&self) -> bool {
         [self.input, self.grad_output, self.grad_input].iter().any(|tensor| tensor.rows.is_some())
     }
+
+    fn walk(&self, range: &Range<u64>, unit: u64, lookup: &Lookup) -> Option<QuadWalk> {
+        let along = lookup.affine == Found::Held && lookup.affine_along;
+        let tensors = [self.input, self.grad_output, self.grad_input].map(Some);
+        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads: true, along })
+    }
+}
+
+/// Partial records of the columns of rows, one for each of the walkers of an outer block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColumnSums<'a> {
+    /// An outer segment for each set of parameters, its segments as reduced runs of kept places.
+    pub rows: &'a Partition,
+    pub walkers: u32,
+    pub partials: Tensor,
+}
+
+impl ColumnSums<'_> {
+    fn places(&self) -> Range<u64> {
+        0..self.rows.segments() * u64::from(self.walkers)
+    }
 }
 
 impl Lowering {
     /// The gradient to the input from the sums of its segments, or from given statistics where there are none.
+    /// Sums up what belongs to columns, where asked.
     pub(crate) fn apply_backward(
         &mut self,
         reduction: &Reduction,
         map: &BackwardMap,
         sums: Option<Tensor>,
+        columns: Option<ColumnSums<'_>>,
     ) -> Result<(), Unbindable> {
-        let size = self.profile.map_workgroup_size;
+        let entry = Entry::ApplyBackward;
         let indexed = map.statistics.1;
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
             all.extend(sums.map(|tensor| access(Operand::Sums, tensor, &segments_of(&indexed, range))));
+            all.extend(columns.map(|columns| access(Operand::Partials, columns.partials, &columns.places())));
             all
         };
-        let mut units = window::units(&indexed).to_vec();
-        units.extend(map.scale.iter().flat_map(|(_, affine)| window::units(affine)));
-        units.sort_unstable_by(|a, b| b.cmp(a));
-        for range in self.windows(Entry::ApplyBackward, 0..indexed.elements(), &units, &accesses)? {
+        let geometry = match columns {
+            Some(columns) => Geometry::of([Some(&indexed), Some(columns.rows)], columns.rows.kept_inner, indexed.elements()),
+            None => Geometry::new(Some(&indexed), map.scale.map(|(_, affine)| affine).as_ref(), indexed.elements()),
+        };
+        let units = columns.map_or(geometry.units().to_vec(), |columns| window::units(columns.rows)[..2].to_vec());
+        for range in self.windows(entry, 0..indexed.elements(), &units, &accesses)? {
+            let rows = geometry.within(&range);
+            let team = self.profile.map_team(rows.width, self.profile.backward_quads());
+            let walkers = columns.map(|columns| u64::from(columns.walkers));
+            let tiles = Tiles::new(&self.profile, &rows, &range, &team, walkers);
+            let window = columns.map(|columns| Window::new(columns.rows, range.clone()));
             let params = Params {
                 frozen: u32::from(sums.is_none()),
-                ..with_divisor(map.params(&range, u64::from(size)), &reduction.divisor)
+                record_first: window.as_ref().map_or(0, |w| w.first_segment * u64::from(columns.map_or(0, |c| c.walkers)))
+                    as u32,
+                accumulate: u32::from(window.is_some_and(|window| !window.opens)),
+                ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
             };
             let draft = Draft {
                 padded: map.padded(),
-                ..Draft::of(Source::Gradients, Entry::ApplyBackward, reduction.accumulator, size, 1)
+                lookup: rows.lookup,
+                sums_columns: columns.is_some(),
+                walk: map.walk(&range, rows.width, &rows.lookup),
+                ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
-            self.push(draft, params, &accesses(&range), (range.end - range.start).div_ceil(ITEMS * u64::from(size)))?;
+            self.push(draft, params, &accesses(&range), tiles.workgroups(&team))?;
         }
         Ok(())
     }
 
-    /// Gradients of whole contiguous segments. `rows` has an outer segment for each set of parameters, its segments as reduced
-    /// runs of kept places. `partials` receives `walkers` records for each place.
+    /// Gradients of whole contiguous segments, an outer block of `rows` for each set of parameters. `partials` receives records of
+    /// the walkers for each place, or (where a segment has one scale) a record for each segment.
     pub(crate) fn fused_backward(
         &mut self,
         reduction: &Reduction,
         rows: &Partition,
-        (workgroup_size, lanes, walkers): (u32, u32, u32),
+        (team, walkers): (Team, u32),
         map: &BackwardMap,
         partials: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         let entry = Entry::FusedRowsBackward;
         let len = rows.kept_inner;
-        let places = rows.kept_outer * u64::from(walkers) * len;
+        let by_row = map.scale_last;
+        let places = |range: &Range<u64>| {
+            if by_row { range.start / len..range.end / len } else { 0..rows.segments() * u64::from(walkers) }
+        };
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
-            all.extend(partials.map(|tensor| access(Operand::Partials, tensor, &(0..places))));
+            all.extend(partials.map(|tensor| access(Operand::Partials, tensor, &places(range))));
             all
         };
+        let (affine, affine_along) = if by_row { (Found::ByRow, false) } else { (Found::Held, true) };
+        let lookup = Lookup { affine, affine_along, statistics: Found::ByRow, ..Lookup::default() };
         for range in self.windows(entry, 0..rows.elements(), &window::units(rows)[..2], &accesses)? {
             let window = Window::new(rows, range);
             let [outer, count, ..] = window.partition.dims();
             let params = Params {
-                slices: walkers,
-                record_first: (window.first_segment * u64::from(walkers)) as u32,
+                rows: count as u32,
+                blocks: walkers,
+                slice_len: count.div_ceil(walkers.into()) as u32,
+                width: len as u32,
+                record_first: if by_row { 0 } else { (window.first_segment * u64::from(walkers)) as u32 },
                 accumulate: u32::from(!window.opens),
-                walk: walk(len, len, lanes),
                 window: [outer as u32, count as u32, len as u32, 1],
-                ..with_divisor(map.params(&window.elements, u64::from(lanes)), &reduction.divisor)
+                ..with_divisor(map.params(&window.elements, len), &reduction.divisor)
             };
             let draft = Draft {
                 padded: map.padded(),
-                ..Draft::of(Source::Gradients, entry, reduction.accumulator, workgroup_size, lanes)
+                lookup,
+                sums_columns: partials.is_some() && !by_row,
+                walk: map.walk(&window.elements, len, &lookup),
+                ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
-            let workgroups = (outer * u64::from(walkers)).div_ceil(u64::from(workgroup_size / lanes));
-            self.push(draft, params, &accesses(&window.elements), workgroups)?;
+            self.push(draft, params, &accesses(&window.elements), (outer * u64::from(walkers)).div_ceil(team.groups()))?;
         }
         Ok(())
     }

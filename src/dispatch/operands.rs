@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::binding::Access;
-use crate::kernel::{Operand, Source};
+use crate::binding::{Access, QuadWalk};
+use crate::kernel::{Found, Lookup, Operand, Source};
 use crate::params::{Index, Params, Rows};
 use crate::partition::Partition;
 use crate::plan::Divisor;
@@ -58,16 +58,23 @@ impl MapOperands {
         all
     }
 
-    /// Parameters of the map over elements from `first` on; invocations walk `step` elements at once.
-    pub(super) fn params(&self, first: u64, end: u64, step: u64) -> Params {
-        let (affine, affine_base) = self.affine.map_or((Params::default().affine, 0), |p| index(&p, first, end, step));
+    /// Parameters of the map over elements `range`; a walker's rows are `step` elements apart.
+    pub(super) fn params(&self, range: &Range<u64>, step: u64) -> Params {
+        let (affine, affine_base) = self.affine.map_or((Params::default().affine, 0), |p| index(&p, range, step));
         Params {
             affine,
             affine_base,
-            input_rows: rows(&self.input.unwrap_or(self.output), self.row_len, first),
-            output_rows: rows(&self.output, self.row_len, first),
+            input_rows: rows(&self.input.unwrap_or(self.output), self.row_len, range.start),
+            output_rows: rows(&self.output, self.row_len, range.start),
             ..Params::default()
         }
+    }
+
+    /// How runs that start at multiples of `unit` are walked.
+    pub(super) fn walk(&self, range: &Range<u64>, unit: u64, lookup: &Lookup) -> Option<QuadWalk> {
+        let along = lookup.affine == Found::Held && lookup.affine_along;
+        let tensors = [Some(self.output), self.input];
+        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads: true, along })
     }
 
     pub(super) fn padded(&self) -> bool {
@@ -127,8 +134,8 @@ impl Summed {
         match self {
             Self::Values(input) => Params { input_rows: rows(input, row_len, range.start), ..Params::default() },
             Self::Gradients(operands) => {
-                let (statistics, statistics_base) = index(&operands.indexed, range.start, range.end, 1);
-                let weights = operands.scale.map(|(_, affine)| index(&affine, range.start, range.end, 1));
+                let (statistics, statistics_base) = index(&operands.indexed, range, 1);
+                let weights = operands.scale.map(|(_, affine)| index(&affine, range, 1));
                 let (affine, affine_base) = weights.unwrap_or((Params::default().affine, 0));
                 let input = operands.input.map_or(operands.grad_output, |(input, _)| input);
                 Params {
@@ -137,14 +144,34 @@ impl Summed {
                     statistics_base,
                     affine,
                     affine_base,
-                    hoisted: u32::from(operands.hoisted || operands.input.is_none()),
-                    weighted: u32::from(operands.scale.is_some()),
                     input_rows: rows(&input, row_len, range.start),
                     gradient_rows: rows(&operands.grad_output, row_len, range.start),
                     ..Params::default()
                 }
             }
         }
+    }
+
+    /// How the reduction over segments of `partition` finds records and weights, walking its runs or its columns; `whole`: what it
+    /// walks starts at a segment's own start.
+    pub(super) fn lookup(&self, partition: &Partition, rows: bool, whole: bool) -> Lookup {
+        let Self::Gradients(operands) = self else { return Lookup::default() };
+        let hoisted = operands.hoisted || operands.input.is_none();
+        let statistics = if hoisted && rows { Found::ByRow } else { Found::ByElement };
+        let found = Lookup { statistics, hoisted, ..Lookup::default() };
+        let Some((_, affine)) = operands.scale else { return found };
+        let len = partition.segment_len();
+        let along = rows && whole && partition.is_contiguous() && affine.kept_inner == len && affine.reduced_inner == 1;
+        let affine = if along { Found::Held } else { Found::ByElement };
+        Lookup { affine, affine_along: along, ..found }
+    }
+
+    pub(super) fn walk(&self, row_len: u64, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+        let tensors = match self {
+            Self::Values(input) => [Some(*input), None],
+            Self::Gradients(operands) => [Some(operands.grad_output), operands.input.map(|(input, _)| input)],
+        };
+        quad_walk(tensors, row_len, range, walk)
     }
 
     pub(super) fn padded(&self) -> bool {
@@ -215,24 +242,33 @@ pub(super) fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u6
     low..high
 }
 
-/// Digits for elements from `first` on, and the segment that is item 0 of the binding, both counted from the first
+/// Digits for elements of `range`, `step` elements apart, and the segment that is item 0 of the binding, both counted from the first
 /// element's outer segment.
-pub(super) fn index(partition: &Partition, first: u64, end: u64, step: u64) -> (Index, u32) {
+pub(super) fn index(partition: &Partition, range: &Range<u64>, step: u64) -> (Index, u32) {
     let narrow = |digits: [u64; 4]| digits.map(|digit| digit as u32);
-    if first == end {
+    if range.is_empty() {
         return (Params::default().affine, 0);
     }
-    let [outer, b, c, d] = partition.digits(first);
-    let (low, _) = partition.segments_of(first, end);
+    let [outer, b, c, d] = partition.digits(range.start);
+    let (low, _) = partition.segments_of(range.start, range.end);
     let index =
         Index { dims: narrow(partition.dims()), first: narrow([0, b, c, d]), step: narrow(partition.digits(step)) };
     (index, (low - outer * partition.kept_inner) as u32)
 }
 
-/// A walk over blocks of `len` elements, `stride` apart, by `lanes` invocations.
-pub(super) fn walk(stride: u64, len: u64, lanes: u32) -> [u32; 4] {
-    let lanes = u64::from(lanes);
-    [stride as u32, len as u32, (lanes / len) as u32, (lanes % len) as u32]
+/// Element by element where rows are padded such that quads of one tensor are none of another.
+pub(super) fn quad_walk<const N: usize>(
+    tensors: [Option<Tensor>; N],
+    row_len: u64,
+    range: &Range<u64>,
+    walk: QuadWalk,
+) -> Option<QuadWalk> {
+    let padded: Vec<_> = tensors.iter().flatten().filter_map(|tensor| tensor.rows).collect();
+    let whole = |&(length, stride): &(u64, u64)| length.is_multiple_of(4) && stride.is_multiple_of(4);
+    let starts = range.start % row_len.max(1);
+    let fits = padded.is_empty() || padded.iter().all(whole) && starts.is_multiple_of(4) && walk.unit.is_multiple_of(4);
+    let unit = if fits { walk.unit } else { 1 };
+    Some(QuadWalk { unit, leads: walk.leads && padded.is_empty(), ..walk })
 }
 
 pub(super) fn rows(tensor: &Tensor, row_len: u64, first: u64) -> Rows {

@@ -3,13 +3,13 @@
 use super::{Norm, REGION_ALIGN};
 use crate::binding::Unbindable;
 use crate::bound::BoundNorm;
-use crate::dispatch::{BackwardMap, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
+use crate::dispatch::{BackwardMap, ColumnSums, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
 use crate::error::BindError;
-use crate::kernel::{Source, Spread};
+use crate::kernel::{Source, Spread, Team};
 use crate::operands::{Operands, Role};
 use crate::partition::Partition;
 use crate::plan::{Divisor, Plan, Reduction};
-use crate::schedule::{Backward, RECORD};
+use crate::schedule::{Backward, RECORD, Reduce};
 use crate::view::{BufferView, Destination, TensorView};
 
 /// Operands of a backward pass. For use with [`Norm::bind_backward`]. A gradient is computed where it has a view; one that has
@@ -215,10 +215,17 @@ impl Norm {
         // given statistics take the way of sums apart, whatever the schedule
         let apart_affine = self.apart.1.partials_size(&affine);
         let (records, partials) = match self.backward {
-            Backward::Rows { walkers, .. } if plan.affine.is_some() => {
-                (affine.segments(), (affine.segments() * u64::from(walkers) * RECORD).max(apart_affine))
+            Backward::Fused { walkers, .. } if plan.affine.is_some() => {
+                let rows = if plan.shares_scale() { plan.computed.partition.segments() } else { 0 };
+                let places = rows.max(affine.segments() * u64::from(walkers));
+                (affine.segments().max(rows), (places * RECORD).max(apart_affine))
             }
-            Backward::Rows { .. } => (0, 0),
+            Backward::Fused { .. } => (0, 0),
+            Backward::Rows { reduce, walkers } => {
+                let places = affine.segments() * u64::from(walkers) * RECORD;
+                let sums = reduce.partials_size(&plan.computed.partition);
+                (affine.segments(), places.max(sums).max(apart_affine))
+            }
             Backward::Folded(reduce) => {
                 let refined = plan.refinement.map_or(affine, |r| r.partition);
                 (refined.segments().max(affine.segments()), reduce.partials_size(&refined).max(apart_affine))
@@ -376,7 +383,7 @@ impl Norm {
         let mut operands = Operands::default();
         let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Read)))?;
         self.finish(operands, "input gradient", |lowering| match bound.map(&self.plan) {
-            Some(map) if self.plan.elements > 0 => lowering.apply_backward(&self.plan.computed, &map, bound.sums),
+            Some(map) if self.plan.elements > 0 => lowering.apply_backward(&self.plan.computed, &map, bound.sums, None),
             _ => Ok(()),
         })
     }
@@ -439,24 +446,59 @@ impl Norm {
         let map = bound.map(plan);
         if bound.given {
             self.affine_sums(lowering, bound)?;
-            return map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, None));
+            return map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, None, None));
         }
-        match (self.backward, map, plan.rows()) {
-            (Backward::Rows { workgroup_size, lanes, walkers }, Some(map), Some(rows)) => {
-                let partials = bound.wants_affine().then(|| bound.at(bound.regions.partials));
-                lowering.fused_backward(reduction, &rows, (workgroup_size, lanes, walkers), &map, partials)?;
-                if partials.is_none() {
-                    return Ok(());
-                }
-                let walked = Partition { reduced_outer: walkers.into(), ..rows };
-                lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, partials))
-            }
-            (_, map, _) => {
+        match (self.backward, map) {
+            (Backward::Fused { team, walkers }, Some(map)) => self.fused_backward(lowering, bound, &map, (team, walkers)),
+            (Backward::Rows { reduce, walkers }, Some(map)) => self.rows_backward(lowering, bound, &map, (reduce, walkers)),
+            (_, map) => {
                 let sums = bound.at(bound.regions.sums);
                 self.sum_gradients(lowering, bound, map.map(|_| sums))?;
-                map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, Some(sums)))
+                map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, Some(sums), None))
             }
         }
+    }
+
+    /// One walk over contiguous segments.
+    fn fused_backward(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        map: &BackwardMap,
+        (team, walkers): (Team, u32),
+    ) -> Result<(), Unbindable> {
+        let plan = &self.plan;
+        let reduction = &plan.computed;
+        let statistics = &reduction.partition;
+        let partials = bound.wants_affine().then(|| bound.at(bound.regions.partials));
+        let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
+        let rows = plan.rows().unwrap_or(by_row);
+        lowering.fused_backward(reduction, &rows, (team, walkers), map, partials)?;
+        let Some(partials) = partials else { return Ok(()) };
+        let folded = plan.refinement.filter(|_| bound.scale_last).map(|refinement| refinement.affine);
+        let walked = folded.unwrap_or(Partition { reduced_outer: walkers.into(), ..rows });
+        lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, Some(partials)))
+    }
+
+    /// Sums of each row, then a map that sums up its columns.
+    fn rows_backward(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        map: &BackwardMap,
+        (reduce, walkers): (Reduce, u32),
+    ) -> Result<(), Unbindable> {
+        let plan = &self.plan;
+        let reduction = &plan.computed;
+        let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.partials));
+        let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
+        lowering.reduce(reduction, &reduce, &Summed::Gradients(bound.sums(true, weights)), sums, partials)?;
+        let Some(rows) = plan.rows().filter(|_| bound.wants_affine()) else {
+            return lowering.apply_backward(reduction, map, Some(sums), None);
+        };
+        lowering.apply_backward(reduction, map, Some(sums), Some(ColumnSums { rows: &rows, walkers, partials }))?;
+        let walked = Partition { reduced_outer: walkers.into(), ..rows };
+        lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, Some(partials)))
     }
 
     /// The sums that the gradient to the input needs, where wanted, and the gradients to scale and bias.

@@ -59,7 +59,7 @@ pub fn run(args: &AdaptersArgs, global: &Global) -> Result<ExitCode, Failure> {
     let wanted = global.adapter.as_deref().map(|wanted| find(&all, wanted)).transpose()?;
     let listed = all.iter().enumerate().filter(|(number, _)| wanted.is_none_or(|wanted| *number == wanted));
     let rows: Vec<Row> = listed.map(|(number, adapter)| row(number, adapter)).collect();
-    if global.json {
+    if global.json.on_stdout() {
         terminal::print_json(&rows)?;
     } else if rows.is_empty() {
         terminal::print(

@@ -270,7 +270,7 @@ impl Report {
     fn finish(mut self, check: Option<Check>, state: Option<&Path>, global: &Global) -> Result<ExitCode, Failure> {
         let failed = check.as_ref().is_some_and(|check| !check.passed);
         (self.check, self.state_output) = (check, state.map(|path| path.display().to_string()));
-        if global.json {
+        if global.json.on_stdout() {
             terminal::print_json(&self)?
         } else {
             terminal::print(&self.text())?

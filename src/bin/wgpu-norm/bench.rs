@@ -1,216 +1,191 @@
-//! `wgpu-norm bench`: the speed of norms against what this adapter copies.
+//! `wgpu-norm bench`: the speed of norms against what this adapter moves.
 
+mod beside;
+mod case;
+mod clock;
+mod cold;
 mod measure;
+mod oracle;
+mod peer;
+pub mod report;
+mod request;
+mod rig;
 mod roof;
+mod sample;
+mod spec;
 mod suite;
+mod table;
 mod times;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::Serialize;
-use wgpu_norm::wgpu;
-
-use crate::device::{Gpu, type_name};
-use crate::failure::{EXIT_CHECK, Failure};
-use crate::{Global, terminal};
-use measure::Measured;
-use suite::{BenchCase, Suite};
-
-/// Version of the JSON.
-const SCHEMA: u32 = 1;
-/// Largest error in units of the largest value.
-const TOLERANCE: f64 = 1e-5;
-const CLOCK: &str = "wall clock around submit and wait";
-const SOFTWARE: &str = "software adapter: only the ratios mean something, GB/s say nothing of a GPU";
+use crate::failure::{EXIT_CHECK, EXIT_INTERRUPTED, Failure};
+use crate::output::{self, Target};
+use crate::{Global, Json, terminal};
+use case::BenchCase;
+use clock::Clock;
+use measure::{Bench, Outcome};
+use peer::Peer;
+use report::{Report, Roof, Skipped};
+use request::{Line, Request};
+use roof::Roofs;
+use spec::CaseArgs;
+use suite::Suite;
+use times::Times;
 
 /// Arguments of `wgpu-norm bench`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   wgpu-norm bench
-  wgpu-norm bench --adapter llvmpipe --json > bench.json
+  wgpu-norm bench --suite reference --json reference.json
+  wgpu-norm bench group 8x64x120x120 --groups 32 --format channels-last --backward
+  wgpu-norm bench --suite reference --filter 'channels-last backward' --adapter llvmpipe
+  wgpu-norm bench --suite reference --peer benches/peers/burn/target/release/burn-peer
+  wgpu-norm bench --suite reference --peers pytorch.json
 
-GB/s count the bytes that no kernel can do without: each element once in and once out, and the parameters. \
-The copy is measured in the same run, in turn with each norm, over the same buffers. \
-Buffers rotate, so that none is in a cache.
+GB/s count the bytes that no implementation can do without: each operand once. The roof is a kernel that only moves memory, \
+with the same mix of reads and writes (copy, triad), measured in the same run, in turn with each norm, over the same \
+buffers. `2E`, `3E`, `5E` say how many times the algorithm moves each element: segments that do not stay on a chip are read \
+again. 100 % is the time in which the roof moves these bytes. Buffers rotate, so that none is in a cache.
 
-Exit code 1: an error against the f64 reference is above 1e-5 of the largest value.")]
+Ctrl-C ends with what was measured so far. Exit code 1: an error against the f64 reference is above 1e-5 of the largest value.")]
 pub struct BenchArgs {
+    #[command(flatten)]
+    case: CaseArgs,
     /// Which cases.
-    #[arg(long, value_enum, default_value_t = Suite::Quick)]
+    #[arg(long, value_enum, default_value_t = Suite::Quick, conflicts_with = "variant")]
     suite: Suite,
+    /// Only cases whose `variant shape format pass` contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// More samples or rows, until a tensor has so many MiB.
+    #[arg(long, value_name = "MIB")]
+    at_least: Option<u64>,
+    /// Another implementation to measure in turn: a program that speaks the protocol of benches/peers. Repeatable.
+    #[arg(long, value_name = "COMMAND")]
+    peer: Vec<String>,
+    /// Show the rows of an earlier report, of whatever implementation, beside ours. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    peers: Vec<PathBuf>,
+    /// Print the cases as lines of JSON instead.
+    #[arg(long)]
+    list: bool,
+    /// Write the report as JSON to FILE, or to standard output instead of the table.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", value_parser = Json::parser())]
+    json: Option<Json>,
 }
 
-/// Measures all cases of a suite.
+/// Measures all cases that were asked for.
 pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let gpu = Gpu::require(global.adapter.as_deref(), "bench has nothing to measure without one")?;
-    let copy = roof::Copy::new(&gpu);
-    gpu.healthy()?;
-    let cases = args.suite.cases();
-    let mut report = Report::new(&gpu);
+    let cases = selected(&args)?;
+    if args.list {
+        return list(&cases);
+    }
+    let json = args.json.unwrap_or(Json::No);
+    let target = match &json {
+        Json::File(path) => Some(Target::replacing(path)?),
+        Json::No | Json::Stdout => None,
+    };
+    let earlier = args.peers.iter().map(|path| Report::read(path)).collect::<Result<Vec<_>, _>>()?;
+    output::defer_interrupt();
+    let (report, trouble) = measure(&cases, &args.peer, global)?;
+    if let Some(target) = target {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Stdout(error.into()))?;
+        target.write_bytes(text.as_bytes())?;
+    }
+    if json == Json::Stdout {
+        terminal::print_json(&report)?;
+    } else {
+        terminal::print(&table::text(&report, &earlier, terminal::width()))?;
+    }
+    match (trouble, report.rows.is_empty(), report.skipped.first()) {
+        (Some(failure), ..) => Err(failure),
+        _ if output::is_interrupted() => Ok(ExitCode::from(EXIT_INTERRUPTED as u8)),
+        (None, true, Some(skipped)) => Err(Failure::Usage(format!("nothing was measured: {}", skipped.why))),
+        _ => Ok(ExitCode::from(if report.wrong() > 0 { EXIT_CHECK } else { 0 })),
+    }
+}
+
+/// The cases that were asked for.
+fn selected(args: &BenchArgs) -> Result<Vec<BenchCase>, Failure> {
+    let mut cases = args.case.cases()?.unwrap_or_else(|| args.suite.cases());
+    if let Some(mib) = args.at_least {
+        cases = suite::unique(cases.iter().map(|case| case.grown(mib.saturating_mul(1 << 20))).collect());
+    }
+    if let Some(text) = &args.filter {
+        cases.retain(|case| case.name().contains(text.as_str()));
+        if cases.is_empty() {
+            let example = "group 32 8x64x120x120 channels-last backward";
+            return Err(Failure::Usage(format!("no case matches the filter '{text}'; one is called '{example}'")));
+        }
+    }
+    Ok(cases)
+}
+
+/// What was measured, and what ended it early.
+fn measure(cases: &[BenchCase], peers: &[String], global: &Global) -> Result<(Report, Option<Failure>), Failure> {
+    let peers = peers.iter().filter_map(|command| Peer::start(command).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let (gpu, cold_start_ms) = cold::start(global.adapter.as_deref())?;
+    let clock = Clock::new(&gpu);
     let bar = terminal::progress("bench", cases.len() as u64, false);
+    bar.set_message("roofs");
+    let roofs = Roofs::new(&gpu, &clock)?;
+    let mut report = Report::new(&gpu, clock.name(), cold_start_ms);
+    for peer in peers.iter().filter(|peer| peer.adapter != gpu.info.name) {
+        terminal::note(&format!("peer {} runs on {}", peer.name, peer.adapter));
+    }
+    let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers };
+    let mut trouble = None;
     for case in cases {
-        bar.set_message(format!("{} {}", case.variant(), case.shape()));
-        match measure::measure(&gpu, &copy, case)? {
-            Some(measured) => report.add(case, &measured),
-            None => report.skipped.push(name(case)),
+        bar.set_message(case.name());
+        match bench.measure(case) {
+            Ok(Outcome::Measured(rows)) => report.rows.extend(rows),
+            Ok(Outcome::Skipped { needs_bytes, why }) => report.skipped.push(skipped(case, needs_bytes, why)),
+            Ok(Outcome::Interrupted) => break,
+            // a device that is lost takes nothing of the report along
+            Err(failure) => {
+                trouble = Some(failure);
+                break;
+            }
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if global.json {
-        terminal::print_json(&report)?;
-    } else {
-        terminal::print(&report.text())?;
+    if output::is_interrupted() {
+        let done = report.rows.iter().filter(|row| row.peer.is_none()).count() + report.skipped.len();
+        terminal::note(&format!("interrupted after {done} of {} cases", cases.len()));
     }
-    Ok(if report.rows.iter().all(Row::is_right) { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CHECK) })
+    report.roofs = medians(&report, &roofs);
+    Ok((report, trouble))
 }
 
-fn name(case: &BenchCase) -> String {
-    format!("{} {} {}", case.variant(), case.shape(), case.format())
+/// GB/s of each roof over the rows beside which it was measured; what it reached before them where there are none.
+fn medians(report: &Report, roofs: &Roofs) -> BTreeMap<Roof, f64> {
+    let median = |(roof, first): (Roof, f64)| {
+        let rows = report.rows.iter().filter(|row| row.roof == roof && row.peer.is_none());
+        let gbps: Vec<f64> = rows.map(|row| row.roof_gbps).collect();
+        (roof, if gbps.is_empty() { first } else { Times::new(gbps).median })
+    };
+    roofs.gbps().map(median).collect()
 }
 
-#[derive(Serialize)]
-struct Report {
-    schema: u32,
-    adapter: String,
-    backend: String,
-    device_type: &'static str,
-    driver: String,
-    clock: &'static str,
-    command: String,
-    /// The copy beside each row.
-    roofs: Vec<Roof>,
-    rows: Vec<Row>,
-    /// Cases for which the device has no memory.
-    skipped: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Roof {
-    kernel: &'static str,
-    bytes: u64,
-    median_ms: f64,
-    p20_ms: f64,
-    p80_ms: f64,
-    gbps: f64,
-}
-
-#[derive(Serialize)]
-struct Row {
-    variant: String,
-    shape: String,
-    format: &'static str,
-    dtype: &'static str,
-    pass: &'static str,
-    schedule: String,
-    median_ms: f64,
-    p20_ms: f64,
-    p80_ms: f64,
-    min_bytes: u64,
-    gbps: f64,
-    /// GB/s of the copy.
-    roof: f64,
-    /// `gbps / roof`.
-    ratio: f64,
-    /// In units of the largest value; `null` where a NaN is misplaced.
-    error: f64,
-    /// Another implementation beside it.
-    peer: Option<()>,
-}
-
-impl Report {
-    fn new(gpu: &Gpu) -> Self {
-        let info = &gpu.info;
-        let arguments = std::env::args().skip(1);
-        Self {
-            schema: SCHEMA,
-            adapter: info.name.clone(),
-            backend: info.backend.to_string(),
-            device_type: type_name(info.device_type),
-            driver: [info.driver.as_str(), &info.driver_info].join(" ").trim().to_owned(),
-            clock: CLOCK,
-            command: ["wgpu-norm".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" "),
-            roofs: Vec::new(),
-            rows: Vec::new(),
-            skipped: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, case: &BenchCase, measured: &Measured) {
-        let Measured { norm, copy, .. } = measured;
-        let gbps = measured.min_bytes as f64 / norm.median / 1e9;
-        let roof = measured.copy_bytes as f64 / copy.median / 1e9;
-        self.roofs.push(Roof {
-            kernel: "copy",
-            bytes: measured.copy_bytes,
-            median_ms: copy.median * 1e3,
-            p20_ms: copy.p20 * 1e3,
-            p80_ms: copy.p80 * 1e3,
-            gbps: roof,
-        });
-        self.rows.push(Row {
-            variant: case.variant(),
-            shape: case.shape(),
-            format: case.format(),
-            dtype: "f32",
-            pass: case.pass(),
-            schedule: measured.schedule.clone(),
-            median_ms: norm.median * 1e3,
-            p20_ms: norm.p20 * 1e3,
-            p80_ms: norm.p80 * 1e3,
-            min_bytes: measured.min_bytes,
-            gbps,
-            roof,
-            ratio: gbps / roof,
-            error: measured.error,
-            peer: None,
-        });
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!(
-            "adapter {}\nbackend {}, {}\ndriver  {}\nclock   {}\n",
-            self.adapter, self.backend, self.device_type, self.driver, self.clock
-        );
-        if self.device_type == type_name(wgpu::DeviceType::Cpu) {
-            text += &format!("note    {SOFTWARE}\n");
-        }
-        let header = ["norm", "shape", "format", "schedule", "ms", "p20..p80", "GB/s", "copy GB/s", "of copy", "error"];
-        let mut table = terminal::table(&header);
-        for row in &self.rows {
-            table.add_row(row.cells());
-        }
-        text += &format!("\nf32, scale and bias\n\n{}", table.trim_fmt());
-        for name in &self.skipped {
-            text += &format!("\nskipped, the device has no memory for it: {name}");
-        }
-        let wrong = self.rows.iter().filter(|row| !row.is_right()).count();
-        if wrong > 0 {
-            let verdict = terminal::verdict(&format!("FAIL ({wrong})"), false);
-            text += &format!("\n\n{verdict}: errors above {TOLERANCE:.0e} of the largest value");
-        }
-        text
+fn skipped(case: &BenchCase, needs_bytes: u64, why: String) -> Skipped {
+    Skipped {
+        variant: case.variant.name(),
+        shape: case.shape_name(),
+        format: case.format.name().to_owned(),
+        pass: case.pass.name().to_owned(),
+        needs_bytes,
+        why,
     }
 }
 
-impl Row {
-    fn is_right(&self) -> bool {
-        self.error <= TOLERANCE
-    }
-
-    fn cells(&self) -> [String; 10] {
-        [
-            self.variant.clone(),
-            self.shape.clone(),
-            self.format.to_owned(),
-            self.schedule.clone(),
-            format!("{:.4}", self.median_ms),
-            format!("{:.4}..{:.4}", self.p20_ms, self.p80_ms),
-            format!("{:.1}", self.gbps),
-            format!("{:.1}", self.roof),
-            format!("{:.1} %", self.ratio * 100.0),
-            format!("{:.1e}", self.error),
-        ]
-    }
+fn list(cases: &[BenchCase]) -> Result<ExitCode, Failure> {
+    let lines = cases.iter().filter_map(Request::new).map(|case| serde_json::to_string(&Line { case }));
+    let lines: Vec<String> = lines.filter_map(Result::ok).collect();
+    terminal::print(&lines.join("\n"))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -8,11 +8,11 @@ use crate::compute::Tensors;
 use crate::files::element_count;
 
 /// A kind of norm over a shape.
-pub struct Case {
+pub struct Case<'a> {
     /// The kind.
-    pub kind: NormKind<'static>,
+    pub kind: NormKind<'a>,
     /// Sizes of the axes as they lie in memory.
-    pub shape: &'static [u64],
+    pub shape: &'a [u64],
     /// Where the channels are.
     pub format: MemoryFormat,
 }
@@ -35,11 +35,11 @@ pub enum Fill {
 /// Above this only [`Fill::Normal`] and [`Fill::LargeMean`] are run.
 const SMALL: u64 = 20_000;
 
-const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case {
+const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
     Case { kind, shape, format: ChannelsFirst }
 }
 
-const fn last(kind: NormKind<'static>, shape: &'static [u64]) -> Case {
+const fn last(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
     Case { kind, shape, format: ChannelsLast }
 }
 
@@ -49,7 +49,7 @@ const fn adain(style_shape: &'static [u64], variance: Variance, style_eps: Style
 
 /// All of them. Widths take every remainder of 4; 4099 is a prime beyond a workgroup's reach; 70 001 segments are more
 /// than one dimension of a dispatch; a million elements are more than a workgroup reduces.
-pub const CASES: &[Case] = &[
+pub const CASES: &[Case<'static>] = &[
     case(Batch, &[2, 3]),
     case(Batch, &[7, 4]),
     case(Batch, &[5, 1, 1]),
@@ -121,7 +121,7 @@ pub const CASES: &[Case] = &[
     case(Weight { dim: Some(0) }, &[3, 100_003]),
 ];
 
-impl Case {
+impl Case<'_> {
     /// The kinds of contents this case is run with.
     pub fn fills(&self) -> &'static [Fill] {
         let all = &[Fill::Normal, Fill::LargeMean, Fill::Constant, Fill::Zero, Fill::NotANumber];
@@ -144,7 +144,7 @@ impl Case {
     }
 
     /// The norm.
-    pub fn descriptor(&self) -> NormDescriptor<'static> {
+    pub fn descriptor(&self) -> NormDescriptor<'_> {
         let eps = match self.kind {
             LpNormalize { .. } => Epsilon::Minimum(1e-12),
             MeanVariance { .. } => Epsilon::AddedToDeviation(1e-9),

@@ -89,7 +89,7 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-norm"),
-            required_features: NormEngine::required_features(adapter),
+            required_features: NormEngine::required_features(adapter) | timestamps(adapter),
             required_limits: NormEngine::required_limits(adapter),
             ..Default::default()
         };
@@ -170,11 +170,23 @@ impl Gpu {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         record(&mut pass);
         drop(pass);
+        self.finish(encoder)
+    }
+
+    /// Runs what has been encoded, waits for it, and gives the time that took.
+    pub fn finish(&self, encoder: wgpu::CommandEncoder) -> Result<Duration, Failure> {
         let commands = encoder.finish();
         self.healthy()?;
         let start = Instant::now();
         self.wait(self.queue.submit([commands]))?;
         Ok(start.elapsed())
+    }
+
+    /// Fills an operand with 0, before the next run.
+    pub fn clear(&self, operand: &Operand) {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.clear_buffer(&operand.buffer, 0, None);
+        self.queue.submit([encoder.finish()]);
     }
 
     fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), Failure> {
@@ -211,6 +223,11 @@ impl Gpu {
         bar.finish_and_clear();
         Ok(data)
     }
+}
+
+/// The feature with which `bench` measures, where the adapter has it.
+fn timestamps(adapter: &wgpu::Adapter) -> wgpu::Features {
+    adapter.features() & wgpu::Features::TIMESTAMP_QUERY
 }
 
 /// A tensor on the device, in a buffer of its own.

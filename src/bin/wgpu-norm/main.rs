@@ -20,8 +20,10 @@ mod shaders;
 mod terminal;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{BoolValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -43,6 +45,7 @@ Examples:
   wgpu-norm apply layer x.npy y.npy --check             layer norm over the last axis, checked against f64
   wgpu-norm apply group x.npy y.npy --groups 32 --scale params.safetensors:gn.weight
   wgpu-norm verify                                      every kernel against the CPU reference
+  wgpu-norm bench --suite reference                     speed against what this adapter copies
   wgpu-norm shaders --target spirv --out spirv/         every kernel, translated
 
 Exit codes: 0 all is well, 1 a check failed, 2 a bad request, file or device, 130 interrupted.";
@@ -54,8 +57,35 @@ pub struct Global {
     #[arg(long, global = true, value_name = "NAME|NUMBER")]
     pub adapter: Option<String>,
     /// Print JSON on standard output.
-    #[arg(long, global = true)]
-    pub json: bool,
+    #[arg(long, global = true, action = clap::ArgAction::SetTrue, value_parser = Json::switch())]
+    pub json: Json,
+}
+
+/// Where JSON goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Json {
+    /// Nowhere.
+    No,
+    /// To standard output.
+    Stdout,
+    /// To a file; only where a subcommand says so.
+    File(PathBuf),
+}
+
+impl Json {
+    fn switch() -> impl TypedValueParser<Value = Self> {
+        BoolValueParser::new().map(|on| if on { Self::Stdout } else { Self::No })
+    }
+
+    /// Of an option with the same name and a value: `-` is standard output.
+    pub fn parser() -> impl TypedValueParser<Value = Self> {
+        OsStringValueParser::new().map(|path| if path == "-" { Self::Stdout } else { Self::File(path.into()) })
+    }
+
+    /// Whether it goes to standard output.
+    pub fn on_stdout(&self) -> bool {
+        *self == Self::Stdout
+    }
 }
 
 #[derive(Subcommand)]
@@ -145,6 +175,22 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_goes_where_it_is_sent() {
+        for (line, expected) in [
+            ("wgpu-norm bench", Json::No),
+            ("wgpu-norm bench --json", Json::Stdout),
+            ("wgpu-norm --json bench", Json::Stdout),
+            ("wgpu-norm bench --json r.json --suite quick", Json::File("r.json".into())),
+            ("wgpu-norm verify", Json::No),
+            ("wgpu-norm verify --json", Json::Stdout),
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.global.json, expected, "{line}");
+        }
+        assert!(Cli::try_parse_from(["wgpu-norm", "verify", "--json=r.json"]).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
@@ -15,9 +16,31 @@ use crate::{npy, safetensors_file, terminal};
 /// Unfinished files, removed when the program is interrupted.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// What the next interrupt does.
+static INTERRUPT: AtomicU8 = AtomicU8::new(ENDS);
+/// It ends the program.
+const ENDS: u8 = 0;
+/// It is kept for [`is_interrupted`].
+const WAITS: u8 = 1;
+/// It came, and the next one ends the program.
+const CAME: u8 = 2;
+
+/// Keeps the first interrupt for [`is_interrupted`], so that work may end with what it has; a second one ends the program.
+pub fn defer_interrupt() {
+    INTERRUPT.store(WAITS, Ordering::Relaxed);
+}
+
+/// Whether a deferred interrupt came.
+pub fn is_interrupted() -> bool {
+    INTERRUPT.load(Ordering::Relaxed) == CAME
+}
+
 /// Makes Ctrl-C (and the system's other requests to end) remove unfinished files first.
 pub fn remove_on_interrupt() {
     let installed = ctrlc::try_set_handler(|| {
+        if INTERRUPT.compare_exchange(WAITS, CAME, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            return;
+        }
         // Kept locked until the end: no file becomes unfinished or finished in between.
         let unfinished = unfinished();
         for path in unfinished.iter() {
@@ -75,6 +98,19 @@ impl Target {
             Format::Safetensors => Self::new(path, force, inputs),
             Format::Npy => Err(Failure::file(path, FileError::OneTensor)),
         }
+    }
+
+    /// Checks that a file of any kind can be written at `path`, in place of one that is there.
+    pub fn replacing(path: &Path) -> Result<Self, Failure> {
+        let fail = |error| Failure::file(path, error);
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(fail(FileError::NotRegular));
+        }
+        if !folder(path).is_dir() {
+            return Err(fail(FileError::NoFolder(folder(path).to_owned())));
+        }
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self { path, force: true })
     }
 
     /// The file.

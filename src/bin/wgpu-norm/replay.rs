@@ -147,7 +147,7 @@ pub fn run(args: ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
     let gpu = Gpu::open(global.adapter.as_deref())?;
     std::fs::create_dir_all(&args.output).map_err(|error| Failure::file(&args.output, error))?;
     let report = replay(&gpu, &args, &families)?;
-    if global.json {
+    if global.json.on_stdout() {
         terminal::print_json(&report)?
     } else {
         terminal::print(&report.to_string())?

@@ -78,7 +78,7 @@ pub fn run(args: ShadersArgs, global: &Global) -> Result<ExitCode, Failure> {
             constants: kernel.constants.clone(),
         });
     }
-    if global.json {
+    if global.json.on_stdout() {
         terminal::print_json(&written)?;
     } else {
         terminal::print(&table(&written))?;

@@ -11,6 +11,8 @@ use crate::failure::Failure;
 
 const RED: Style = AnsiColor::Red.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
+/// Columns where there is no terminal.
+const PAGE: usize = 160;
 
 /// Writes `text` and a newline to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -44,16 +46,30 @@ pub fn verdict(text: &str, good: bool) -> String {
 }
 
 fn paint(text: &str, style: Style, stream: &impl IsTerminal) -> String {
+    if has_colours(stream) { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+fn has_colours(stream: &impl IsTerminal) -> bool {
     // https://no-color.org: present and not empty, whatever its value.
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    if stream.is_terminal() && !refused && !dumb { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    stream.is_terminal() && !refused && !dumb
 }
 
-/// A table without lines: columns for the eye, fields for `awk`.
+/// Columns of standard output.
+pub fn width() -> usize {
+    terminal_size::terminal_size().map_or(PAGE, |(width, _)| usize::from(width.0))
+}
+
+/// A table without lines: columns for the eye, fields for `awk`. Colours of cells where standard output is a terminal.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).force_no_tty().set_header(header.to_vec());
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    if has_colours(&io::stdout()) {
+        table.enforce_styling()
+    } else {
+        table.force_no_tty()
+    };
     table
 }
 
@@ -70,7 +86,7 @@ pub fn progress(label: &'static str, total: u64, bytes: bool) -> ProgressBar {
     }
     let counter = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len} {msg}" };
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}")) {
+    match ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}, {{eta}} left")) {
         Ok(style) => {
             let bar = bar.with_style(style).with_prefix(label);
             *current = Some(bar.downgrade());

@@ -54,7 +54,7 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     }
     let gpu = Gpu::require(global.adapter.as_deref(), "verify has nothing to verify without one")?;
     let bar = terminal::progress("verify", cases.iter().map(|case| case.fills().len() as u64).sum(), false);
-    let mut table = Results { by_schedule: args.schedules || global.json, ..Results::default() };
+    let mut table = Results { by_schedule: args.schedules || global.json.on_stdout(), ..Results::default() };
     for case in cases {
         bar.set_message(format!("{} {:?}", case.kind.name(), case.shape));
         for &fill in case.fills() {
@@ -264,7 +264,7 @@ impl Results {
 
     fn print(&self, gpu: &Gpu, global: &Global) -> Result<ExitCode, Failure> {
         let passed = self.failures.is_empty();
-        if global.json {
+        if global.json.on_stdout() {
             let lines = self.lines.iter().map(|((norm, schedule), line)| JsonLine { norm, schedule, line }).collect();
             let (adapter, failures) = (gpu.describe(), self.failures.as_slice());
             terminal::print_json(&Json { adapter, tolerance: TOLERANCE, passed, lines, failures })?;

@@ -1,0 +1,334 @@
+//! What is measured: a norm, a shape, a memory format, a pass.
+
+use wgpu_norm::{MemoryFormat, NormKind, StyleEpsilon, Variance};
+
+use super::report::Roof;
+use crate::cases::Case;
+
+/// Elements of a contiguous segment that stay on the chip between statistics and output.
+const ON_CHIP: u64 = 1 << 16;
+/// The same of a row in backward, where input, gradient and the sums for scale and bias stay.
+const ON_CHIP_BACKWARD_ROW: u64 = 1 << 14;
+/// Mean and 1 / deviation of a segment; without a mean only the latter.
+const STATISTICS: u64 = 2;
+
+/// Which norm, with scale and bias where it has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Variant {
+    /// Over so many trailing axes.
+    Layer(usize),
+    /// Over so many trailing axes.
+    Rms(usize),
+    /// Of order p over so many trailing axes.
+    Lp(f32, usize),
+    /// From running statistics.
+    BatchInference,
+    /// By the batch's own.
+    BatchTraining,
+    /// A sample's channel by itself.
+    Instance,
+    /// With a style of the content's shape.
+    AdaptiveInstance,
+    /// So many groups.
+    Group(u64),
+}
+
+/// Where the channels are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// There are none.
+    Rows,
+    /// Before the spatial axes.
+    First,
+    /// After them.
+    Last,
+}
+
+/// Which pass of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The output alone.
+    Forward,
+    /// The output, and statistics for backward.
+    Training,
+    /// The gradients to input, scale and bias, or to as many as there are.
+    Backward,
+}
+
+/// One norm in one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BenchCase {
+    /// Which norm.
+    pub variant: Variant,
+    /// Sizes in the order N, C, spatial axes.
+    pub shape: Vec<u64>,
+    /// Where the channels are.
+    pub format: Format,
+    /// Which pass.
+    pub pass: Pass,
+    /// Sizes as they lie in memory.
+    memory: Vec<u64>,
+}
+
+/// What has to be moved, and what it is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that no implementation can do without.
+    pub min_bytes: u64,
+    /// Bytes that the algorithm moves.
+    pub bytes: u64,
+    /// How many times it moves each element.
+    pub roof_elements: u32,
+    /// The kernel with its mix of reads and writes.
+    pub roof: Roof,
+}
+
+impl Variant {
+    /// In words.
+    pub fn name(self) -> String {
+        match self {
+            Self::Layer(_) => "layer".to_owned(),
+            Self::Rms(_) => "rms".to_owned(),
+            Self::Lp(p, _) => format!("lp {p}"),
+            Self::BatchInference => "batch inference".to_owned(),
+            Self::BatchTraining => "batch training".to_owned(),
+            Self::Instance => "instance".to_owned(),
+            Self::AdaptiveInstance => "adain".to_owned(),
+            Self::Group(groups) => format!("group {groups}"),
+        }
+    }
+
+    fn trailing_axes(self) -> Option<usize> {
+        match self {
+            Self::Layer(axes) | Self::Rms(axes) | Self::Lp(_, axes) => Some(axes),
+            _ => None,
+        }
+    }
+
+    /// Whether it has a scale and a bias of its own.
+    fn is_affine(self) -> bool {
+        !matches!(self, Self::Lp(..) | Self::AdaptiveInstance)
+    }
+
+    fn is_centred(self) -> bool {
+        !matches!(self, Self::Rms(_) | Self::Lp(..))
+    }
+}
+
+impl Format {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::First => "channels-first",
+            Self::Last => "channels-last",
+        }
+    }
+}
+
+impl Pass {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Training => "training",
+            Self::Backward => "backward",
+        }
+    }
+}
+
+impl BenchCase {
+    /// A case over a `shape` in the order N, C, spatial axes, of the rank that the variant needs.
+    pub fn new(variant: Variant, shape: &[u64], format: Format, pass: Pass) -> Self {
+        let mut memory = shape.to_vec();
+        if format == Format::Last {
+            memory[1..].rotate_left(1);
+        }
+        Self { variant, shape: shape.to_vec(), format, pass, memory }
+    }
+
+    /// The same in another pass.
+    pub fn with(&self, pass: Pass) -> Self {
+        Self { pass, ..self.clone() }
+    }
+
+    /// The same with as many samples as make a tensor of so many bytes, by doubling.
+    pub fn grown(&self, bytes: u64) -> Self {
+        let mut shape = self.shape.clone();
+        while shape.iter().product::<u64>() > 0 && shape.iter().product::<u64>() * 4 < bytes {
+            shape[0] *= 2;
+        }
+        Self::new(self.variant, &shape, self.format, self.pass)
+    }
+
+    /// Whether both have the same operands.
+    pub fn shares_operands(&self, other: &Self) -> bool {
+        *self == other.with(self.pass)
+    }
+
+    /// The norm.
+    pub fn case(&self) -> Case<'_> {
+        let rank = self.memory.len();
+        let kind = match self.variant {
+            Variant::Layer(axes) => NormKind::Layer { axes: rank - axes..rank },
+            Variant::Rms(axes) => NormKind::Rms { axes: rank - axes..rank },
+            Variant::Lp(p, axes) => NormKind::LpNormalize { p, axes: rank - axes..rank },
+            Variant::BatchInference | Variant::BatchTraining => NormKind::Batch,
+            Variant::Instance => NormKind::Instance,
+            Variant::Group(groups) => NormKind::Group { groups },
+            Variant::AdaptiveInstance => NormKind::AdaptiveInstance {
+                style_shape: &self.memory,
+                variance: Variance::Biased,
+                style_eps: StyleEpsilon::AsContent,
+            },
+        };
+        let format = if self.format == Format::Last { MemoryFormat::ChannelsLast } else { MemoryFormat::ChannelsFirst };
+        Case { kind, shape: &self.memory, format }
+    }
+
+    /// The shape in words: `4096x1024`.
+    pub fn shape_name(&self) -> String {
+        self.shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
+    }
+
+    /// All of it in words.
+    pub fn name(&self) -> String {
+        format!("{} {} {} {}", self.variant.name(), self.shape_name(), self.format.name(), self.pass.name())
+    }
+
+    /// Elements of a tensor.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    fn channels(&self) -> u64 {
+        self.shape.get(1).copied().unwrap_or(1)
+    }
+
+    /// Elements that share statistics.
+    fn segment_len(&self) -> u64 {
+        let sample = self.shape.iter().skip(1).product::<u64>();
+        match (self.variant, self.variant.trailing_axes()) {
+            (_, Some(axes)) => self.shape[self.shape.len() - axes..].iter().product(),
+            (Variant::Group(groups), _) => sample / groups.max(1),
+            (Variant::Instance | Variant::AdaptiveInstance, _) => sample / self.channels().max(1),
+            _ => self.elements() / self.channels().max(1),
+        }
+    }
+
+    /// Elements of the scale, and of the bias.
+    fn affine_len(&self) -> u64 {
+        match self.variant.trailing_axes() {
+            _ if !self.variant.is_affine() => 0,
+            Some(_) => self.segment_len(),
+            None => self.channels(),
+        }
+    }
+
+    /// Whether a segment can stay on the chip from its statistics to its result, so that it need not be read again.
+    /// By the shape alone: a schedule that reads more than it needs gains nothing by it.
+    fn stays_on_chip(&self) -> bool {
+        let backward = self.pass == Pass::Backward;
+        match (self.variant, self.format) {
+            // given statistics need no first look
+            (Variant::BatchInference, _) => true,
+            (Variant::BatchTraining, _) => false,
+            // a segment lies scattered over its sample
+            (_, Format::Last) => !backward && self.elements() / self.shape[0].max(1) <= ON_CHIP,
+            (_, Format::Rows) if backward => self.segment_len() <= ON_CHIP_BACKWARD_ROW,
+            _ => self.segment_len() <= ON_CHIP,
+        }
+    }
+
+    /// What has to be moved.
+    pub fn traffic(&self) -> Traffic {
+        let (elements, backward) = (self.elements(), self.pass == Pass::Backward);
+        let styled = self.variant == Variant::AdaptiveInstance;
+        let on_chip = self.stays_on_chip();
+        let (tensors, again, roof) = match (backward, styled) {
+            (false, false) => (2, 1, Roof::Copy),
+            // the style is read too
+            (false, true) => (3, 1, Roof::Triad),
+            (true, _) => (3, 2, Roof::Triad),
+        };
+        let roof_elements = tensors + if on_chip { 0 } else { again };
+        let statistics = if self.variant.is_centred() { STATISTICS } else { 1 };
+        let statistics = match (self.variant, self.pass) {
+            (Variant::BatchInference, _) => STATISTICS * self.channels(),
+            (_, Pass::Forward) => 0,
+            _ => statistics * elements.checked_div(self.segment_len()).unwrap_or(0),
+        };
+        // scale and bias read, or scale read and both gradients written
+        let parameters = self.affine_len() * if backward { 3 } else { 2 } + statistics;
+        Traffic {
+            min_bytes: 4 * (u64::from(tensors) * elements + parameters),
+            bytes: 4 * (u64::from(roof_elements) * elements + parameters),
+            roof_elements,
+            roof,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Format::{First, Last, Rows};
+    use Pass::{Backward, Forward, Training};
+
+    #[test]
+    fn the_algorithm_decides_how_often_elements_move() {
+        let planes: &[u64] = &[8, 64, 120, 120];
+        let cases: &[(Variant, &[u64], Format, [u32; 2])] = &[
+            (Variant::Layer(1), &[4096, 1024], Rows, [2, 3]),
+            (Variant::Layer(1), &[64, 16384], Rows, [2, 3]),
+            (Variant::Layer(1), &[64, 65536], Rows, [2, 5]),
+            (Variant::Rms(1), &[64, 65537], Rows, [3, 5]),
+            (Variant::Layer(3), &[2, 64, 32, 32], Rows, [2, 5]),
+            (Variant::Instance, &[2, 32, 256, 256], First, [2, 3]),
+            (Variant::Instance, &[2, 32, 256, 256], Last, [3, 5]),
+            (Variant::Instance, &[32, 512, 7, 7], Last, [2, 5]),
+            (Variant::Group(32), planes, First, [2, 3]),
+            (Variant::Group(32), planes, Last, [3, 5]),
+            (Variant::Group(1), &[4, 64, 1 << 16], First, [3, 5]),
+            (Variant::BatchTraining, planes, First, [3, 5]),
+            (Variant::BatchInference, planes, Last, [2, 3]),
+            (Variant::AdaptiveInstance, planes, First, [3, 3]),
+        ];
+        for (variant, shape, format, expected) in cases {
+            let elements =
+                [Forward, Backward].map(|pass| BenchCase::new(*variant, shape, *format, pass).traffic().roof_elements);
+            assert_eq!(elements, *expected, "{variant:?} {shape:?} {format:?}");
+        }
+    }
+
+    #[test]
+    fn minimal_bytes_count_every_operand_once() {
+        let cases: &[(Variant, &[u64], Pass, u64, Roof)] = &[
+            (Variant::Layer(1), &[3, 5], Forward, 15 + 15 + 5 + 5, Roof::Copy),
+            (Variant::Layer(1), &[3, 5], Training, 15 + 15 + 5 + 5 + 3 * 2, Roof::Copy),
+            (Variant::Layer(1), &[3, 5], Backward, 15 + 15 + 15 + 5 + 5 + 5 + 3 * 2, Roof::Triad),
+            (Variant::Rms(2), &[3, 5, 7], Backward, 3 * 105 + 3 * 35 + 3, Roof::Triad),
+            (Variant::Lp(2.0, 1), &[3, 5], Forward, 15 + 15, Roof::Copy),
+            (Variant::BatchInference, &[2, 3, 4], Forward, 24 + 24 + 3 + 3 + 3 + 3, Roof::Copy),
+            (Variant::BatchTraining, &[2, 3, 4], Training, 24 + 24 + 3 + 3 + 3 * 2, Roof::Copy),
+            (Variant::Instance, &[2, 3, 4], Backward, 3 * 24 + 3 * 3 + 6 * 2, Roof::Triad),
+            (Variant::Group(1), &[2, 3, 4], Forward, 24 + 24 + 3 + 3, Roof::Copy),
+            (Variant::AdaptiveInstance, &[2, 3, 4], Forward, 3 * 24, Roof::Triad),
+        ];
+        for (variant, shape, pass, words, roof) in cases {
+            let format = if variant.trailing_axes().is_some() { Rows } else { First };
+            let traffic = BenchCase::new(*variant, shape, format, *pass).traffic();
+            assert_eq!((traffic.min_bytes, traffic.roof), (words * 4, *roof), "{variant:?} {pass:?}");
+        }
+    }
+
+    #[test]
+    fn shapes_are_named_channels_first_and_lie_as_the_format_says() {
+        let case = BenchCase::new(Variant::Group(32), &[8, 64, 120, 100], Last, Forward);
+        assert_eq!(case.case().shape, [8, 120, 100, 64]);
+        assert_eq!(case.name(), "group 32 8x64x120x100 channels-last forward");
+        assert_eq!(BenchCase::new(Variant::Instance, &[2, 3], Last, Forward).case().shape, [2, 3]);
+        assert_eq!(case.grown(1 << 30).shape, [512, 64, 120, 100]);
+        assert_eq!(BenchCase::new(Variant::Layer(1), &[0, 3], Rows, Forward).grown(1 << 30).shape, [0, 3]);
+    }
+}

@@ -1,0 +1,167 @@
+//! A tensor as rows: how a map over elements finds the segments of two partitions with few divisions.
+
+use std::ops::Range;
+
+use crate::kernel::{Found, Lookup};
+use crate::partition::Partition;
+
+/// Rows are no shorter than this where there is a choice.
+const MIN_WIDTH: u64 = 16;
+
+/// Rows that have to share what is held, to make holding worth it.
+const MIN_HELD: u64 = 8;
+
+/// Rows of `width` elements each. Within a row, and over `held` rows, every partition either has one segment or repeats itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Geometry {
+    pub width: u64,
+    /// Rows over which what belongs to columns stays the same; those that a window's first row belongs to are all in it, or it in them.
+    pub held: u64,
+    pub lookup: Lookup,
+}
+
+impl Geometry {
+    /// Rows for a map over `elements` elements (at least 1) by these partitions.
+    pub(crate) fn new(statistics: Option<&Partition>, affine: Option<&Partition>, elements: u64) -> Self {
+        let partitions = [statistics, affine];
+        let mut best = Self::of(partitions, elements, elements);
+        for width in partitions.iter().flatten().flat_map(|p| widths(p, elements)) {
+            let other = Self::of(partitions, width, elements);
+            if other.cost(elements) < best.cost(elements) {
+                best = other;
+            }
+        }
+        best
+    }
+
+    /// With rows of `width`, which divides `elements`.
+    pub(crate) fn of(partitions: [Option<&Partition>; 2], width: u64, elements: u64) -> Self {
+        let mut held = elements / width;
+        let [(statistics, statistics_along), (affine, affine_along)] = partitions.map(|partition| {
+            let Some(p) = partition else { return (Found::Held, false) };
+            let [_, _, c, d] = p.dims();
+            if d.is_multiple_of(width) {
+                return (Found::ByRow, false);
+            }
+            let outer = p.segment_len() * c;
+            if width.is_multiple_of(c * d) && outer.is_multiple_of(width) {
+                held = gcd(held, outer / width);
+                return (Found::Held, d == 1 && width == c);
+            }
+            (Found::ByElement, false)
+        });
+        Self { width, held, lookup: Lookup { statistics, statistics_along, affine, affine_along, hoisted: false } }
+    }
+
+    /// Least first: lookups for elements, short rows, what is held for few rows, rows that start inside a quad, long rows.
+    fn cost(&self, elements: u64) -> (usize, bool, bool, bool, u64) {
+        let found = [self.lookup.statistics, self.lookup.affine];
+        let by_element = found.iter().filter(|&&found| found == Found::ByElement).count();
+        let holds = found.contains(&Found::Held) && self.held < MIN_HELD.min(elements / self.width + 1);
+        (by_element, self.width < MIN_WIDTH.min(elements), holds, !self.width.is_multiple_of(4), self.width)
+    }
+
+    /// Sizes at which windows are cut, descending: then a window is whole blocks of held rows, or within one, or within a row.
+    pub(crate) fn units(&self) -> [u64; 4] {
+        [self.held * self.width, self.width, 4, 1]
+    }
+
+    /// Of a window that is cut there.
+    pub(crate) fn within(&self, range: &Range<u64>) -> Self {
+        let len = range.end - range.start;
+        let whole_rows = range.start.is_multiple_of(self.width) && len.is_multiple_of(self.width);
+        if !whole_rows {
+            // part of a row: what is not a neighbour is looked up
+            let found = |found: Found, along: bool| if found == Found::Held && !along { Found::ByElement } else { found };
+            let Lookup { statistics, statistics_along, affine, affine_along, .. } = self.lookup;
+            let lookup = Lookup {
+                statistics: found(statistics, statistics_along),
+                affine: found(affine, affine_along),
+                ..self.lookup
+            };
+            return Self { width: len, held: 1, lookup };
+        }
+        let block = self.held * self.width;
+        let whole_blocks = range.start.is_multiple_of(block) && len.is_multiple_of(block);
+        Self { held: if whole_blocks { self.held } else { len / self.width }, ..*self }
+    }
+}
+
+/// Rows that are whole segments, each with its own record.
+pub(crate) fn rows_of(affine: Option<&Partition>, len: u64, segments: u64) -> Geometry {
+    let all = Geometry::of([None, affine], len, segments * len);
+    let mut lookup = all.lookup;
+    // what is held serves all segments
+    if lookup.affine == Found::Held && all.held < segments {
+        lookup.affine = Found::ByElement;
+        lookup.affine_along = false;
+    }
+    lookup.statistics = Found::ByRow;
+    Geometry { lookup, ..all }
+}
+
+/// Lengths at which a partition's segments change or repeat, and multiples of those that are short.
+fn widths(partition: &Partition, elements: u64) -> impl Iterator<Item = u64> {
+    let [_, _, c, d] = partition.dims();
+    let multiples = (0..5).map(move |k| (c * d) << k);
+    [d].into_iter().chain(multiples).filter(move |&width| width > 0 && elements.is_multiple_of(width))
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Found::{ByElement, ByRow, Held};
+
+    #[test]
+    fn table_of_variants() {
+        let (n, c, s) = (4, 32, 300);
+        let by = |a, b, c, d| Partition::new(a, b, c, d);
+        let all = n * c * s;
+        let cases = [
+            ("batch, channels first", Some(by(1, n, c, s)), Some(by(1, n, c, s)), (s, n * c, ByRow, ByRow)),
+            ("batch, channels last", Some(by(1, n * s, c, 1)), Some(by(1, n * s, c, 1)), (c, n * s, Held, Held)),
+            ("instance, channels last", Some(by(n, s, c, 1)), Some(by(1, n * s, c, 1)), (c, s, Held, Held)),
+            ("group, channels first", Some(by(1, 1, n * 8, 4 * s)), Some(by(1, n, c, s)), (s, n * c, ByRow, ByRow)),
+            ("group, channels last", Some(by(n, s, 8, 4)), Some(by(1, n * s, c, 1)), (c, s, Held, Held)),
+            ("rows", Some(by(1, 1, n * c, s)), Some(by(1, n * c, s, 1)), (s, n * c, ByRow, Held)),
+            ("inner axis", Some(by(n, c, s, 1)), Some(by(1, n, c, s)), (s, c, Held, ByRow)),
+            ("one row", Some(by(1, 1, 1, all)), Some(by(1, 1, all, 1)), (all, 1, ByRow, Held)),
+            ("no parameters", Some(by(1, 1, n * c, s)), None, (s, n * c, ByRow, Held)),
+        ];
+        for (name, statistics, affine, expected) in cases {
+            let g = Geometry::new(statistics.as_ref(), affine.as_ref(), all);
+            assert_eq!((g.width, g.held, g.lookup.statistics, g.lookup.affine), expected, "{name}");
+        }
+    }
+
+    /// Against the definition: every element's segment is where the lookup says.
+    #[test]
+    fn lookups_agree_with_segments() {
+        let sizes = [1, 2, 3, 5];
+        for code in 0..256usize {
+            let dims: Vec<u64> = (0..4).map(|k| sizes[code >> (2 * k) & 3]).collect();
+            let p = Partition::new(dims[0], dims[1], dims[2], dims[3]);
+            for other in [Partition::new(1, 1, 1, p.elements()), Partition::new(1, p.elements(), 1, 1)] {
+                let g = Geometry::new(Some(&p), Some(&other), p.elements());
+                for e in 0..p.elements() {
+                    let row = e / g.width * g.width;
+                    let found = match g.lookup.statistics {
+                        ByElement => p.segment_of(e),
+                        ByRow => p.segment_of(row),
+                        Held => {
+                            let [_, _, c, d] = p.dims();
+                            let first = row - row / g.width % g.held * g.width;
+                            let low = p.segment_of(first);
+                            low + if g.lookup.statistics_along { e - row } else { (e - row) % (c * d) / d }
+                        }
+                    };
+                    assert_eq!(found, p.segment_of(e), "{p} element {e} {g:?}");
+                }
+            }
+        }
+    }
+}
