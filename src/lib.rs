@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs, unreachable_pub)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod binding;
 mod bound;
@@ -27,6 +27,7 @@ mod spectral;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sync;
+mod trusted;
 mod view;
 mod wgsl;
 mod window;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::BindError;
 use crate::kernel::{KernelKey, Layout};
-use crate::{scope, wgsl};
+use crate::{scope, trusted, wgsl};
 
 /// A pipeline and the layout of its bind group.
 #[derive(Clone, Debug)]
@@ -52,10 +52,8 @@ fn compile(
 ) -> Result<Compiled, BindError> {
     let name = format!("{label} {key}");
     scope::catch(device, || {
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(&name),
-            source: wgpu::ShaderSource::Wgsl(wgsl::assemble(key).into()),
-        });
+        let source = wgpu::ShaderSource::Wgsl(wgsl::assemble(key).into());
+        let module = trusted::create_shader_module(device, wgpu::ShaderModuleDescriptor { label: Some(&name), source });
         let layout = bind_group_layout(device, &name, &key.layout);
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&name),

@@ -266,7 +266,7 @@ impl Accessors {
         let load = if self.quads {
             format!("slot_{slot}[({at}) / 4u]")
         } else {
-            let near: Vec<_> = (0..4).map(|e| format!("load_{name}(low + min(i + {e}u - low, width - 1u))")).collect();
+            let near: Vec<_> = (0..4).map(|e| format!("load_{name}(low + min(i + {e}u - low, max(width, 1u) - 1u))")).collect();
             format!("vec4<f32>({})", near.join(", "))
         };
         writeln!(out, "fn load4_{name}(i: u32, low: u32, width: u32) -> vec4<f32> {{ return {load}; }}")?;
