@@ -41,30 +41,34 @@ fn run(group: u32, local: u32) {
             plain = !is_unusual(row_scale);
             unusual |= !plain;
         }
-        for (var k = 0u; k < QUADS; k += 1u) {
-            let i = quad_at(row, tile, k);
-            if STATISTICS == HELD { row_by = by[k]; }
-            if STATISTICS == BY_ELEMENT { row_by = normalizer_at(row, i); }
-            if AFFINE == HELD {
-                row_scale = scale[k];
-                row_bias = bias[k];
-            }
-            if AFFINE == BY_ELEMENT {
-                row_scale = scale_at(row, i);
-                row_bias = bias_at(row, i);
-                plain = !is_unusual(row_scale);
-                unusual |= !plain;
-            }
-            let x = load4_input(i, row.first, row.width);
-            if plain && has_quad(row, tile, k) {
-                store4_output(i, normalize4(x, row_by, row_scale, row_bias), row.first, row.width);
+        for (var turn = 0u; turn < params.turns; turn += 1u) {
+            for (var k = 0u; k < QUADS; k += 1u) {
+                let n = turn * QUADS + k;
+                let i = quad_at(row, tile, n);
+                if STATISTICS == HELD { row_by = by[k]; }
+                if STATISTICS == BY_ELEMENT { row_by = normalizer_at(row, i); }
+                if AFFINE == HELD {
+                    row_scale = scale[k];
+                    row_bias = bias[k];
+                }
+                if AFFINE == BY_ELEMENT {
+                    row_scale = scale_at(row, i);
+                    row_bias = bias_at(row, i);
+                    plain = !is_unusual(row_scale);
+                    unusual |= !plain;
+                }
+                let x = load4_input(i, row.first, row.width);
+                if plain && has_quad(row, tile, n) {
+                    store4_output(i, normalize4(x, row_by, row_scale, row_bias), row.first, row.width);
+                }
             }
         }
         if STATISTICS == BY_ROW { statistics = add_digits(params.statistics.dims, statistics, params.statistics.step); }
         if AFFINE == BY_ROW { affine = add_digits(params.affine.dims, affine, params.affine.step); }
     }
-    let unusual_quads = select(0u, params.slice_len * QUADS, unusual);
-    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / QUADS), tile, n % QUADS); }
+    let turns = params.turns * QUADS;
+    let unusual_quads = select(0u, params.slice_len * params.turns * QUADS, unusual);
+    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / turns), tile, n % turns); }
 }
 
 fn map_carefully(row: Run, tile: Tile, k: u32) {

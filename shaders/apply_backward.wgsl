@@ -6,7 +6,8 @@
 //
 // As `apply` walks. What a mean and a divisor do to the gradient is the accumulator's business.
 //
-// bindings: params, input (read), grad_output (read), statistics (read), sums? (read), scale? (read), output (write), partials? (read and write)
+// bindings: params, input (read), grad_output (read), statistics (read), sums? (read), scale? (read), output (write), partials? (read and write),
+// grad_scale? (read and write), grad_bias? (read and write)
 
 fn run(group: u32, local: u32) {
     let tile = tile_of(group, local);
@@ -41,53 +42,42 @@ fn run(group: u32, local: u32) {
             unusual |= row_by.unusual;
         }
         if AFFINE == BY_ROW { row_scale = vec4<f32>(load_scale(segment_of(params.affine, affine) - params.affine_base)); }
-        for (var k = 0u; k < QUADS; k += 1u) {
-            let i = quad_at(row, tile, k);
-            if STATISTICS == HELD {
-                row_by.by = by[k];
-                row_by.pull = pulls[k];
-            }
-            if STATISTICS == BY_ELEMENT {
-                row_by = pull_at(row, i);
-                plain = !row_by.unusual;
-                unusual |= row_by.unusual;
-            }
-            if AFFINE == HELD { row_scale = scale[k]; }
-            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, i); }
-            let x = load4_input(i, row.first, row.width);
-            let dy = load4_grad_output(i, row.first, row.width);
-            if plain && has_quad(row, tile, k) {
-                store4_output(i, input_gradient(x, dy, row_scale, row_by.by, row_by.pull), row.first, row.width);
-            }
-            if SUMS_COLUMNS && has_quad(row, tile, k) {
-                d_bias[k] += dy * SHRINK;
-                d_scale[k] += dy * SHRINK * normalized(x, row_by.by);
+        for (var turn = 0u; turn < params.turns; turn += 1u) {
+            for (var k = 0u; k < QUADS; k += 1u) {
+                let n = turn * QUADS + k;
+                let i = quad_at(row, tile, n);
+                if STATISTICS == HELD {
+                    row_by.by = by[k];
+                    row_by.pull = pulls[k];
+                }
+                if STATISTICS == BY_ELEMENT {
+                    row_by = pull_at(row, i);
+                    plain = !row_by.unusual;
+                    unusual |= row_by.unusual;
+                }
+                if AFFINE == HELD { row_scale = scale[k]; }
+                if AFFINE == BY_ELEMENT { row_scale = scale_at(row, i); }
+                let x = load4_input(i, row.first, row.width);
+                let dy = load4_grad_output(i, row.first, row.width);
+                if plain && has_quad(row, tile, n) {
+                    store4_output(i, input_gradient(x, dy, row_scale, row_by.by, row_by.pull), row.first, row.width);
+                }
+                if SUMS_COLUMNS && has_quad(row, tile, n) {
+                    d_bias[k] += dy * SHRINK;
+                    d_scale[k] += dy * SHRINK * normalized(x, row_by.by);
+                }
             }
         }
         if AFFINE == BY_ROW { affine = add_digits(params.affine.dims, affine, params.affine.step); }
     }
-    let unusual_quads = select(0u, params.slice_len * QUADS, unusual);
-    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / QUADS), tile, n % QUADS); }
+    let turns = params.turns * QUADS;
+    let unusual_quads = select(0u, params.slice_len * params.turns * QUADS, unusual);
+    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / turns), tile, n % turns); }
     if SUMS_COLUMNS && tile.outer < params.segments {
         // a walker without rows leaves zeros
         let row = run_at((tile.outer * params.rows + min(tile.row, params.rows - 1u)) * params.width, params.width);
-        let place = params.record_first + (tile.outer * params.blocks + tile.walker) * params.width;
         for (var k = 0u; k < QUADS; k += 1u) {
-            if has_quad(row, tile, k) { add_columns(place, row, quad_at(row, tile, k), d_bias[k], d_scale[k]); }
-        }
-    }
-}
-
-// Sums of columns are wanted: parameters are held.
-override SUMS_COLUMNS: bool = false;
-
-fn add_columns(place: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
-    for (var e = 0u; e < 4u; e += 1u) {
-        let column = i + e - row.first;
-        if column < row.width {
-            var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
-            if params.accumulate == 1u { sums += load_partials(place + column); }
-            store_partials(place + column, sums);
+            if has_quad(row, tile, k) { add_columns(tile.outer, tile.walker, row, quad_at(row, tile, k), d_bias[k], d_scale[k]); }
         }
     }
 }

@@ -7,7 +7,8 @@
 // An outer block is params.rows segments, whose columns share their parameters. LANES invocations are a walker, which walks the segments
 // w, w + params.blocks, ... of its outer block and holds x, dy, the parameters and their sums; WORKGROUP_SIZE / LANES walkers a workgroup.
 //
-// bindings: params, input (read), grad_output (read), statistics (read), scale? (read), output (write), partials? (read and write)
+// bindings: params, input (read), grad_output (read), statistics (read), scale? (read), output (write), partials? (read and write),
+// grad_scale? (read and write), grad_bias? (read and write)
 
 struct Walker {
     outer: u32,
@@ -97,22 +98,7 @@ fn run(group: u32, local: u32) {
     }
     if SUMS_COLUMNS && walker.live {
         for (var k = 0u; k < QUADS; k += 1u) {
-            if lane.lane + k * LANES < quads_of(first) { add_columns(walker, first, place_of(first_span, k), d_bias[k], d_scale[k]); }
-        }
-    }
-}
-
-// Sums of columns are wanted: parameters are held.
-override SUMS_COLUMNS: bool = false;
-
-fn add_columns(walker: Walker, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
-    let place = params.record_first + (walker.outer * params.blocks + walker.number) * params.width;
-    for (var e = 0u; e < 4u; e += 1u) {
-        let column = i + e - row.first;
-        if column < params.width {
-            var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
-            if params.accumulate == 1u { sums += load_partials(place + column); }
-            store_partials(place + column, sums);
+            if lane.lane + k * LANES < quads_of(first) { add_columns(walker.outer, walker.number, first, place_of(first_span, k), d_bias[k], d_scale[k]); }
         }
     }
 }

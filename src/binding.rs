@@ -36,7 +36,7 @@ pub(crate) struct Bindings {
     pub layout: Layout,
     pub slots: Vec<Slot>,
     /// Where each operand of the entry starts in its binding, in words.
-    pub offsets: [u32; 8],
+    pub offsets: [u32; 12],
     /// Place of the first element in a quad of its binding, where runs may start inside a quad.
     pub phase: u32,
     pub leads: bool,
@@ -99,7 +99,7 @@ pub(crate) fn bind(
     if slots.len() as u32 > limits.max_slots {
         return Err(Unbindable::TooMany { needed: slots.len() as u32 });
     }
-    let mut offsets = [0; 8];
+    let mut offsets = [0; 12];
     for (position, &(operand, _)) in entry.operands().iter().enumerate() {
         let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
         let slot = slot_of[position];
@@ -131,6 +131,8 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
                     match operand {
                         Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
                         Operand::Output => offset == 0 && aligned,
+                        // of columns, as quads of them
+                        Operand::GradScale | Operand::GradBias => walk.is_some() && offset == 0 && aligned,
                         // read one by one from any place, or as the tensors are
                         Operand::Scale | Operand::Bias => {
                             !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned
@@ -193,7 +195,7 @@ mod tests {
         let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
         let bound = bind(Entry::FusedRows, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
-        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT, ABSENT]);
+        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]);
         assert_eq!((bound.layout.writable, bound.offsets[0], bound.offsets[3]), (0b10, 1, 0));
     }
 

@@ -424,8 +424,10 @@ struct Tiles {
     rows: Geometry,
     /// Blocks of held rows.
     outer: u64,
-    /// Tiles of a row.
+    /// Sets of tiles of a row.
     parts: u64,
+    /// Tiles of a set, mapped in turn.
+    turns: u64,
     /// Walkers of a block.
     walkers: u64,
     /// Distance of the rows that a walker walks in turn.
@@ -440,14 +442,17 @@ impl Tiles {
         let all = (range.end - range.start) / rows.width;
         let holds = [rows.lookup.statistics, rows.lookup.affine].contains(&Found::Held);
         let held = if holds { rows.held } else { all };
-        let spacing = if holds && !rows.width.is_multiple_of(4) { ROWS_ALIKE } else { 1 };
+        let spacing = if holds && held > 1 && !rows.width.is_multiple_of(4) { ROWS_ALIKE } else { 1 };
         let outer = all / held;
-        let parts = row_quads(rows.width).div_ceil(u64::from(team.lanes * team.quads));
+        let tiles = row_quads(rows.width).div_ceil(u64::from(team.lanes * team.quads));
+        // with nothing to hold from row to row, neighbouring tiles come first
+        let turns = if holds { 1 } else { u64::from(profile.map_quads / team.quads).clamp(1, tiles) };
+        let parts = tiles.div_ceil(turns);
         let walkers = walkers.unwrap_or_else(|| {
-            profile.map_walkers(all, rows.width, team).div_ceil(outer).next_multiple_of(spacing)
+            profile.map_walkers(all, turns, parts, team).div_ceil(outer).next_multiple_of(spacing)
         });
         let count = held.div_ceil(spacing).div_ceil(walkers / spacing);
-        Self { rows: Geometry { held, ..*rows }, outer, parts, walkers, spacing, count }
+        Self { rows: Geometry { held, ..*rows }, outer, parts, turns, walkers, spacing, count }
     }
 
     /// Elements from one row of a walker to its next.
@@ -461,6 +466,7 @@ impl Tiles {
             rows: self.rows.held as u32,
             width: self.rows.width as u32,
             parts: self.parts as u32,
+            turns: self.turns as u32,
             blocks: self.walkers as u32,
             spacing: self.spacing as u32,
             slice_len: self.count as u32,

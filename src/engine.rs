@@ -115,7 +115,7 @@ impl NormEngine {
     /// [`PlanError`] says what is wrong with the descriptor.
     pub fn create_norm(&self, descriptor: &NormDescriptor<'_>) -> Result<Norm, PlanError> {
         let plan = Plan::new(descriptor)?;
-        let schedule = Schedule::choose(&plan.computed, &self.shared.profile);
+        let schedule = Schedule::choose(&plan.computed, plan.affine.as_ref(), &self.shared.profile);
         Ok(Norm::new(self, plan, schedule, descriptor.label))
     }
 
@@ -140,7 +140,7 @@ impl NormEngine {
     /// [`PlanError`] says what is wrong with the descriptor.
     pub fn schedules(&self, descriptor: &NormDescriptor<'_>) -> Result<Vec<Schedule>, PlanError> {
         let plan = Plan::new(descriptor)?;
-        Ok(Schedule::candidates(&plan.computed, &self.shared.profile))
+        Ok(Schedule::candidates(&plan.computed, plan.affine.as_ref(), &self.shared.profile))
     }
 }
 

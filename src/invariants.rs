@@ -18,6 +18,7 @@ fn profile() -> DeviceProfile {
         min_lanes: 8,
         subgroup: 1,
         held_quads: 8,
+        held_quads_backward: 4,
         quads: 4,
         map_quads: 16,
         workgroups: 64,
@@ -38,7 +39,7 @@ fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
         bias: plan.bias.then_some(tensor(3)),
     };
     let mut lowering = Lowering { limits: LIMITS, profile: profile(), sizes: vec![1 << 30; 6], dispatches: Vec::new() };
-    match Schedule::choose(&plan.computed, &profile()) {
+    match Schedule::choose(&plan.computed, plan.affine.as_ref(), &profile()) {
         Schedule::Fused(team) => lowering.fused(&plan.computed, team, &map, None).unwrap(),
         Schedule::Split(reduce) => {
             lowering.reduce(&plan.computed, &reduce, &Summed::Values(tensor(0)), tensor(4), tensor(5)).unwrap();

@@ -131,6 +131,8 @@ impl Entry {
                 (Scale, false),
                 (Output, true),
                 (Partials, true),
+                (GradScale, true),
+                (GradBias, true),
             ],
             Self::ApplyBackward => &[
                 (Input, false),
@@ -140,6 +142,8 @@ impl Entry {
                 (Scale, false),
                 (Output, true),
                 (Partials, true),
+                (GradScale, true),
+                (GradBias, true),
             ],
             Self::Export => &[(Statistics, false), (Mean, true), (Spread, true)],
             Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
@@ -235,7 +239,7 @@ pub enum Spread {
 }
 
 /// Most operands of a kernel.
-pub(crate) const MAX_OPERANDS: usize = 7;
+pub(crate) const MAX_OPERANDS: usize = 9;
 
 /// Which binding an operand lives in. Operands of one buffer share one where they overlap or could not be bound apart.
 pub(crate) const ABSENT: u8 = u8::MAX;
@@ -359,10 +363,16 @@ impl KernelKey {
             ("HOISTED", hoisted.into()),
             ("LEADS", self.leads.into()),
             ("SUMS_COLUMNS", self.sums_columns.into()),
+            ("ONE_WALKER", self.one_walker().into()),
             ("SPREAD", self.spread.unwrap_or(Spread::Variance) as u32),
         ];
         let declared = |name: &str| crate::wgsl::declares(self, name);
         all.into_iter().filter(|(name, _)| declared(name)).map(|(name, value)| (name, f64::from(value))).collect()
+    }
+
+    /// Sums of columns are the gradients themselves: there are no records of walkers.
+    fn one_walker(&self) -> bool {
+        self.sums_columns && !self.operands().any(|(operand, slot)| operand == Operand::Partials && slot.is_some())
     }
 
     /// The entry's operands that are present, with their binding.

@@ -36,12 +36,12 @@ pub(crate) struct Params {
     pub accumulate: u32,
     pub statistics_base: u32,
     pub affine_base: u32,
-    pub samples: u32,
     pub folded_scale: u32,
     pub phase: u32,
     pub width: u32,
     pub rows: u32,
     pub parts: u32,
+    pub turns: u32,
     pub blocks: u32,
     pub spacing: u32,
     pub window: [u32; 4],
@@ -50,7 +50,7 @@ pub(crate) struct Params {
     pub input_rows: Rows,
     pub output_rows: Rows,
     pub gradient_rows: Rows,
-    pub offsets: [u32; 8],
+    pub offsets: [u32; 12],
     pub eps_inside: f32,
     pub eps_added: f32,
     pub eps_minimum: f32,
@@ -64,7 +64,8 @@ pub(crate) struct Params {
     pub products: u32,
     pub cumulative: u32,
     pub unbiased: u32,
-    pub pad: [u32; 2],
+    pub samples: u32,
+    pub pad: u32,
 }
 
 impl Default for Params {
@@ -76,6 +77,7 @@ impl Default for Params {
             factor: 1.0,
             gradient_factor: [1.0; 2],
             parts: 1,
+            turns: 1,
             blocks: 1,
             spacing: 1,
             window: [1; 4],
@@ -111,12 +113,12 @@ mod tests {
             accumulate,
             statistics_base,
             affine_base,
-            samples,
             folded_scale,
             phase,
             width,
             rows,
             parts,
+            turns,
             blocks,
             spacing,
             window,
@@ -139,6 +141,7 @@ mod tests {
             products,
             cumulative,
             unbiased,
+            samples,
             pad
         );
         let actual: Vec<_> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();

@@ -46,6 +46,8 @@ pub struct DeviceProfile {
     pub subgroup: u32,
     /// Most quads of four elements that an invocation holds of a segment.
     pub held_quads: u32,
+    /// Most quads that it holds of two tensors, parameters and sums.
+    pub held_quads_backward: u32,
     /// Quads that an invocation loads at once in other kernels.
     pub quads: u32,
     /// Fewest quads that an invocation of a map visits, where the tensor is large enough.
@@ -76,6 +78,7 @@ impl DeviceProfile {
                 min_lanes: 1,
                 subgroup,
                 held_quads: 32,
+                held_quads_backward: 32,
                 quads: 16,
                 map_quads: 128,
                 workgroups: 64,
@@ -88,6 +91,7 @@ impl DeviceProfile {
                 min_lanes: 8,
                 subgroup,
                 held_quads: 8,
+                held_quads_backward: 4,
                 quads: 4,
                 map_quads: 8,
                 workgroups: 2048,
@@ -143,11 +147,10 @@ impl DeviceProfile {
         Team { cluster: 1, ..self.team(lanes, lanes, quads) }
     }
 
-    /// Walkers of `rows` rows: few enough for each to have work, enough to fill the device.
-    pub(crate) fn map_walkers(&self, rows: u64, width: u64, team: &Team) -> u64 {
-        let tiles = row_quads(width).div_ceil(u64::from(team.lanes * team.quads));
-        let by_work = (rows * u64::from(team.quads)).div_ceil(self.map_quads.into());
-        let to_fill = (u64::from(self.workgroups) * team.groups()).div_ceil(tiles);
+    /// Walkers of `rows` rows in `parts` parts of `turns` tiles: few enough for each to have work, enough to fill the device.
+    pub(crate) fn map_walkers(&self, rows: u64, turns: u64, parts: u64, team: &Team) -> u64 {
+        let by_work = (rows * turns * u64::from(team.quads)).div_ceil(self.map_quads.into());
+        let to_fill = (u64::from(self.workgroups) * team.groups()).div_ceil(parts);
         by_work.min(to_fill.max(by_work / 16)).clamp(1, rows.max(1))
     }
 }
@@ -208,16 +211,22 @@ impl fmt::Display for Reduce {
 
 impl Schedule {
     /// The schedule for a reduction followed by a map over the same tensor.
-    pub(crate) fn choose(reduction: &Reduction, profile: &DeviceProfile) -> Self {
+    pub(crate) fn choose(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Self {
         let partition = &reduction.partition;
-        let fused = fused_team(partition, profile, profile.held_quads).map(Self::Fused);
+        // a processor would rather read twice than look parameters up for every element
+        let finds = profile.min_lanes > 1 || affine.is_none_or(|affine| finds_by_segment(partition, affine));
+        let fused = fused_team(partition, profile, profile.held_quads).filter(|_| finds).map(Self::Fused);
         fused.unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
 
     /// Every schedule worth comparing for this reduction: the chosen one first, then the others that accept it.
-    pub(crate) fn candidates(reduction: &Reduction, profile: &DeviceProfile) -> Vec<Self> {
+    pub(crate) fn candidates(
+        reduction: &Reduction,
+        affine: Option<&Partition>,
+        profile: &DeviceProfile,
+    ) -> Vec<Self> {
         let partition = &reduction.partition;
-        let mut all = vec![Self::choose(reduction, profile)];
+        let mut all = vec![Self::choose(reduction, affine, profile)];
         for team in teams(profile) {
             let held = row_quads(partition.segment_len()).div_ceil(team.lanes.into()).clamp(1, MAX_QUADS.into());
             all.push(Self::Fused(Team { run_lanes: team.lanes, quads: held as u32, ..team }));
@@ -244,6 +253,13 @@ impl Schedule {
             Self::Split(reduce) => reduce.accepts(&reduction.partition, profile),
         }
     }
+}
+
+/// Whether contiguous segments have one parameter each, or the same ones.
+fn finds_by_segment(statistics: &Partition, affine: &Partition) -> bool {
+    let len = statistics.segment_len();
+    let same = affine.kept_outer == 1 && affine.kept_inner * affine.reduced_inner == len;
+    affine.reduced_inner.is_multiple_of(len.max(1)) || same
 }
 
 /// Teams to try: few lanes and many, through subgroups and through workgroup memory.
@@ -428,7 +444,8 @@ impl Backward {
         if let (Some(rows), Some(_)) = (plan.rows(), plan.affine) {
             let reduce = reduce(&plan.computed.partition);
             let team = profile.map_team(rows.kept_inner, profile.backward_quads());
-            let walkers = profile.map_walkers(rows.reduced_outer, rows.kept_inner, &team);
+            let tiles = row_quads(rows.kept_inner).div_ceil(u64::from(team.lanes * team.quads));
+            let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team);
             all.extend(Self::walkers(&rows, walkers, profile).map(|walkers| Self::Rows { reduce, walkers }));
         }
         // a refinement of few elements a segment makes more records than it saves
@@ -451,7 +468,7 @@ impl Backward {
     /// Parameters that belong to the columns of rows, or one to a whole row.
     fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
         let statistics = &plan.computed.partition;
-        let team = fused_team(statistics, profile, profile.held_quads.div_ceil(2).max(profile.backward_quads()))?;
+        let team = fused_team(statistics, profile, profile.held_quads_backward)?;
         let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
         let rows = plan.rows().or_else(|| plan.shares_scale().then_some(by_row))?;
         let to_fill = u64::from(profile.workgroups) * team.groups() / rows.kept_outer.max(1);
@@ -465,10 +482,13 @@ impl Backward {
 
     /// So many walkers or as many as there is memory for their partial records; rows that start inside quads are walked by fours.
     fn walkers(rows: &Partition, wanted: u64, profile: &DeviceProfile) -> Option<u32> {
-        let spacing = if rows.kept_inner.is_multiple_of(4) { 1 } else { ROWS_ALIKE };
+        let alike = rows.kept_inner.is_multiple_of(4) || rows.reduced_outer == 1;
+        let spacing = if alike { 1 } else { ROWS_ALIKE };
         let by_memory = profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing;
         let walkers = wanted.max(1).next_multiple_of(spacing).min(by_memory);
-        (walkers > 0).then_some(walkers.min(1 << 30) as u32)
+        // one walker leaves no records
+        let one = spacing == 1;
+        (walkers > 1 || one).then_some(walkers.clamp(1, 1 << 30) as u32)
     }
 }
 

@@ -108,7 +108,8 @@ fn layout(entry: Entry, source: Source, shared: &[Operand], wide: bool) -> Layou
         layout.slots = layout.slots.max(slot + 1);
         layout.writable |= u8::from(written) << slot;
         layout.words |= u8::from(operand == Operand::Counter) << slot;
-        let single = operand == Operand::Counter || written && operand.words() == 1 && operand != Operand::Output;
+        let walked = entry == Entry::Merge || entry == Entry::Running || matches!(operand, Operand::Mean | Operand::Spread);
+        let single = operand == Operand::Counter || written && operand.words() == 1 && walked;
         layout.quads |= u8::from(wide && !single) << slot;
     }
     layout

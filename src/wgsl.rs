@@ -31,6 +31,7 @@ fragments! {
     NORMALIZER = "lib/normalizer.wgsl";
     NORMALIZE = "lib/normalize.wgsl";
     PULL = "lib/pull.wgsl";
+    COLUMNS = "lib/columns.wgsl";
     SCALE = "lib/scale.wgsl";
     POW = "lib/pow.wgsl";
 }
@@ -104,12 +105,12 @@ const fn entry_source(key: &KernelKey) -> (&'static str, &'static [&'static str]
         ),
         (Entry::FusedRowsBackward, _) => (
             include_str!("../shaders/fused_rows_backward.wgsl"),
-            &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, PULL],
+            &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
         (Entry::ApplyBackward, _) => (
             include_str!("../shaders/apply_backward.wgsl"),
-            &[ALONG, GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL],
+            &[ALONG, GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
         (Entry::Export, _) => (include_str!("../shaders/export.wgsl"), &[], Uses::Divides),

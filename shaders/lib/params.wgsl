@@ -28,12 +28,12 @@ struct Params {
     accumulate: u32,     // 1: combine with the record that is there
     statistics_base: u32,// segment that is record 0 of the binding
     affine_base: u32,    // segment that is element 0 of the binding
-    samples: u32,        // segments that one running value averages
     folded_scale: u32,   // bits of the scale that is folded with the mean: infinity, or what no magnitude has
     phase: u32,          // place of the window's first element in a quad of its binding
     width: u32,          // elements of a run: what is walked along memory
     rows: u32,           // runs that share what is held: rows of a block, or of an outer segment
     parts: u32,          // parts of a run (reduce), tiles of a row (maps)
+    turns: u32,          // tiles that an invocation maps one after the other; columns that it reduces so
     blocks: u32,         // walkers of the rows: blocks of them, or rows apart
     spacing: u32,        // distance of the rows that a block walks: 4 where only every fourth starts alike
     window: vec4<u32>,   // the window's own partition
@@ -42,7 +42,7 @@ struct Params {
     input_rows: Rows,
     output_rows: Rows,
     gradient_rows: Rows,
-    offsets: array<vec4<u32>, 2>,  // where operand k starts in its binding, in elements
+    offsets: array<vec4<u32>, 3>,  // where operand k starts in its binding, in elements
     eps_inside: f32,     // added inside the root
     eps_added: f32,      // added to the root
     eps_minimum: f32,    // smallest divisor
@@ -56,7 +56,8 @@ struct Params {
     products: u32,       // 1: sums that are not finite enter the gradient by products with x
     cumulative: u32,     // 1: weight is 1 / (updates so far + 1)
     unbiased: u32,       // 1: running variance takes n / (n - 1)
-    pad: vec2<u32>,
+    samples: u32,        // segments that one running value averages
+    pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,5 +1,5 @@
 // Who maps what. The window is outer blocks of `params.rows` rows, params.width elements each. LANES invocations own a tile:
-// QUADS * LANES neighbouring quads of up to params.slice_len rows, which lie params.spacing apart.
+// params.turns times QUADS * LANES neighbouring quads of up to params.slice_len rows, which lie params.spacing apart.
 // Tiles count along the row fastest, then walkers (params.blocks an outer block), then outer blocks.
 
 struct Tile {
@@ -17,7 +17,7 @@ fn tile_of(group: u32, local: u32) -> Tile {
     let outer = unit / params.parts / params.blocks;
     let first = walker / params.spacing * params.slice_len * params.spacing + walker % params.spacing;
     let end = select(0u, params.rows, outer < params.segments);
-    return Tile(outer, walker, first, end, part * QUADS * LANES + local % LANES);
+    return Tile(outer, walker, first, end, part * params.turns * QUADS * LANES + local % LANES);
 }
 
 // The t-th row of a tile; one without elements where there is none.
@@ -28,7 +28,7 @@ fn run_of(tile: Tile, t: u32) -> Run {
     return run_at(first, select(0u, params.width, there));
 }
 
-// The k-th quad of an invocation in a run, or the last; and whether it is there.
+// The k-th quad of an invocation in a run (QUADS a turn), or the last; and whether it is there.
 fn quad_at(run: Run, tile: Tile, k: u32) -> u32 {
     return run.first - run.lead + 4u * min(tile.quad + k * LANES, max(quads_of(run), 1u) - 1u);
 }

@@ -68,18 +68,44 @@ impl BackwardMap {
     }
 }
 
-/// Partial records of the columns of rows, one for each of the walkers of an outer block.
+/// Where sums of the columns of rows go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ColumnSums<'a> {
     /// An outer segment for each set of parameters, its segments as reduced runs of kept places.
     pub rows: &'a Partition,
     pub walkers: u32,
+    /// Records of the walkers for each place; unused where there is one walker.
     pub partials: Tensor,
+    pub grad_scale: Option<Tensor>,
+    pub grad_bias: Option<Tensor>,
+    /// On the sums that become gradients to bias and scale.
+    pub factor: [f32; 2],
 }
 
 impl ColumnSums<'_> {
-    fn places(&self) -> Range<u64> {
-        0..self.rows.segments() * u64::from(self.walkers)
+    /// Whether the gradients themselves are written.
+    pub(crate) fn are_gradients(&self) -> bool {
+        self.walkers == 1
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let places = 0..self.rows.segments();
+        if !self.are_gradients() {
+            let records = 0..places.end * u64::from(self.walkers);
+            return vec![access(Operand::Partials, self.partials, &records)];
+        }
+        let gradients = [(Operand::GradScale, self.grad_scale), (Operand::GradBias, self.grad_bias)];
+        gradients.into_iter().filter_map(|(operand, tensor)| Some(access(operand, tensor?, &places))).collect()
+    }
+
+    /// First record, or gradient, of a window.
+    fn params(&self, window: &Window, params: Params) -> Params {
+        Params {
+            record_first: (window.first_segment * u64::from(self.walkers)) as u32,
+            accumulate: u32::from(!window.opens),
+            gradient_factor: self.factor,
+            ..params
+        }
     }
 }
 
@@ -98,7 +124,7 @@ impl Lowering {
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
             all.extend(sums.map(|tensor| access(Operand::Sums, tensor, &segments_of(&indexed, range))));
-            all.extend(columns.map(|columns| access(Operand::Partials, columns.partials, &columns.places())));
+            all.extend(columns.iter().flat_map(ColumnSums::accesses));
             all
         };
         let geometry = match columns {
@@ -111,14 +137,13 @@ impl Lowering {
             let team = self.profile.map_team(rows.width, self.profile.backward_quads());
             let walkers = columns.map(|columns| u64::from(columns.walkers));
             let tiles = Tiles::new(&self.profile, &rows, &range, &team, walkers);
-            let window = columns.map(|columns| Window::new(columns.rows, range.clone()));
             let params = Params {
                 frozen: u32::from(sums.is_none()),
-                record_first: window.as_ref().map_or(0, |w| w.first_segment * u64::from(columns.map_or(0, |c| c.walkers)))
-                    as u32,
-                accumulate: u32::from(window.is_some_and(|window| !window.opens)),
                 ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
             };
+            let params = columns.map_or(params, |columns| {
+                columns.params(&Window::new(columns.rows, range.clone()), params)
+            });
             let draft = Draft {
                 padded: map.padded(),
                 lookup: rows.lookup,
@@ -131,25 +156,25 @@ impl Lowering {
         Ok(())
     }
 
-    /// Gradients of whole contiguous segments, an outer block of `rows` for each set of parameters. `partials` receives records of
-    /// the walkers for each place, or (where a segment has one scale) a record for each segment.
+    /// Gradients of whole contiguous segments, an outer block of `rows` for each set of parameters, with the sums of columns where
+    /// asked; where a segment has one scale, `records` receives a record for each segment.
     pub(crate) fn fused_backward(
         &mut self,
         reduction: &Reduction,
         rows: &Partition,
         (team, walkers): (Team, u32),
         map: &BackwardMap,
-        partials: Option<Tensor>,
+        columns: Option<ColumnSums<'_>>,
+        records: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         let entry = Entry::FusedRowsBackward;
         let len = rows.kept_inner;
         let by_row = map.scale_last;
-        let places = |range: &Range<u64>| {
-            if by_row { range.start / len..range.end / len } else { 0..rows.segments() * u64::from(walkers) }
-        };
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
-            all.extend(partials.map(|tensor| access(Operand::Partials, tensor, &places(range))));
+            let segments = range.start / len..range.end / len;
+            all.extend(records.map(|tensor| access(Operand::Partials, tensor, &segments)));
+            all.extend(columns.iter().flat_map(ColumnSums::accesses));
             all
         };
         let (affine, affine_along) = if by_row { (Found::ByRow, false) } else { (Found::Held, true) };
@@ -162,15 +187,14 @@ impl Lowering {
                 blocks: walkers,
                 slice_len: count.div_ceil(walkers.into()) as u32,
                 width: len as u32,
-                record_first: if by_row { 0 } else { (window.first_segment * u64::from(walkers)) as u32 },
-                accumulate: u32::from(!window.opens),
                 window: [outer as u32, count as u32, len as u32, 1],
                 ..with_divisor(map.params(&window.elements, len), &reduction.divisor)
             };
+            let params = columns.map_or(params, |columns| columns.params(&window, params));
             let draft = Draft {
                 padded: map.padded(),
                 lookup,
-                sums_columns: partials.is_some() && !by_row,
+                sums_columns: columns.is_some(),
                 walk: map.walk(&window.elements, len, &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };

@@ -170,11 +170,23 @@ impl Bound {
         GradientOperands { input, grad_output: self.grad_output, indexed: self.indexed, hoisted, scale }
     }
 
+    /// Sums of columns that become the gradients to scale and bias, where those are wanted.
+    fn columns<'a>(&self, rows: &'a Partition, walkers: u32) -> Option<ColumnSums<'a>> {
+        let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
+        let partials = self.at(self.regions.partials);
+        self.wants_affine().then_some(ColumnSums { rows, walkers, partials, grad_scale, grad_bias, factor })
+    }
+
     /// A merge of partial records into the gradients to scale and bias.
     fn gradients(&self, partition: Partition, partials: Option<Tensor>) -> MergeOperands {
         let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
         MergeOperands { grad_scale, grad_bias, factor, ..MergeOperands::new(partition, partials, None) }
     }
+}
+
+/// Records of walkers: one of them writes gradients.
+fn walked(affine: &Partition, walkers: u32) -> u64 {
+    if walkers > 1 { affine.segments() * u64::from(walkers) } else { 0 }
 }
 
 impl Norm {
@@ -217,12 +229,12 @@ impl Norm {
         let (records, partials) = match self.backward {
             Backward::Fused { walkers, .. } if plan.affine.is_some() => {
                 let rows = if plan.shares_scale() { plan.computed.partition.segments() } else { 0 };
-                let places = rows.max(affine.segments() * u64::from(walkers));
+                let places = rows.max(walked(&affine, walkers));
                 (affine.segments().max(rows), (places * RECORD).max(apart_affine))
             }
             Backward::Fused { .. } => (0, 0),
             Backward::Rows { reduce, walkers } => {
-                let places = affine.segments() * u64::from(walkers) * RECORD;
+                let places = walked(&affine, walkers) * RECORD;
                 let sums = reduce.partials_size(&plan.computed.partition);
                 (affine.segments(), places.max(sums).max(apart_affine))
             }
@@ -470,14 +482,17 @@ impl Norm {
         let plan = &self.plan;
         let reduction = &plan.computed;
         let statistics = &reduction.partition;
-        let partials = bound.wants_affine().then(|| bound.at(bound.regions.partials));
         let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
         let rows = plan.rows().unwrap_or(by_row);
-        lowering.fused_backward(reduction, &rows, (team, walkers), map, partials)?;
-        let Some(partials) = partials else { return Ok(()) };
-        let folded = plan.refinement.filter(|_| bound.scale_last).map(|refinement| refinement.affine);
-        let walked = folded.unwrap_or(Partition { reduced_outer: walkers.into(), ..rows });
-        lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, Some(partials)))
+        // where a segment has one scale, its own sums are what gradients to scale and bias are made of
+        let folded = plan.refinement.filter(|_| bound.scale_last && bound.wants_affine()).map(|r| r.affine);
+        let records = folded.map(|_| bound.at(bound.regions.partials));
+        let columns = bound.columns(&rows, walkers).filter(|_| !bound.scale_last);
+        lowering.fused_backward(reduction, &rows, (team, walkers), map, columns, records)?;
+        if let Some(folded) = folded {
+            return lowering.merge(Source::Gradients, reduction, &bound.gradients(folded, records));
+        }
+        self.merge_columns(lowering, bound, columns)
     }
 
     /// Sums of each row, then a map that sums up its columns.
@@ -493,12 +508,23 @@ impl Norm {
         let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.partials));
         let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
         lowering.reduce(reduction, &reduce, &Summed::Gradients(bound.sums(true, weights)), sums, partials)?;
-        let Some(rows) = plan.rows().filter(|_| bound.wants_affine()) else {
-            return lowering.apply_backward(reduction, map, Some(sums), None);
-        };
-        lowering.apply_backward(reduction, map, Some(sums), Some(ColumnSums { rows: &rows, walkers, partials }))?;
-        let walked = Partition { reduced_outer: walkers.into(), ..rows };
-        lowering.merge(Source::Gradients, reduction, &bound.gradients(walked, Some(partials)))
+        let rows = plan.rows();
+        let columns = rows.as_ref().and_then(|rows| bound.columns(rows, walkers));
+        lowering.apply_backward(reduction, map, Some(sums), columns)?;
+        self.merge_columns(lowering, bound, columns)
+    }
+
+    /// Adds up the records of walkers, where there are several.
+    fn merge_columns(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        columns: Option<ColumnSums<'_>>,
+    ) -> Result<(), Unbindable> {
+        let Some(columns) = columns.filter(|columns| !columns.are_gradients()) else { return Ok(()) };
+        let walked = Partition { reduced_outer: columns.walkers.into(), ..*columns.rows };
+        let merged = bound.gradients(walked, Some(columns.partials));
+        lowering.merge(Source::Gradients, &self.plan.computed, &merged)
     }
 
     /// The sums that the gradient to the input needs, where wanted, and the gradients to scale and bias.

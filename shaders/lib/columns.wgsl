@@ -1,0 +1,31 @@
+// Sums of columns, where parameters belong to them: a record for each walker, which a merge adds up; or, where there is one walker, the
+// gradients themselves.
+
+override SUMS_COLUMNS: bool = false;
+override ONE_WALKER: bool = false;
+
+// Sums of the quad at element i of a row, scaled by SHRINK.
+fn add_columns(outer: u32, walker: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
+    if ONE_WALKER {
+        let low = params.record_first + outer * params.width;
+        let at = low + i - row.first;
+        var bias = d_bias * GROW * params.gradient_factor.x;
+        var scale = d_scale * GROW * params.gradient_factor.y;
+        if params.accumulate == 1u {
+            bias += load4_grad_bias(at, low, row.width);
+            scale += load4_grad_scale(at, low, row.width);
+        }
+        store4_grad_bias(at, bias, low, row.width);
+        store4_grad_scale(at, scale, low, row.width);
+        return;
+    }
+    let place = params.record_first + (outer * params.blocks + walker) * params.width;
+    for (var e = 0u; e < 4u; e += 1u) {
+        let column = i + e - row.first;
+        if column < row.width {
+            var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
+            if params.accumulate == 1u { sums += load_partials(place + column); }
+            store_partials(place + column, sums);
+        }
+    }
+}
