@@ -42,6 +42,10 @@ fn run(group: u32, local: u32) {
             unusual |= !plain;
         }
         for (var turn = 0u; turn < params.turns; turn += 1u) {
+            var x: Chunk;
+            for (var k = 0u; k < QUADS; k += 1u) {
+                x[k] = load4_input(quad_at(row, tile, turn * QUADS + k), row.first, row.width);
+            }
             for (var k = 0u; k < QUADS; k += 1u) {
                 let n = turn * QUADS + k;
                 let i = quad_at(row, tile, n);
@@ -57,9 +61,8 @@ fn run(group: u32, local: u32) {
                     plain = !is_unusual(row_scale);
                     unusual |= !plain;
                 }
-                let x = load4_input(i, row.first, row.width);
                 if plain && has_quad(row, tile, n) {
-                    store4_output(i, normalize4(x, row_by, row_scale, row_bias), row.first, row.width);
+                    store4_output(i, normalize4(x[k], row_by, row_scale, row_bias), row.first, row.width);
                 }
             }
         }

@@ -43,6 +43,13 @@ fn run(group: u32, local: u32) {
         }
         if AFFINE == BY_ROW { row_scale = vec4<f32>(load_scale(segment_of(params.affine, affine) - params.affine_base)); }
         for (var turn = 0u; turn < params.turns; turn += 1u) {
+            var x: Chunk;
+            var dy: Chunk;
+            for (var k = 0u; k < QUADS; k += 1u) {
+                let i = quad_at(row, tile, turn * QUADS + k);
+                x[k] = load4_input(i, row.first, row.width);
+                dy[k] = load4_grad_output(i, row.first, row.width);
+            }
             for (var k = 0u; k < QUADS; k += 1u) {
                 let n = turn * QUADS + k;
                 let i = quad_at(row, tile, n);
@@ -57,14 +64,12 @@ fn run(group: u32, local: u32) {
                 }
                 if AFFINE == HELD { row_scale = scale[k]; }
                 if AFFINE == BY_ELEMENT { row_scale = scale_at(row, i); }
-                let x = load4_input(i, row.first, row.width);
-                let dy = load4_grad_output(i, row.first, row.width);
                 if plain && has_quad(row, tile, n) {
-                    store4_output(i, input_gradient(x, dy, row_scale, row_by.by, row_by.pull), row.first, row.width);
+                    store4_output(i, input_gradient(x[k], dy[k], row_scale, row_by.by, row_by.pull), row.first, row.width);
                 }
                 if SUMS_COLUMNS && has_quad(row, tile, n) {
-                    d_bias[k] += dy * SHRINK;
-                    d_scale[k] += dy * SHRINK * normalized(x, row_by.by);
+                    d_bias[k] += dy[k] * SHRINK;
+                    d_scale[k] += dy[k] * SHRINK * normalized(x[k], row_by.by);
                 }
             }
         }

@@ -14,11 +14,12 @@ fn run(group: u32, local: u32) {
     var scale: Chunk;
     var bias: Chunk;
     var unusual = false;
+    let first = row_at(walker);
     if AFFINE == HELD {
-        let first = span_along(row_at(walker), lane.lane, LANES);
+        let span = span_along(first, lane.lane, LANES);
         for (var k = 0u; k < QUADS; k += 1u) {
-            scale[k] = scale_at(row_at(walker), place_of(first, k));
-            bias[k] = bias_at(row_at(walker), place_of(first, k));
+            scale[k] = scale_at(first, place_of(span, k));
+            bias[k] = bias_at(first, place_of(span, k));
             unusual |= is_unusual(scale[k]);
         }
     }
@@ -29,7 +30,9 @@ fn run(group: u32, local: u32) {
         let live = walker < params.blocks && segment < params.segments;
         var x: Chunk;
         for (var k = 0u; k < QUADS; k += 1u) { x[k] = load4_input(place_of(span, k), row.first, row.width); }
-        let start = acc_start(start_of(load4_input(row.first - row.lead, row.first, row.width), row.lead));
+        var head = x[0];
+        if LANES > 1u { head = load4_input(row.first - row.lead, row.first, row.width); }
+        let start = acc_start(start_of(head, row.lead));
         let record = partial_record(acc_lanes(acc_chunk(start, &x, span.live), lane), 0u);
         if live && lane.lane == 0u { store_records(segment, record); }
         let by = normalizer(record);
@@ -60,16 +63,22 @@ fn run(group: u32, local: u32) {
         }
         let unusual_quads = select(0u, QUADS, live && unusual);
         for (var k = 0u; k < unusual_quads; k += 1u) {
-            if lane.lane + k * LANES < quads_of(row) { map_carefully(row, place_of(span, k), by); }
+            if lane.lane + k * LANES >= quads_of(row) { continue; }
+            let i = place_of(span, k);
+            if AFFINE == HELD {
+                // the first segment's parameters are every segment's
+                row_scale = scale_at(first, first.first + i - row.first);
+                row_bias = bias_at(first, first.first + i - row.first);
+            }
+            if AFFINE == BY_ELEMENT {
+                row_scale = scale_at(row, i);
+                row_bias = bias_at(row, i);
+                if !is_unusual(row_scale) { continue; }
+            }
+            let again = load4_input(i, row.first, row.width);
+            store4_output(i, normalize4_carefully(again, by, row_scale, row_bias), row.first, row.width);
         }
     }
-}
-
-fn map_carefully(row: Run, i: u32, by: Normalizer) {
-    let scale = scale_at(row, i);
-    if AFFINE == BY_ELEMENT && !is_unusual(scale) { return; }
-    let x = load4_input(i, row.first, row.width);
-    store4_output(i, normalize4_carefully(x, by, scale, bias_at(row, i)), row.first, row.width);
 }
 
 // Segment n, or the last where there is none.

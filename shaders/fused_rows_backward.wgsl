@@ -93,7 +93,9 @@ fn run(group: u32, local: u32) {
         }
         let unusual_quads = select(0u, QUADS, live && unusual);
         for (var k = 0u; k < unusual_quads; k += 1u) {
-            if lane.lane + k * LANES < quads_of(row) { map_carefully(row, place_of(span, k), record, sums); }
+            if AFFINE == HELD { row_scale = scale_at(first, first.first + place_of(span, k) - row.first); }
+            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, place_of(span, k)); }
+            if lane.lane + k * LANES < quads_of(row) { map_carefully(row, place_of(span, k), row_scale, record, sums); }
         }
     }
     if SUMS_COLUMNS && walker.live {
@@ -103,10 +105,9 @@ fn run(group: u32, local: u32) {
     }
 }
 
-fn map_carefully(row: Run, i: u32, record: vec4<f32>, sums: vec4<f32>) {
+fn map_carefully(row: Run, i: u32, scale: vec4<f32>, record: vec4<f32>, sums: vec4<f32>) {
     let x = load4_input(i, row.first, row.width);
     let dy = load4_grad_output(i, row.first, row.width);
-    let scale = scale_at(row, i);
     var gradient = vec4<f32>(0.0);
     for (var e = 0u; e < 4u; e += 1u) { gradient[e] = gradient_by_products(x[e], dy[e], scale[e], record, sums); }
     store4_output(i, gradient, row.first, row.width);

@@ -34,20 +34,22 @@ fn run(group: u32, local: u32) {
     let known = known_at(part_at(first, 0u), first);
     let none = partial_start(part_at(first, begin), 0u);
     var sum = none;
-    var link = none;
-    var links = 0u;
-    for (var u = slice * params.slice_len + lane.lane / RUN_LANES; u < end; u += LANES / RUN_LANES) {
-        let part = part_at(first, u);
-        for (var q = lane.lane % RUN_LANES; q < quads_of(part); q += QUADS * RUN_LANES) {
+    var u = slice * params.slice_len + lane.lane / RUN_LANES;
+    var q = lane.lane % RUN_LANES;
+    while u < end {
+        var link = none;
+        for (var n = 0u; n < LINK && u < end; n += 1u) {
+            let part = part_at(first, u);
             link = partial_push(link, span_along(part, q, RUN_LANES), known);
-            links += 1u;
-            if links % LINK == 0u {
-                sum = partial_combine(sum, link);
-                link = none;
+            q += QUADS * RUN_LANES;
+            if q >= quads_of(part) {
+                q = lane.lane % RUN_LANES;
+                u += LANES / RUN_LANES;
             }
         }
+        sum = partial_combine(sum, link);
     }
-    let all = partial_lanes(partial_combine(sum, link), lane);
+    let all = partial_lanes(sum, lane);
     if live && lane.lane == 0u {
         let record = slice * params.record_stride + params.record_first + segment;
         var merged = all;

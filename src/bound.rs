@@ -120,6 +120,11 @@ impl BoundNorm {
         self.steps.len()
     }
 
+    /// Workgroups of each dispatch, in order.
+    pub fn grids(&self) -> impl ExactSizeIterator<Item = [u32; 2]> {
+        self.steps.iter().map(|step| step.grid)
+    }
+
     /// The kernel of each dispatch, in order.
     pub fn kernels(&self) -> impl ExactSizeIterator<Item = KernelKey> {
         self.steps.iter().map(|step| step.kernel)

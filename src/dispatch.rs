@@ -48,6 +48,7 @@ struct Draft {
     team: Team,
     lookup: Lookup,
     sums_columns: bool,
+    filled: bool,
     walk: Option<QuadWalk>,
 }
 
@@ -59,7 +60,7 @@ impl Draft {
     fn of(source: Source, entry: Entry, accumulator: Accumulator, team: Team) -> Self {
         let accumulator = entry.accumulates(source).then_some(accumulator);
         let lookup = Lookup::default();
-        Self { entry, source, accumulator, padded: false, spread: None, team, lookup, sums_columns: false, walk: None }
+        Self { entry, source, accumulator, padded: false, spread: None, team, lookup, sums_columns: false, filled: false, walk: None }
     }
 }
 
@@ -93,6 +94,7 @@ impl Lowering {
             let draft = Draft {
                 padded: map.padded(),
                 lookup: geometry.lookup,
+                filled: team.fills(len),
                 walk: map.walk(&range, len, &geometry.lookup),
                 ..Draft::new(Entry::FusedRows, reduction.accumulator, team)
             };
@@ -170,7 +172,7 @@ impl Lowering {
             let quads = (columns * inner).div_ceil(4);
             let opens = whole.digits(window.elements.start)[1] == 0;
             let units = Parts { count: 1, width: columns * inner, slice: blocks.div_ceil(slices) };
-            (quads.div_ceil(team.groups()) * outer, units, opens, window.inner)
+            (quads.div_ceil(team.groups() * u64::from(team.turns)) * outer, units, opens, window.inner)
         };
         let merges = schedule.merges(whole);
         let params = Params {
@@ -179,6 +181,7 @@ impl Lowering {
             slice_len: units.slice as u32,
             width: units.width as u32,
             parts: units.count as u32,
+            turns: team.turns,
             record_first: if merges { (window.first_segment * fold + inner_record) as u32 } else { 0 },
             record_stride: schedule.records(whole) as u32,
             accumulate: u32::from(!opens),
@@ -190,6 +193,11 @@ impl Lowering {
         let draft = Draft {
             padded: summed.padded(),
             lookup,
+            filled: if rows {
+                units.width * units.count == inner && units.width.is_multiple_of(4 * u64::from(team.run_lanes * team.quads))
+            } else {
+                units.slice * slices == blocks && units.slice.is_multiple_of(u64::from(team.lanes * team.quads))
+            },
             walk: summed.walk(reduction.row_len, &window.elements, QuadWalk { unit, leads: rows, along: lookup.affine_along }),
             ..Draft::of(summed.source(), entry, reduction.accumulator, team)
         };
@@ -268,6 +276,7 @@ impl Lowering {
             let draft = Draft {
                 padded: map.padded(),
                 lookup: rows.lookup,
+                filled: tiles.are_filled(&team),
                 walk: map.walk(&range, rows.width, &rows.lookup),
                 ..Draft::new(Entry::Apply, reduction.accumulator, team)
             };
@@ -392,6 +401,7 @@ impl Lowering {
             lookup: draft.lookup,
             leads: bound.leads,
             sums_columns: draft.sums_columns,
+            filled: draft.filled && !bound.leads,
         };
         let params = Params { offsets: bound.offsets, phase: bound.phase, ..params };
         self.dispatches.push(Dispatch { key, slots: bound.slots, params, workgroups });
@@ -472,6 +482,11 @@ impl Tiles {
             slice_len: self.count as u32,
             ..params
         }
+    }
+
+    /// Whether all quads of all tiles are there.
+    fn are_filled(&self, team: &Team) -> bool {
+        self.rows.width == 4 * u64::from(team.lanes * team.quads) * self.parts * self.turns
     }
 
     fn workgroups(&self, team: &Team) -> u64 {

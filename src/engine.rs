@@ -1,13 +1,16 @@
 //! The engine: a device, what it can do, and the kernels compiled for it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::binding::BindingLimits;
 use crate::descriptor::NormDescriptor;
-use crate::error::{EngineError, PlanError};
+use crate::error::{BindError, EngineError, PlanError};
+use crate::kernel::KernelKey;
 use crate::norm::Norm;
-use crate::pipeline_cache::{PipelineCache, SharedCache};
+use crate::pipeline_cache::{self, PipelineCache, SharedCache};
 use crate::plan::Plan;
+use crate::profile::ProfileMismatch;
 use crate::schedule::{DeviceProfile, Schedule};
 
 /// Fewest storage buffers a stage with which any norm can be computed: input, parameters, statistics, output.
@@ -20,7 +23,8 @@ pub struct NormEngineDescriptor<'a> {
     pub label: Option<&'a str>,
     /// The application's pipeline cache, where the device has the feature.
     pub pipeline_cache: Option<&'a wgpu::PipelineCache>,
-    /// How schedules see the device; `None`: from its kind and limits.
+    /// How schedules see the device; `None`: from its kind and limits. One that the device cannot follow
+    /// ([`DeviceProfile::check`]) is ignored with a warning in the log; `max_binding` is the device's own in any case.
     pub profile: Option<DeviceProfile>,
 }
 
@@ -30,7 +34,7 @@ pub struct NormEngine {
     pub(crate) shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub device: wgpu::Device,
     pub label: String,
@@ -52,7 +56,7 @@ impl NormEngine {
         let limits = device.limits();
         check_limits(&limits)?;
         let info = device.adapter_info();
-        let profile = descriptor.profile.unwrap_or_else(|| DeviceProfile::new(&info, &limits, device.features()));
+        let profile = profile(descriptor.profile, &info, &limits, device.features());
         let shared = Shared {
             device: device.clone(),
             label: descriptor.label.unwrap_or("wgpu-norm").to_string(),
@@ -69,6 +73,17 @@ impl NormEngine {
             uniform_align: u64::from(limits.min_uniform_buffer_offset_alignment),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// This engine with another profile, for comparisons: both share the compiled kernels. `max_binding` stays the device's own.
+    ///
+    /// # Errors
+    /// [`ProfileMismatch`] where the device cannot follow the profile.
+    pub fn with_profile(&self, profile: DeviceProfile) -> Result<Self, ProfileMismatch> {
+        let device = self.device();
+        profile.check(&device.adapter_info(), &device.limits(), device.features())?;
+        let profile = DeviceProfile { max_binding: self.shared.profile.max_binding, ..profile };
+        Ok(Self { shared: Arc::new(Shared { profile, ..Shared::clone(&self.shared) }) })
     }
 
     /// Optional features of this adapter that make norms faster. For use with `wgpu::DeviceDescriptor`.
@@ -109,6 +124,24 @@ impl NormEngine {
         self.shared.pipelines.len()
     }
 
+    /// Compiles kernels ahead of the norms that need them, on as many threads as the system runs at once, so that binding
+    /// compiles none. Keys come from [`BoundNorm::kernels`] of earlier norms, on this or another device of the same kind
+    /// and profile; those that are compiled already cost nothing.
+    ///
+    /// # Errors
+    /// [`BindError::Pipeline`] of the first kernel that this device cannot compile; natively all others are compiled nevertheless.
+    ///
+    /// [`BoundNorm::kernels`]: crate::BoundNorm::kernels
+    pub fn warm_up(&self, kernels: &[KernelKey]) -> Result<(), BindError> {
+        // each once: a thread that finds a kernel in the making would wait
+        let mut known = HashSet::new();
+        let kernels: Vec<KernelKey> = kernels.iter().copied().filter(|key| known.insert(*key)).collect();
+        let shared = &*self.shared;
+        pipeline_cache::for_each(&kernels, |key| {
+            shared.pipelines.get(&shared.device, shared.driver_cache.as_ref(), &shared.label, key).map(drop)
+        })
+    }
+
     /// Plans a norm: host work only, cheap enough to repeat when the batch size changes.
     ///
     /// # Errors
@@ -141,6 +174,25 @@ impl NormEngine {
     pub fn schedules(&self, descriptor: &NormDescriptor<'_>) -> Result<Vec<Schedule>, PlanError> {
         let plan = Plan::new(descriptor)?;
         Ok(Schedule::candidates(&plan.computed, plan.affine.as_ref(), &self.shared.profile))
+    }
+}
+
+/// The caller's profile where the device can do what it says, else the default.
+fn profile(
+    wanted: Option<DeviceProfile>,
+    info: &wgpu::AdapterInfo,
+    limits: &wgpu::Limits,
+    features: wgpu::Features,
+) -> DeviceProfile {
+    let default = DeviceProfile::new(info, limits, features);
+    let Some(wanted) = wanted else { return default };
+    match wanted.check(info, limits, features) {
+        // what can be bound is the device's own affair
+        Ok(()) => DeviceProfile { max_binding: default.max_binding, ..wanted },
+        Err(mismatch) => {
+            log::warn!("wgpu-norm: profile ignored on {}: {mismatch}", info.name);
+            default
+        }
     }
 }
 

@@ -269,6 +269,8 @@ pub struct Team {
     pub run_lanes: u32,
     /// Quads of four elements that an invocation takes in at once.
     pub quads: u32,
+    /// Tiles of columns that an invocation reduces in turn, where it reduces columns.
+    pub turns: u32,
     /// Invocations that exchange through a subgroup, a power of two; 1: all exchange through workgroup memory.
     pub cluster: u32,
 }
@@ -276,7 +278,7 @@ pub struct Team {
 impl Team {
     /// Invocations that each have work of their own.
     pub(crate) const fn alone(workgroup_size: u32) -> Self {
-        Self { workgroup_size, lanes: 1, run_lanes: 1, quads: 1, cluster: 1 }
+        Self { workgroup_size, lanes: 1, run_lanes: 1, quads: 1, turns: 1, cluster: 1 }
     }
 
     /// Segments (maps: tiles) of a workgroup.
@@ -284,19 +286,30 @@ impl Team {
         u64::from(self.workgroup_size / self.lanes)
     }
 
+    /// Whether a segment of so many elements is just what lanes hold.
+    pub(crate) fn fills(&self, len: u64) -> bool {
+        len == 4 * u64::from(self.lanes * self.quads)
+    }
+
     pub(crate) fn is_valid(&self) -> bool {
         let powers = [self.workgroup_size, self.lanes, self.run_lanes, self.cluster].iter().all(|n| n.is_power_of_two());
         let nested = self.cluster.max(self.run_lanes) <= self.lanes && self.lanes <= self.workgroup_size;
-        powers && nested && (1..=MAX_QUADS).contains(&self.quads)
+        powers && nested && (1..=MAX_QUADS).contains(&self.quads) && (1..=MAX_TURNS).contains(&self.turns)
     }
 }
 
 impl fmt::Display for Team {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}x{}", self.lanes, self.workgroup_size / self.lanes, self.quads)?;
+        if self.turns > 1 {
+            write!(f, "x{}", self.turns)?;
+        }
         if self.cluster > 1 { f.write_str(" subgroups") } else { Ok(()) }
     }
 }
+
+/// Most tiles of columns that an invocation reduces in turn.
+pub(crate) const MAX_TURNS: u32 = 16;
 
 /// Most quads that an invocation holds.
 pub(crate) const MAX_QUADS: u32 = 64;
@@ -344,6 +357,8 @@ pub struct KernelKey {
     pub(crate) leads: bool,
     /// Sums of columns are wanted.
     pub(crate) sums_columns: bool,
+    /// Nothing is masked: whatever invocations take in at once is there.
+    pub(crate) filled: bool,
 }
 
 impl KernelKey {
@@ -362,6 +377,7 @@ impl KernelKey {
             ("AFFINE_ALONG", affine_along.into()),
             ("HOISTED", hoisted.into()),
             ("LEADS", self.leads.into()),
+            ("FILLED", self.filled.into()),
             ("SUMS_COLUMNS", self.sums_columns.into()),
             ("ONE_WALKER", self.one_walker().into()),
             ("SPREAD", self.spread.unwrap_or(Spread::Variance) as u32),
@@ -412,10 +428,10 @@ impl fmt::Display for KernelKey {
                 Found::ByElement => write!(f, ".{name}_element")?,
             }
         }
-        for (set, word) in [(hoisted, ".hoisted"), (self.layout.quads != 0, ".quads"), (self.leads, ".leads"), (self.sums_columns, ".columns")] {
+        for (set, word) in [(hoisted, ".hoisted"), (self.layout.quads != 0, ".quads"), (self.leads, ".leads"), (self.filled, ".filled"), (self.sums_columns, ".columns")] {
             f.write_str(if set { word } else { "" })?;
         }
-        let Team { workgroup_size, lanes, run_lanes, quads, cluster } = self.team;
-        write!(f, ".{lanes}x{}x{quads}.{run_lanes}.{cluster}", workgroup_size / lanes)
+        let Team { workgroup_size, lanes, run_lanes, quads, turns, cluster } = self.team;
+        write!(f, ".{lanes}x{}x{quads}x{turns}.{run_lanes}.{cluster}", workgroup_size / lanes)
     }
 }

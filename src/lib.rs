@@ -17,6 +17,7 @@ mod params;
 mod partition;
 mod pipeline_cache;
 mod plan;
+mod profile;
 mod readback;
 pub mod reference;
 mod schedule;
@@ -49,6 +50,9 @@ pub use norm::{
 };
 pub use partition::Partition;
 pub use plan::{MAX_RANK, normalized_axes};
+pub use profile::ProfileMismatch;
+#[cfg(feature = "profile")]
+pub use profile::TunedProfile;
 pub use readback::read_buffer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use readback::read_buffer_blocking;

@@ -1,7 +1,11 @@
 //! Compiled kernels, made when first needed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::num::NonZero;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::BindError;
 use crate::kernel::{KernelKey, Layout};
@@ -14,13 +18,21 @@ pub(crate) struct Compiled {
     pub layout: wgpu::BindGroupLayout,
 }
 
+/// A kernel's place in the cache.
+#[derive(Debug, Default)]
+struct Entry {
+    compiled: OnceLock<Compiled>,
+    /// Held while the kernel is compiled, so that nobody else compiles it too.
+    making: Mutex<()>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct PipelineCache {
-    compiled: Mutex<HashMap<KernelKey, Compiled>>,
+    entries: Mutex<HashMap<KernelKey, Arc<Entry>>>,
 }
 
 impl PipelineCache {
-    /// The pipeline of `key`, compiled if it is not there yet.
+    /// The pipeline of `key`, compiled if it is not there yet. Threads wait for each other only where they need the same kernel.
     pub(crate) fn get(
         &self,
         device: &wgpu::Device,
@@ -28,20 +40,66 @@ impl PipelineCache {
         label: &str,
         key: &KernelKey,
     ) -> Result<Compiled, BindError> {
-        // a panic elsewhere cannot leave the map half-written
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = compiled.get(key) {
+        let entry = self.entries().entry(*key).or_default().clone();
+        if let Some(found) = entry.compiled.get() {
+            return Ok(found.clone());
+        }
+        // a panic elsewhere leaves the entry empty, as it was
+        let _making = entry.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = entry.compiled.get() {
             return Ok(found.clone());
         }
         let made = compile(device, driver_cache, label, key)?;
-        compiled.insert(*key, made.clone());
-        Ok(made)
+        Ok(entry.compiled.get_or_init(|| made).clone())
     }
 
     /// Number of compiled kernels.
     pub(crate) fn len(&self) -> usize {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.entries().values().filter(|entry| entry.compiled.get().is_some()).count()
     }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<KernelKey, Arc<Entry>>> {
+        // a panic elsewhere cannot leave the map half-written
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `work` on every key, on as many threads as the system runs at once; gives the first error in the order of the keys.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn for_each(
+    keys: &[KernelKey],
+    work: impl Fn(&KernelKey) -> Result<(), BindError> + Sync,
+) -> Result<(), BindError> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(keys.len());
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let take = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = keys.get(at) else { break };
+            if let Err(error) = work(key) {
+                failures.lock().unwrap_or_else(PoisonError::into_inner).push((at, error));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        // this thread is one of them
+        for _ in 1..threads {
+            scope.spawn(take);
+        }
+        take();
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.into_iter().min_by_key(|(at, _)| *at).map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Runs `work` on every key, one after the other: a page has one thread.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn for_each(
+    keys: &[KernelKey],
+    work: impl Fn(&KernelKey) -> Result<(), BindError>,
+) -> Result<(), BindError> {
+    keys.iter().try_for_each(work)
 }
 
 fn compile(

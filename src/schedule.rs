@@ -2,18 +2,22 @@
 
 use std::fmt;
 
-use crate::kernel::{MAX_QUADS, Team};
+use crate::kernel::{MAX_QUADS, MAX_TURNS, Team};
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
+use crate::profile;
 
 /// Longest run of elements that one invocation accumulates: keeps the chain of roundings short.
 const MAX_CHAIN: u64 = 4096;
+
+/// Most merges of an invocation that reduces columns, one after the other.
+const MAX_LINKS: u64 = 64;
 
 /// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
 const MAX_MERGED: u64 = 1 << 16;
 
 /// Most turns of an invocation's loops: some drivers stop them after 65535.
-const MAX_TURNS: u64 = 1 << 14;
+const MAX_LOOP: u64 = 1 << 14;
 
 /// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
 const MIN_SLICE_PER_LANE: u64 = 16;
@@ -34,6 +38,7 @@ const MIN_INTERLEAVED_ROW: u64 = 32;
 pub(crate) const RECORD: u64 = 16;
 
 /// What schedules depend on of a device.
+#[cfg_attr(feature = "profile", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceProfile {
     /// Invocations of a workgroup.
@@ -55,18 +60,15 @@ pub struct DeviceProfile {
     /// Workgroups that fill the device.
     pub workgroups: u32,
     /// Most bytes of a binding, wherever it starts.
+    #[cfg_attr(feature = "profile", serde(skip))]
     pub max_binding: u64,
 }
 
 impl DeviceProfile {
     /// Defaults by kind of device, within its limits; subgroup operations where the device has them enabled.
     pub fn new(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
-        let largest = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-        // workgroup memory has a word for each invocation, or a vector
-        let largest = largest.min(limits.max_compute_workgroup_storage_size / RECORD as u32);
-        let largest = 1 << largest.max(1).ilog2();
-        let least = 1 << info.subgroup_min_size.clamp(1, 64).ilog2();
-        let subgroup = if features.contains(wgpu::Features::SUBGROUP) { least } else { 1 };
+        let largest = profile::largest_workgroup(limits);
+        let subgroup = profile::largest_subgroup(info, features);
         let slack = u64::from(limits.min_storage_buffer_offset_alignment);
         let max_binding = limits.max_storage_buffer_binding_size.saturating_sub(slack);
         let profile = if info.device_type == wgpu::DeviceType::Cpu {
@@ -114,7 +116,7 @@ impl DeviceProfile {
     /// A team of so many lanes.
     pub(crate) fn team(&self, lanes: u32, run_lanes: u32, quads: u32) -> Team {
         let workgroup_size = self.workgroup_size.max(lanes);
-        Team { workgroup_size, lanes, run_lanes, quads, cluster: self.subgroup.min(lanes) }
+        Team { workgroup_size, lanes, run_lanes, quads, turns: 1, cluster: self.subgroup.min(lanes) }
     }
 
     /// A team that merges so many records a segment.
@@ -298,8 +300,9 @@ impl Reduce {
     pub(crate) fn choose(partition: &Partition, profile: &DeviceProfile) -> Self {
         let interleaved = !partition.is_contiguous() && partition.reduced_inner < MIN_INTERLEAVED_ROW;
         let columns = Self { walk: Walk::Columns, team: Self::columns_team(partition, profile), slices: 1 };
-        if interleaved && columns.accepts(partition, profile) {
-            return columns.spread(partition, profile);
+        let spread = columns.spread(partition, profile);
+        if interleaved && spread.accepts(partition, profile) {
+            return spread;
         }
         let run = if partition.is_contiguous() { partition.segment_len() } else { partition.reduced_inner };
         let lanes = (row_quads(partition.segment_len()).div_ceil(profile.quads.into()))
@@ -313,14 +316,17 @@ impl Reduce {
         let columns = (partition.kept_inner * partition.reduced_inner).div_ceil(4);
         let tile = columns.clamp(1, profile.workgroup_size.into()).next_power_of_two() as u32;
         // the lanes of a column are too far apart in the workgroup for a subgroup
-        Team { cluster: 1, ..profile.team(profile.workgroup_size / tile, 1, profile.quads) }
+        let team = profile.team(profile.workgroup_size / tile, 1, profile.quads);
+        // where one workgroup's neighbours would be another's, a processor reads long rows itself
+        let turns = if profile.min_lanes == 1 { columns.div_ceil(tile.into()).min(MAX_TURNS.into()) as u32 } else { 1 };
+        Team { cluster: 1, turns, ..team }
     }
 
     /// Segments (columns: quads of columns) of a workgroup.
     fn tile(&self) -> u64 {
         match self.walk {
             Walk::Rows => self.team.groups(),
-            Walk::Columns => 4 * self.team.groups(),
+            Walk::Columns => 4 * self.team.groups() * u64::from(self.team.turns),
         }
     }
 
@@ -331,9 +337,13 @@ impl Reduce {
         let lanes = u64::from(self.team.lanes);
         let to_fill = u64::from(profile.workgroups) / workgroups;
         let by_work = len / (lanes * MIN_SLICE_PER_LANE);
-        let by_chain = len.div_ceil(lanes * MAX_CHAIN);
+        let chain = match self.walk {
+            Walk::Rows => MAX_CHAIN,
+            Walk::Columns => MAX_LINKS * u64::from(self.team.quads),
+        };
+        let by_chain = len.div_ceil(lanes * chain);
         let by_memory = profile.max_partials() / (self.records(partition) * RECORD).max(1);
-        let by_turns = self.turns(partition).div_ceil(MAX_TURNS);
+        let by_turns = self.turns(partition).div_ceil(MAX_LOOP);
         let slices = to_fill.min(by_work).max(by_chain).max(by_turns).min(by_memory).clamp(1, 65535);
         Self { slices: slices as u32, ..self }
     }
@@ -378,7 +388,7 @@ impl Reduce {
                 let turns = row_quads(partition.reduced_inner).div_ceil(quads * run_lanes);
                 partition.reduced_outer.div_ceil(lanes / run_lanes) * (turns + 1)
             }
-            Walk::Columns => partition.reduced_outer.div_ceil(lanes * quads),
+            Walk::Columns => partition.reduced_outer.div_ceil(lanes * quads) * (u64::from(self.team.turns) + 1),
         }
     }
 
@@ -391,7 +401,7 @@ impl Reduce {
         let exchanges = self.team.cluster <= profile.subgroup
             && (self.walk == Walk::Rows || self.team.cluster == 1)
             && self.team.workgroup_size <= profile.max_workgroup();
-        let turns = self.turns(partition) <= MAX_TURNS * u64::from(self.slices);
+        let turns = self.turns(partition) <= MAX_LOOP * u64::from(self.slices);
         walks && fits && exchanges && turns && self.team.is_valid() && self.slices > 0
     }
 }

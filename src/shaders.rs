@@ -52,7 +52,7 @@ pub fn all() -> Vec<ShaderInfo> {
 }
 
 fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spread: Option<Spread>) -> Vec<KernelKey> {
-    let team = Team { workgroup_size: 64, lanes: 64, run_lanes: 64, quads: 4, cluster: 1 };
+    let team = Team { workgroup_size: 64, lanes: 64, run_lanes: 64, quads: 4, turns: 1, cluster: 1 };
     let plain = KernelKey {
         entry,
         accumulator,
@@ -65,9 +65,10 @@ fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spre
         lookup: Lookup::default(),
         leads: false,
         sums_columns: false,
+        filled: false,
     };
     let wide = KernelKey { layout: layout(entry, source, &[], true), ..plain };
-    let mut keys = vec![plain, wide];
+    let mut keys = vec![plain, KernelKey { filled: entry != Entry::Merge, team: Team { turns: 4, ..team }, ..wide }];
     if entry.exchanges() && entry != Entry::ReduceColumns {
         keys.push(KernelKey { team: Team { cluster: 8, ..team }, ..wide });
     }

@@ -147,7 +147,9 @@ pub(crate) fn declares(key: &KernelKey, constant: &str) -> bool {
 /// The whole source of a kernel. Its entry point is `main`, binding 0 the parameters, binding k + 1 the layout's slot k.
 pub(crate) fn assemble(key: &KernelKey) -> String {
     // an array in registers needs a size that is a constant, not an override
-    let mut source = format!("// {key}\n\n// Quads of four elements that an invocation takes in at once.\nconst QUADS = {}u;\n\n", key.team.quads);
+    let mut source = format!("// {key}\n\n");
+    source += "// Quads of four elements that an invocation takes in at once; tiles of columns that it reduces in turn.\n";
+    let _ = write!(source, "const QUADS = {}u;\nconst TURNS = {}u;\n\n", key.team.quads, key.team.turns);
     let mut fragments = fragments(key);
     let kernel = fragments.split_off(fragments.len() - 2);
     for fragment in fragments {

@@ -19,16 +19,22 @@ fn partial_start(run: Run, column: u32) -> Partial {
 
 fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
     let none = vec4<f32>(0.0);
+    var inputs: Chunk;
+    var gradients: Chunk;
+    for (var k = 0u; k < QUADS; k += 1u) {
+        inputs[k] = load4_input(place_of(span, k), low_of(span, k), span.width);
+        gradients[k] = load4_grad_output(place_of(span, k), low_of(span, k), span.width);
+    }
     var g = none;
     var g_x_hat = none;
     var g_x = none;
     for (var k = 0u; k < QUADS; k += 1u) {
         let i = place_of(span, k);
         let low = low_of(span, k);
-        let x = load4_input(i, low, span.width);
+        let x = inputs[k];
         var by = known.by;
         if !HOISTED { by = normalizer_at(Run(low, 0u, span.width), i); }
-        let dy = load4_grad_output(i, low, span.width) * weight_at(i, low, span.width, known.run);
+        let dy = gradients[k] * weight_at(i, low, span.width, known.run);
         let here = is_live(span.live, k);
         let part = select(none, dy * SHRINK, here);
         g += part;

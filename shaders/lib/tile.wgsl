@@ -34,5 +34,5 @@ fn quad_at(run: Run, tile: Tile, k: u32) -> u32 {
 }
 
 fn has_quad(run: Run, tile: Tile, k: u32) -> bool {
-    return run.width > 0u && tile.quad + k * LANES < quads_of(run);
+    return run.width > 0u && (FILLED || tile.quad + k * LANES < quads_of(run));
 }

@@ -148,6 +148,7 @@ impl Lowering {
                 padded: map.padded(),
                 lookup: rows.lookup,
                 sums_columns: columns.is_some(),
+                filled: tiles.are_filled(&team),
                 walk: map.walk(&range, rows.width, &rows.lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
@@ -195,6 +196,7 @@ impl Lowering {
                 padded: map.padded(),
                 lookup,
                 sums_columns: columns.is_some(),
+                filled: team.fills(len),
                 walk: map.walk(&window.elements, len, &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };

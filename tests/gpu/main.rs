@@ -14,3 +14,4 @@ mod state;
 mod statistics;
 mod sync;
 mod views;
+mod warm_up;

@@ -56,7 +56,7 @@ pub fn run(args: &AdaptersArgs, global: &Global) -> Result<ExitCode, Failure> {
         let run = all.iter().any(|adapter| Gpu::from_adapter(adapter).is_ok());
         return Ok(if run { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CHECK) });
     }
-    let wanted = global.adapter.as_deref().map(|wanted| find(&all, wanted)).transpose()?;
+    let wanted = global.device.adapter.as_deref().map(|wanted| find(&all, wanted)).transpose()?;
     let listed = all.iter().enumerate().filter(|(number, _)| wanted.is_none_or(|wanted| *number == wanted));
     let rows: Vec<Row> = listed.map(|(number, adapter)| row(number, adapter)).collect();
     if global.json.on_stdout() {

@@ -52,7 +52,7 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let descriptor = settings.descriptor(&shape, &style_shape);
     descriptor.validate()?;
 
-    let gpu = if files.cpu { None } else { Gpu::open(global.adapter.as_deref())? };
+    let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }

@@ -16,6 +16,7 @@ mod spec;
 mod suite;
 mod table;
 mod times;
+mod tune;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ Examples:
   wgpu-norm bench --suite reference --filter 'channels-last backward' --adapter llvmpipe
   wgpu-norm bench --suite reference --peer benches/peers/burn/target/release/burn-peer
   wgpu-norm bench --suite reference --peers pytorch.json
+  wgpu-norm bench --tune && wgpu-norm bench --profile wgpu-norm-profile.json
 
 GB/s count the bytes that no implementation can do without: each operand once. The roof is a kernel that only moves memory, \
 with the same mix of reads and writes (copy, triad), measured in the same run, in turn with each norm, over the same \
@@ -70,6 +72,11 @@ pub struct BenchArgs {
     /// Show the rows of an earlier report, of whatever implementation, beside ours. Repeatable.
     #[arg(long, value_name = "FILE")]
     peers: Vec<PathBuf>,
+    /// Find the profile with which norms are fastest on this adapter instead (two minutes or less), and write it to FILE for
+    /// `--profile` [default: wgpu-norm-profile.json].
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "wgpu-norm-profile.json",
+        conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "peers", "list", "json"])]
+    tune: Option<PathBuf>,
     /// Print the cases as lines of JSON instead.
     #[arg(long)]
     list: bool,
@@ -80,6 +87,9 @@ pub struct BenchArgs {
 
 /// Measures all cases that were asked for.
 pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
+    if let Some(path) = &args.tune {
+        return tune::run(&Target::replacing(path)?, &global.device);
+    }
     let cases = selected(&args)?;
     if args.list {
         return list(&cases);
@@ -128,7 +138,7 @@ fn selected(args: &BenchArgs) -> Result<Vec<BenchCase>, Failure> {
 /// What was measured, and what ended it early.
 fn measure(cases: &[BenchCase], peers: &[String], global: &Global) -> Result<(Report, Option<Failure>), Failure> {
     let peers = peers.iter().filter_map(|command| Peer::start(command).transpose()).collect::<Result<Vec<_>, _>>()?;
-    let (gpu, cold_start_ms) = cold::start(global.adapter.as_deref())?;
+    let (gpu, cold_start_ms) = cold::start(&global.device)?;
     let clock = Clock::new(&gpu);
     let bar = terminal::progress("bench", cases.len() as u64, false);
     bar.set_message("roofs");

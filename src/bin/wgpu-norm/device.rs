@@ -1,10 +1,11 @@
 //! The program's own device: choosing an adapter, buffers in and out, and errors in place of hangs and aborts.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{NormEngine, NormEngineDescriptor, TensorView};
+use wgpu_norm::{NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile};
 
 use crate::failure::Failure;
 use crate::files::zeroed;
@@ -16,6 +17,17 @@ const CHUNK: usize = 32 << 20;
 const DEADLINE: Duration = Duration::from_secs(600);
 /// How often a waiting program looks whether the device is lost.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Options that say on which device, and how it is seen.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DeviceArgs {
+    /// Adapter to run on: its number in `wgpu-norm adapters` or a part of its name [default: the best].
+    #[arg(long, global = true, value_name = "NAME|NUMBER")]
+    pub adapter: Option<String>,
+    /// Choose kernels by a profile that `bench --tune` wrote; ignored with a remark on another adapter, driver or version.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+}
 
 /// All adapters, the best first.
 pub fn adapters() -> Vec<wgpu::Adapter> {
@@ -72,15 +84,33 @@ pub struct Gpu {
 
 impl Gpu {
     /// Opens the adapter that is `wanted`, or the best; `None` where there is no adapter at all.
-    pub fn open(wanted: Option<&str>) -> Result<Option<Self>, Failure> {
-        match choose(adapters(), wanted)? {
-            Some(adapter) => Self::from_adapter(&adapter).map(Some),
-            None => Ok(None),
+    pub fn open(wanted: &DeviceArgs) -> Result<Option<Self>, Failure> {
+        let Some(adapter) = choose(adapters(), wanted.adapter.as_deref())? else { return Ok(None) };
+        let mut gpu = Self::from_adapter(&adapter)?;
+        if let Some(path) = &wanted.profile {
+            gpu.follow(path)?;
         }
+        Ok(Some(gpu))
+    }
+
+    /// Sees the device as a file says, where that was measured on it.
+    fn follow(&mut self, path: &Path) -> Result<(), Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+        let fits = TunedProfile::from_json(&text)
+            .and_then(|tuned| tuned.fits(&self.info, &self.device.limits(), self.device.features()))
+            .and_then(|profile| self.engine.with_profile(profile));
+        match fits {
+            Ok(engine) => self.engine = engine,
+            Err(error @ ProfileMismatch::Unreadable { .. }) => {
+                return Err(Failure::Usage(format!("{}: {error}", path.display())));
+            }
+            Err(mismatch) => terminal::note(&format!("{} is ignored: {mismatch}", path.display())),
+        }
+        Ok(())
     }
 
     /// As [`Gpu::open`]; no adapter is an error with `advice`.
-    pub fn require(wanted: Option<&str>, advice: &'static str) -> Result<Self, Failure> {
+    pub fn require(wanted: &DeviceArgs, advice: &'static str) -> Result<Self, Failure> {
         Self::open(wanted)?.ok_or(Failure::NoAdapter(advice))
     }
 
@@ -283,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_tensor_comes_back_and_a_lost_device_is_an_error() {
-        let gpu = Gpu::require(None, "this test needs one").unwrap();
+        let gpu = Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap();
         let data: Vec<f32> = (0..1001).map(|i| i as f32).collect();
         let operand = gpu.upload("x", &data).unwrap();
         assert_eq!(gpu.download(&operand).unwrap(), data);

@@ -29,7 +29,7 @@ impl Tensor {
 
 impl Gpu {
     /// The adapter that is `wanted`, or the best.
-    pub fn open(wanted: Option<&str>) -> Result<Self, Failure> {
+    pub fn open(wanted: &device::DeviceArgs) -> Result<Self, Failure> {
         device::Gpu::require(wanted, "replay runs on one; scripts/test installs a software driver").map(Self)
     }
 

@@ -53,9 +53,9 @@ Exit codes: 0 all is well, 1 a check failed, 2 a bad request, file or device, 13
 /// Options of all subcommands.
 #[derive(clap::Args)]
 pub struct Global {
-    /// Adapter to run on: its number in `wgpu-norm adapters` or a part of its name [default: the best].
-    #[arg(long, global = true, value_name = "NAME|NUMBER")]
-    pub adapter: Option<String>,
+    /// Which device.
+    #[command(flatten)]
+    pub device: device::DeviceArgs,
     /// Print JSON on standard output.
     #[arg(long, global = true, action = clap::ArgAction::SetTrue, value_parser = Json::switch())]
     pub json: Json,

@@ -144,7 +144,7 @@ impl Array {
 pub fn run(args: ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
     let families = select(&args)?;
     check_output(&args, &families)?;
-    let gpu = Gpu::open(global.adapter.as_deref())?;
+    let gpu = Gpu::open(&global.device)?;
     std::fs::create_dir_all(&args.output).map_err(|error| Failure::file(&args.output, error))?;
     let report = replay(&gpu, &args, &families)?;
     if global.json.on_stdout() {

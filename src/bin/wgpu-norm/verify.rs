@@ -52,7 +52,7 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Failure::Usage(format!("no kind of norm matches the filter; there are {names}")));
     }
-    let gpu = Gpu::require(global.adapter.as_deref(), "verify has nothing to verify without one")?;
+    let gpu = Gpu::require(&global.device, "verify has nothing to verify without one")?;
     let bar = terminal::progress("verify", cases.iter().map(|case| case.fills().len() as u64).sum(), false);
     let mut table = Results { by_schedule: args.schedules || global.json.on_stdout(), ..Results::default() };
     for case in cases {

@@ -61,7 +61,7 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let operands = Operands::read(weight, vectors, &shape, args.dim)?;
     let request = Request { args, shape: &shape };
 
-    let gpu = if files.cpu { None } else { Gpu::open(global.adapter.as_deref())? };
+    let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn timestamps_and_the_wall_agree() {
-        let gpu = Gpu::open(None).unwrap().unwrap();
+        let gpu = Gpu::open(&crate::device::DeviceArgs::default()).unwrap().unwrap();
         if !gpu.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return;
         }

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use wgpu_norm::{Destination, ForwardArgs, NormDescriptor, NormKind, StatisticsSource};
 
-use crate::device::Gpu;
+use crate::device::{DeviceArgs, Gpu};
 use crate::failure::Failure;
 
 const SHAPE: [u64; 2] = [64, 64];
 
 /// Opens the adapter and normalizes a small tensor. Milliseconds until the result is in the host's memory.
-pub fn start(wanted: Option<&str>) -> Result<(Gpu, f64), Failure> {
+pub fn start(wanted: &DeviceArgs) -> Result<(Gpu, f64), Failure> {
     let start = Instant::now();
     let gpu = Gpu::require(wanted, "bench has nothing to measure without one")?;
     let norm = gpu.engine.create_norm(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &SHAPE))?;

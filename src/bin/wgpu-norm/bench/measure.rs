@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn cases_are_measured_and_checked() {
-        let Some(gpu) = Gpu::open(None).unwrap() else { return };
+        let Some(gpu) = Gpu::open(&crate::device::DeviceArgs::default()).unwrap() else { return };
         let (clock, roofs) = (Clock::new(&gpu), Roofs::new(&gpu, &Clock::Wall).unwrap());
         let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers: Vec::new() };
         for (variant, format, pass) in [

@@ -29,7 +29,7 @@ const CHUNK: usize = 32 << 20;
 /// The buffers of a case.
 pub struct Rig<'a> {
     gpu: &'a Gpu,
-    norm: &'a Norm,
+    norm: Norm,
     pass: Pass,
     /// Tensors of the dispatches in turn.
     pub sets: Vec<Set>,
@@ -100,7 +100,7 @@ impl<'a> Rig<'a> {
     /// Makes and fills all buffers; `None` where the device has no memory for them.
     pub fn new(
         gpu: &'a Gpu,
-        norm: &'a Norm,
+        norm: &Norm,
         case: &BenchCase,
         needs: &Needs,
         oracle: &Oracle,
@@ -114,7 +114,7 @@ impl<'a> Rig<'a> {
         Ok(Some(rig))
     }
 
-    fn allocate(gpu: &'a Gpu, norm: &'a Norm, case: &BenchCase, needs: &Needs) -> Result<Self, Failure> {
+    fn allocate(gpu: &'a Gpu, norm: &Norm, case: &BenchCase, needs: &Needs) -> Result<Self, Failure> {
         let backward = case.pass == Pass::Backward;
         let bytes = tensor_bytes(norm.len());
         let tensor = |what| Ok::<_, Failure>(Operand { buffer: gpu.buffer(what, bytes)?, len: norm.len() });
@@ -142,7 +142,7 @@ impl<'a> Rig<'a> {
         let workspace = Some(workspace_size(norm, case.pass)).filter(|&bytes| bytes > 0);
         Ok(Self {
             gpu,
-            norm,
+            norm: norm.clone(),
             pass: case.pass,
             sets: (0..needs.sets).map(set).collect::<Result<_, _>>()?,
             scale: parameter("scale", affine.has_scale())?,
@@ -185,6 +185,16 @@ impl<'a> Rig<'a> {
                 self.gpu.run(|pass| training.record(pass))?;
             }
         }
+        Ok(())
+    }
+
+    /// The same norm from now on by another plan.
+    pub fn serve(&mut self, norm: &Norm) -> Result<(), Failure> {
+        let needed = workspace_size(norm, self.pass);
+        if self.workspace.as_ref().map_or(0, wgpu::Buffer::size) < needed {
+            self.workspace = Some(self.gpu.buffer("workspace", needed)?);
+        }
+        self.norm = norm.clone();
         Ok(())
     }
 

@@ -46,6 +46,13 @@ impl Budget {
         }
     }
 
+    /// For one of many candidates.
+    pub fn of_candidate(device_type: wgpu::DeviceType) -> Self {
+        let ms = Duration::from_millis;
+        let row = Self::of_row(device_type);
+        Self { sample: row.sample / 2, warm_up: ms(10), total: ms(40), samples: 5..=15 }
+    }
+
     /// For choosing between kernels.
     pub fn of_choice(device_type: wgpu::DeviceType) -> Self {
         Self { total: Duration::from_millis(120), samples: 5..=30, ..Self::of_row(device_type) }
