@@ -124,23 +124,25 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
     let quads = |leads: bool| {
         let slots = bindings.slots.iter().enumerate().filter(|&(k, slot)| {
             let end = slot.bytes.end.next_multiple_of(QUAD);
-            let whole = end <= sizes.get(slot.buffer).copied().unwrap_or(0) && end - slot.bytes.start <= limits.max_bytes;
-            whole && entry.operands().iter().enumerate().filter(|&(at, _)| bindings.layout.slot_of[at] == k as u8).all(
-                |(at, &(operand, written))| {
-                    let offset = bindings.offsets[at] % 4;
-                    match operand {
-                        Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
-                        Operand::Output => offset == 0 && aligned,
-                        // of columns, as quads of them
-                        Operand::GradScale | Operand::GradBias => walk.is_some() && offset == 0 && aligned,
-                        // read one by one from any place, or as the tensors are
-                        Operand::Scale | Operand::Bias => {
-                            !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned
+            let whole =
+                end <= sizes.get(slot.buffer).copied().unwrap_or(0) && end - slot.bytes.start <= limits.max_bytes;
+            whole
+                && entry.operands().iter().enumerate().filter(|&(at, _)| bindings.layout.slot_of[at] == k as u8).all(
+                    |(at, &(operand, written))| {
+                        let offset = bindings.offsets[at] % 4;
+                        match operand {
+                            Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
+                            Operand::Output => offset == 0 && aligned,
+                            // of columns, as quads of them
+                            Operand::GradScale | Operand::GradBias => walk.is_some() && offset == 0 && aligned,
+                            // read one by one from any place, or as the tensors are
+                            Operand::Scale | Operand::Bias => {
+                                !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned
+                            }
+                            _ => !(written && operand.words() == 1) && operand != Operand::Counter && offset == 0,
                         }
-                        _ => !(written && operand.words() == 1) && operand != Operand::Counter && offset == 0,
-                    }
-                },
-            )
+                    },
+                )
         });
         slots.fold(0, |mask, (k, _)| mask | 1 << k)
     };
@@ -241,10 +243,8 @@ mod tests {
             ("the last quad is not there", 4, 0, 7, [44, 64], (0b00, 0, false)),
         ];
         for (name, input, output, unit, sizes, expected) in cases {
-            let accesses = [
-                access(Operand::Input, 0, input..input + 40),
-                access(Operand::Output, 1, output..output + 40),
-            ];
+            let accesses =
+                [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
             let walk = QuadWalk { unit, leads: true, along: false };
             let bound = bind(Entry::FusedRows, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             assert_eq!((bound.layout.quads, bound.phase, bound.leads), expected, "{name}");

@@ -60,7 +60,18 @@ impl Draft {
     fn of(source: Source, entry: Entry, accumulator: Accumulator, team: Team) -> Self {
         let accumulator = entry.accumulates(source).then_some(accumulator);
         let lookup = Lookup::default();
-        Self { entry, source, accumulator, padded: false, spread: None, team, lookup, sums_columns: false, filled: false, walk: None }
+        Self {
+            entry,
+            source,
+            accumulator,
+            padded: false,
+            spread: None,
+            team,
+            lookup,
+            sums_columns: false,
+            filled: false,
+            walk: None,
+        }
     }
 }
 
@@ -194,11 +205,16 @@ impl Lowering {
             padded: summed.padded(),
             lookup,
             filled: if rows {
-                units.width * units.count == inner && units.width.is_multiple_of(4 * u64::from(team.run_lanes * team.quads))
+                units.width * units.count == inner
+                    && units.width.is_multiple_of(4 * u64::from(team.run_lanes * team.quads))
             } else {
                 units.slice * slices == blocks && units.slice.is_multiple_of(u64::from(team.lanes * team.quads))
             },
-            walk: summed.walk(reduction.row_len, &window.elements, QuadWalk { unit, leads: rows, along: lookup.affine_along }),
+            walk: summed.walk(
+                reduction.row_len,
+                &window.elements,
+                QuadWalk { unit, leads: rows, along: lookup.affine_along },
+            ),
             ..Draft::of(summed.source(), entry, reduction.accumulator, team)
         };
         self.push(draft, params, accesses, groups * slices)
@@ -382,7 +398,12 @@ impl Lowering {
     ) -> Result<Vec<Range<u64>>, Unbindable> {
         let mut out = Vec::new();
         if !range.is_empty() {
-            window::cut(range, units, &|r| binding::bind(entry, &accesses(r), &self.limits, None, &self.sizes).map(|_| ()), &mut out)?;
+            window::cut(
+                range,
+                units,
+                &|r| binding::bind(entry, &accesses(r), &self.limits, None, &self.sizes).map(|_| ()),
+                &mut out,
+            )?;
         }
         Ok(out)
     }
@@ -459,7 +480,7 @@ impl Tiles {
         let turns = if holds { 1 } else { u64::from(profile.map_quads / team.quads).clamp(1, tiles) };
         let parts = tiles.div_ceil(turns);
         let walkers = walkers.unwrap_or_else(|| {
-            profile.map_walkers(all, turns, parts, team).div_ceil(outer).next_multiple_of(spacing)
+            profile.map_walkers(all, turns, parts, team, holds).div_ceil(outer).next_multiple_of(spacing)
         });
         let count = held.div_ceil(spacing).div_ceil(walkers / spacing);
         Self { rows: Geometry { held, ..*rows }, outer, parts, turns, walkers, spacing, count }

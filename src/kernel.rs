@@ -292,7 +292,8 @@ impl Team {
     }
 
     pub(crate) fn is_valid(&self) -> bool {
-        let powers = [self.workgroup_size, self.lanes, self.run_lanes, self.cluster].iter().all(|n| n.is_power_of_two());
+        let powers =
+            [self.workgroup_size, self.lanes, self.run_lanes, self.cluster].iter().all(|n| n.is_power_of_two());
         let nested = self.cluster.max(self.run_lanes) <= self.lanes && self.lanes <= self.workgroup_size;
         powers && nested && (1..=MAX_QUADS).contains(&self.quads) && (1..=MAX_TURNS).contains(&self.turns)
     }
@@ -428,7 +429,13 @@ impl fmt::Display for KernelKey {
                 Found::ByElement => write!(f, ".{name}_element")?,
             }
         }
-        for (set, word) in [(hoisted, ".hoisted"), (self.layout.quads != 0, ".quads"), (self.leads, ".leads"), (self.filled, ".filled"), (self.sums_columns, ".columns")] {
+        for (set, word) in [
+            (hoisted, ".hoisted"),
+            (self.layout.quads != 0, ".quads"),
+            (self.leads, ".leads"),
+            (self.filled, ".filled"),
+            (self.sums_columns, ".columns"),
+        ] {
             f.write_str(if set { word } else { "" })?;
         }
         let Team { workgroup_size, lanes, run_lanes, quads, turns, cluster } = self.team;

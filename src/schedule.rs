@@ -13,6 +13,9 @@ const MAX_CHAIN: u64 = 4096;
 /// Most merges of an invocation that reduces columns, one after the other.
 const MAX_LINKS: u64 = 64;
 
+/// How much more a walker of a map has to do where it holds what belongs to columns.
+const HELD_WORK: u64 = 4;
+
 /// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
 const MAX_MERGED: u64 = 1 << 16;
 
@@ -150,8 +153,10 @@ impl DeviceProfile {
     }
 
     /// Walkers of `rows` rows in `parts` parts of `turns` tiles: few enough for each to have work, enough to fill the device.
-    pub(crate) fn map_walkers(&self, rows: u64, turns: u64, parts: u64, team: &Team) -> u64 {
-        let by_work = (rows * turns * u64::from(team.quads)).div_ceil(self.map_quads.into());
+    /// Looking up what is held takes as long as mapping some rows.
+    pub(crate) fn map_walkers(&self, rows: u64, turns: u64, parts: u64, team: &Team, holds: bool) -> u64 {
+        let least = u64::from(self.map_quads) * if holds { HELD_WORK } else { 1 };
+        let by_work = (rows * turns * u64::from(team.quads)).div_ceil(least);
         let to_fill = (u64::from(self.workgroups) * team.groups()).div_ceil(parts);
         by_work.min(to_fill.max(by_work / 16)).clamp(1, rows.max(1))
     }
@@ -222,11 +227,7 @@ impl Schedule {
     }
 
     /// Every schedule worth comparing for this reduction: the chosen one first, then the others that accept it.
-    pub(crate) fn candidates(
-        reduction: &Reduction,
-        affine: Option<&Partition>,
-        profile: &DeviceProfile,
-    ) -> Vec<Self> {
+    pub(crate) fn candidates(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Vec<Self> {
         let partition = &reduction.partition;
         let mut all = vec![Self::choose(reduction, affine, profile)];
         for team in teams(profile) {
@@ -449,13 +450,15 @@ impl Backward {
     /// Every schedule that can compute the gradients of a plan, best first.
     pub(crate) fn candidates(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
         let mut all = Vec::new();
-        let reduce = |partition: &Partition| Reduce::choose(partition, profile);
+        // two tensors to load
+        let halved = DeviceProfile { quads: profile.backward_quads(), ..*profile };
+        let reduce = |partition: &Partition| Reduce::choose(partition, &halved);
         all.extend(Self::fused(plan, profile));
         if let (Some(rows), Some(_)) = (plan.rows(), plan.affine) {
             let reduce = reduce(&plan.computed.partition);
             let team = profile.map_team(rows.kept_inner, profile.backward_quads());
             let tiles = row_quads(rows.kept_inner).div_ceil(u64::from(team.lanes * team.quads));
-            let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team);
+            let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team, true);
             all.extend(Self::walkers(&rows, walkers, profile).map(|walkers| Self::Rows { reduce, walkers }));
         }
         // a refinement of few elements a segment makes more records than it saves

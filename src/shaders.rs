@@ -99,7 +99,12 @@ fn for_gradients(operand: Operand) -> bool {
 /// Each operand in a binding of its own, but for those that share the binding of the first of `shared`.
 fn layout(entry: Entry, source: Source, shared: &[Operand], wide: bool) -> Layout {
     let plain = source == Source::Values && entry.sources().len() > 1;
-    let absent = |operand| plain && (for_gradients(operand) || matches!(operand, Operand::Scale | Operand::Statistics));
+    // records of walkers, or the gradients themselves
+    let walks = matches!(entry, Entry::ApplyBackward | Entry::FusedRowsBackward);
+    let either = |operand| walks && matches!(operand, Operand::GradScale | Operand::GradBias);
+    let absent = |operand| {
+        either(operand) || plain && (for_gradients(operand) || matches!(operand, Operand::Scale | Operand::Statistics))
+    };
     let mut layout = Layout { slot_of: [ABSENT; MAX_OPERANDS], writable: 0, words: 0, quads: 0, slots: 0 };
     for (k, &(operand, written)) in entry.operands().iter().enumerate().filter(|(_, (operand, _))| !absent(*operand)) {
         let first =
@@ -109,7 +114,8 @@ fn layout(entry: Entry, source: Source, shared: &[Operand], wide: bool) -> Layou
         layout.slots = layout.slots.max(slot + 1);
         layout.writable |= u8::from(written) << slot;
         layout.words |= u8::from(operand == Operand::Counter) << slot;
-        let walked = entry == Entry::Merge || entry == Entry::Running || matches!(operand, Operand::Mean | Operand::Spread);
+        let walked =
+            entry == Entry::Merge || entry == Entry::Running || matches!(operand, Operand::Mean | Operand::Spread);
         let single = operand == Operand::Counter || written && operand.words() == 1 && walked;
         layout.quads |= u8::from(wide && !single) << slot;
     }

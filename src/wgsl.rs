@@ -39,9 +39,10 @@ fragments! {
 /// How an accumulator takes elements in, and what its records give.
 const fn accumulator_sources(accumulator: Accumulator) -> (&'static str, &'static str) {
     match accumulator {
-        Accumulator::Centred => {
-            (include_str!("../shaders/lib/accumulators/centred.wgsl"), include_str!("../shaders/lib/divisors/centred.wgsl"))
-        }
+        Accumulator::Centred => (
+            include_str!("../shaders/lib/accumulators/centred.wgsl"),
+            include_str!("../shaders/lib/divisors/centred.wgsl"),
+        ),
         Accumulator::Uncentred => (
             include_str!("../shaders/lib/accumulators/uncentred.wgsl"),
             include_str!("../shaders/lib/divisors/uncentred.wgsl"),
@@ -50,9 +51,10 @@ const fn accumulator_sources(accumulator: Accumulator) -> (&'static str, &'stati
             include_str!("../shaders/lib/accumulators/magnitude.wgsl"),
             include_str!("../shaders/lib/divisors/magnitude.wgsl"),
         ),
-        Accumulator::Largest => {
-            (include_str!("../shaders/lib/accumulators/largest.wgsl"), include_str!("../shaders/lib/divisors/largest.wgsl"))
-        }
+        Accumulator::Largest => (
+            include_str!("../shaders/lib/accumulators/largest.wgsl"),
+            include_str!("../shaders/lib/divisors/largest.wgsl"),
+        ),
         Accumulator::Power => {
             (include_str!("../shaders/lib/accumulators/power.wgsl"), include_str!("../shaders/lib/divisors/power.wgsl"))
         }
@@ -81,7 +83,18 @@ const fn entry_source(key: &KernelKey) -> (&'static str, &'static [&'static str]
         }
         (Entry::ReduceRows, Source::Gradients) => (
             include_str!("../shaders/reduce_rows.wgsl"),
-            &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, GRADIENTS, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER],
+            &[
+                ALONG,
+                GRADIENT_RECORD,
+                GRADIENT_SUMS,
+                CHUNK,
+                SPAN,
+                GRADIENTS,
+                INDEX,
+                FOUND_RECORDS,
+                FOUND_SCALE,
+                NORMALIZER,
+            ],
             Uses::Divides,
         ),
         (Entry::ReduceColumns, Source::Values) => {
@@ -89,7 +102,18 @@ const fn entry_source(key: &KernelKey) -> (&'static str, &'static [&'static str]
         }
         (Entry::ReduceColumns, Source::Gradients) => (
             include_str!("../shaders/reduce_columns.wgsl"),
-            &[ACROSS, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, GRADIENTS, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER],
+            &[
+                ACROSS,
+                GRADIENT_RECORD,
+                GRADIENT_SUMS,
+                CHUNK,
+                SPAN,
+                GRADIENTS,
+                INDEX,
+                FOUND_RECORDS,
+                FOUND_SCALE,
+                NORMALIZER,
+            ],
             Uses::Divides,
         ),
         (Entry::Merge, Source::Values) => {
@@ -148,7 +172,8 @@ pub(crate) fn declares(key: &KernelKey, constant: &str) -> bool {
 pub(crate) fn assemble(key: &KernelKey) -> String {
     // an array in registers needs a size that is a constant, not an override
     let mut source = format!("// {key}\n\n");
-    source += "// Quads of four elements that an invocation takes in at once; tiles of columns that it reduces in turn.\n";
+    source +=
+        "// Quads of four elements that an invocation takes in at once; tiles of columns that it reduces in turn.\n";
     let _ = write!(source, "const QUADS = {}u;\nconst TURNS = {}u;\n\n", key.team.quads, key.team.turns);
     let mut fragments = fragments(key);
     let kernel = fragments.split_off(fragments.len() - 2);
@@ -235,7 +260,11 @@ impl Accessors {
             Operand::Counter => {
                 let (name, at) = (self.operand.name(), self.at("i"));
                 writeln!(out, "fn load_{name}(i: u32) -> u32 {{ return slot_{}[{at}]; }}", self.slot)?;
-                if written { writeln!(out, "fn store_{name}(i: u32, v: u32) {{ slot_{}[{at}] = v; }}", self.slot) } else { Ok(()) }
+                if written {
+                    writeln!(out, "fn store_{name}(i: u32, v: u32) {{ slot_{}[{at}] = v; }}", self.slot)
+                } else {
+                    Ok(())
+                }
             }
             _ => self.elements(written, out),
         }
@@ -269,7 +298,8 @@ impl Accessors {
         let load = if self.quads {
             format!("slot_{slot}[({at}) / 4u]")
         } else {
-            let near: Vec<_> = (0..4).map(|e| format!("load_{name}(low + min(i + {e}u - low, max(width, 1u) - 1u))")).collect();
+            let near: Vec<_> =
+                (0..4).map(|e| format!("load_{name}(low + min(i + {e}u - low, max(width, 1u) - 1u))")).collect();
             format!("vec4<f32>({})", near.join(", "))
         };
         writeln!(out, "fn load4_{name}(i: u32, low: u32, width: u32) -> vec4<f32> {{ return {load}; }}")?;
@@ -303,7 +333,10 @@ fn absent_accessors(operand: Operand, written: bool, out: &mut String) -> std::f
     };
     writeln!(out, "fn load_{name}(i: u32) -> {ty} {{ return {identity}; }}")?;
     if ty == "f32" {
-        writeln!(out, "fn load4_{name}(i: u32, low: u32, width: u32) -> vec4<f32> {{ return vec4<f32>({identity}); }}")?;
+        writeln!(
+            out,
+            "fn load4_{name}(i: u32, low: u32, width: u32) -> vec4<f32> {{ return vec4<f32>({identity}); }}"
+        )?;
     }
     if !written {
         return Ok(());

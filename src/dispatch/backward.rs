@@ -128,7 +128,9 @@ impl Lowering {
             all
         };
         let geometry = match columns {
-            Some(columns) => Geometry::of([Some(&indexed), Some(columns.rows)], columns.rows.kept_inner, indexed.elements()),
+            Some(columns) => {
+                Geometry::of([Some(&indexed), Some(columns.rows)], columns.rows.kept_inner, indexed.elements())
+            }
             None => Geometry::new(Some(&indexed), map.scale.map(|(_, affine)| affine).as_ref(), indexed.elements()),
         };
         let units = columns.map_or(geometry.units().to_vec(), |columns| window::units(columns.rows)[..2].to_vec());
@@ -141,9 +143,8 @@ impl Lowering {
                 frozen: u32::from(sums.is_none()),
                 ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
             };
-            let params = columns.map_or(params, |columns| {
-                columns.params(&Window::new(columns.rows, range.clone()), params)
-            });
+            let params =
+                columns.map_or(params, |columns| columns.params(&Window::new(columns.rows, range.clone()), params));
             let draft = Draft {
                 padded: map.padded(),
                 lookup: rows.lookup,
@@ -200,7 +201,12 @@ impl Lowering {
                 walk: map.walk(&window.elements, len, &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
-            self.push(draft, params, &accesses(&window.elements), (outer * u64::from(walkers)).div_ceil(team.groups()))?;
+            self.push(
+                draft,
+                params,
+                &accesses(&window.elements),
+                (outer * u64::from(walkers)).div_ceil(team.groups()),
+            )?;
         }
         Ok(())
     }

@@ -72,7 +72,8 @@ impl Geometry {
         let whole_rows = range.start.is_multiple_of(self.width) && len.is_multiple_of(self.width);
         if !whole_rows {
             // part of a row: what is not a neighbour is looked up
-            let found = |found: Found, along: bool| if found == Found::Held && !along { Found::ByElement } else { found };
+            let found =
+                |found: Found, along: bool| if found == Found::Held && !along { Found::ByElement } else { found };
             let Lookup { statistics, statistics_along, affine, affine_along, .. } = self.lookup;
             let lookup = Lookup {
                 statistics: found(statistics, statistics_along),

@@ -3,7 +3,9 @@
 use super::{Norm, REGION_ALIGN};
 use crate::binding::Unbindable;
 use crate::bound::BoundNorm;
-use crate::dispatch::{BackwardMap, ColumnSums, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
+use crate::dispatch::{
+    BackwardMap, ColumnSums, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor,
+};
 use crate::error::BindError;
 use crate::kernel::{Source, Spread, Team};
 use crate::operands::{Operands, Role};
@@ -461,8 +463,12 @@ impl Norm {
             return map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, None, None));
         }
         match (self.backward, map) {
-            (Backward::Fused { team, walkers }, Some(map)) => self.fused_backward(lowering, bound, &map, (team, walkers)),
-            (Backward::Rows { reduce, walkers }, Some(map)) => self.rows_backward(lowering, bound, &map, (reduce, walkers)),
+            (Backward::Fused { team, walkers }, Some(map)) => {
+                self.fused_backward(lowering, bound, &map, (team, walkers))
+            }
+            (Backward::Rows { reduce, walkers }, Some(map)) => {
+                self.rows_backward(lowering, bound, &map, (reduce, walkers))
+            }
             (_, map) => {
                 let sums = bound.at(bound.regions.sums);
                 self.sum_gradients(lowering, bound, map.map(|_| sums))?;

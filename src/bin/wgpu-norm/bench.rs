@@ -4,6 +4,8 @@ mod beside;
 mod case;
 mod clock;
 mod cold;
+mod compare;
+mod html;
 mod measure;
 mod oracle;
 mod peer;
@@ -27,6 +29,7 @@ use crate::output::{self, Target};
 use crate::{Global, Json, terminal};
 use case::BenchCase;
 use clock::Clock;
+use compare::Comparison;
 use measure::{Bench, Outcome};
 use peer::Peer;
 use report::{Report, Roof, Skipped};
@@ -46,6 +49,8 @@ Examples:
   wgpu-norm bench --suite reference --filter 'channels-last backward' --adapter llvmpipe
   wgpu-norm bench --suite reference --peer benches/peers/burn/target/release/burn-peer
   wgpu-norm bench --suite reference --peers pytorch.json
+  wgpu-norm bench --suite reference --compare reference.json --html reference.html
+  wgpu-norm bench --from new.json --compare old.json
   wgpu-norm bench --tune && wgpu-norm bench --profile wgpu-norm-profile.json
 
 GB/s count the bytes that no implementation can do without: each operand once. The roof is a kernel that only moves memory, \
@@ -75,7 +80,7 @@ pub struct BenchArgs {
     /// Find the profile with which norms are fastest on this adapter instead (two minutes or less), and write it to FILE for
     /// `--profile` [default: wgpu-norm-profile.json].
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "wgpu-norm-profile.json",
-        conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "peers", "list", "json"])]
+        conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "peers", "list", "json", "html", "compare", "from"])]
     tune: Option<PathBuf>,
     /// Print the cases as lines of JSON instead.
     #[arg(long)]
@@ -83,39 +88,88 @@ pub struct BenchArgs {
     /// Write the report as JSON to FILE, or to standard output instead of the table.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", value_parser = Json::parser())]
     json: Option<Json>,
+    /// Write the report as one self-contained page with plots to FILE.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print what got slower or faster than in an earlier report, beyond the noise and next to the roof.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Show an earlier report instead of measuring.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "list"])]
+    from: Option<PathBuf>,
 }
 
-/// Measures all cases that were asked for.
+/// Measures all cases that were asked for, or reads an earlier report, and shows it in every form that was asked for.
 pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.tune {
         return tune::run(&Target::replacing(path)?, &global.device);
     }
-    let cases = selected(&args)?;
+    let cases = if args.from.is_none() { selected(&args)? } else { Vec::new() };
     if args.list {
         return list(&cases);
     }
-    let json = args.json.unwrap_or(Json::No);
-    let target = match &json {
-        Json::File(path) => Some(Target::replacing(path)?),
-        Json::No | Json::Stdout => None,
-    };
+    let targets = Targets::new(&args)?;
     let earlier = args.peers.iter().map(|path| Report::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let before = args.compare.as_deref().map(Report::read).transpose()?;
     output::defer_interrupt();
-    let (report, trouble) = measure(&cases, &args.peer, global)?;
-    if let Some(target) = target {
+    let (report, trouble) = match &args.from {
+        Some(path) => (Report::read(path)?, None),
+        None => measure(&cases, &args.peer, global)?,
+    };
+    let comparison = before.as_ref().map(|before| Comparison::new(before, &report));
+    if let Some(target) = &targets.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Stdout(error.into()))?;
         target.write_bytes(text.as_bytes())?;
     }
-    if json == Json::Stdout {
+    if let Some(target) = &targets.html {
+        target.write_bytes(html::page(&report, &earlier, comparison.as_ref()).as_bytes())?;
+    }
+    let on_stdout = args.json == Some(Json::Stdout);
+    if on_stdout {
         terminal::print_json(&report)?;
     } else {
         terminal::print(&table::text(&report, &earlier, terminal::width()))?;
+    }
+    if let Some(comparison) = &comparison {
+        comparison.differences.iter().for_each(|difference| terminal::note(difference));
+        match comparison.text() {
+            // standard output is JSON and nothing else
+            text if on_stdout => terminal::note(&text),
+            text => terminal::print(&format!("\n{text}"))?,
+        }
     }
     match (trouble, report.rows.is_empty(), report.skipped.first()) {
         (Some(failure), ..) => Err(failure),
         _ if output::is_interrupted() => Ok(ExitCode::from(EXIT_INTERRUPTED as u8)),
         (None, true, Some(skipped)) => Err(Failure::Usage(format!("nothing was measured: {}", skipped.why))),
         _ => Ok(ExitCode::from(if report.wrong() > 0 { EXIT_CHECK } else { 0 })),
+    }
+}
+
+/// Files to write.
+struct Targets {
+    json: Option<Target>,
+    html: Option<Target>,
+}
+
+impl Targets {
+    /// Checks, before anything is measured, that they can be written, and that no page takes a report's place.
+    fn new(args: &BenchArgs) -> Result<Self, Failure> {
+        let json = match &args.json {
+            Some(Json::File(path)) => Some(Target::replacing(path)?),
+            _ => None,
+        };
+        let html = args.html.as_deref().map(Target::replacing).transpose()?;
+        let read = args.peers.iter().chain(&args.compare).chain(&args.from);
+        let read =
+            read.filter(|path| path.is_file()).map(|path| Target::replacing(path)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(html) = &html
+            && let Some(report) = read.iter().chain(&json).find(|report| report.same_as(html))
+        {
+            let path = report.path().display();
+            return Err(Failure::Usage(format!("--html would write over the report {path}: give it another name")));
+        }
+        Ok(Self { json, html })
     }
 }
 

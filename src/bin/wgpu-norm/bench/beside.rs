@@ -8,7 +8,7 @@ pub struct Shown<'a> {
     pub row: &'a Row,
     /// Who computed it; none: this program, in this run.
     pub by: Option<String>,
-    /// How many times as fast ours is.
+    /// How many times as fast ours is; none where a time is none.
     pub faster: Option<f64>,
 }
 
@@ -22,7 +22,7 @@ pub fn shown<'a>(report: &'a Report, earlier: &'a [Report]) -> Vec<Shown<'a>> {
         let beside = others.iter().filter(|(_, other)| other.case() == row.case()).map(|(by, other)| Shown {
             row: other,
             by: Some(by.clone()),
-            faster: Some(other.median_ms / row.median_ms),
+            faster: Some(other.median_ms / row.median_ms).filter(|faster| faster.is_finite() && *faster > 0.0),
         });
         [Shown { row, by: None, faster: None }].into_iter().chain(beside)
     })

@@ -6,7 +6,8 @@ use super::beside::{self, Shown, geometric_mean};
 use super::report::{Report, Roof, Row, TOLERANCE};
 use crate::terminal;
 
-const SOFTWARE: &str = "software adapter: only the ratios mean something, GB/s say nothing of a GPU";
+/// What is said of a processor that plays GPU.
+pub const SOFTWARE: &str = "software adapter: only the ratios mean something, GB/s say nothing of a GPU";
 const HEADER: [&str; 13] =
     ["norm", "shape", "channels", "pass", "by", "schedule", "ms", "p20..p80", "GB/s", "of roof", "", "error", "ours"];
 /// Columns for rows of others.
