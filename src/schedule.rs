@@ -231,6 +231,8 @@ impl Schedule {
         let partition = &reduction.partition;
         let mut all = vec![Self::choose(reduction, affine, profile)];
         for team in teams(profile) {
+            let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile);
+            let team = Team { quads, ..team };
             let held = row_quads(partition.segment_len()).div_ceil(team.lanes.into()).clamp(1, MAX_QUADS.into());
             all.push(Self::Fused(Team { run_lanes: team.lanes, quads: held as u32, ..team }));
             for (walk, slices, run_lanes) in
@@ -271,6 +273,11 @@ fn teams(profile: &DeviceProfile) -> Vec<Team> {
     let all = [1, profile.subgroup, size, profile.max_lanes.min(64), profile.max_lanes];
     let team = |lanes: u32| profile.team(lanes, lanes, profile.quads);
     all.into_iter().flat_map(|lanes| [team(lanes), Team { cluster: 1, ..team(lanes) }]).collect()
+}
+
+/// Quads for `lanes` invocations that share `all` of them: no more than there are, of few different numbers.
+fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
+    all.div_ceil(lanes.into()).clamp(1, profile.quads.into()).next_power_of_two().min(profile.quads.into()) as u32
 }
 
 /// A segment whole in the registers of a team, of no more than `max_quads` quads each.
@@ -317,9 +324,11 @@ impl Reduce {
         let columns = (partition.kept_inner * partition.reduced_inner).div_ceil(4);
         let tile = columns.clamp(1, profile.workgroup_size.into()).next_power_of_two() as u32;
         // the lanes of a column are too far apart in the workgroup for a subgroup
-        let team = profile.team(profile.workgroup_size / tile, 1, profile.quads);
+        let lanes = profile.workgroup_size / tile;
+        let team = profile.team(lanes, 1, few_quads(partition.reduced_outer, lanes, profile));
         // where one workgroup's neighbours would be another's, a processor reads long rows itself
-        let turns = if profile.min_lanes == 1 { columns.div_ceil(tile.into()).min(MAX_TURNS.into()) as u32 } else { 1 };
+        let turns =
+            if profile.min_lanes == 1 { columns.div_ceil(tile.into()).clamp(1, MAX_TURNS.into()) as u32 } else { 1 };
         Team { cluster: 1, turns, ..team }
     }
 

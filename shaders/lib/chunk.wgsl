@@ -31,6 +31,11 @@ fn share_of(n: Sum) -> Sum {
     return select(Sum(1.0) / n, Sum(0.0), n == Sum(0.0));
 }
 
+// a / n, and 0 where there is nothing.
+fn weight_of(a: Sum, n: Sum) -> Sum {
+    return select(a / n, Sum(0.0), n == Sum(0.0));
+}
+
 // Bits of |x| of all elements, the largest.
 fn magnitude_of(x: Sum) -> Bits {
     return bitcast<Bits>(x) & Bits(0x7fffffffu);

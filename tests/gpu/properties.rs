@@ -73,7 +73,7 @@ fn style_shape(case: &Case) -> Vec<u64> {
 
 #[test]
 fn random_norms_match_the_reference_forward_and_backward() {
-    let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     let mut runner =
         TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()));
     runner

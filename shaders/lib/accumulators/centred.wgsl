@@ -12,9 +12,8 @@ fn acc_start(first: Sum) -> Acc {
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
     let n = a.count + b.count;
-    let share = share_of(n);
-    let weight_a = a.count * share;
-    let weight_b = b.count * share;
+    let weight_a = weight_of(a.count, n);
+    let weight_b = weight_of(b.count, n);
     let delta = difference_of(b.shift, a.shift) + difference_of(b.rest, a.rest);
     let bits = magnitude_of(delta);
     let top = max(bits, max(magnitude_of(a.spread), magnitude_of(b.spread)));

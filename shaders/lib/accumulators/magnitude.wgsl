@@ -8,8 +8,7 @@ fn acc_start(first: Sum) -> Acc {
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
     let n = a.count + b.count;
-    let share = share_of(n);
-    return Acc(Sum(0.0), Sum(0.0), a.spread * (a.count * share) + b.spread * (b.count * share), n);
+    return Acc(Sum(0.0), Sum(0.0), a.spread * (weight_of(a.count, n)) + b.spread * (weight_of(b.count, n)), n);
 }
 
 fn acc_chunk(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {

@@ -34,9 +34,8 @@ fn rescaled(a: Acc, top: Sum, weight: Sum) -> Sum {
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
     let n = a.count + b.count;
-    let share = share_of(n);
     let top = bitcast<Sum>(max(magnitude_of(a.shift), magnitude_of(b.shift)));
-    return Acc(top, Sum(0.0), rescaled(a, top, a.count * share) + rescaled(b, top, b.count * share), n);
+    return Acc(top, Sum(0.0), rescaled(a, top, weight_of(a.count, n)) + rescaled(b, top, weight_of(b.count, n)), n);
 }
 
 fn acc_chunk(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
@@ -53,7 +52,7 @@ fn acc_chunk(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
         sum += select(none, relative_powers((*x)[k], tops), is_live(live, k));
     }
     // where all are 0 the mean of no magnitude is 0
-    let mean = select(total(sum) * share_of(count), Sum(0.0), top == Sum(0.0));
+    let mean = select(total(sum) / count, Sum(0.0), top == Sum(0.0));
     return Acc(top, Sum(0.0), mean, count);
 }
 

@@ -8,10 +8,9 @@ fn acc_start(first: Sum) -> Acc {
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
     let n = a.count + b.count;
-    let share = share_of(n);
     let top = max(magnitude_of(a.spread), magnitude_of(b.spread));
     let k = to_unit(top);
-    let square = (a.spread * k) * (a.spread * k) * (a.count * share) + (b.spread * k) * (b.spread * k) * (b.count * share);
+    let square = (a.spread * k) * (a.spread * k) * (weight_of(a.count, n)) + (b.spread * k) * (b.spread * k) * (weight_of(b.count, n));
     return Acc(Sum(0.0), Sum(0.0), sqrt(square) * from_unit(top), n);
 }
 
