@@ -412,6 +412,9 @@ impl Reduce {
             && (self.walk == Walk::Rows || self.team.cluster == 1)
             && self.team.workgroup_size <= profile.max_workgroup();
         let turns = self.turns(partition) <= MAX_LOOP * u64::from(self.slices);
+        // merges of columns are one chain, whose rounding grows with its length
+        let links = partition.reduced_outer.div_ceil(u64::from(self.slices.max(1) * self.team.lanes * self.team.quads));
+        let turns = turns && (self.walk == Walk::Rows || links <= 4 * MAX_LINKS);
         walks && fits && exchanges && turns && self.team.is_valid() && self.slices > 0
     }
 }
