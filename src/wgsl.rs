@@ -70,83 +70,64 @@ enum Uses {
     Both,
 }
 
-/// The kernel's own file, the fragments that it stands on, and what it does with its accumulator.
-const fn entry_source(key: &KernelKey) -> (&'static str, &'static [&'static str], Uses) {
+/// The kernel's own file.
+const fn kernel_source(entry: Entry) -> &'static str {
+    match entry {
+        Entry::FusedRows => include_str!("../shaders/fused_rows.wgsl"),
+        Entry::ReduceRows => include_str!("../shaders/reduce_rows.wgsl"),
+        Entry::ReduceColumns => include_str!("../shaders/reduce_columns.wgsl"),
+        Entry::Merge => include_str!("../shaders/merge.wgsl"),
+        Entry::Apply => include_str!("../shaders/apply.wgsl"),
+        Entry::FusedRowsBackward => include_str!("../shaders/fused_rows_backward.wgsl"),
+        Entry::ApplyBackward => include_str!("../shaders/apply_backward.wgsl"),
+        Entry::Export => include_str!("../shaders/export.wgsl"),
+        Entry::Import => include_str!("../shaders/import.wgsl"),
+        Entry::Running => include_str!("../shaders/running.wgsl"),
+        Entry::Count => include_str!("../shaders/count.wgsl"),
+    }
+}
+
+/// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
+const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::FusedRows, _) => (
-            include_str!("../shaders/fused_rows.wgsl"),
-            &[ALONG, RECORD, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, NORMALIZE],
-            Uses::Both,
-        ),
-        (Entry::ReduceRows, Source::Values) => {
-            (include_str!("../shaders/reduce_rows.wgsl"), &[ALONG, RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
+        (Entry::FusedRows, _) => (&[RECORD, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both),
+        (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
+            (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }
-        (Entry::ReduceRows, Source::Gradients) => (
-            include_str!("../shaders/reduce_rows.wgsl"),
-            &[
-                ALONG,
-                GRADIENT_RECORD,
-                GRADIENT_SUMS,
-                CHUNK,
-                SPAN,
-                GRADIENTS,
-                INDEX,
-                FOUND_RECORDS,
-                FOUND_SCALE,
-                NORMALIZER,
-            ],
+        (Entry::ReduceRows | Entry::ReduceColumns, Source::Gradients) => (
+            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, GRADIENTS, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER],
             Uses::Divides,
         ),
-        (Entry::ReduceColumns, Source::Values) => {
-            (include_str!("../shaders/reduce_columns.wgsl"), &[ACROSS, RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
+        (Entry::Merge, Source::Values) => (&[RECORD, CHUNK, INDEX], Uses::Accumulates),
+        (Entry::Merge, Source::Gradients) => (&[GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing),
+        (Entry::Apply, _) => {
+            (&[CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Divides)
         }
-        (Entry::ReduceColumns, Source::Gradients) => (
-            include_str!("../shaders/reduce_columns.wgsl"),
-            &[
-                ACROSS,
-                GRADIENT_RECORD,
-                GRADIENT_SUMS,
-                CHUNK,
-                SPAN,
-                GRADIENTS,
-                INDEX,
-                FOUND_RECORDS,
-                FOUND_SCALE,
-                NORMALIZER,
-            ],
-            Uses::Divides,
-        ),
-        (Entry::Merge, Source::Values) => {
-            (include_str!("../shaders/merge.wgsl"), &[ALONG, RECORD, CHUNK, INDEX], Uses::Accumulates)
-        }
-        (Entry::Merge, Source::Gradients) => {
-            (include_str!("../shaders/merge.wgsl"), &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing)
-        }
-        (Entry::Apply, _) => (
-            include_str!("../shaders/apply.wgsl"),
-            &[ALONG, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE],
-            Uses::Divides,
-        ),
         (Entry::FusedRowsBackward, _) => (
-            include_str!("../shaders/fused_rows_backward.wgsl"),
-            &[ALONG, GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
+            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
         (Entry::ApplyBackward, _) => (
-            include_str!("../shaders/apply_backward.wgsl"),
-            &[ALONG, GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
+            &[GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
-        (Entry::Export, _) => (include_str!("../shaders/export.wgsl"), &[], Uses::Divides),
-        (Entry::Import, _) => (include_str!("../shaders/import.wgsl"), &[], Uses::Nothing),
-        (Entry::Running, _) => (include_str!("../shaders/running.wgsl"), &[ALONG], Uses::Nothing),
-        (Entry::Count, _) => (include_str!("../shaders/count.wgsl"), &[], Uses::Nothing),
+        (Entry::Export, _) => (&[], Uses::Divides),
+        (Entry::Import | Entry::Running | Entry::Count, _) => (&[], Uses::Nothing),
+    }
+}
+
+/// Whether a quad belongs to one segment or to four.
+const fn direction(entry: Entry) -> Option<&'static str> {
+    match entry {
+        Entry::ReduceColumns => Some(ACROSS),
+        Entry::Export | Entry::Import | Entry::Count => None,
+        _ => Some(ALONG),
     }
 }
 
 /// Fragments of a kernel, in the order of the source.
 fn fragments(key: &KernelKey) -> Vec<&'static str> {
-    let (kernel, shared, uses) = entry_source(key);
+    let (shared, uses) = shared_sources(key);
     let mut all = vec![PARAMS, EXACT];
     if let Some(accumulator) = key.accumulator {
         let (accumulates, divides) = accumulator_sources(accumulator);
@@ -154,11 +135,12 @@ fn fragments(key: &KernelKey) -> Vec<&'static str> {
         all.extend((uses != Uses::Divides).then_some(accumulates));
         all.extend((uses != Uses::Accumulates).then_some([SCALE, divides]).into_iter().flatten());
     }
+    all.extend(direction(key.entry));
     all.extend(shared);
     let exchanges = key.entry.exchanges();
     let subgroups = exchanges && key.team.cluster > 1;
     all.extend(exchanges.then_some(if subgroups { LANES_SUBGROUP } else { LANES_SHARED }));
-    all.extend([kernel, if subgroups { ENTER_SUBGROUP } else { ENTER }]);
+    all.extend([kernel_source(key.entry), if subgroups { ENTER_SUBGROUP } else { ENTER }]);
     all
 }
 

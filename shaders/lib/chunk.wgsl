@@ -36,7 +36,7 @@ fn weight_of(a: Sum, n: Sum) -> Sum {
     return select(a / n, Sum(0.0), n == Sum(0.0));
 }
 
-// Bits of |x| of all elements, the largest.
+// Bits of |x|.
 fn magnitude_of(x: Sum) -> Bits {
     return bitcast<Bits>(x) & Bits(0x7fffffffu);
 }
@@ -48,4 +48,13 @@ fn to_unit(bits: Bits) -> Sum {
 
 fn from_unit(bits: Bits) -> Sum {
     return bitcast<Sum>(clamp(bits >> Bits(23u), Bits(1u), Bits(253u)) << Bits(23u));
+}
+
+// Bits of the largest magnitude of what is there.
+fn top_of(x: ptr<function, Chunk>, live: Live) -> Bits {
+    var bits = vec4<u32>(0u);
+    for (var k = 0u; k < QUADS; k += 1u) {
+        bits = max(bits, select(vec4<u32>(0u), magnitude_bits4((*x)[k]), is_live(live, k)));
+    }
+    return largest(bits);
 }

@@ -41,11 +41,7 @@ fn acc_combine(a: Acc, b: Acc) -> Acc {
 fn acc_chunk(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
     let none = vec4<f32>(0.0);
     let count = count_of(live);
-    var bits = vec4<u32>(0u);
-    for (var k = 0u; k < QUADS; k += 1u) {
-        bits = max(bits, select(vec4<u32>(0u), magnitude_bits4((*x)[k]), is_live(live, k)));
-    }
-    let top = bitcast<Sum>(largest(bits));
+    let top = bitcast<Sum>(top_of(x, live));
     let tops = none + top;
     var sum = none;
     for (var k = 0u; k < QUADS; k += 1u) {
