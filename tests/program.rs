@@ -2,6 +2,10 @@
 
 use std::process::{Command, Output};
 
+/// A report that is committed, and the image of it.
+const REPORT: &str = "docs/results/lavapipe-reference.json";
+const IMAGE: &str = "docs/results/lavapipe-reference.svg";
+
 fn wgpu_norm(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wgpu-norm")).args(arguments).env("NODEVICE_SELECT", "1").output().unwrap()
 }
@@ -31,6 +35,31 @@ fn a_benchmark_of_one_case_is_printed_and_written() {
 }
 
 #[test]
+fn a_report_is_shown_without_an_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (page, image, copy) = (path("page.html"), path("plot.svg"), path("copy.json"));
+    for (arguments, printed, written) in [
+        (&[][..], "geometric mean", None),
+        (&["--compare", REPORT], "0 slower, 0 faster, 98 within the noise", None),
+        (&["--html", &page], "geometric mean", Some((&page, "<h2>Share of the roof</h2>"))),
+        (&["--plot", &image], "geometric mean", Some((&image, ">batch inference</text>"))),
+        (&["--json", &copy], "geometric mean", Some((&copy, "\"schema\": 2"))),
+    ] {
+        let output = wgpu_norm(&[&["bench", "--from", REPORT], arguments].concat());
+        let table = text(&output.stdout);
+        assert!(output.status.success() && table.contains(printed), "{arguments:?}: {table}{}", text(&output.stderr));
+        if let Some((path, part)) = written {
+            let contents = std::fs::read_to_string(path).unwrap();
+            assert!(contents.contains("llvmpipe") && contents.contains(part), "{part} in {contents}");
+        }
+    }
+    let drawn = std::fs::read_to_string(image).unwrap();
+    let same = drawn == std::fs::read_to_string(IMAGE).unwrap();
+    assert!(same, "draw it again: wgpu-norm bench --from {REPORT} --plot {IMAGE}");
+}
+
+#[test]
 fn mistakes_are_one_line_and_exit_code_2() {
     for (arguments, expected) in [
         (&["bench", "layer", "64by64"][..], "'64by64' is no shape"),
@@ -38,6 +67,10 @@ fn mistakes_are_one_line_and_exit_code_2() {
         (&["bench", "--filter", "no such norm"], "no case matches"),
         (&["bench", "--json", "no/such/folder/r.json"], "does not exist"),
         (&["bench", "--peers", "Cargo.toml"], "no report of bench"),
+        (&["bench", "--plot", "plot.png"], "a name that ends in .svg"),
+        (&["bench", "--plot", "no/such/folder/plot.svg"], "does not exist"),
+        (&["bench", "--from", REPORT, "--html", REPORT], "--html would write over"),
+        (&["bench", "--from", REPORT, "--html", "both.svg", "--plot", "both.svg"], "--plot would write over"),
         (&["bench", "layer", "64x64", "--peer", "'"], "a quote is not closed"),
         (&["bench", "layer", "1048576x1048576"], "nothing was measured: a tensor has 4398046511104 bytes"),
     ] {

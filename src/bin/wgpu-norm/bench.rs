@@ -51,6 +51,7 @@ Examples:
   wgpu-norm bench --suite reference --peers pytorch.json
   wgpu-norm bench --suite reference --compare reference.json --html reference.html
   wgpu-norm bench --from new.json --compare old.json
+  wgpu-norm bench --from reference.json --plot reference.svg
   wgpu-norm bench --tune && wgpu-norm bench --profile wgpu-norm-profile.json
 
 GB/s count the bytes that no implementation can do without: each operand once. The roof is a kernel that only moves memory, \
@@ -60,8 +61,9 @@ again. 100 % is the time in which the roof moves these bytes. Buffers rotate, so
 
 Ctrl-C ends with what was measured so far. Exit code 1: an error against the f64 reference is above 1e-5 of the largest value.")]
 pub struct BenchArgs {
+    // boxed: this struct is a variant of an enum, whose others are small
     #[command(flatten)]
-    case: CaseArgs,
+    case: Box<CaseArgs>,
     /// Which cases.
     #[arg(long, value_enum, default_value_t = Suite::Quick, conflicts_with = "variant")]
     suite: Suite,
@@ -80,7 +82,7 @@ pub struct BenchArgs {
     /// Find the profile with which norms are fastest on this adapter instead (two minutes or less), and write it to FILE for
     /// `--profile` [default: wgpu-norm-profile.json].
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "wgpu-norm-profile.json",
-        conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "peers", "list", "json", "html", "compare", "from"])]
+        conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "peers", "list", "json", "html", "plot", "compare", "from"])]
     tune: Option<PathBuf>,
     /// Print the cases as lines of JSON instead.
     #[arg(long)]
@@ -91,6 +93,9 @@ pub struct BenchArgs {
     /// Write the report as one self-contained page with plots to FILE.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Draw the share of the roof of every case as one image to FILE, which ends in `.svg`.
+    #[arg(long, value_name = "FILE", value_parser = svg_path)]
+    plot: Option<PathBuf>,
     /// Print what got slower or faster than in an earlier report, beyond the noise and next to the roof.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
@@ -124,6 +129,9 @@ pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
     if let Some(target) = &targets.html {
         target.write_bytes(html::page(&report, &earlier, comparison.as_ref()).as_bytes())?;
     }
+    if let Some(target) = &targets.plot {
+        target.write_bytes(html::picture(&report, &earlier).as_bytes())?;
+    }
     let on_stdout = args.json == Some(Json::Stdout);
     if on_stdout {
         terminal::print_json(&report)?;
@@ -150,26 +158,40 @@ pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
 struct Targets {
     json: Option<Target>,
     html: Option<Target>,
+    plot: Option<Target>,
 }
 
 impl Targets {
-    /// Checks, before anything is measured, that they can be written, and that no page takes a report's place.
+    /// Checks, before anything is measured, that they can be written, and that none takes the place of a report or of another.
     fn new(args: &BenchArgs) -> Result<Self, Failure> {
         let json = match &args.json {
             Some(Json::File(path)) => Some(Target::replacing(path)?),
             _ => None,
         };
         let html = args.html.as_deref().map(Target::replacing).transpose()?;
+        let plot = args.plot.as_deref().map(Target::replacing).transpose()?;
         let read = args.peers.iter().chain(&args.compare).chain(&args.from);
-        let read =
+        let mut taken =
             read.filter(|path| path.is_file()).map(|path| Target::replacing(path)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(html) = &html
-            && let Some(report) = read.iter().chain(&json).find(|report| report.same_as(html))
-        {
-            let path = report.path().display();
-            return Err(Failure::Usage(format!("--html would write over the report {path}: give it another name")));
+        taken.extend(json.clone());
+        let drawn = [("--html", &html), ("--plot", &plot)];
+        for (option, target) in drawn.iter().filter_map(|(option, target)| Some((option, target.as_ref()?))) {
+            if let Some(other) = taken.iter().find(|other| other.same_as(target)) {
+                let path = other.path().display();
+                return Err(Failure::Usage(format!("{option} would write over {path}: give it another name")));
+            }
+            taken.push(target.clone());
         }
-        Ok(Self { json, html })
+        Ok(Self { json, html, plot })
+    }
+}
+
+/// The name of an image.
+fn svg_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("svg") => Ok(path),
+        _ => Err("an image is written as SVG: give it a name that ends in .svg".to_owned()),
     }
 }
 

@@ -14,9 +14,7 @@ pub struct Shown<'a> {
 
 /// Our rows, each followed by those of the same case: of peers in the same run, then of earlier reports.
 pub fn shown<'a>(report: &'a Report, earlier: &'a [Report]) -> Vec<Shown<'a>> {
-    let peers = report.rows.iter().filter_map(|row| Some((row.peer.clone()?, row)));
-    let before = earlier.iter().flat_map(|earlier| earlier.rows.iter().map(|row| (by(row, earlier, report), row)));
-    let others: Vec<(String, &Row)> = peers.chain(before).collect();
+    let others = others(report, earlier);
     let ours = report.rows.iter().filter(|row| row.peer.is_none());
     ours.flat_map(|row| {
         let beside = others.iter().filter(|(_, other)| other.case() == row.case()).map(|(by, other)| Shown {
@@ -27,6 +25,13 @@ pub fn shown<'a>(report: &'a Report, earlier: &'a [Report]) -> Vec<Shown<'a>> {
         [Shown { row, by: None, faster: None }].into_iter().chain(beside)
     })
     .collect()
+}
+
+/// Rows that are not ours or not of this run, and who computed them.
+pub fn others<'a>(report: &'a Report, earlier: &'a [Report]) -> Vec<(String, &'a Row)> {
+    let peers = report.rows.iter().filter_map(|row| Some((row.peer.clone()?, row)));
+    let before = earlier.iter().flat_map(|earlier| earlier.rows.iter().map(|row| (by(row, earlier, report), row)));
+    peers.chain(before).collect()
 }
 
 /// Who computed a row of an earlier report, and where, if not here.

@@ -5,6 +5,7 @@
 mod axis;
 mod bars;
 mod heat;
+mod picture;
 mod plot;
 mod table;
 
@@ -14,6 +15,7 @@ use super::beside::{self, geometric_mean};
 use super::compare::Comparison;
 use super::report::{Report, Row, TOLERANCE};
 use super::table::SOFTWARE;
+pub use picture::picture;
 
 const STYLE: &str = include_str!("html/page.css");
 /// The page needs its own style and nothing else.
@@ -165,13 +167,23 @@ mod tests {
 
     const EVIL: &str = r#"<script>alert("1")</script>&'"#;
 
-    /// What every page has to be, whatever is in it.
-    fn check(page: &str) {
+    /// What every page and image has to be, whatever is in it.
+    fn check(report: &Report, earlier: &[Report]) -> String {
+        let page = page(report, earlier, Some(&Comparison::new(&earlier[0], report)));
+        let picture = picture(report, earlier);
+        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{page}");
+        assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>"), "{picture}");
+        // a NaN that was measured is shown
+        check_markup(&page.replace(">NaN<", "><"));
+        check_markup(&picture.replacen("http:", "", 1));
+        page
+    }
+
+    fn check_markup(page: &str) {
         for wrong in ["<script", "NaN", "inf\"", "http:", "https:", "url(", "@import"] {
             assert!(!page.contains(wrong), "{wrong} in\n{page}");
         }
-        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{page}");
-        for tag in ["div", "table", "svg", "g", "path", "section", "details", "p"] {
+        for tag in ["div", "table", "svg", "g", "path", "section", "details", "p", "text"] {
             let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }
@@ -199,8 +211,7 @@ mod tests {
         before.rows[0].median_ms *= 3.0;
         before.adapter = "b".to_owned() + EVIL;
         before.rows.push(Row { variant: "x".to_owned() + EVIL, ..before.rows[0].clone() });
-        let page = page(&run, std::slice::from_ref(&before), Some(&Comparison::new(&before, &run)));
-        check(&page);
+        let page = check(&run, std::slice::from_ref(&before));
         assert!(page.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;'").count() > 20, "{page}");
     }
 
@@ -230,8 +241,7 @@ mod tests {
             ("many rows", with((0..500).map(shaped).collect())),
             ("a peer alone", with(vec![Row { peer: Some("p".to_owned()), ..row.clone() }])),
         ] {
-            let page = page(&report, std::slice::from_ref(&report), Some(&Comparison::new(&report, &report)));
-            check(&page.replace(">NaN<", "><"));
+            let page = check(&report, std::slice::from_ref(&report));
             assert!(page.len() < 4 << 20, "{what}: {} bytes", page.len());
         }
     }

@@ -43,7 +43,7 @@ struct Point<'a> {
 pub fn section(report: &Report, ours: &[&Row]) -> Markup {
     let drawn = ours.iter().map(|row| Point { row, log_size: log_size(row), gbps: scaled_gbps(report, row) });
     let drawn: Vec<Point<'_>> = drawn.filter(|point| is_positive(point.gbps) && point.gbps < 1e300).collect();
-    let families = families(&drawn);
+    let families = families(drawn.iter().map(|point| point.row));
     html! {
         section {
             h2 { "Speed over size" }
@@ -74,16 +74,17 @@ pub fn section(report: &Report, ours: &[&Row]) -> Markup {
 }
 
 /// The norm without the number of groups or the order.
-fn family(row: &Row) -> &str {
+pub fn family(row: &Row) -> &str {
     match row.variant.rsplit_once(' ') {
         Some((family, number)) if number.parse::<f64>().is_ok() => family,
         _ => &row.variant,
     }
 }
 
-fn families<'a>(points: &[Point<'a>]) -> Vec<&'a str> {
+/// Each of them once.
+pub fn families<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
     let mut families = Vec::new();
-    for family in points.iter().map(|point| family(point.row)) {
+    for family in rows.map(family) {
         if !families.contains(&family) {
             families.push(family);
         }
@@ -202,11 +203,13 @@ fn series(index: usize, points: &[Point<'_>], x: &Axis, y: &Axis, shift: f64) ->
     }
 }
 
-fn colour(index: usize) -> String {
+/// The class of a colour.
+pub fn colour(index: usize) -> String {
     format!("s{}", index % COLOURS)
 }
 
-fn mark(index: usize, x: f64, y: f64, is_hollow: bool, title: &str) -> Markup {
+/// The sign of a family, or of whatever else `index` counts.
+pub fn mark(index: usize, x: f64, y: f64, is_hollow: bool, title: &str) -> Markup {
     let hollow = if is_hollow { " hollow" } else { "" };
     // more families than colours: the same colour with another mark
     let shape = MARKS[(index + index / COLOURS) % MARKS.len()];
