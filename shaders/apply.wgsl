@@ -14,30 +14,29 @@ fn run(group: u32, local: u32) {
     var bias: Chunk;
     var by: array<Normalizer, QUADS>;
     var unusual = false;
+    let first_statistics = digits_at(params.statistics, first.first);
+    let first_affine = digits_at(params.affine, first.first);
     for (var k = 0u; k < QUADS; k += 1u) {
         let i = quad_at(first, tile, k);
         if AFFINE == HELD {
-            scale[k] = scale_at(first, i);
-            bias[k] = bias_at(first, i);
+            scale[k] = scale_at(first, parameter_at(first_affine), i);
+            bias[k] = bias_at(first, parameter_at(first_affine), i);
             unusual |= is_unusual(scale[k]);
         }
-        if STATISTICS == HELD { by[k] = normalizer_at(first, i); }
+        if STATISTICS == HELD { by[k] = normalizer_at(first, record_at(first_statistics), i); }
     }
-    var statistics = digits_at(params.statistics, first.first);
-    var affine = digits_at(params.affine, first.first);
+    var statistics = first_statistics;
+    var affine = first_affine;
     for (var t = 0u; t < params.slice_len; t += 1u) {
         let row = run_of(tile, t);
         var plain = AFFINE != HELD || !unusual;
         var row_by: Normalizer;
         var row_scale: vec4<f32>;
         var row_bias: vec4<f32>;
-        if STATISTICS == BY_ROW {
-            row_by = normalizer(load_statistics(segment_of(params.statistics, statistics) - params.statistics_base));
-        }
+        if STATISTICS == BY_ROW { row_by = normalizer(load_statistics(record_at(statistics))); }
         if AFFINE == BY_ROW {
-            let parameter = segment_of(params.affine, affine) - params.affine_base;
-            row_scale = vec4<f32>(load_scale(parameter));
-            row_bias = vec4<f32>(load_bias(parameter));
+            row_scale = vec4<f32>(load_scale(parameter_at(affine)));
+            row_bias = vec4<f32>(load_bias(parameter_at(affine)));
             plain = !is_unusual(row_scale);
             unusual |= !plain;
         }
@@ -50,14 +49,14 @@ fn run(group: u32, local: u32) {
                 let n = turn * QUADS + k;
                 let i = quad_at(row, tile, n);
                 if STATISTICS == HELD { row_by = by[k]; }
-                if STATISTICS == BY_ELEMENT { row_by = normalizer_at(row, i); }
+                if STATISTICS == BY_ELEMENT { row_by = normalizer_at(row, 0u, i); }
                 if AFFINE == HELD {
                     row_scale = scale[k];
                     row_bias = bias[k];
                 }
                 if AFFINE == BY_ELEMENT {
-                    row_scale = scale_at(row, i);
-                    row_bias = bias_at(row, i);
+                    row_scale = scale_at(row, 0u, i);
+                    row_bias = bias_at(row, 0u, i);
                     plain = !is_unusual(row_scale);
                     unusual |= !plain;
                 }
@@ -66,20 +65,27 @@ fn run(group: u32, local: u32) {
                 }
             }
         }
-        if STATISTICS == BY_ROW { statistics = add_digits(params.statistics.dims, statistics, params.statistics.step); }
-        if AFFINE == BY_ROW { affine = add_digits(params.affine.dims, affine, params.affine.step); }
+        statistics = next_row(params.statistics, STATISTICS, statistics);
+        affine = next_row(params.affine, AFFINE, affine);
     }
-    let turns = params.turns * QUADS;
-    let unusual_quads = select(0u, params.slice_len * params.turns * QUADS, unusual);
-    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / turns), tile, n % turns); }
+    statistics = first_statistics;
+    affine = first_affine;
+    for (var t = 0u; t < select(0u, params.slice_len, unusual); t += 1u) {
+        for (var n = 0u; n < 4u * params.turns * QUADS; n += 1u) {
+            map_carefully(run_of(tile, t), tile, record_at(statistics), parameter_at(affine), n);
+        }
+        statistics = next_row(params.statistics, STATISTICS, statistics);
+        affine = next_row(params.affine, AFFINE, affine);
+    }
 }
 
-fn map_carefully(row: Run, tile: Tile, k: u32) {
-    let i = quad_at(row, tile, k);
-    let scale = scale_at(row, i);
-    if (AFFINE == HELD || is_unusual(scale)) && has_quad(row, tile, k) {
-        let x = load4_input(i, row.first, row.width);
-        let y = normalize4_carefully(x, normalizer_at(row, i), scale, bias_at(row, i));
-        store4_output(i, y, row.first, row.width);
-    }
+// Element n of what the invocation maps of a row.
+fn map_carefully(row: Run, tile: Tile, record: u32, parameter: u32, n: u32) {
+    let quad = quad_at(row, tile, n / 4u);
+    let i = quad + n % 4u;
+    if !has_quad(row, tile, n / 4u) || i - row.first >= row.width { return; }
+    if AFFINE != HELD && !is_unusual(scale_at(row, parameter, quad)) { return; }
+    let by = normalizer(load_statistics(record_of(row, record, quad, n % 4u)));
+    let own = parameter_of(row, parameter, quad, n % 4u);
+    store_output(i, normalize_carefully(load_input(i), by, load_scale(own), load_bias(own)));
 }

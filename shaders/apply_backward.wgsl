@@ -18,11 +18,13 @@ fn run(group: u32, local: u32) {
     var d_scale: Chunk;
     var d_bias: Chunk;
     var unusual = false;
+    let first_statistics = digits_at(params.statistics, first.first);
+    let first_affine = digits_at(params.affine, first.first);
     for (var k = 0u; k < QUADS; k += 1u) {
         let i = quad_at(first, tile, k);
-        if AFFINE == HELD { scale[k] = scale_at(first, i); }
+        if AFFINE == HELD { scale[k] = scale_at(first, parameter_at(first_affine), i); }
         if STATISTICS == HELD {
-            let held = pull_at(first, i);
+            let held = pull_at(first, record_at(first_statistics), i);
             by[k] = held.by;
             pulls[k] = held.pull;
             unusual |= held.unusual;
@@ -30,18 +32,19 @@ fn run(group: u32, local: u32) {
         d_scale[k] = vec4<f32>(0.0);
         d_bias[k] = vec4<f32>(0.0);
     }
-    var affine = digits_at(params.affine, first.first);
+    var statistics = first_statistics;
+    var affine = first_affine;
     for (var t = 0u; t < params.slice_len; t += 1u) {
         let row = run_of(tile, t);
         var plain = STATISTICS != HELD || !unusual;
         var row_by: Pulled;
         var row_scale: vec4<f32>;
         if STATISTICS == BY_ROW {
-            row_by = pull_at(row, row.first);
+            row_by = pull_at(row, record_at(statistics), row.first);
             plain = !row_by.unusual;
             unusual |= row_by.unusual;
         }
-        if AFFINE == BY_ROW { row_scale = vec4<f32>(load_scale(segment_of(params.affine, affine) - params.affine_base)); }
+        if AFFINE == BY_ROW { row_scale = vec4<f32>(load_scale(parameter_at(affine))); }
         for (var turn = 0u; turn < params.turns; turn += 1u) {
             var x: Chunk;
             var dy: Chunk;
@@ -58,12 +61,12 @@ fn run(group: u32, local: u32) {
                     row_by.pull = pulls[k];
                 }
                 if STATISTICS == BY_ELEMENT {
-                    row_by = pull_at(row, i);
+                    row_by = pull_at(row, 0u, i);
                     plain = !row_by.unusual;
                     unusual |= row_by.unusual;
                 }
                 if AFFINE == HELD { row_scale = scale[k]; }
-                if AFFINE == BY_ELEMENT { row_scale = scale_at(row, i); }
+                if AFFINE == BY_ELEMENT { row_scale = scale_at(row, 0u, i); }
                 if plain && has_quad(row, tile, n) {
                     store4_output(i, input_gradient(x[k], dy[k], row_scale, row_by.by, row_by.pull), row.first, row.width);
                 }
@@ -73,11 +76,18 @@ fn run(group: u32, local: u32) {
                 }
             }
         }
-        if AFFINE == BY_ROW { affine = add_digits(params.affine.dims, affine, params.affine.step); }
+        statistics = next_row(params.statistics, STATISTICS, statistics);
+        affine = next_row(params.affine, AFFINE, affine);
     }
-    let turns = params.turns * QUADS;
-    let unusual_quads = select(0u, params.slice_len * params.turns * QUADS, unusual);
-    for (var n = 0u; n < unusual_quads; n += 1u) { map_carefully(run_of(tile, n / turns), tile, n % turns); }
+    statistics = first_statistics;
+    affine = first_affine;
+    for (var t = 0u; t < select(0u, params.slice_len, unusual); t += 1u) {
+        for (var n = 0u; n < 4u * params.turns * QUADS; n += 1u) {
+            map_carefully(run_of(tile, t), tile, record_at(statistics), parameter_at(affine), n);
+        }
+        statistics = next_row(params.statistics, STATISTICS, statistics);
+        affine = next_row(params.affine, AFFINE, affine);
+    }
     if SUMS_COLUMNS && tile.outer < params.segments {
         // a walker without rows leaves zeros
         let row = run_at((tile.outer * params.rows + min(tile.row, params.rows - 1u)) * params.width, params.width);
@@ -94,14 +104,14 @@ struct Pulled {
     unusual: bool,
 }
 
-fn pull_at(row: Run, i: u32) -> Pulled {
-    let a = statistics_of(row, i, 0u);
+fn pull_at(row: Run, first: u32, i: u32) -> Pulled {
+    let a = record_of(row, first, i, 0u);
     let record = load_statistics(a);
     let sums = load_sums(a);
     if STATISTICS == BY_ROW { return Pulled(normalizer(record), pull(record, sums), is_unusual(sums)); }
-    let b = statistics_of(row, i, 1u);
-    let c = statistics_of(row, i, 2u);
-    let d = statistics_of(row, i, 3u);
+    let b = record_of(row, first, i, 1u);
+    let c = record_of(row, first, i, 2u);
+    let d = record_of(row, first, i, 3u);
     let records = mat4x4<f32>(record, load_statistics(b), load_statistics(c), load_statistics(d));
     let all = mat4x4<f32>(sums, load_sums(b), load_sums(c), load_sums(d));
     let by = normalizer4(records[0], records[1], records[2], records[3]);
@@ -109,18 +119,21 @@ fn pull_at(row: Run, i: u32) -> Pulled {
     return Pulled(by, pull4(records, all), unusual);
 }
 
-fn map_carefully(row: Run, tile: Tile, k: u32) {
-    let i = quad_at(row, tile, k);
-    let pulled = pull_at(row, i);
-    if !(STATISTICS == HELD || pulled.unusual) || !has_quad(row, tile, k) { return; }
-    let x = load4_input(i, row.first, row.width);
-    let dy = load4_grad_output(i, row.first, row.width);
-    let scale = scale_at(row, i);
-    var gradient = input_gradient(x, dy, scale, pulled.by, pulled.pull);
-    for (var e = 0u; e < 4u; e += 1u) {
-        let segment = statistics_of(row, i, e);
-        let sums = load_sums(segment);
-        if is_unusual(sums) { gradient[e] = gradient_by_products(x[e], dy[e], scale[e], load_statistics(segment), sums); }
+// Element n of what the invocation maps of a row.
+fn map_carefully(row: Run, tile: Tile, record: u32, parameter: u32, n: u32) {
+    let quad = quad_at(row, tile, n / 4u);
+    let i = quad + n % 4u;
+    if !has_quad(row, tile, n / 4u) || i - row.first >= row.width { return; }
+    if STATISTICS != HELD && !pull_at(row, record, quad).unusual { return; }
+    let segment = record_of(row, record, quad, n % 4u);
+    let statistics = load_statistics(segment);
+    let sums = load_sums(segment);
+    let scale = load_scale(parameter_of(row, parameter, quad, n % 4u));
+    let x = load_input(i);
+    let dy = load_grad_output(i);
+    var gradient = gradient_by_products(x, dy, scale, statistics, sums);
+    if !is_unusual(sums) {
+        gradient = input_gradient(vec4<f32>(x), vec4<f32>(dy), vec4<f32>(scale), normalizer(statistics), pull(statistics, sums)).x;
     }
-    store4_output(i, gradient, row.first, row.width);
+    store_output(i, gradient);
 }

@@ -3,8 +3,8 @@
 //   acc    = accumulate x over the segment            (LANES invocations, all of it in registers)
 //   y[j]   = ((x[j] - shift) - rest) * inverse * scale + bias
 //
-// LANES invocations are a walker, which walks the segments w, w + params.blocks, ... and holds the parameters of their columns, where
-// those have some; WORKGROUP_SIZE / LANES walkers a workgroup. Walkers whose segments have come to an end take part in every exchange.
+// LANES invocations are a walker, which walks segments params.spacing apart and holds the parameters of their columns, where those have
+// some; WORKGROUP_SIZE / LANES walkers a workgroup, which read neighbouring segments. Walkers whose segments have come to an end take part in every exchange.
 //
 // bindings: params, input (read), scale? (read), bias? (read), output (write), records? (write)
 
@@ -14,17 +14,19 @@ fn run(group: u32, local: u32) {
     var scale: Chunk;
     var bias: Chunk;
     var unusual = false;
-    let first = row_at(walker);
+    let start = first_of_walker(walker);
+    let first = row_at(start);
+    var affine = digits_at(params.affine, first.first);
     if AFFINE == HELD {
         let span = span_along(first, lane.lane, LANES);
         for (var k = 0u; k < QUADS; k += 1u) {
-            scale[k] = scale_at(first, place_of(span, k));
-            bias[k] = bias_at(first, place_of(span, k));
+            scale[k] = scale_at(first, parameter_at(affine), place_of(span, k));
+            bias[k] = bias_at(first, parameter_at(affine), place_of(span, k));
             unusual |= is_unusual(scale[k]);
         }
     }
     for (var t = 0u; t < params.slice_len; t += 1u) {
-        let segment = walker + t * params.blocks;
+        let segment = start + t * params.spacing;
         let row = row_at(segment);
         let span = span_along(row, lane.lane, LANES);
         let live = walker < params.blocks && segment < params.segments;
@@ -32,17 +34,19 @@ fn run(group: u32, local: u32) {
         for (var k = 0u; k < QUADS; k += 1u) { x[k] = load4_input(place_of(span, k), row.first, row.width); }
         var head = x[0];
         if LANES > 1u { head = load4_input(row.first - row.lead, row.first, row.width); }
-        let start = acc_start(start_of(head, row.lead));
-        let record = partial_record(acc_lanes(acc_chunk(start, &x, span.live), lane), 0u);
+        let none = acc_start(start_of(head, row.lead));
+        let record = partial_record(acc_lanes(acc_chunk(none, &x, span.live), lane), 0u);
         if live && lane.lane == 0u { store_records(segment, record); }
         let by = normalizer(record);
         var row_scale: vec4<f32>;
         var row_bias: vec4<f32>;
+        let parameter = parameter_at(affine);
         if AFFINE == BY_ROW {
-            row_scale = scale_at(row, row.first);
-            row_bias = bias_at(row, row.first);
+            row_scale = scale_at(row, parameter, row.first);
+            row_bias = bias_at(row, parameter, row.first);
             unusual = is_unusual(row_scale);
         }
+        affine = next_row(params.affine, AFFINE, affine);
         if AFFINE == BY_ELEMENT { unusual = false; }
         for (var k = 0u; k < QUADS; k += 1u) {
             let i = place_of(span, k);
@@ -52,8 +56,8 @@ fn run(group: u32, local: u32) {
                 row_bias = bias[k];
             }
             if AFFINE == BY_ELEMENT {
-                row_scale = scale_at(row, i);
-                row_bias = bias_at(row, i);
+                row_scale = scale_at(row, parameter, i);
+                row_bias = bias_at(row, parameter, i);
                 plain = !is_unusual(row_scale);
                 unusual |= !plain;
             }
@@ -61,22 +65,11 @@ fn run(group: u32, local: u32) {
                 store4_output(i, normalize4(x[k], by, row_scale, row_bias), row.first, row.width);
             }
         }
-        let unusual_quads = select(0u, QUADS, live && unusual);
-        for (var k = 0u; k < unusual_quads; k += 1u) {
-            if lane.lane + k * LANES >= quads_of(row) { continue; }
-            let i = place_of(span, k);
-            if AFFINE == HELD {
-                // the first segment's parameters are every segment's
-                row_scale = scale_at(first, first.first + i - row.first);
-                row_bias = bias_at(first, first.first + i - row.first);
+        let careful = select(0u, 4u * QUADS, live && unusual);
+        for (var n = 0u; n < careful; n += 1u) {
+            if lane.lane + n / 4u * LANES < quads_of(row) {
+                map_carefully(row, parameter, by, place_of(span, n / 4u), n % 4u);
             }
-            if AFFINE == BY_ELEMENT {
-                row_scale = scale_at(row, i);
-                row_bias = bias_at(row, i);
-                if !is_unusual(row_scale) { continue; }
-            }
-            let again = load4_input(i, row.first, row.width);
-            store4_output(i, normalize4_carefully(again, by, row_scale, row_bias), row.first, row.width);
         }
     }
 }
@@ -84,4 +77,12 @@ fn run(group: u32, local: u32) {
 // Segment n, or the last where there is none.
 fn row_at(n: u32) -> Run {
     return run_at(min(n, params.segments - 1u) * params.width, params.width);
+}
+
+fn map_carefully(row: Run, parameter: u32, by: Normalizer, quad: u32, e: u32) {
+    let i = quad + e;
+    if i - row.first >= row.width { return; }
+    if AFFINE == BY_ELEMENT && !is_unusual(scale_at(row, parameter, quad)) { return; }
+    let own = parameter_of(row, parameter, quad, e);
+    store_output(i, normalize_carefully(load_input(i), by, load_scale(own), load_bias(own)));
 }

@@ -4,8 +4,8 @@
 //   partials[w][j]  += (dy[r][j], dy[r][j] * x_hat[r][j])         over the segments of walker w, where parameters belong to columns
 //   partials[r]      = sum over j of (dy[r][j], dy[r][j] * x_hat[r][j])       where they belong to rows
 //
-// An outer block is params.rows segments, whose columns share their parameters. LANES invocations are a walker, which walks the segments
-// w, w + params.blocks, ... of its outer block and holds x, dy, the parameters and their sums; WORKGROUP_SIZE / LANES walkers a workgroup.
+// An outer block is params.rows segments, whose columns share their parameters. LANES invocations are a walker, which walks
+// segments params.spacing apart of its outer block and holds x, dy, the parameters and their sums; WORKGROUP_SIZE / LANES walkers a workgroup.
 //
 // bindings: params, input (read), grad_output (read), statistics (read), scale? (read), output (write), partials? (read and write),
 // grad_scale? (read and write), grad_bias? (read and write)
@@ -23,7 +23,7 @@ fn walker_of(n: u32) -> Walker {
 
 // The t-th segment of a walker, counted from the window's first.
 fn segment_of_walker(walker: Walker, t: u32) -> u32 {
-    return walker.outer * params.rows + min(walker.number + t * params.blocks, params.rows - 1u);
+    return walker.outer * params.rows + min(first_of_walker(walker.number) + t * params.spacing, params.rows - 1u);
 }
 
 fn row_at(segment: u32) -> Run {
@@ -35,16 +35,17 @@ fn run(group: u32, local: u32) {
     let walker = walker_of(group * (WORKGROUP_SIZE / LANES) + local / LANES);
     let first = row_at(segment_of_walker(walker, 0u));
     let first_span = span_along(first, lane.lane, LANES);
+    var affine = digits_at(params.affine, first.first);
     var scale: Chunk;
     var d_scale: Chunk;
     var d_bias: Chunk;
     for (var k = 0u; k < QUADS; k += 1u) {
-        if AFFINE == HELD { scale[k] = scale_at(first, place_of(first_span, k)); }
+        if AFFINE == HELD { scale[k] = scale_at(first, parameter_at(affine), place_of(first_span, k)); }
         d_scale[k] = vec4<f32>(0.0);
         d_bias[k] = vec4<f32>(0.0);
     }
     for (var t = 0u; t < params.slice_len; t += 1u) {
-        let live = walker.live && walker.number + t * params.blocks < params.rows;
+        let live = walker.live && first_of_walker(walker.number) + t * params.spacing < params.rows;
         let segment = segment_of_walker(walker, t);
         let row = row_at(segment);
         let span = span_along(row, lane.lane, LANES);
@@ -57,7 +58,9 @@ fn run(group: u32, local: u32) {
             dy[k] = load4_grad_output(place_of(span, k), row.first, row.width);
         }
         var row_scale = vec4<f32>(1.0);
-        if AFFINE == BY_ROW { row_scale = scale_at(row, row.first); }
+        let parameter = parameter_at(affine);
+        if AFFINE == BY_ROW { row_scale = scale_at(row, parameter, row.first); }
+        affine = next_row(params.affine, AFFINE, affine);
         var sum = partial_none();
         var g = vec4<f32>(0.0);
         var g_x_hat = vec4<f32>(0.0);
@@ -72,7 +75,7 @@ fn run(group: u32, local: u32) {
             }
             var weight = row_scale;
             if AFFINE == HELD { weight = scale[k]; }
-            if AFFINE == BY_ELEMENT { weight = scale_at(row, place_of(span, k)); }
+            if AFFINE == BY_ELEMENT { weight = scale_at(row, parameter, place_of(span, k)); }
             if params.scale_last == 1u { weight = vec4<f32>(1.0); }
             g += select(gradient, gradient * weight, here);
             g_x_hat += select(product, product * weight, here);
@@ -86,16 +89,17 @@ fn run(group: u32, local: u32) {
         let unusual = is_unusual(sums);
         for (var k = 0u; k < QUADS; k += 1u) {
             if AFFINE == HELD { row_scale = scale[k]; }
-            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, place_of(span, k)); }
+            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, parameter, place_of(span, k)); }
             if live && !unusual && lane.lane + k * LANES < quads_of(row) {
                 store4_output(place_of(span, k), input_gradient(x[k], dy[k], row_scale, by, pulls), row.first, row.width);
             }
         }
-        let unusual_quads = select(0u, QUADS, live && unusual);
-        for (var k = 0u; k < unusual_quads; k += 1u) {
-            if AFFINE == HELD { row_scale = scale_at(first, first.first + place_of(span, k) - row.first); }
-            if AFFINE == BY_ELEMENT { row_scale = scale_at(row, place_of(span, k)); }
-            if lane.lane + k * LANES < quads_of(row) { map_carefully(row, place_of(span, k), row_scale, record, sums); }
+        let careful = select(0u, 4u * QUADS, live && unusual);
+        for (var n = 0u; n < careful; n += 1u) {
+            let i = place_of(span, n / 4u) + n % 4u;
+            if lane.lane + n / 4u * LANES >= quads_of(row) || i - row.first >= row.width { continue; }
+            let own = load_scale(parameter_of(row, parameter, i, 0u));
+            store_output(i, gradient_by_products(load_input(i), load_grad_output(i), own, record, sums));
         }
     }
     if SUMS_COLUMNS && walker.live {
@@ -103,12 +107,4 @@ fn run(group: u32, local: u32) {
             if lane.lane + k * LANES < quads_of(first) { add_columns(walker.outer, walker.number, first, place_of(first_span, k), d_bias[k], d_scale[k]); }
         }
     }
-}
-
-fn map_carefully(row: Run, i: u32, scale: vec4<f32>, record: vec4<f32>, sums: vec4<f32>) {
-    let x = load4_input(i, row.first, row.width);
-    let dy = load4_grad_output(i, row.first, row.width);
-    var gradient = vec4<f32>(0.0);
-    for (var e = 0u; e < 4u; e += 1u) { gradient[e] = gradient_by_products(x[e], dy[e], scale[e], record, sums); }
-    store4_output(i, gradient, row.first, row.width);
 }

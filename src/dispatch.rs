@@ -94,13 +94,15 @@ impl Lowering {
         };
         for range in self.windows(Entry::FusedRows, 0..reduction.partition.elements(), &[len], &accesses)? {
             let segments = (range.end - range.start) / len;
-            let walkers = self.walkers(segments, &team, len);
+            let wanted = segments.min(u64::from(self.profile.workgroups) * team.groups());
+            let walkers = Walkers::new(wanted, segments, team.groups(), alike(len));
             let params = Params {
                 segments: segments as u32,
-                slice_len: segments.div_ceil(walkers) as u32,
+                slice_len: walkers.turns as u32,
+                spacing: walkers.spacing as u32,
                 width: len as u32,
-                blocks: walkers as u32,
-                ..with_divisor(map.params(&range, len), &reduction.divisor)
+                blocks: walkers.count as u32,
+                ..with_divisor(map.params(&range, walkers.spacing * len), &reduction.divisor)
             };
             let draft = Draft {
                 padded: map.padded(),
@@ -109,16 +111,9 @@ impl Lowering {
                 walk: map.walk(&range, len, &geometry.lookup),
                 ..Draft::new(Entry::FusedRows, reduction.accumulator, team)
             };
-            self.push(draft, params, &accesses(&range), walkers.div_ceil(team.groups()))?;
+            self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
         }
         Ok(())
-    }
-
-    /// Walkers of contiguous segments: enough to fill the device, each with several segments that use its parameters.
-    fn walkers(&self, segments: u64, team: &Team, len: u64) -> u64 {
-        let to_fill = u64::from(self.profile.workgroups) * team.groups();
-        let alike = if len.is_multiple_of(4) { 1 } else { ROWS_ALIKE };
-        segments.min(to_fill.next_multiple_of(alike))
     }
 
     /// Reduces a tensor to one record a segment: of statistics, or of gradient sums.
@@ -182,7 +177,7 @@ impl Lowering {
         } else {
             let quads = (columns * inner).div_ceil(4);
             let opens = whole.digits(window.elements.start)[1] == 0;
-            let units = Parts { count: 1, width: columns * inner, slice: blocks.div_ceil(slices) };
+            let units = Parts { count: 1, width: columns * inner, slice: schedule.slice_rows(blocks.div_ceil(slices)) };
             (quads.div_ceil(team.groups() * u64::from(team.turns)) * outer, units, opens, window.inner)
         };
         let merges = schedule.merges(whole);
@@ -208,7 +203,7 @@ impl Lowering {
                 units.width * units.count == inner
                     && units.width.is_multiple_of(4 * u64::from(team.run_lanes * team.quads))
             } else {
-                units.slice * slices == blocks && units.slice.is_multiple_of(u64::from(team.lanes * team.quads))
+                units.slice * slices == blocks
             },
             walk: summed.walk(
                 reduction.row_len,
@@ -450,6 +445,40 @@ impl Parts {
     }
 }
 
+/// How runs of memory are spread over walkers: see `first_of_walker` in `shaders/lib/span.wgsl`.
+#[derive(Clone, Copy)]
+struct Walkers {
+    count: u64,
+    /// Distance of the runs that a walker walks in turn: neighbours walk neighbouring runs.
+    spacing: u64,
+    /// Runs of a walker.
+    turns: u64,
+}
+
+impl Walkers {
+    /// At least `wanted` walkers of `runs` runs, of which `neighbours` are read at a time; a walker's are multiples of `alike` apart.
+    fn new(wanted: u64, runs: u64, neighbours: u64, alike: u64) -> Self {
+        let spacing = if wanted < runs { neighbours.max(alike) } else { wanted.max(1) };
+        Self::spaced(wanted.next_multiple_of(spacing), spacing, runs)
+    }
+
+    /// Just so many walkers, a multiple of `ROWS_ALIKE` where runs have to start alike.
+    fn exactly(count: u64, runs: u64, neighbours: u64) -> Self {
+        let spacing =
+            [neighbours.max(ROWS_ALIKE), ROWS_ALIKE].into_iter().find(|&spacing| count.is_multiple_of(spacing));
+        Self::spaced(count, spacing.unwrap_or(1), runs)
+    }
+
+    fn spaced(count: u64, spacing: u64, runs: u64) -> Self {
+        Self { count, spacing, turns: runs.div_ceil(count) }
+    }
+}
+
+/// Distance of runs of `len` elements that start at the same place in a quad.
+fn alike(len: u64) -> u64 {
+    if len.is_multiple_of(4) { 1 } else { ROWS_ALIKE }
+}
+
 /// How the rows of a window are spread over tiles: see `shaders/lib/tile.wgsl`.
 struct Tiles {
     rows: Geometry,
@@ -459,12 +488,8 @@ struct Tiles {
     parts: u64,
     /// Tiles of a set, mapped in turn.
     turns: u64,
-    /// Walkers of a block.
-    walkers: u64,
-    /// Distance of the rows that a walker walks in turn.
-    spacing: u64,
-    /// Rows of a walker.
-    count: u64,
+    /// Of the rows of a block.
+    walkers: Walkers,
 }
 
 impl Tiles {
@@ -473,22 +498,25 @@ impl Tiles {
         let all = (range.end - range.start) / rows.width;
         let holds = [rows.lookup.statistics, rows.lookup.affine].contains(&Found::Held);
         let held = if holds { rows.held } else { all };
-        let spacing = if holds && held > 1 && !rows.width.is_multiple_of(4) { ROWS_ALIKE } else { 1 };
         let outer = all / held;
         let tiles = row_quads(rows.width).div_ceil(u64::from(team.lanes * team.quads));
         // with nothing to hold from row to row, neighbouring tiles come first
         let turns = if holds { 1 } else { u64::from(profile.map_quads / team.quads).clamp(1, tiles) };
         let parts = tiles.div_ceil(turns);
-        let walkers = walkers.unwrap_or_else(|| {
-            profile.map_walkers(all, turns, parts, team, holds).div_ceil(outer).next_multiple_of(spacing)
-        });
-        let count = held.div_ceil(spacing).div_ceil(walkers / spacing);
-        Self { rows: Geometry { held, ..*rows }, outer, parts, turns, walkers, spacing, count }
+        let neighbours = if parts == 1 { team.groups() } else { 1 };
+        let walkers = match walkers {
+            Some(count) => Walkers::exactly(count, held, neighbours),
+            None => {
+                let wanted = profile.map_walkers(all, turns, parts, team, holds).div_ceil(outer);
+                Walkers::new(wanted, held, neighbours, if holds { alike(rows.width) } else { 1 })
+            }
+        };
+        Self { rows: Geometry { held, ..*rows }, outer, parts, turns, walkers }
     }
 
     /// Elements from one row of a walker to its next.
     fn step(&self) -> u64 {
-        self.spacing * self.rows.width
+        self.walkers.spacing * self.rows.width
     }
 
     fn params(&self, params: Params) -> Params {
@@ -498,9 +526,9 @@ impl Tiles {
             width: self.rows.width as u32,
             parts: self.parts as u32,
             turns: self.turns as u32,
-            blocks: self.walkers as u32,
-            spacing: self.spacing as u32,
-            slice_len: self.count as u32,
+            blocks: self.walkers.count as u32,
+            spacing: self.walkers.spacing as u32,
+            slice_len: self.walkers.turns as u32,
             ..params
         }
     }
@@ -511,6 +539,6 @@ impl Tiles {
     }
 
     fn workgroups(&self, team: &Team) -> u64 {
-        (self.outer * self.walkers * self.parts).div_ceil(team.groups())
+        (self.outer * self.walkers.count * self.parts).div_ceil(team.groups())
     }
 }

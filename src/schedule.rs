@@ -25,6 +25,12 @@ const MAX_LOOP: u64 = 1 << 14;
 /// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
 const MIN_SLICE_PER_LANE: u64 = 16;
 
+/// Fewest rows of a slice of columns, for each invocation: every column of a slice leaves a record.
+const MIN_SLICE_ROWS: u64 = 64;
+
+/// Turns of columns with which chunks are as long as with one.
+const FEW_TURNS: u32 = 2;
+
 /// Most bytes of partial records.
 const MAX_PARTIALS: u64 = 16 << 20;
 
@@ -86,7 +92,7 @@ impl DeviceProfile {
                 held_quads_backward: 32,
                 quads: 16,
                 map_quads: 128,
-                workgroups: 64,
+                workgroups: 32,
                 max_binding,
             }
         } else {
@@ -280,6 +286,12 @@ fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
     all.div_ceil(lanes.into()).clamp(1, profile.quads.into()).next_power_of_two().min(profile.quads.into()) as u32
 }
 
+/// Quads for chunks of `rows` rows: at most `most`, at least half as many, and such that all chunks are full or nearly so.
+fn even_quads(rows: u64, most: u32) -> u32 {
+    let padded = |quads: &u32| rows.next_multiple_of(u64::from(*quads)) - rows;
+    (most.div_ceil(2).max(1)..=most).rev().min_by_key(padded).unwrap_or(1)
+}
+
 /// A segment whole in the registers of a team, of no more than `max_quads` quads each.
 fn fused_team(partition: &Partition, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
     let quads = row_quads(partition.segment_len());
@@ -323,13 +335,14 @@ impl Reduce {
     fn columns_team(partition: &Partition, profile: &DeviceProfile) -> Team {
         let columns = (partition.kept_inner * partition.reduced_inner).div_ceil(4);
         let tile = columns.clamp(1, profile.workgroup_size.into()).next_power_of_two() as u32;
-        // the lanes of a column are too far apart in the workgroup for a subgroup
         let lanes = profile.workgroup_size / tile;
-        let team = profile.team(lanes, 1, few_quads(partition.reduced_outer, lanes, profile));
-        // where one workgroup's neighbours would be another's, a processor reads long rows itself
+        // where one workgroup's neighbours would be another's, a processor reads long rows itself, fewer of them at once
         let turns =
             if profile.min_lanes == 1 { columns.div_ceil(tile.into()).clamp(1, MAX_TURNS.into()) as u32 } else { 1 };
-        Team { cluster: 1, turns, ..team }
+        let quads = few_quads(partition.reduced_outer, lanes, profile);
+        let quads = if turns > FEW_TURNS { quads.div_ceil(2) } else { quads };
+        // the lanes of a column are too far apart in the workgroup for a subgroup
+        Team { cluster: 1, turns, ..profile.team(lanes, 1, quads) }
     }
 
     /// Segments (columns: quads of columns) of a workgroup.
@@ -346,16 +359,27 @@ impl Reduce {
         let len = self.walked_len(partition);
         let lanes = u64::from(self.team.lanes);
         let to_fill = u64::from(profile.workgroups) / workgroups;
-        let by_work = len / (lanes * MIN_SLICE_PER_LANE);
-        let chain = match self.walk {
-            Walk::Rows => MAX_CHAIN,
-            Walk::Columns => MAX_LINKS * u64::from(self.team.quads),
+        let (least, chain) = match self.walk {
+            Walk::Rows => (MIN_SLICE_PER_LANE, MAX_CHAIN),
+            Walk::Columns => (MIN_SLICE_ROWS, MAX_LINKS * u64::from(self.team.quads)),
         };
+        let by_work = len / (lanes * least);
         let by_chain = len.div_ceil(lanes * chain);
         let by_memory = profile.max_partials() / (self.records(partition) * RECORD).max(1);
         let by_turns = self.turns(partition).div_ceil(MAX_LOOP);
         let slices = to_fill.min(by_work).max(by_chain).max(by_turns).min(by_memory).clamp(1, 65535);
-        Self { slices: slices as u32, ..self }
+        if self.walk == Walk::Rows {
+            return Self { slices: slices as u32, ..self };
+        }
+        // no more slices than whole chunks fill
+        let slices = len.div_ceil(self.slice_rows(len.div_ceil(slices)));
+        let quads = if slices == 1 { even_quads(len.div_ceil(lanes), self.team.quads) } else { self.team.quads };
+        Self { slices: slices as u32, team: Team { quads, ..self.team }, ..self }
+    }
+
+    /// Rows of a slice of at least `rows`: whole chunks.
+    pub(crate) fn slice_rows(&self, rows: u64) -> u64 {
+        rows.next_multiple_of(u64::from(self.team.lanes * self.team.quads))
     }
 
     /// Records that one slice of all segments leaves.

@@ -289,6 +289,8 @@ impl Accessors {
             return Ok(());
         }
         if self.quads {
+            // of one invocation, as the whole quad is: a device may write all of it
+            writeln!(out, "fn store_{name}(i: u32, v: f32) {{ {} = v; }}", self.element(&at))?;
             return writeln!(
                 out,
                 "fn store4_{name}(i: u32, v: vec4<f32>, low: u32, width: u32) {{ slot_{slot}[({at}) / 4u] = v; }}"

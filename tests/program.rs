@@ -60,6 +60,27 @@ fn a_report_is_shown_without_an_adapter() {
 }
 
 #[test]
+fn every_pass_of_verify_is_counted() {
+    let output = wgpu_norm(&["verify", "--filter", "mvn", "--pass", "defaults"]);
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    let counted = |line: &str| line.starts_with("default limits, no subgroups: ") && line.contains(" passed, 0 failed");
+    assert_eq!(table.lines().filter(|line| counted(line)).count(), 1, "{table}");
+
+    let output = wgpu_norm(&["verify", "--filter", "mvn", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["passed"], true, "{report}");
+    let software = report["adapter"].as_str().unwrap().ends_with("software)");
+    let passes = report["passes"].as_array().unwrap();
+    assert_eq!(passes.len(), if software { 3 } else { 2 }, "{report}");
+    let cases = |lines: &serde_json::Value| -> u64 {
+        lines.as_array().unwrap().iter().map(|line| line["cases"].as_u64().unwrap()).sum()
+    };
+    assert!(passes.iter().all(|pass| pass["cases"].as_u64().unwrap() > 0), "{report}");
+    assert_eq!(cases(&report["passes"]), cases(&report["lines"]), "{report}");
+}
+
+#[test]
 fn mistakes_are_one_line_and_exit_code_2() {
     for (arguments, expected) in [
         (&["bench", "layer", "64by64"][..], "'64by64' is no shape"),
@@ -72,6 +93,8 @@ fn mistakes_are_one_line_and_exit_code_2() {
         (&["bench", "--from", REPORT, "--html", REPORT], "--html would write over"),
         (&["bench", "--from", REPORT, "--html", "both.svg", "--plot", "both.svg"], "--plot would write over"),
         (&["bench", "layer", "64x64", "--peer", "'"], "a quote is not closed"),
+        (&["verify", "--filter", "no such norm"], "no kind of norm matches"),
+        (&["verify", "--pass", "everything"], "possible values: adapter, defaults, as-gpu"),
         (&["bench", "layer", "1048576x1048576"], "nothing was measured: a tensor has 4398046511104 bytes"),
     ] {
         let output = wgpu_norm(arguments);

@@ -6,11 +6,13 @@ override HOISTED: bool = false;
 // What is known of the segments of a walk.
 struct Known {
     by: Normalizer,
-    run: Run,  // first run of the walk
+    first: u32,      // first element of the walk
+    parameter: u32,  // its parameter
 }
 
 fn known_at(run: Run, i: u32) -> Known {
-    return Known(normalizer_at(run, i), run);
+    let record = record_at(digits_at(params.statistics, run.first));
+    return Known(normalizer_at(run, record, i), run.first, parameter_at(digits_at(params.affine, run.first)));
 }
 
 fn partial_start(run: Run, column: u32) -> Partial {
@@ -33,8 +35,9 @@ fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
         let low = low_of(span, k);
         let x = inputs[k];
         var by = known.by;
-        if !HOISTED { by = normalizer_at(Run(low, 0u, span.width), i); }
-        let dy = gradients[k] * weight_at(i, low, span.width, known.run);
+        if !HOISTED { by = normalizer_at(Run(low, 0u, span.width), 0u, i); }
+        // neighbours are counted from the start of the walk
+        let dy = gradients[k] * scale_at(Run(low, 0u, span.width), known.parameter + low - known.first, i);
         let here = is_live(span.live, k);
         let part = select(none, dy * SHRINK, here);
         g += part;
@@ -43,13 +46,4 @@ fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
     }
     let pushed = Partial(total(g), total(g_x_hat), total(g_x), count_of(span.live));
     return partial_combine(partial, pushed);
-}
-
-// The scales of a quad (1 where sums have no weights): neighbours, counted from the first run of the walk, or looked up.
-fn weight_at(i: u32, low: u32, width: u32, walk: Run) -> vec4<f32> {
-    if AFFINE == HELD && AFFINE_ALONG {
-        let first = segment_at(params.affine, walk.first) - params.affine_base + low - walk.first;
-        return load4_scale(first + i - low, first, width);
-    }
-    return scale_at(Run(low, 0u, width), i);
 }

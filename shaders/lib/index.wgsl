@@ -16,6 +16,12 @@ fn digits_at(index: Index, element: u32) -> vec4<u32> {
     return add_digits(index.dims, index.first, digits);
 }
 
+// The digits of the next row that a map walks, where it looks up what belongs to rows.
+fn next_row(index: Index, found: u32, digits: vec4<u32>) -> vec4<u32> {
+    if found == BY_ROW { return add_digits(index.dims, digits, index.step); }
+    return digits;
+}
+
 fn segment_of(index: Index, digits: vec4<u32>) -> u32 {
     return digits.x * index.dims.z + digits.z;
 }

@@ -16,23 +16,13 @@ fn is_unusual(scale: vec4<f32>) -> bool {
     return !all(ordinary | (bits == vec4<u32>(0u)));
 }
 
-fn normalize4_carefully(x: vec4<f32>, by: Normalizer, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
-    let x_hat = normalized(x, by);
-    let mean = by.shift + by.rest;
-    return vec4<f32>(
-        normalize_carefully(x.x, x_hat.x, mean.x, by.inverse.x, scale.x, bias.x),
-        normalize_carefully(x.y, x_hat.y, mean.y, by.inverse.y, scale.y, bias.y),
-        normalize_carefully(x.z, x_hat.z, mean.z, by.inverse.z, scale.z, bias.z),
-        normalize_carefully(x.w, x_hat.w, mean.w, by.inverse.w, scale.w, bias.w),
-    );
-}
-
-fn normalize_carefully(x: f32, x_hat: f32, mean: f32, inverse: f32, scale: f32, bias: f32) -> f32 {
+// One element, by its segment. The code is long: kernels run it in loops of their own, element by element.
+fn normalize_carefully(x: f32, by: Normalizer, scale: f32, bias: f32) -> f32 {
     if magnitude_bits(scale) == params.folded_scale {
-        let alpha = inverse * scale;
-        return x * alpha + (bias - mean * alpha);
+        let alpha = by.inverse.x * scale;
+        return x * alpha + (bias - (by.shift.x + by.rest.x) * alpha);
     }
-    let scaled = product(x_hat, scale);
+    let scaled = product(normalized(vec4<f32>(x), by).x, scale);
     // a sum would flush what the product kept
     if magnitude_bits(bias) == 0u { return scaled; }
     return scaled + bias;
@@ -51,14 +41,11 @@ fn product(a: f32, b: f32) -> f32 {
     return bitcast<f32>(steps | ((bitcast<u32>(a) ^ bitcast<u32>(b)) & 0x80000000u));
 }
 
-fn bias_at(run: Run, i: u32) -> vec4<f32> {
-    if AFFINE == HELD && AFFINE_ALONG {
-        let low = segment_at(params.affine, run.first) - params.affine_base;
-        return load4_bias(low + i - run.first, low, run.width);
-    }
-    let a = load_bias(parameter_of(run, i, 0u));
+fn bias_at(run: Run, first: u32, i: u32) -> vec4<f32> {
+    if AFFINE == HELD && AFFINE_ALONG { return load4_bias(first + i - run.first, first, run.width); }
+    let a = load_bias(parameter_of(run, first, i, 0u));
     if AFFINE == BY_ROW { return vec4<f32>(a); }
-    let b = load_bias(parameter_of(run, i, 1u));
-    let c = load_bias(parameter_of(run, i, 2u));
-    return vec4<f32>(a, b, c, load_bias(parameter_of(run, i, 3u)));
+    let b = load_bias(parameter_of(run, first, i, 1u));
+    let c = load_bias(parameter_of(run, first, i, 2u));
+    return vec4<f32>(a, b, c, load_bias(parameter_of(run, first, i, 3u)));
 }

@@ -58,3 +58,8 @@ fn low_of(span: Span, k: u32) -> u32 {
 fn element_of(run: Run, i: u32, e: u32) -> u32 {
     return run.first + min(i + e - run.first, max(run.width, 1u) - 1u);
 }
+
+// First of the runs that a walker walks: neighbours walk neighbouring runs, `params.spacing` of them a set of `params.slice_len` turns.
+fn first_of_walker(walker: u32) -> u32 {
+    return walker / params.spacing * params.slice_len * params.spacing + walker % params.spacing;
+}

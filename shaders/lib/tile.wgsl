@@ -15,9 +15,8 @@ fn tile_of(group: u32, local: u32) -> Tile {
     let part = unit % params.parts;
     let walker = unit / params.parts % params.blocks;
     let outer = unit / params.parts / params.blocks;
-    let first = walker / params.spacing * params.slice_len * params.spacing + walker % params.spacing;
     let end = select(0u, params.rows, outer < params.segments);
-    return Tile(outer, walker, first, end, part * params.turns * QUADS * LANES + local % LANES);
+    return Tile(outer, walker, first_of_walker(walker), end, part * params.turns * QUADS * LANES + local % LANES);
 }
 
 // The t-th row of a tile; one without elements where there is none.

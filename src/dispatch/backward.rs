@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::geometry::Geometry;
 use super::operands::{access, index, quad_walk, rows, segments_of, with_divisor};
-use super::{Access, Draft, Lowering, Tensor, Tiles};
+use super::{Access, Draft, Lowering, Tensor, Tiles, Walkers};
 use crate::binding::{QuadWalk, Unbindable};
 use crate::kernel::{Entry, Found, Lookup, Operand, Source, Team};
 use crate::params::Params;
@@ -184,13 +184,15 @@ impl Lowering {
         for range in self.windows(entry, 0..rows.elements(), &window::units(rows)[..2], &accesses)? {
             let window = Window::new(rows, range);
             let [outer, count, ..] = window.partition.dims();
+            let walkers = Walkers::exactly(walkers.into(), count, team.groups());
             let params = Params {
                 rows: count as u32,
-                blocks: walkers,
-                slice_len: count.div_ceil(walkers.into()) as u32,
+                blocks: walkers.count as u32,
+                spacing: walkers.spacing as u32,
+                slice_len: walkers.turns as u32,
                 width: len as u32,
                 window: [outer as u32, count as u32, len as u32, 1],
-                ..with_divisor(map.params(&window.elements, len), &reduction.divisor)
+                ..with_divisor(map.params(&window.elements, walkers.spacing * len), &reduction.divisor)
             };
             let params = columns.map_or(params, |columns| columns.params(&window, params));
             let draft = Draft {
@@ -201,12 +203,7 @@ impl Lowering {
                 walk: map.walk(&window.elements, len, &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
-            self.push(
-                draft,
-                params,
-                &accesses(&window.elements),
-                (outer * u64::from(walkers)).div_ceil(team.groups()),
-            )?;
+            self.push(draft, params, &accesses(&window.elements), (outer * walkers.count).div_ceil(team.groups()))?;
         }
         Ok(())
     }

@@ -230,8 +230,9 @@ impl Norm {
         let apart_affine = self.apart.1.partials_size(&affine);
         let (records, partials) = match self.backward {
             Backward::Fused { walkers, .. } if plan.affine.is_some() => {
+                // where rows have one scale each they leave a record each, and walkers none
                 let rows = if plan.shares_scale() { plan.computed.partition.segments() } else { 0 };
-                let places = rows.max(walked(&affine, walkers));
+                let places = if plan.shares_scale() { rows } else { walked(&affine, walkers) };
                 (affine.segments().max(rows), (places * RECORD).max(apart_affine))
             }
             Backward::Fused { .. } => (0, 0),

@@ -1,22 +1,25 @@
 //! `wgpu-norm verify`: every case under every schedule that accepts it, forward and backward, against the f64 reference.
 //!
 //! Each run writes between guard bands, at aligned and at odd offsets, and is done twice: both results must be equal
-//! to the last bit.
+//! to the last bit. All of that is done on one device after the other ([`Pass`]).
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use serde::Serialize;
 use wgpu_norm::{BoundNorm, BufferView, Destination, ForwardArgs, ImportArgs, Norm, StatisticsSource, TensorView};
 
 use crate::cases::{CASES, Case, Fill};
-use crate::check::{Comparison, unravel};
+use crate::check::Comparison;
 use crate::compute::Tensors;
-use crate::device::{Gpu, Operand};
-use crate::failure::{EXIT_CHECK, Failure};
+use crate::device::{self, Gpu, Operand};
+use crate::failure::Failure;
 use crate::{Global, terminal};
 
 mod gradients;
+mod passes;
+mod results;
+
+use passes::{Pass, Station};
+use results::Results;
 
 /// Largest error in units of the largest value or term: some 30 roundings of f32, whatever the length of a segment.
 const TOLERANCE: f64 = 2e-6;
@@ -24,26 +27,37 @@ const TOLERANCE: f64 = 2e-6;
 const POISON: f32 = -1.25e30;
 /// Elements before and after a tensor: a multiple of every binding alignment, and an odd number.
 const GUARDS: [u64; 2] = [64, 61];
-/// Failures printed in words.
-const SHOWN: usize = 20;
 
 /// Arguments of `wgpu-norm verify`.
 #[derive(clap::Args)]
 #[command(after_help = "\
+Every schedule is forced on every case that it accepts, in passes with a device each:
+  adapter   its limits and its subgroup operations; each case with all of its contents
+  defaults  WebGPU's default limits and no feature, so no subgroups; each case with normal
+            numbers, small ones with a NaN too
+  as-gpu    as adapter, with schedules as for a small GPU; each case with normal numbers;
+            schedules of more than a million invocations only where they are chosen.
+            Left out where the adapter is a GPU, unless --pass names it.
+A --profile is followed in pass adapter only.
+
 Examples:
   wgpu-norm verify
   wgpu-norm verify --filter group --schedules
+  wgpu-norm verify --pass defaults --filter layer
   wgpu-norm verify --adapter llvmpipe --json")]
 pub struct VerifyArgs {
     /// Only kinds of norm whose name contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Only this pass [default: all that make a difference on the adapter].
+    #[arg(long)]
+    pass: Option<Pass>,
     /// A line for every schedule instead of one for each family of schedules.
     #[arg(long)]
     schedules: bool,
 }
 
-/// Runs all cases.
+/// Runs all cases in all passes.
 pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.kind.name().contains(text));
     let cases: Vec<&Case> = CASES.iter().filter(selected).collect();
@@ -52,40 +66,57 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Failure::Usage(format!("no kind of norm matches the filter; there are {names}")));
     }
-    let gpu = Gpu::require(&global.device, "verify has nothing to verify without one")?;
-    let bar = terminal::progress("verify", cases.iter().map(|case| case.fills().len() as u64).sum(), false);
-    let mut table = Results { by_schedule: args.schedules || global.json.on_stdout(), ..Results::default() };
-    for case in cases {
-        bar.set_message(format!("{} {:?}", case.kind.name(), case.shape));
-        for &fill in case.fills() {
-            verify(&gpu, case, fill, &mut table)?;
-            bar.inc(1);
+    let adapter = passes::adapter(&global.device)?;
+    let info = adapter.get_info();
+    let passes = args.pass.as_ref().map_or_else(|| Pass::all(info.device_type), std::slice::from_ref);
+    let work = |pass: &Pass| cases.iter().map(|case| pass.fills(case).len() as u64).sum::<u64>();
+    let bar = terminal::progress("verify", passes.iter().map(work).sum(), false);
+    let mut results = Results::new(device::describe(&info), args.schedules || global.json.on_stdout());
+    for pass in passes {
+        // goes with its kernels before the next one is opened
+        let station = pass.open(&adapter, &global.device)?;
+        results.begin(&station.device);
+        for case in &cases {
+            let (name, shape, device) = (case.kind.name(), case.shape, &station.device);
+            bar.set_message(format!("{device}: {name} {shape:?}"));
+            for &fill in pass.fills(case) {
+                verify(&station, case, fill, &mut results).inspect_err(|_| {
+                    terminal::note(&format!("stopped at {device}: {name} {shape:?} {:?} {fill:?}", case.format));
+                })?;
+                bar.inc(1);
+            }
         }
     }
     bar.finish_and_clear();
-    table.print(&gpu, global)
+    results.print(global)
 }
 
 /// One case with one fill, under every schedule; given statistics once, they are not reduced.
-fn verify(gpu: &Gpu, case: &Case, fill: Fill, results: &mut Results) -> Result<(), Failure> {
+fn verify(station: &Station, case: &Case, fill: Fill, results: &mut Results) -> Result<(), Failure> {
+    let gpu = &station.gpu;
     let descriptor = case.descriptor();
     let first = gpu.engine.create_norm(&descriptor)?;
     let tensors = case.tensors(fill, first.affine_len(), None);
     let reference = tensors.reference(&descriptor)?.output;
     for (index, schedule) in gpu.engine.schedules(&descriptor)?.into_iter().enumerate() {
-        let Some(norm) = gpu.engine.create_norm_with(&descriptor, schedule)? else { continue };
+        let norm = gpu.engine.create_norm_with(&descriptor, schedule)?;
+        // the first is the one that is chosen
+        let Some(norm) = norm.filter(|norm| index == 0 || station.pass.forces(norm)) else { continue };
         let run = Run { gpu, norm: &norm, tensors: &tensors, guard: GUARDS[index % 2] };
-        results.add(case, fill, schedule.to_string(), run.verify(&reference)?);
+        results.add(case, fill, schedule.to_string(), run.verify(&reference))?;
     }
     if case.takes_running_statistics() {
         let tensors = case.tensors(fill, first.affine_len(), Some(first.given_segment_count()));
         let reference = tensors.reference(&descriptor)?.output;
         for guard in GUARDS {
             let run = Run { gpu, norm: &first, tensors: &tensors, guard };
-            results.add(case, fill, "given".to_owned(), run.verify(&reference)?);
+            results.add(case, fill, "given".to_owned(), run.verify(&reference))?;
         }
     }
-    if case.backward_fills().contains(&fill) { gradients::verify(gpu, case, fill, &first, results) } else { Ok(()) }
+    if station.pass.backward_fills(case).contains(&fill) {
+        gradients::verify(gpu, case, fill, &first, results)?;
+    }
+    station.healthy()
 }
 
 /// One norm on the device.
@@ -198,125 +229,9 @@ impl Run<'_> {
     }
 }
 
-/// One line of the table.
-#[derive(Clone, Debug, Default, Serialize)]
-struct Line {
-    cases: usize,
-    failed: usize,
-    worst_relative_error: f64,
-}
-
-#[derive(Default)]
-struct Results {
-    by_schedule: bool,
-    lines: BTreeMap<(&'static str, String), Line>,
-    failures: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    adapter: String,
-    tolerance: f64,
-    passed: bool,
-    lines: Vec<JsonLine<'a>>,
-    failures: &'a [String],
-}
-
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    norm: &'a str,
-    schedule: &'a str,
-    #[serde(flatten)]
-    line: &'a Line,
-}
-
-impl Results {
-    fn add(&mut self, case: &Case, fill: Fill, schedule: String, verdict: Verdict) {
-        let name = case.kind.name();
-        let label = if self.by_schedule { schedule.clone() } else { family(&schedule) };
-        let line = self.lines.entry((name, label)).or_default();
-        line.cases += 1;
-        line.worst_relative_error = line.worst_relative_error.max(verdict.comparison.relative);
-        if verdict.passed() {
-            return;
-        }
-        line.failed += 1;
-        let Comparison { index, actual, expected, relative, misplaced, first_misplaced, .. } = verdict.comparison;
-        let what = verdict.what;
-        // Parameters are vectors, and so is all that has not the shape of the case.
-        let at = |index| {
-            if ["output", "grad_input"].contains(&what) { unravel(index, case.shape) } else { vec![index as u64] }
-        };
-        let mut text = format!(
-            "{name} {:?} {:?} {fill:?}, {schedule}: {what}: error {relative:.2e} at {:?} (got {actual:?}, reference {expected:?})",
-            case.shape,
-            case.format,
-            at(index)
-        );
-        if let Some(first) = first_misplaced {
-            text += &format!(", {misplaced} NaN or infinities differ, the first at {:?}", at(first));
-        }
-        if let Some(fault) = verdict.fault {
-            text += &format!(", {fault}");
-        }
-        self.failures.push(text);
-    }
-
-    fn print(&self, gpu: &Gpu, global: &Global) -> Result<ExitCode, Failure> {
-        let passed = self.failures.is_empty();
-        if global.json.on_stdout() {
-            let lines = self.lines.iter().map(|((norm, schedule), line)| JsonLine { norm, schedule, line }).collect();
-            let (adapter, failures) = (gpu.describe(), self.failures.as_slice());
-            terminal::print_json(&Json { adapter, tolerance: TOLERANCE, passed, lines, failures })?;
-        } else {
-            terminal::print(&self.text(gpu))?;
-        }
-        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CHECK) })
-    }
-
-    fn text(&self, gpu: &Gpu) -> String {
-        let mut table = terminal::table(&["norm", "schedule", "cases", "worst error", "verdict"]);
-        for ((norm, schedule), line) in &self.lines {
-            let verdict = match line.failed {
-                0 => terminal::verdict("ok", true),
-                failed => terminal::verdict(&format!("FAIL ({failed})"), false),
-            };
-            let error = format!("{:.2e}", line.worst_relative_error);
-            table.add_row(vec![(*norm).to_owned(), schedule.clone(), line.cases.to_string(), error, verdict]);
-        }
-        let mut text = format!("adapter {}\n\n{}\n", gpu.describe(), table.trim_fmt());
-        for failure in self.failures.iter().take(SHOWN) {
-            text += &format!("\n{failure}");
-        }
-        if self.failures.len() > SHOWN {
-            text += &format!("\nand {} more", self.failures.len() - SHOWN);
-        }
-        let cases: usize = self.lines.values().map(|line| line.cases).sum();
-        let (passed, failed) = (cases - self.failures.len(), self.failures.len());
-        text + &format!(
-            "\n{cases} runs, {passed} passed, {failed} failed; allowed {TOLERANCE:.0e} of the largest value or term"
-        )
-    }
-}
-
-/// The words of a schedule without its numbers: `rows 8x1 in 3 slices` is `rows in slices`.
-fn family(schedule: &str) -> String {
-    let words = schedule.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
-    words.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn families_have_no_numbers() {
-        for (schedule, expected) in
-            [("fused 8x1", "fused"), ("rows 4x2 in 3 slices", "rows in slices"), ("given", "given")]
-        {
-            assert_eq!(family(schedule), expected);
-        }
-    }
 
     #[test]
     fn every_kind_and_every_remainder_is_there() {

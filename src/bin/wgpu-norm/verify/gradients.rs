@@ -30,13 +30,13 @@ pub fn verify(gpu: &Gpu, case: &Case, fill: Fill, norm: &Norm, results: &mut Res
     for (index, schedule) in norm.backward_schedules().into_iter().enumerate() {
         let Some(norm) = norm.with_backward_schedule(schedule) else { continue };
         let run = Run { gpu, norm: &norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[index % 2] };
-        results.add(case, fill, schedule.to_string(), run.verify(&expected)?);
+        results.add(case, fill, schedule.to_string(), run.verify(&expected))?;
     }
     if case.takes_running_statistics() {
         let tensors = case.tensors(fill, norm.affine_len(), Some(norm.given_segment_count()));
         let expected = self::expected(&case.descriptor(), &tensors, &grad_output)?;
         let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[1] };
-        results.add(case, fill, "backward given".to_owned(), run.verify(&expected)?);
+        results.add(case, fill, "backward given".to_owned(), run.verify(&expected))?;
     }
     Ok(())
 }
