@@ -1,7 +1,7 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
 mod backward;
-mod geometry;
+pub(crate) mod geometry;
 mod operands;
 
 pub(crate) use backward::{BackwardMap, ColumnSums};
@@ -17,7 +17,7 @@ use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::schedule::{DeviceProfile, ROWS_ALIKE, Reduce, Walk, row_quads};
 use crate::window::{self, Window};
-use geometry::{Geometry, rows_of};
+use geometry::Geometry;
 use operands::{access, index, segments_of, with_divisor};
 
 /// One dispatch, ready to be given a pipeline and a bind group.
@@ -85,7 +85,7 @@ impl Lowering {
         saved: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         let len = reduction.partition.segment_len();
-        let geometry = rows_of(map.affine.as_ref(), len, reduction.partition.segments());
+        let (lookup, period) = geometry::whole_segments(map.affine.as_ref(), len);
         let accesses = |range: &Range<u64>| {
             let segments = range.start / len..range.end / len;
             let mut all = map.accesses(range);
@@ -95,7 +95,7 @@ impl Lowering {
         for range in self.windows(Entry::FusedRows, 0..reduction.partition.elements(), &[len], &accesses)? {
             let segments = (range.end - range.start) / len;
             let wanted = segments.min(u64::from(self.profile.workgroups) * team.groups());
-            let walkers = Walkers::new(wanted, segments, team.groups(), alike(len));
+            let walkers = Walkers::new(wanted, segments, lcm(team.groups(), period), alike(len));
             let params = Params {
                 segments: segments as u32,
                 slice_len: walkers.turns as u32,
@@ -106,9 +106,9 @@ impl Lowering {
             };
             let draft = Draft {
                 padded: map.padded(),
-                lookup: geometry.lookup,
+                lookup,
                 filled: team.fills(len),
-                walk: map.walk(&range, len, &geometry.lookup),
+                walk: map.walk(&range, len, team.has_room(row_quads(len)), &lookup),
                 ..Draft::new(Entry::FusedRows, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
@@ -288,7 +288,7 @@ impl Lowering {
                 padded: map.padded(),
                 lookup: rows.lookup,
                 filled: tiles.are_filled(&team),
-                walk: map.walk(&range, rows.width, &rows.lookup),
+                walk: map.walk(&range, rows.width, true, &rows.lookup),
                 ..Draft::new(Entry::Apply, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), tiles.workgroups(&team))?;
@@ -458,7 +458,7 @@ struct Walkers {
 impl Walkers {
     /// At least `wanted` walkers of `runs` runs, of which `neighbours` are read at a time; a walker's are multiples of `alike` apart.
     fn new(wanted: u64, runs: u64, neighbours: u64, alike: u64) -> Self {
-        let spacing = if wanted < runs { neighbours.max(alike) } else { wanted.max(1) };
+        let spacing = if wanted < runs { lcm(neighbours, alike) } else { wanted.max(1) };
         Self::spaced(wanted.next_multiple_of(spacing), spacing, runs)
     }
 
@@ -472,6 +472,10 @@ impl Walkers {
     fn spaced(count: u64, spacing: u64, runs: u64) -> Self {
         Self { count, spacing, turns: runs.div_ceil(count) }
     }
+}
+
+fn lcm(a: u64, b: u64) -> u64 {
+    a / geometry::gcd(a, b) * b
 }
 
 /// Distance of runs of `len` elements that start at the same place in a quad.

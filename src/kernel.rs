@@ -286,6 +286,11 @@ impl Team {
         u64::from(self.workgroup_size / self.lanes)
     }
 
+    /// Whether lanes hold so many quads.
+    pub(crate) fn has_room(&self, quads: u64) -> bool {
+        quads <= u64::from(self.lanes) * u64::from(self.quads)
+    }
+
     /// Whether a segment of so many elements is just what lanes hold.
     pub(crate) fn fills(&self, len: u64) -> bool {
         len == 4 * u64::from(self.lanes * self.quads)

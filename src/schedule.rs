@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::kernel::{MAX_QUADS, MAX_TURNS, Team};
+use crate::dispatch::geometry::{self, MIN_HELD};
+use crate::kernel::{Found, MAX_QUADS, MAX_TURNS, Team};
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
 use crate::profile;
@@ -36,6 +37,9 @@ const MAX_PARTIALS: u64 = 16 << 20;
 
 /// Fewest rows of a walker: below that, its partial sums cost more than it wins.
 const MIN_ROWS_PER_WALKER: u64 = 4;
+
+/// Longest segment, in quads, of which an invocation has one to itself.
+const SHORT_SEGMENT: u64 = 512;
 
 /// Fewest elements of a segment of the common refinement.
 const MIN_REFINED_LEN: u64 = 8;
@@ -134,6 +138,11 @@ impl DeviceProfile {
         self.team(lanes, 1, 1)
     }
 
+    /// Invocations that fill the device.
+    fn invocations(&self) -> u64 {
+        u64::from(self.workgroups) * u64::from(self.workgroup_size)
+    }
+
     fn max_workgroup(&self) -> u32 {
         self.workgroup_size.max(self.max_lanes)
     }
@@ -141,9 +150,8 @@ impl DeviceProfile {
     /// A team whose lanes walk runs of `quads` quads, with few of them idle; the more lanes the better.
     fn walk(&self, quads: u64, max_lanes: u32, max_quads: u32) -> (u32, u32) {
         let slots = |lanes: u64| {
-            let chunks = quads.div_ceil(lanes * u64::from(max_quads)).max(1);
-            let each = quads.div_ceil(lanes * chunks).max(1);
-            (lanes * each * chunks, each as u32)
+            let each = even_quads(quads.div_ceil(lanes), max_quads);
+            (lanes * quads.div_ceil(lanes).next_multiple_of(each.into()), each)
         };
         let fewest = u64::from(self.min_lanes.min(max_lanes));
         let all: Vec<u64> = (0..=max_lanes.ilog2()).map(|k| 1 << k).filter(|&lanes| lanes >= fewest).collect();
@@ -227,7 +235,7 @@ impl Schedule {
     pub(crate) fn choose(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Self {
         let partition = &reduction.partition;
         // a processor would rather read twice than look parameters up for every element
-        let finds = profile.min_lanes > 1 || affine.is_none_or(|affine| finds_by_segment(partition, affine));
+        let finds = profile.min_lanes > 1 || finds_cheaply(partition, affine);
         let fused = fused_team(partition, profile, profile.held_quads).filter(|_| finds).map(Self::Fused);
         fused.unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
@@ -266,11 +274,14 @@ impl Schedule {
     }
 }
 
-/// Whether contiguous segments have one parameter each, or the same ones.
-fn finds_by_segment(statistics: &Partition, affine: &Partition) -> bool {
-    let len = statistics.segment_len();
-    let same = affine.kept_outer == 1 && affine.kept_inner * affine.reduced_inner == len;
-    affine.reduced_inner.is_multiple_of(len.max(1)) || same
+/// Whether what contiguous segments need of parameters is looked up for each, or once for many.
+fn finds_cheaply(statistics: &Partition, affine: Option<&Partition>) -> bool {
+    let (lookup, period) = geometry::whole_segments(affine, statistics.segment_len());
+    match lookup.affine {
+        Found::ByRow => true,
+        Found::Held => lookup.affine_along || period == 1 || statistics.segments() >= MIN_HELD * period,
+        Found::ByElement => false,
+    }
 }
 
 /// Teams to try: few lanes and many, through subgroups and through workgroup memory.
@@ -286,15 +297,22 @@ fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
     all.div_ceil(lanes.into()).clamp(1, profile.quads.into()).next_power_of_two().min(profile.quads.into()) as u32
 }
 
-/// Quads for chunks of `rows` rows: at most `most`, at least half as many, and such that all chunks are full or nearly so.
-fn even_quads(rows: u64, most: u32) -> u32 {
-    let padded = |quads: &u32| rows.next_multiple_of(u64::from(*quads)) - rows;
+/// Quads for chunks of `all` of them: at most `most`, at least half as many, and such that all chunks are full or nearly so.
+fn even_quads(all: u64, most: u32) -> u32 {
+    if all <= most.into() {
+        return all.max(1) as u32;
+    }
+    let padded = |quads: &u32| all.next_multiple_of(u64::from(*quads)) - all;
     (most.div_ceil(2).max(1)..=most).rev().min_by_key(padded).unwrap_or(1)
 }
 
-/// A segment whole in the registers of a team, of no more than `max_quads` quads each.
+/// A segment whole in the registers of a team, of no more than `max_quads` quads each; if need be without room for a lead.
 fn fused_team(partition: &Partition, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
-    let quads = row_quads(partition.segment_len());
+    let len = partition.segment_len();
+    [row_quads(len), len.div_ceil(4)].into_iter().find_map(|quads| team_for(quads, partition, profile, max_quads))
+}
+
+fn team_for(quads: u64, partition: &Partition, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
     let mut lanes = profile.min_lanes.min(profile.max_lanes);
     while quads > u64::from(lanes * max_quads) && lanes < profile.max_lanes {
         // beyond one lane a processor takes the whole subgroup
@@ -306,13 +324,12 @@ fn fused_team(partition: &Partition, profile: &DeviceProfile, max_quads: u32) ->
 }
 
 fn accepts_fused(partition: &Partition, team: &Team, profile: &DeviceProfile) -> bool {
-    let held = u64::from(team.lanes) * u64::from(team.quads);
     let len = partition.segment_len();
     let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup();
     partition.is_contiguous()
         && team.is_valid()
         && exchanges
-        && row_quads(len) <= held
+        && team.has_room(len.div_ceil(4))
         && 4 * len <= profile.max_binding
 }
 
@@ -325,9 +342,12 @@ impl Reduce {
             return spread;
         }
         let run = if partition.is_contiguous() { partition.segment_len() } else { partition.reduced_inner };
-        let lanes = (row_quads(partition.segment_len()).div_ceil(profile.quads.into()))
-            .clamp(1, profile.workgroup_size.into())
-            .next_power_of_two() as u32;
+        let quads = row_quads(partition.segment_len());
+        let by_len = quads.div_ceil(profile.quads.into()).next_power_of_two();
+        // neighbours read short segments whole, where there are enough of them
+        let to_fill = profile.invocations().div_ceil(partition.segments().max(1)).next_power_of_two();
+        let least = if quads <= SHORT_SEGMENT { to_fill.max(profile.min_lanes.into()) } else { by_len };
+        let lanes = by_len.min(least).clamp(1, profile.workgroup_size.into()) as u32;
         let (run_lanes, quads) = profile.walk(row_quads(run), lanes, profile.quads);
         Self { walk: Walk::Rows, team: profile.team(lanes, run_lanes, quads), slices: 1 }.spread(partition, profile)
     }

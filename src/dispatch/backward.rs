@@ -10,6 +10,7 @@ use crate::kernel::{Entry, Found, Lookup, Operand, Source, Team};
 use crate::params::Params;
 use crate::partition::Partition;
 use crate::plan::Reduction;
+use crate::schedule::row_quads;
 use crate::window::{self, Window};
 
 /// Operands of the map from gradients to the output to gradients to the input.
@@ -61,10 +62,10 @@ impl BackwardMap {
         [self.input, self.grad_output, self.grad_input].iter().any(|tensor| tensor.rows.is_some())
     }
 
-    fn walk(&self, range: &Range<u64>, unit: u64, lookup: &Lookup) -> Option<QuadWalk> {
+    fn walk(&self, range: &Range<u64>, unit: u64, leads: bool, lookup: &Lookup) -> Option<QuadWalk> {
         let along = lookup.affine == Found::Held && lookup.affine_along;
         let tensors = [self.input, self.grad_output, self.grad_input].map(Some);
-        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads: true, along })
+        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads, along })
     }
 }
 
@@ -150,7 +151,7 @@ impl Lowering {
                 lookup: rows.lookup,
                 sums_columns: columns.is_some(),
                 filled: tiles.are_filled(&team),
-                walk: map.walk(&range, rows.width, &rows.lookup),
+                walk: map.walk(&range, rows.width, true, &rows.lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), tiles.workgroups(&team))?;
@@ -200,7 +201,7 @@ impl Lowering {
                 lookup,
                 sums_columns: columns.is_some(),
                 filled: team.fills(len),
-                walk: map.walk(&window.elements, len, &lookup),
+                walk: map.walk(&window.elements, len, team.has_room(row_quads(len)), &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&window.elements), (outer * walkers.count).div_ceil(team.groups()))?;

@@ -9,7 +9,7 @@ use crate::partition::Partition;
 const MIN_WIDTH: u64 = 16;
 
 /// Rows that have to share what is held, to make holding worth it.
-const MIN_HELD: u64 = 8;
+pub(crate) const MIN_HELD: u64 = 8;
 
 /// Rows of `width` elements each. Within a row, and over `held` rows, every partition either has one segment or repeats itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,17 +88,20 @@ impl Geometry {
     }
 }
 
-/// Rows that are whole segments, each with its own record.
-pub(crate) fn rows_of(affine: Option<&Partition>, len: u64, segments: u64) -> Geometry {
-    let all = Geometry::of([None, affine], len, segments * len);
-    let mut lookup = all.lookup;
-    // what is held serves all segments
-    if lookup.affine == Found::Held && all.held < segments {
-        lookup.affine = Found::ByElement;
-        lookup.affine_along = false;
+/// How contiguous segments of `len` elements, each with its own record, find their parameters, and after how many segments what is held
+/// repeats.
+pub(crate) fn whole_segments(affine: Option<&Partition>, len: u64) -> (Lookup, u64) {
+    let found = |affine, affine_along, period| {
+        (Lookup { affine, affine_along, statistics: Found::ByRow, ..Lookup::default() }, period)
+    };
+    let Some(p) = affine else { return found(Found::Held, false, 1) };
+    let [outer, _, c, d] = p.dims();
+    match c * d {
+        _ if d.is_multiple_of(len) => found(Found::ByRow, false, 1),
+        all if outer == 1 && len.is_multiple_of(all) => found(Found::Held, d == 1 && c == len, 1),
+        all if outer == 1 && all.is_multiple_of(len) && len.is_multiple_of(d) => found(Found::Held, d == 1, all / len),
+        _ => found(Found::ByElement, false, 1),
     }
-    lookup.statistics = Found::ByRow;
-    Geometry { lookup, ..all }
 }
 
 /// Lengths at which a partition's segments change or repeat, and multiples of those that are short.
@@ -108,7 +111,7 @@ fn widths(partition: &Partition, elements: u64) -> impl Iterator<Item = u64> {
     [d].into_iter().chain(multiples).filter(move |&width| width > 0 && elements.is_multiple_of(width))
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
+pub(super) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

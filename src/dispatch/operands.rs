@@ -71,10 +71,10 @@ impl MapOperands {
     }
 
     /// How runs that start at multiples of `unit` are walked.
-    pub(super) fn walk(&self, range: &Range<u64>, unit: u64, lookup: &Lookup) -> Option<QuadWalk> {
+    pub(super) fn walk(&self, range: &Range<u64>, unit: u64, leads: bool, lookup: &Lookup) -> Option<QuadWalk> {
         let along = lookup.affine == Found::Held && lookup.affine_along;
         let tensors = [Some(self.output), self.input];
-        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads: true, along })
+        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads, along })
     }
 
     pub(super) fn padded(&self) -> bool {
