@@ -17,6 +17,9 @@ const MAX_LINKS: u64 = 64;
 /// How much more a walker of a map has to do where it holds what belongs to columns.
 const HELD_WORK: u64 = 4;
 
+/// Most rows of a walker that holds what belongs to columns: it returns to each row's pages for its next columns.
+const MAX_HELD_ROWS: u64 = 128;
+
 /// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
 const MAX_MERGED: u64 = 1 << 16;
 
@@ -172,7 +175,8 @@ impl DeviceProfile {
         let least = u64::from(self.map_quads) * if holds { HELD_WORK } else { 1 };
         let by_work = (rows * turns * u64::from(team.quads)).div_ceil(least);
         let to_fill = (u64::from(self.workgroups) * team.groups()).div_ceil(parts);
-        by_work.min(to_fill.max(by_work / 16)).clamp(1, rows.max(1))
+        let by_pages = if holds { rows.div_ceil(MAX_HELD_ROWS) } else { 1 };
+        by_work.min(to_fill.max(by_work / 16)).max(by_pages).clamp(1, rows.max(1))
     }
 }
 
