@@ -105,15 +105,12 @@ struct Pulled {
 }
 
 fn pull_at(row: Run, first: u32, i: u32) -> Pulled {
-    let a = record_of(row, first, i, 0u);
-    let record = load_statistics(a);
-    let sums = load_sums(a);
+    let at = records_of(row, first, i);
+    let record = load_statistics(at.x);
+    let sums = load_sums(at.x);
     if STATISTICS == BY_ROW { return Pulled(normalizer(record), pull(record, sums), is_unusual(sums)); }
-    let b = record_of(row, first, i, 1u);
-    let c = record_of(row, first, i, 2u);
-    let d = record_of(row, first, i, 3u);
-    let records = mat4x4<f32>(record, load_statistics(b), load_statistics(c), load_statistics(d));
-    let all = mat4x4<f32>(sums, load_sums(b), load_sums(c), load_sums(d));
+    let records = mat4x4<f32>(record, load_statistics(at.y), load_statistics(at.z), load_statistics(at.w));
+    let all = mat4x4<f32>(sums, load_sums(at.y), load_sums(at.z), load_sums(at.w));
     let by = normalizer4(records[0], records[1], records[2], records[3]);
     let unusual = is_unusual(all[0]) || is_unusual(all[1]) || is_unusual(all[2]) || is_unusual(all[3]);
     return Pulled(by, pull4(records, all), unusual);
@@ -125,10 +122,10 @@ fn map_carefully(row: Run, tile: Tile, record: u32, parameter: u32, n: u32) {
     let i = quad + n % 4u;
     if !has_quad(row, tile, n / 4u) || i - row.first >= row.width { return; }
     if STATISTICS != HELD && !pull_at(row, record, quad).unusual { return; }
-    let segment = record_of(row, record, quad, n % 4u);
+    let segment = records_of(row, record, quad)[n % 4u];
     let statistics = load_statistics(segment);
     let sums = load_sums(segment);
-    let scale = load_scale(parameter_of(row, parameter, quad, n % 4u));
+    let scale = load_scale(parameters_of(row, parameter, quad)[n % 4u]);
     let x = load_input(i);
     let dy = load_grad_output(i);
     var gradient = gradient_by_products(x, dy, scale, statistics, sums);

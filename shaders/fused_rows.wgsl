@@ -83,6 +83,6 @@ fn map_carefully(row: Run, parameter: u32, by: Normalizer, quad: u32, e: u32) {
     let i = quad + e;
     if i - row.first >= row.width { return; }
     if AFFINE == BY_ELEMENT && !is_unusual(scale_at(row, parameter, quad)) { return; }
-    let own = parameter_of(row, parameter, quad, e);
+    let own = parameters_of(row, parameter, quad)[e];
     store_output(i, normalize_carefully(load_input(i), by, load_scale(own), load_bias(own)));
 }

@@ -13,17 +13,18 @@
 struct Walker {
     outer: u32,
     number: u32,
+    start: u32,  // its first segment of the outer block
     live: bool,
 }
 
 fn walker_of(n: u32) -> Walker {
-    let outer = n / params.blocks;
-    return Walker(min(outer, params.window.x - 1u), n % params.blocks, outer < params.window.x);
+    let outer = divided(n, params.blocks);
+    return Walker(min(outer.x, params.window.x - 1u), outer.y, first_of_walker(outer.y), outer.x < params.window.x);
 }
 
 // The t-th segment of a walker, counted from the window's first.
 fn segment_of_walker(walker: Walker, t: u32) -> u32 {
-    return walker.outer * params.rows + min(first_of_walker(walker.number) + t * params.spacing, params.rows - 1u);
+    return walker.outer * params.rows + min(walker.start + t * params.spacing, params.rows - 1u);
 }
 
 fn row_at(segment: u32) -> Run {
@@ -45,7 +46,7 @@ fn run(group: u32, local: u32) {
         d_bias[k] = vec4<f32>(0.0);
     }
     for (var t = 0u; t < params.slice_len; t += 1u) {
-        let live = walker.live && first_of_walker(walker.number) + t * params.spacing < params.rows;
+        let live = walker.live && walker.start + t * params.spacing < params.rows;
         let segment = segment_of_walker(walker, t);
         let row = row_at(segment);
         let span = span_along(row, lane.lane, LANES);
@@ -98,7 +99,7 @@ fn run(group: u32, local: u32) {
         for (var n = 0u; n < careful; n += 1u) {
             let i = place_of(span, n / 4u) + n % 4u;
             if lane.lane + n / 4u * LANES >= quads_of(row) || i - row.first >= row.width { continue; }
-            let own = load_scale(parameter_of(row, parameter, i, 0u));
+            let own = load_scale(parameters_of(row, parameter, i)[0]);
             store_output(i, gradient_by_products(load_input(i), load_grad_output(i), own, record, sums));
         }
     }

@@ -25,14 +25,16 @@ fn run(group: u32, local: u32) {
     let whole = segment + params.record_first;
     let block = params.window.w;
     let stride = params.window.z * block;
-    let first = whole / params.window.z * params.window.y * stride + whole % params.window.z * block;
+    let at = divided(whole, params.window.z);
+    let first = at.x * params.window.y * stride + at.y * block;
     let count = select(0u, params.window.y * block, live);
     var sum = partial_none();
     var k = lane.lane;
     while k < count {
         var link = partial_none();
         for (var n = 0u; n < LINK && k < count; n += 1u) {
-            link = partial_combine(link, weighted_partial(first + k / block * stride + k % block));
+            let place = divided(k, block);
+            link = partial_combine(link, weighted_partial(first + place.x * stride + place.y));
             k += LANES;
         }
         sum = partial_combine(sum, link);

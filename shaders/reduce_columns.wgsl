@@ -16,9 +16,11 @@ fn run(group: u32, local: u32) {
     let tile = 4u * lane_stride();
     let columns = params.window.z * params.window.w;
     let tiles = (columns + tile * params.turns - 1u) / (tile * params.turns);
-    let first_column = group % tiles * tile * params.turns + 4u * (local % lane_stride());
-    let slice = group / tiles % params.slices;
-    let outer = group / tiles / params.slices;
+    let at = divided(group, tiles);
+    let first_column = at.y * tile * params.turns + 4u * (local % lane_stride());
+    let outer_slice = divided(at.x, params.slices);
+    let slice = outer_slice.y;
+    let outer = outer_slice.x;
     let live = first_column < columns && outer < params.window.x;
     let start = slice * params.slice_len;
     let end = select(0u, min(start + params.slice_len, params.window.y), live);

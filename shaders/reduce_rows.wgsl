@@ -15,18 +15,20 @@ const LINK = 16u;
 
 // Part u of the segment that starts at `first`.
 fn part_at(first: u32, u: u32) -> Run {
-    let place = u % params.parts * params.width;
-    let run_first = first + u / params.parts * params.window.z * params.window.w;
+    let at = divided(u, params.parts);
+    let place = at.y * params.width;
+    let run_first = first + at.x * params.window.z * params.window.w;
     return run_at(run_first + place, min(params.width, params.window.w - place));
 }
 
 fn run(group: u32, local: u32) {
     let lane = lane_of(local);
-    let slice = group % params.slices;
-    let segment = group / params.slices * (WORKGROUP_SIZE / LANES) + local / LANES;
+    let at = divided(group, params.slices);
+    let slice = at.y;
+    let segment = at.x * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = segment < params.segments;
-    let outer = segment / params.window.z;
-    let within = outer * params.window.y * params.window.z + segment % params.window.z;
+    let outer = divided(segment, params.window.z);
+    let within = outer.x * params.window.y * params.window.z + outer.y;
     let first = select(0u, within * params.window.w, live);
     let parts = params.window.y * params.parts;
     let begin = min(slice * params.slice_len, parts - 1u);

@@ -21,6 +21,7 @@ fragments! {
     SPAN = "lib/span.wgsl";
     TILE = "lib/tile.wgsl";
     INDEX = "lib/index.wgsl";
+    FOUND = "lib/found.wgsl";
     FOUND_RECORDS = "lib/found_records.wgsl";
     FOUND_SCALE = "lib/found_scale.wgsl";
     VALUES = "lib/values.wgsl";
@@ -90,25 +91,36 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::FusedRows, _) => (&[RECORD, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both),
+        (Entry::FusedRows, _) => (&[RECORD, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both),
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
             (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Gradients) => (
-            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, GRADIENTS, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER],
+            &[
+                GRADIENT_RECORD,
+                GRADIENT_SUMS,
+                CHUNK,
+                SPAN,
+                GRADIENTS,
+                INDEX,
+                FOUND,
+                FOUND_RECORDS,
+                FOUND_SCALE,
+                NORMALIZER,
+            ],
             Uses::Divides,
         ),
         (Entry::Merge, Source::Values) => (&[RECORD, CHUNK, INDEX], Uses::Accumulates),
         (Entry::Merge, Source::Gradients) => (&[GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing),
         (Entry::Apply, _) => {
-            (&[CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Divides)
+            (&[CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Divides)
         }
         (Entry::FusedRowsBackward, _) => (
-            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
+            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
         (Entry::ApplyBackward, _) => (
-            &[GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
+            &[GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
         (Entry::Export, _) => (&[], Uses::Divides),

@@ -9,19 +9,17 @@ fn record_at(digits: vec4<u32>) -> u32 {
     return segment_of(params.statistics, digits) - params.statistics_base;
 }
 
-// That of element i + e of a run whose first element has `first`.
-fn record_of(run: Run, first: u32, i: u32, e: u32) -> u32 {
-    let element = element_of(run, i, e);
-    if STATISTICS == BY_ELEMENT { return segment_at(params.statistics, element) - params.statistics_base; }
-    if STATISTICS == BY_ROW { return first; }
-    if STATISTICS_ALONG { return first + element - run.first; }
-    return segment_in_row(params.statistics, first, element - run.first);
+// Those of the quad at i of a run whose first element has `first`.
+fn records_of(run: Run, first: u32, i: u32) -> vec4<u32> {
+    if STATISTICS == BY_ROW { return vec4<u32>(first); }
+    if STATISTICS == HELD && !STATISTICS_ALONG { return first + segments_in_row(params.statistics, run, i); }
+    let elements = elements_of(run, i);
+    if STATISTICS == HELD { return first + elements - run.first; }
+    return segments_at(params.statistics, elements) - params.statistics_base;
 }
 
 fn normalizer_at(run: Run, first: u32, i: u32) -> Normalizer {
-    let a = load_statistics(record_of(run, first, i, 0u));
-    if STATISTICS == BY_ROW { return normalizer(a); }
-    let b = load_statistics(record_of(run, first, i, 1u));
-    let c = load_statistics(record_of(run, first, i, 2u));
-    return normalizer4(a, b, c, load_statistics(record_of(run, first, i, 3u)));
+    if STATISTICS == BY_ROW { return normalizer(load_statistics(first)); }
+    let at = records_of(run, first, i);
+    return normalizer4(load_statistics(at.x), load_statistics(at.y), load_statistics(at.z), load_statistics(at.w));
 }

@@ -9,20 +9,18 @@ fn parameter_at(digits: vec4<u32>) -> u32 {
     return segment_of(params.affine, digits) - params.affine_base;
 }
 
-// That of element i + e of a run whose first element has `first`.
-fn parameter_of(run: Run, first: u32, i: u32, e: u32) -> u32 {
-    let element = element_of(run, i, e);
-    if AFFINE == BY_ELEMENT { return segment_at(params.affine, element) - params.affine_base; }
-    if AFFINE == BY_ROW { return first; }
-    if AFFINE_ALONG { return first + element - run.first; }
-    return segment_in_row(params.affine, first, element - run.first);
+// Those of the quad at i of a run whose first element has `first`.
+fn parameters_of(run: Run, first: u32, i: u32) -> vec4<u32> {
+    if AFFINE == BY_ROW { return vec4<u32>(first); }
+    if AFFINE == HELD && !AFFINE_ALONG { return first + segments_in_row(params.affine, run, i); }
+    let elements = elements_of(run, i);
+    if AFFINE == HELD { return first + elements - run.first; }
+    return segments_at(params.affine, elements) - params.affine_base;
 }
 
 fn scale_at(run: Run, first: u32, i: u32) -> vec4<f32> {
     if AFFINE == HELD && AFFINE_ALONG { return load4_scale(first + i - run.first, first, run.width); }
-    let a = load_scale(parameter_of(run, first, i, 0u));
-    if AFFINE == BY_ROW { return vec4<f32>(a); }
-    let b = load_scale(parameter_of(run, first, i, 1u));
-    let c = load_scale(parameter_of(run, first, i, 2u));
-    return vec4<f32>(a, b, c, load_scale(parameter_of(run, first, i, 3u)));
+    if AFFINE == BY_ROW { return vec4<f32>(load_scale(first)); }
+    let at = parameters_of(run, first, i);
+    return vec4<f32>(load_scale(at.x), load_scale(at.y), load_scale(at.z), load_scale(at.w));
 }

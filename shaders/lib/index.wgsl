@@ -9,11 +9,10 @@ fn add_digits(dims: vec4<u32>, a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
 }
 
 fn digits_at(index: Index, element: u32) -> vec4<u32> {
-    let inner = element / index.dims.w;
-    let middle = inner / index.dims.z;
-    let outer = middle / index.dims.y;
-    let digits = vec4<u32>(outer, middle % index.dims.y, inner % index.dims.z, element % index.dims.w);
-    return add_digits(index.dims, index.first, digits);
+    let inner = divided(element, index.dims.w);
+    let middle = divided(inner.x, index.dims.z);
+    let outer = divided(middle.x, index.dims.y);
+    return add_digits(index.dims, index.first, vec4<u32>(outer.x, outer.y, middle.y, inner.y));
 }
 
 // The digits of the next row that a map walks, where it looks up what belongs to rows.
@@ -28,9 +27,4 @@ fn segment_of(index: Index, digits: vec4<u32>) -> u32 {
 
 fn segment_at(index: Index, element: u32) -> u32 {
     return segment_of(index, digits_at(index, element));
-}
-
-// Of an element `column` after the start of a row, whose segment is `low`, where segments repeat from row to row.
-fn segment_in_row(index: Index, low: u32, column: u32) -> u32 {
-    return low + column % (index.dims.z * index.dims.w) / index.dims.w;
 }

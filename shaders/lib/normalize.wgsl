@@ -43,9 +43,7 @@ fn product(a: f32, b: f32) -> f32 {
 
 fn bias_at(run: Run, first: u32, i: u32) -> vec4<f32> {
     if AFFINE == HELD && AFFINE_ALONG { return load4_bias(first + i - run.first, first, run.width); }
-    let a = load_bias(parameter_of(run, first, i, 0u));
-    if AFFINE == BY_ROW { return vec4<f32>(a); }
-    let b = load_bias(parameter_of(run, first, i, 1u));
-    let c = load_bias(parameter_of(run, first, i, 2u));
-    return vec4<f32>(a, b, c, load_bias(parameter_of(run, first, i, 3u)));
+    if AFFINE == BY_ROW { return vec4<f32>(load_bias(first)); }
+    let at = parameters_of(run, first, i);
+    return vec4<f32>(load_bias(at.x), load_bias(at.y), load_bias(at.z), load_bias(at.w));
 }

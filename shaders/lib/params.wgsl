@@ -74,6 +74,12 @@ const BY_ELEMENT = 2u;
 override STATISTICS: u32 = 0u;
 override AFFINE: u32 = 0u;
 
+// Quotient and remainder, by one division.
+fn divided(a: u32, b: u32) -> vec2<u32> {
+    let quotient = a / b;
+    return vec2<u32>(quotient, a - quotient * b);
+}
+
 // Index of a workgroup in a grid that is folded into two dimensions (65535 is the limit of one).
 fn workgroup_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
     return workgroup.y * workgroups.x + workgroup.x;
@@ -81,6 +87,6 @@ fn workgroup_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
 
 // Where element i of the window lies, rows padded.
 fn padded(rows: Rows, i: u32) -> u32 {
-    let at = rows.column + i;
-    return at / rows.length * rows.stride + at % rows.length - rows.column;
+    let at = divided(rows.column + i, rows.length);
+    return at.x * rows.stride + at.y - rows.column;
 }

@@ -61,5 +61,6 @@ fn element_of(run: Run, i: u32, e: u32) -> u32 {
 
 // First of the runs that a walker walks: neighbours walk neighbouring runs, `params.spacing` of them a set of `params.slice_len` turns.
 fn first_of_walker(walker: u32) -> u32 {
-    return walker / params.spacing * params.slice_len * params.spacing + walker % params.spacing;
+    let at = divided(walker, params.spacing);
+    return at.x * params.slice_len * params.spacing + at.y;
 }

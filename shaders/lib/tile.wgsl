@@ -12,11 +12,11 @@ struct Tile {
 
 fn tile_of(group: u32, local: u32) -> Tile {
     let unit = group * (WORKGROUP_SIZE / LANES) + local / LANES;
-    let part = unit % params.parts;
-    let walker = unit / params.parts % params.blocks;
-    let outer = unit / params.parts / params.blocks;
+    let part = divided(unit, params.parts);
+    let walker = divided(part.x, params.blocks);
+    let outer = walker.x;
     let end = select(0u, params.rows, outer < params.segments);
-    return Tile(outer, walker, first_of_walker(walker), end, part * params.turns * QUADS * LANES + local % LANES);
+    return Tile(outer, walker.y, first_of_walker(walker.y), end, part.y * params.turns * QUADS * LANES + local % LANES);
 }
 
 // The t-th row of a tile; one without elements where there is none.
