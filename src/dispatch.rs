@@ -546,3 +546,45 @@ impl Tiles {
         (self.outer * self.walkers.count * self.parts).div_ceil(team.groups())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The runs of every walker, by the formula of `first_of_walker`.
+    fn walked(walkers: &Walkers, runs: u64) -> Vec<Vec<u64>> {
+        let Walkers { count, spacing, turns } = *walkers;
+        let first = |w: u64| w / spacing * turns * spacing + w % spacing;
+        let of = |w| (0..turns).map(|t| first(w) + t * spacing).filter(|&run| run < runs).collect();
+        (0..count).map(of).collect()
+    }
+
+    #[test]
+    fn walkers_share_all_runs_and_step_as_they_must() {
+        for (runs, wanted, neighbours, alike) in [
+            (1, 1, 8, 4),
+            (7, 7, 8, 4),
+            (7, 3, 1, 1),
+            (100, 8, 8, 1),
+            (100, 8, 2, 4),
+            (1000, 64, 6, 4),
+            (1024, 32, 32, 1),
+            (33, 32, 32, 4),
+        ] {
+            let made = Walkers::new(wanted, runs, neighbours, alike);
+            let all = walked(&made, runs);
+            let mut seen: Vec<u64> = all.concat();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..runs).collect::<Vec<_>>(), "{runs} {wanted} {neighbours} {alike}");
+            let apart = |walk: &Vec<u64>| {
+                walk.windows(2).all(|pair| (pair[1] - pair[0]).is_multiple_of(lcm(neighbours, alike)))
+            };
+            assert!(all.iter().all(apart), "{runs} {wanted} {neighbours} {alike}");
+        }
+        for (count, runs, neighbours) in [(1, 9, 8), (16, 100, 8), (4, 100, 8), (3, 10, 1), (12, 13, 8)] {
+            let mut seen: Vec<u64> = walked(&Walkers::exactly(count, runs, neighbours), runs).concat();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..runs).collect::<Vec<_>>(), "{count} {runs} {neighbours}");
+        }
+    }
+}

@@ -168,4 +168,31 @@ mod tests {
             }
         }
     }
+
+    /// Segments that are a period apart have the same parameters, place for place.
+    #[test]
+    fn parameters_of_whole_segments_repeat() {
+        let by = Partition::new;
+        let cases = [
+            ("rows", 12, by(1, 5, 12, 1), (Held, true, 1)),
+            ("groups of three channels", 12, by(1, 2, 9, 4), (Held, false, 3)),
+            ("groups of two, no spatial axis", 2, by(1, 5, 6, 1), (Held, true, 3)),
+            ("instances", 4, by(1, 2, 9, 4), (ByRow, false, 1)),
+            ("half planes", 2, by(1, 2, 9, 4), (ByRow, false, 1)),
+            ("all channels", 36, by(1, 2, 9, 4), (Held, false, 1)),
+            ("one and a half planes", 6, by(1, 2, 9, 4), (ByElement, false, 1)),
+            ("parameters of samples", 12, by(2, 3, 12, 1), (ByElement, false, 1)),
+        ];
+        for (name, len, affine, expected) in cases {
+            let (lookup, period) = whole_segments(Some(&affine), len);
+            assert_eq!((lookup.affine, lookup.affine_along, period), expected, "{name}");
+            let segments = affine.elements() / len;
+            for segment in (0..segments).filter(|s| lookup.affine == Held && s + period < segments) {
+                for place in 0..len {
+                    let of = |segment: u64| affine.segment_of(segment * len + place);
+                    assert_eq!(of(segment), of(segment + period), "{name} {segment} {place}");
+                }
+            }
+        }
+    }
 }
