@@ -507,7 +507,8 @@ impl Tiles {
         // with nothing to hold from row to row, neighbouring tiles come first
         let turns = if holds { 1 } else { u64::from(profile.map_quads / team.quads).clamp(1, tiles) };
         let parts = tiles.div_ceil(turns);
-        let neighbours = if parts == 1 { team.groups() } else { 1 };
+        // on a processor invocations read a stream each: taking rows in turn costs a quarter there
+        let neighbours = if parts == 1 && profile.min_lanes > 1 { team.groups() } else { 1 };
         let walkers = match walkers {
             Some(count) => Walkers::exactly(count, held, neighbours),
             None => {
