@@ -396,7 +396,7 @@ impl Reduce {
             return Self { slices: slices as u32, ..self };
         }
         // no more slices than whole chunks fill
-        let slices = len.div_ceil(self.slice_rows(len.div_ceil(slices)));
+        let slices = len.div_ceil(self.slice_rows(len.div_ceil(slices).max(1))).max(1);
         let quads = if slices == 1 { even_quads(len.div_ceil(lanes), self.team.quads) } else { self.team.quads };
         Self { slices: slices as u32, team: Team { quads, ..self.team }, ..self }
     }
@@ -572,5 +572,29 @@ impl DeviceProfile {
     /// Quads of maps that hold sums beside parameters.
     pub(crate) fn backward_quads(&self) -> u32 {
         self.quads.div_ceil(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_even() {
+        let cases =
+            [(0, 16, 1), (1, 16, 1), (13, 8, 7), (16, 16, 16), (49, 8, 7), (196, 16, 14), (1023, 1, 1), (257, 32, 26)];
+        for (all, most, expected) in cases {
+            assert_eq!(even_quads(all, most), expected, "{all} by at most {most}");
+        }
+    }
+
+    #[test]
+    fn segments_without_rows_have_a_schedule() {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        let profile = DeviceProfile::new(&info, &wgpu::Limits::default(), wgpu::Features::empty());
+        for dims in [[1, 0, 5, 1], [0, 3, 5, 1], [2, 0, 5, 0], [1, 3, 5, 0]] {
+            let partition = Partition::new(dims[0], dims[1], dims[2], dims[3]);
+            assert_eq!(Reduce::choose(&partition, &profile).slices, 1, "{dims:?}");
+        }
     }
 }
