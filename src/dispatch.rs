@@ -17,7 +17,7 @@ use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::schedule::{DeviceProfile, ROWS_ALIKE, Reduce, Walk, row_quads};
 use crate::window::{self, Window};
-use geometry::Geometry;
+use geometry::{Geometry, Items};
 use operands::{access, index, segments_of, with_divisor};
 
 /// One dispatch, ready to be given a pipeline and a bind group.
@@ -49,6 +49,8 @@ struct Draft {
     lookup: Lookup,
     sums_columns: bool,
     filled: bool,
+    strided: bool,
+    across: bool,
     walk: Option<QuadWalk>,
 }
 
@@ -70,6 +72,8 @@ impl Draft {
             lookup,
             sums_columns: false,
             filled: false,
+            strided: false,
+            across: entry == Entry::ReduceColumns,
             walk: None,
         }
     }
@@ -84,32 +88,38 @@ impl Lowering {
         map: &MapOperands,
         saved: Option<Tensor>,
     ) -> Result<(), Unbindable> {
-        let len = reduction.partition.segment_len();
-        let (lookup, period) = geometry::whole_segments(map.affine.as_ref(), len);
+        // of a norm whose schedule accepts it
+        let Some(items) = Items::new(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
+        let unit = items.block();
+        let segments = |range: &Range<u64>| segments_of(&reduction.partition, range);
         let accesses = |range: &Range<u64>| {
-            let segments = range.start / len..range.end / len;
             let mut all = map.accesses(range);
-            all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments)));
+            all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments(range))));
             all
         };
-        for range in self.windows(Entry::FusedRows, 0..reduction.partition.elements(), &[len], &accesses)? {
-            let segments = (range.end - range.start) / len;
-            let wanted = segments.min(u64::from(self.profile.workgroups) * team.groups());
-            let walkers = Walkers::new(wanted, segments, lcm(team.groups(), period), alike(len));
+        for range in self.windows(Entry::Fused, 0..reduction.partition.elements(), &[unit], &accesses)? {
+            let count = (range.end - range.start) / items.len();
+            let wanted = count.min(u64::from(self.profile.workgroups) * team.groups());
+            let walkers = Walkers::new(wanted, count, lcm(team.groups(), items.period), items.alike());
             let params = Params {
-                segments: segments as u32,
+                segments: count as u32,
                 slice_len: walkers.turns as u32,
                 spacing: walkers.spacing as u32,
-                width: len as u32,
+                width: items.width as u32,
+                rows: items.rows as u32,
+                parts: items.parts as u32,
                 blocks: walkers.count as u32,
-                ..with_divisor(map.params(&range, walkers.spacing * len), &reduction.divisor)
+                ..with_divisor(map.params(&range, walkers.spacing * items.len()), &reduction.divisor)
             };
+            let leads = !items.strided && team.has_room(row_quads(items.width));
             let draft = Draft {
                 padded: map.padded(),
-                lookup,
-                filled: team.fills(len),
-                walk: map.walk(&range, len, team.has_room(row_quads(len)), &lookup),
-                ..Draft::new(Entry::FusedRows, reduction.accumulator, team)
+                lookup: items.lookup,
+                filled: items.fill(&team),
+                strided: items.strided,
+                across: items.across,
+                walk: map.walk(&range, items.parts * items.width, leads, &items.lookup),
+                ..Draft::new(Entry::Fused, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
         }
@@ -418,6 +428,8 @@ impl Lowering {
             leads: bound.leads,
             sums_columns: draft.sums_columns,
             filled: draft.filled && !bound.leads,
+            strided: draft.strided,
+            across: draft.across,
         };
         let params = Params { offsets: bound.offsets, phase: bound.phase, ..params };
         self.dispatches.push(Dispatch { key, slots: bound.slots, params, workgroups });

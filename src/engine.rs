@@ -163,7 +163,7 @@ impl NormEngine {
         schedule: Schedule,
     ) -> Result<Option<Norm>, PlanError> {
         let plan = Plan::new(descriptor)?;
-        let accepted = schedule.accepts(&plan.computed, &self.shared.profile);
+        let accepted = schedule.accepts(&plan.computed, plan.affine.as_ref(), &self.shared.profile);
         Ok(accepted.then(|| Norm::new(self, plan, schedule, descriptor.label)))
     }
 

@@ -37,7 +37,7 @@ impl Accumulator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
     /// Normalize whole contiguous segments in one dispatch.
-    FusedRows,
+    Fused,
     /// Reduce slices along memory.
     ReduceRows,
     /// Reduce interleaved segments.
@@ -62,7 +62,7 @@ pub(crate) enum Entry {
 
 impl Entry {
     pub(crate) const ALL: [Self; 11] = [
-        Self::FusedRows,
+        Self::Fused,
         Self::FusedRowsBackward,
         Self::ApplyBackward,
         Self::ReduceRows,
@@ -77,7 +77,7 @@ impl Entry {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::FusedRows => "fused_rows",
+            Self::Fused => "fused",
             Self::ReduceRows => "reduce_rows",
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
@@ -118,7 +118,7 @@ impl Entry {
     pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
         use Operand::*;
         match self {
-            Self::FusedRows => &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)],
+            Self::Fused => &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)],
             Self::ReduceRows | Self::ReduceColumns => {
                 &[(Input, false), (GradOutput, false), (Statistics, false), (Scale, false), (Records, true)]
             }
@@ -269,7 +269,8 @@ pub struct Team {
     pub run_lanes: u32,
     /// Quads of four elements that an invocation takes in at once.
     pub quads: u32,
-    /// Tiles of columns that an invocation reduces in turn, where it reduces columns.
+    /// Tiles of columns that an invocation reduces in turn, where it reduces columns; times `quads` that it holds, where it holds
+    /// segments whole.
     pub turns: u32,
     /// Invocations that exchange through a subgroup, a power of two; 1: all exchange through workgroup memory.
     pub cluster: u32,
@@ -288,12 +289,17 @@ impl Team {
 
     /// Whether lanes hold so many quads.
     pub(crate) fn has_room(&self, quads: u64) -> bool {
-        quads <= u64::from(self.lanes) * u64::from(self.quads)
+        quads <= u64::from(self.lanes) * self.held()
     }
 
     /// Whether a segment of so many elements is just what lanes hold.
     pub(crate) fn fills(&self, len: u64) -> bool {
-        len == 4 * u64::from(self.lanes * self.quads)
+        len == 4 * u64::from(self.lanes) * self.held()
+    }
+
+    /// Quads that an invocation holds.
+    pub(crate) fn held(&self) -> u64 {
+        u64::from(self.quads) * u64::from(self.turns)
     }
 
     pub(crate) fn is_valid(&self) -> bool {
@@ -365,6 +371,10 @@ pub struct KernelKey {
     pub(crate) sums_columns: bool,
     /// Nothing is masked: whatever invocations take in at once is there.
     pub(crate) filled: bool,
+    /// What is held whole is runs in rows of memory.
+    pub(crate) strided: bool,
+    /// Neighbouring elements belong to neighbouring segments.
+    pub(crate) across: bool,
 }
 
 impl KernelKey {
@@ -384,6 +394,7 @@ impl KernelKey {
             ("HOISTED", hoisted.into()),
             ("LEADS", self.leads.into()),
             ("FILLED", self.filled.into()),
+            ("STRIDED", self.strided.into()),
             ("SUMS_COLUMNS", self.sums_columns.into()),
             ("ONE_WALKER", self.one_walker().into()),
             ("SPREAD", self.spread.unwrap_or(Spread::Variance) as u32),
@@ -439,6 +450,8 @@ impl fmt::Display for KernelKey {
             (self.layout.quads != 0, ".quads"),
             (self.leads, ".leads"),
             (self.filled, ".filled"),
+            (self.strided, ".strided"),
+            (self.across, ".across"),
             (self.sums_columns, ".columns"),
         ] {
             f.write_str(if set { word } else { "" })?;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::dispatch::geometry::{self, MIN_HELD};
-use crate::kernel::{Found, MAX_QUADS, MAX_TURNS, Team};
+use crate::dispatch::geometry::{Items, MIN_HELD};
+use crate::kernel::{Found, MAX_TURNS, Team};
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
 use crate::profile;
@@ -40,6 +40,9 @@ const MAX_PARTIALS: u64 = 16 << 20;
 
 /// Fewest rows of a walker: below that, its partial sums cost more than it wins.
 const MIN_ROWS_PER_WALKER: u64 = 4;
+
+/// Most turns of a loop over what an invocation holds: lavapipe unrolls no more, and what is not unrolled is not in registers.
+const UNROLLED: u32 = 32;
 
 /// Longest segment, in quads, of which an invocation has one to itself.
 const SHORT_SEGMENT: u64 = 512;
@@ -238,9 +241,10 @@ impl Schedule {
     /// The schedule for a reduction followed by a map over the same tensor.
     pub(crate) fn choose(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Self {
         let partition = &reduction.partition;
-        // a processor would rather read twice than look parameters up for every element
-        let finds = profile.min_lanes > 1 || finds_cheaply(partition, affine);
-        let fused = fused_team(partition, profile, profile.held_quads).filter(|_| finds).map(Self::Fused);
+        // a processor would rather read twice than look parameters up for every element, or read rows of memory in short pieces
+        let cheap = |items: &Items| profile.min_lanes > 1 || !items.strided && finds_cheaply(items, partition);
+        let items = Items::new(partition, affine).filter(cheap);
+        let fused = items.and_then(|items| fused_team(&items, profile, profile.held_quads)).map(Self::Fused);
         fused.unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
 
@@ -248,11 +252,11 @@ impl Schedule {
     pub(crate) fn candidates(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Vec<Self> {
         let partition = &reduction.partition;
         let mut all = vec![Self::choose(reduction, affine, profile)];
+        let items = Items::new(partition, affine);
         for team in teams(profile) {
             let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile);
             let team = Team { quads, ..team };
-            let held = row_quads(partition.segment_len()).div_ceil(team.lanes.into()).clamp(1, MAX_QUADS.into());
-            all.push(Self::Fused(Team { run_lanes: team.lanes, quads: held as u32, ..team }));
+            all.extend(items.as_ref().and_then(|items| holding(items, row_quads(items.width), team)).map(Self::Fused));
             for (walk, slices, run_lanes) in
                 [(Walk::Rows, 1, team.lanes), (Walk::Rows, 3, 1), (Walk::Columns, 1, 1), (Walk::Columns, 3, 1)]
             {
@@ -262,7 +266,7 @@ impl Schedule {
         }
         let mut unique = Vec::new();
         for schedule in all {
-            if !unique.contains(&schedule) && schedule.accepts(reduction, profile) {
+            if !unique.contains(&schedule) && schedule.accepts(reduction, affine, profile) {
                 unique.push(schedule);
             }
         }
@@ -270,20 +274,27 @@ impl Schedule {
     }
 
     /// Whether this schedule can compute the reduction.
-    pub(crate) fn accepts(&self, reduction: &Reduction, profile: &DeviceProfile) -> bool {
+    pub(crate) fn accepts(
+        &self,
+        reduction: &Reduction,
+        affine: Option<&Partition>,
+        profile: &DeviceProfile,
+    ) -> bool {
         match self {
-            Self::Fused(team) => accepts_fused(&reduction.partition, team, profile),
+            Self::Fused(team) => {
+                Items::new(&reduction.partition, affine).is_some_and(|items| accepts_fused(&items, team, profile))
+            }
             Self::Split(reduce) => reduce.accepts(&reduction.partition, profile),
         }
     }
 }
 
-/// Whether what contiguous segments need of parameters is looked up for each, or once for many.
-fn finds_cheaply(statistics: &Partition, affine: Option<&Partition>) -> bool {
-    let (lookup, period) = geometry::whole_segments(affine, statistics.segment_len());
+/// Whether what items need of parameters is looked up for each, or once for many.
+fn finds_cheaply(items: &Items, statistics: &Partition) -> bool {
+    let Items { lookup, period, .. } = items;
     match lookup.affine {
         Found::ByRow => true,
-        Found::Held => lookup.affine_along || period == 1 || statistics.segments() >= MIN_HELD * period,
+        Found::Held => lookup.affine_along || *period == 1 || statistics.segments() >= MIN_HELD * period,
         Found::ByElement => false,
     }
 }
@@ -310,31 +321,40 @@ fn even_quads(all: u64, most: u32) -> u32 {
     (most.div_ceil(2).max(1)..=most).rev().min_by_key(padded).unwrap_or(1)
 }
 
-/// A segment whole in the registers of a team, of no more than `max_quads` quads each; if need be without room for a lead.
-fn fused_team(partition: &Partition, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
-    let len = partition.segment_len();
-    [row_quads(len), len.div_ceil(4)].into_iter().find_map(|quads| team_for(quads, partition, profile, max_quads))
+/// An item whole in the registers of a team, of no more than `max_quads` quads each; if need be without room for a lead.
+fn fused_team(items: &Items, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
+    let most = if items.across { profile.workgroup_size } else { profile.max_lanes };
+    let held = |lanes: u32, run: u64| {
+        holding(items, run, profile.team(lanes, lanes, 1))
+            .filter(|team| team.held() <= max_quads.into() && accepts_fused(items, team, profile))
+    };
+    // beyond one lane a processor takes the whole subgroup
+    let more = |lanes: u32| if lanes == 1 && !items.strided { profile.subgroup.max(2) } else { 2 * lanes };
+    let fewest = if items.strided { 1 } else { profile.min_lanes.min(most) };
+    let all = std::iter::successors(Some(fewest), |&lanes| (lanes < most).then(|| more(lanes).min(most)));
+    [row_quads(items.width), items.run_quads()].into_iter().find_map(|run| all.clone().find_map(|lanes| held(lanes, run)))
 }
 
-fn team_for(quads: u64, partition: &Partition, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
-    let mut lanes = profile.min_lanes.min(profile.max_lanes);
-    while quads > u64::from(lanes * max_quads) && lanes < profile.max_lanes {
-        // beyond one lane a processor takes the whole subgroup
-        lanes = if lanes == 1 { profile.subgroup.max(2) } else { 2 * lanes }.min(profile.max_lanes);
-    }
-    let held = quads.div_ceil(lanes.into()).max(1);
-    let team = Team { quads: held.min(u64::from(u32::MAX)) as u32, ..profile.team(lanes, lanes, 1) };
-    (team.quads <= max_quads && accepts_fused(partition, &team, profile)).then_some(team)
+/// The team with as many quads as hold an item with runs of `run` quads.
+fn holding(items: &Items, run: u64, team: Team) -> Option<Team> {
+    let (run_lanes, quads) = if items.strided {
+        let run_lanes = u32::try_from(run).ok().filter(|&n| n <= team.lanes)?;
+        (run_lanes, items.rows.div_ceil((team.lanes / run_lanes).into()))
+    } else {
+        (team.lanes, run.div_ceil(team.lanes.into()))
+    };
+    // lanes of columns are too far apart in the workgroup for a subgroup
+    let cluster = if items.across { 1 } else { team.cluster };
+    let turns = quads.div_ceil(UNROLLED.into()).max(1);
+    let quads = quads.div_ceil(turns).max(1);
+    let team = Team { run_lanes, cluster, quads: quads as u32, turns: u32::try_from(turns).ok()?, ..team };
+    team.is_valid().then_some(team)
 }
 
-fn accepts_fused(partition: &Partition, team: &Team, profile: &DeviceProfile) -> bool {
-    let len = partition.segment_len();
+fn accepts_fused(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
     let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup();
-    partition.is_contiguous()
-        && team.is_valid()
-        && exchanges
-        && team.has_room(len.div_ceil(4))
-        && 4 * len <= profile.max_binding
+    let reaches = !items.across || team.cluster == 1;
+    team.is_valid() && exchanges && reaches && items.have_room(team) && 4 * items.block() <= profile.max_binding
 }
 
 impl Reduce {
@@ -541,7 +561,8 @@ impl Backward {
     /// Parameters that belong to the columns of rows, or one to a whole row.
     fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
         let statistics = &plan.computed.partition;
-        let team = fused_team(statistics, profile, profile.held_quads_backward)?;
+        let items = Items::new(statistics, plan.affine.as_ref()).filter(|items| !items.strided)?;
+        let team = fused_team(&items, profile, profile.held_quads_backward.min(UNROLLED))?;
         let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
         let rows = plan.rows().or_else(|| plan.shares_scale().then_some(by_row))?;
         let to_fill = u64::from(profile.workgroups) * team.groups() / rows.kept_outer.max(1);

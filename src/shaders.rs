@@ -66,6 +66,8 @@ fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spre
         leads: false,
         sums_columns: false,
         filled: false,
+        strided: false,
+        across: entry == Entry::ReduceColumns,
     };
     let wide = KernelKey { layout: layout(entry, source, &[], true), ..plain };
     let mut keys = vec![plain, KernelKey { filled: entry != Entry::Merge, team: Team { turns: 4, ..team }, ..wide }];

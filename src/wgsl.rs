@@ -74,7 +74,7 @@ enum Uses {
 /// The kernel's own file.
 const fn kernel_source(entry: Entry) -> &'static str {
     match entry {
-        Entry::FusedRows => include_str!("../shaders/fused_rows.wgsl"),
+        Entry::Fused => include_str!("../shaders/fused.wgsl"),
         Entry::ReduceRows => include_str!("../shaders/reduce_rows.wgsl"),
         Entry::ReduceColumns => include_str!("../shaders/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../shaders/merge.wgsl"),
@@ -91,7 +91,7 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::FusedRows, _) => (&[RECORD, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both),
+        (Entry::Fused, _) => (&[RECORD, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both),
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
             (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }
@@ -129,9 +129,9 @@ const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
 }
 
 /// Whether a quad belongs to one segment or to four.
-const fn direction(entry: Entry) -> Option<&'static str> {
-    match entry {
-        Entry::ReduceColumns => Some(ACROSS),
+const fn direction(key: &KernelKey) -> Option<&'static str> {
+    match key.entry {
+        _ if key.across => Some(ACROSS),
         Entry::Export | Entry::Import | Entry::Count => None,
         _ => Some(ALONG),
     }
@@ -147,7 +147,7 @@ fn fragments(key: &KernelKey) -> Vec<&'static str> {
         all.extend((uses != Uses::Divides).then_some(accumulates));
         all.extend((uses != Uses::Accumulates).then_some([SCALE, divides]).into_iter().flatten());
     }
-    all.extend(direction(key.entry));
+    all.extend(direction(key));
     all.extend(shared);
     let exchanges = key.entry.exchanges();
     let subgroups = exchanges && key.team.cluster > 1;

@@ -3,6 +3,8 @@
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
 
+const SEGMENTS = 4u;
+
 fn total(x: vec4<f32>) -> Sum {
     return x;
 }
@@ -31,6 +33,10 @@ fn lane_of(local: u32) -> Lane {
 
 fn lane_stride() -> u32 {
     return WORKGROUP_SIZE / LANES;
+}
+
+fn team_of(local: u32) -> u32 {
+    return local % lane_stride();
 }
 
 fn of_column(x: Sum, column: u32) -> f32 {

@@ -3,6 +3,9 @@
 alias Sum = f32;
 alias Bits = u32;
 
+// Segments that a quad belongs to.
+const SEGMENTS = 1u;
+
 fn total(x: vec4<f32>) -> Sum {
     return (x.x + x.y) + (x.z + x.w);
 }
@@ -32,6 +35,11 @@ fn lane_of(local: u32) -> Lane {
 
 fn lane_stride() -> u32 {
     return 1u;
+}
+
+// Which of the workgroup's teams an invocation belongs to.
+fn team_of(local: u32) -> u32 {
+    return local / LANES;
 }
 
 // The sum of one of the four segments.

@@ -17,6 +17,11 @@ fn is_live(live: Live, k: u32) -> vec4<bool> {
     return live.first + vec4<u32>(k * live.step) < vec4<u32>(live.end);
 }
 
+// What is there from quad k on.
+fn live_from(live: Live, k: u32) -> Live {
+    return Live(live.first + vec4<u32>(k * live.step), live.step, live.end);
+}
+
 // How many elements are there.
 fn count_of(live: Live) -> Sum {
     var count = vec4<f32>(0.0);

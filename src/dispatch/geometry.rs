@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::{Found, Lookup};
+use crate::kernel::{Found, Lookup, Team};
 use crate::partition::Partition;
 
 /// Rows are no shorter than this where there is a choice.
@@ -88,9 +88,89 @@ impl Geometry {
     }
 }
 
+/// What a walker that holds segments whole holds at a time: a contiguous segment; one that is `rows` runs of `width` elements in as
+/// many rows of memory; or four of those whose elements are neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Items {
+    pub rows: u64,
+    /// Elements of a run.
+    pub width: u64,
+    /// Items that share their rows of memory.
+    pub parts: u64,
+    /// The item is in rows of memory.
+    pub strided: bool,
+    /// It is four segments.
+    pub across: bool,
+    pub lookup: Lookup,
+    /// Items after which parameters that are held repeat.
+    pub period: u64,
+}
+
+impl Items {
+    /// Those of `partition`, which find their parameters in `affine`. `None` where runs are no whole quads, or have parameters
+    /// that differ from row to row.
+    pub(crate) fn new(partition: &Partition, affine: Option<&Partition>) -> Option<Self> {
+        if partition.is_contiguous() {
+            let len = partition.segment_len();
+            let (lookup, period) = whole_segments(affine, len);
+            return Some(Self { rows: 1, width: len, parts: 1, strided: false, across: false, lookup, period });
+        }
+        let [_, rows, c, d] = partition.dims();
+        let across = d == 1;
+        let columns = c * d;
+        let width = if across { 4 } else { d };
+        if rows * columns == 0 || !columns.is_multiple_of(4) || !width.is_multiple_of(4) {
+            return None;
+        }
+        let affine_along = match affine.map(Partition::dims) {
+            None => false,
+            Some([_, b, c, d]) => {
+                let repeats = columns.is_multiple_of(c * d) && (b * c * d).is_multiple_of(rows * columns);
+                repeats.then_some(d == 1 && c == columns)?
+            }
+        };
+        let lookup = Lookup { affine: Found::Held, affine_along, statistics: Found::ByRow, ..Lookup::default() };
+        Some(Self { rows, width, parts: columns / width, strided: true, across, lookup, period: 1 })
+    }
+
+    /// Elements of an item.
+    pub(crate) fn len(&self) -> u64 {
+        self.rows * self.width
+    }
+
+    /// Elements of the rows of memory that items share.
+    pub(crate) fn block(&self) -> u64 {
+        self.len() * self.parts
+    }
+
+    /// Quads of a run.
+    pub(crate) fn run_quads(&self) -> u64 {
+        self.width.div_ceil(4)
+    }
+
+    /// Distance of items that start at the same place in a quad.
+    pub(crate) fn alike(&self) -> u64 {
+        if self.strided { 1 } else { super::alike(self.width) }
+    }
+
+    /// Whether the lanes of a team hold an item.
+    pub(crate) fn have_room(&self, team: &Team) -> bool {
+        if !self.strided {
+            return team.has_room(self.run_quads());
+        }
+        let side_by_side = u64::from(team.lanes / team.run_lanes);
+        u64::from(team.run_lanes) == self.run_quads() && self.rows.div_ceil(side_by_side) <= team.held()
+    }
+
+    /// Whether an item is just what they hold.
+    pub(crate) fn fill(&self, team: &Team) -> bool {
+        team.fills(self.len())
+    }
+}
+
 /// How contiguous segments of `len` elements, each with its own record, find their parameters, and after how many segments what is held
 /// repeats.
-pub(crate) fn whole_segments(affine: Option<&Partition>, len: u64) -> (Lookup, u64) {
+fn whole_segments(affine: Option<&Partition>, len: u64) -> (Lookup, u64) {
     let found = |affine, affine_along, period| {
         (Lookup { affine, affine_along, statistics: Found::ByRow, ..Lookup::default() }, period)
     };
