@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::dispatch::geometry::{Items, MIN_HELD};
-use crate::kernel::{Found, MAX_TURNS, Team};
+use crate::kernel::{Found, MAX_QUADS, MAX_TURNS, Team};
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
 use crate::profile;
@@ -354,7 +354,8 @@ fn holding(items: &Items, run: u64, team: Team) -> Option<Team> {
 fn accepts_fused(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
     let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup();
     let reaches = !items.across || team.cluster == 1;
-    team.is_valid() && exchanges && reaches && items.have_room(team) && 4 * items.block() <= profile.max_binding
+    let holds = items.have_room(team) && team.held() <= MAX_QUADS.into();
+    team.is_valid() && exchanges && reaches && holds && 4 * items.block() <= profile.max_binding
 }
 
 impl Reduce {
