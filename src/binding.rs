@@ -40,6 +40,8 @@ pub(crate) struct Bindings {
     /// Place of the first element in a quad of its binding, where runs may start inside a quad.
     pub phase: u32,
     pub leads: bool,
+    /// Quads that two runs share are written once.
+    pub joins: bool,
 }
 
 /// How a dispatch walks its operands: what decides which bindings can be read by 16 bytes.
@@ -49,6 +51,8 @@ pub(crate) struct QuadWalk {
     pub unit: u64,
     /// Runs may start inside a quad: its elements before the run are loaded, but not taken.
     pub leads: bool,
+    /// Whoever walks runs that start inside a quad knows what the run before writes to it.
+    pub joins: bool,
     /// Scale and bias are walked like the tensors.
     pub along: bool,
 }
@@ -108,7 +112,7 @@ pub(crate) fn bind(
             layout.words |= 1 << slot;
         }
     }
-    let mut bindings = Bindings { layout, slots, offsets, phase: 0, leads: false };
+    let mut bindings = Bindings { layout, slots, offsets, phase: 0, leads: false, joins: false };
     widen(entry, &mut bindings, walk, limits, sizes);
     Ok(bindings)
 }
@@ -121,7 +125,8 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
     });
     let phase = reference.map_or(0, |position| bindings.offsets[position] % 4);
     let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
-    let quads = |leads: bool| {
+    let joins = phase == 0 && walk.is_some_and(|walk| walk.joins);
+    let quads = |leads: bool, joins: bool| {
         let slots = bindings.slots.iter().enumerate().filter(|&(k, slot)| {
             let end = slot.bytes.end.next_multiple_of(QUAD);
             let whole =
@@ -132,7 +137,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
                         let offset = bindings.offsets[at] % 4;
                         match operand {
                             Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
-                            Operand::Output => offset == 0 && aligned,
+                            Operand::Output => offset == 0 && (aligned || joins),
                             // of columns, as quads of them
                             Operand::GradScale | Operand::GradBias => walk.is_some() && offset == 0 && aligned,
                             // read one by one from any place, or as the tensors are
@@ -149,9 +154,14 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
     // runs of whole quads have no room for another
     let leads = walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
     let slot = reference.map(|position| bindings.layout.slot_of[position]);
-    let with_leads = quads(leads);
-    bindings.leads = leads && slot.is_some_and(|slot| with_leads >> slot & 1 == 1);
-    bindings.layout.quads = if bindings.leads { with_leads } else { quads(false) };
+    let output = entry.operands().iter().position(|&(operand, _)| operand == Operand::Output);
+    let joined = quads(leads, joins);
+    let reads = |mask: u8| slot.is_some_and(|slot| mask >> slot & 1 == 1);
+    let writes = |mask: u8| output.is_some_and(|at| mask >> bindings.layout.slot_of[at] & 1 == 1);
+    bindings.joins = leads && joins && reads(joined) && writes(joined);
+    let with_leads = if bindings.joins { joined } else { quads(leads, false) };
+    bindings.leads = leads && reads(with_leads);
+    bindings.layout.quads = if bindings.leads { with_leads } else { quads(false, false) };
     bindings.phase = if bindings.leads { phase } else { 0 };
     for (k, slot) in bindings.slots.iter_mut().enumerate() {
         if bindings.layout.quads >> k & 1 == 1 {
@@ -245,7 +255,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
-            let walk = QuadWalk { unit, leads: true, along: false };
+            let walk = QuadWalk { unit, leads: true, joins: false, along: false };
             let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             assert_eq!((bound.layout.quads, bound.phase, bound.leads), expected, "{name}");
         }

@@ -97,7 +97,9 @@ impl Lowering {
             all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments(range))));
             all
         };
-        for range in self.windows(Entry::Fused, 0..reduction.partition.elements(), &[unit], &accesses)? {
+        for range in
+            self.windows(Entry::Fused, 0..reduction.partition.elements(), &[ROWS_ALIKE * unit, unit], &accesses)?
+        {
             let count = (range.end - range.start) / items.len();
             let wanted = count.min(u64::from(self.profile.workgroups) * team.groups());
             let walkers = Walkers::new(wanted, count, lcm(team.groups(), items.period), items.alike());
@@ -112,13 +114,18 @@ impl Lowering {
                 ..with_divisor(map.params(&range, walkers.spacing * items.len()), &reduction.divisor)
             };
             let leads = !items.strided && team.has_room(row_quads(items.width));
+            let by_fours = team.groups().is_multiple_of(ROWS_ALIKE) && (range.end - range.start).is_multiple_of(4);
+            let joins = leads && items.join() && by_fours;
             let draft = Draft {
                 padded: map.padded(),
                 lookup: items.lookup,
                 filled: items.fill(&team),
                 strided: items.strided,
                 across: items.across,
-                walk: map.walk(&range, items.parts * items.width, leads, &items.lookup),
+                walk: map.walk(
+                    &range,
+                    QuadWalk { unit: items.parts * items.width, leads, joins, along: items.lookup.holds_along() },
+                ),
                 ..Draft::new(Entry::Fused, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
@@ -218,7 +225,7 @@ impl Lowering {
             walk: summed.walk(
                 reduction.row_len,
                 &window.elements,
-                QuadWalk { unit, leads: rows, along: lookup.affine_along },
+                QuadWalk { unit, leads: rows, joins: false, along: lookup.affine_along },
             ),
             ..Draft::of(summed.source(), entry, reduction.accumulator, team)
         };
@@ -298,7 +305,10 @@ impl Lowering {
                 padded: map.padded(),
                 lookup: rows.lookup,
                 filled: tiles.are_filled(&team),
-                walk: map.walk(&range, rows.width, true, &rows.lookup),
+                walk: map.walk(
+                    &range,
+                    QuadWalk { unit: rows.width, leads: true, joins: false, along: rows.lookup.holds_along() },
+                ),
                 ..Draft::new(Entry::Apply, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), tiles.workgroups(&team))?;
@@ -429,6 +439,7 @@ impl Lowering {
             sums_columns: draft.sums_columns,
             filled: draft.filled && !bound.leads,
             strided: draft.strided,
+            joins: bound.joins,
             across: draft.across,
         };
         let params = Params { offsets: bound.offsets, phase: bound.phase, ..params };

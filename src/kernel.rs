@@ -350,6 +350,13 @@ pub(crate) struct Lookup {
     pub hoisted: bool,
 }
 
+impl Lookup {
+    /// Parameters are held, and walked as the tensors are.
+    pub(crate) fn holds_along(&self) -> bool {
+        self.affine == Found::Held && self.affine_along
+    }
+}
+
 /// Everything that the source and the constants of a pipeline depend on.
 ///
 /// Derived from partition shapes, accumulator, operands and types alone: equal work of different norms has equal keys.
@@ -373,6 +380,8 @@ pub struct KernelKey {
     pub(crate) filled: bool,
     /// What is held whole is runs in rows of memory.
     pub(crate) strided: bool,
+    /// A quad that two segments share is written once.
+    pub(crate) joins: bool,
     /// Neighbouring elements belong to neighbouring segments.
     pub(crate) across: bool,
 }
@@ -395,6 +404,7 @@ impl KernelKey {
             ("LEADS", self.leads.into()),
             ("FILLED", self.filled.into()),
             ("STRIDED", self.strided.into()),
+            ("JOINS", self.joins.into()),
             ("SUMS_COLUMNS", self.sums_columns.into()),
             ("ONE_WALKER", self.one_walker().into()),
             ("SPREAD", self.spread.unwrap_or(Spread::Variance) as u32),
@@ -451,6 +461,7 @@ impl fmt::Display for KernelKey {
             (self.leads, ".leads"),
             (self.filled, ".filled"),
             (self.strided, ".strided"),
+            (self.joins, ".joins"),
             (self.across, ".across"),
             (self.sums_columns, ".columns"),
         ] {

@@ -44,6 +44,9 @@ const MIN_ROWS_PER_WALKER: u64 = 4;
 /// Most turns of a loop over what an invocation holds: lavapipe unrolls no more, and what is not unrolled is not in registers.
 const UNROLLED: u32 = 32;
 
+/// Largest workgroup that is made for the sake of neighbours alone: every device takes it.
+const MAX_JOINED: u32 = 64;
+
 /// Longest segment, in quads, of which an invocation has one to itself.
 const SHORT_SEGMENT: u64 = 512;
 
@@ -256,7 +259,12 @@ impl Schedule {
         for team in teams(profile) {
             let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile);
             let team = Team { quads, ..team };
-            all.extend(items.as_ref().and_then(|items| holding(items, row_quads(items.width), team)).map(Self::Fused));
+            let fused = items.as_ref().and_then(|items| holding(items, row_quads(items.width), team));
+            // more than loops unroll take long to compile; turns are worth a try where they are short
+            let fused = fused.filter(|team| team.held() <= UNROLLED.into());
+            let halves = fused.filter(|team| (2..=8).contains(&team.quads));
+            all.extend(fused.map(Self::Fused));
+            all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));
             for (walk, slices, run_lanes) in
                 [(Walk::Rows, 1, team.lanes), (Walk::Rows, 3, 1), (Walk::Columns, 1, 1), (Walk::Columns, 3, 1)]
             {
@@ -274,12 +282,7 @@ impl Schedule {
     }
 
     /// Whether this schedule can compute the reduction.
-    pub(crate) fn accepts(
-        &self,
-        reduction: &Reduction,
-        affine: Option<&Partition>,
-        profile: &DeviceProfile,
-    ) -> bool {
+    pub(crate) fn accepts(&self, reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> bool {
         match self {
             Self::Fused(team) => {
                 Items::new(&reduction.partition, affine).is_some_and(|items| accepts_fused(&items, team, profile))
@@ -324,15 +327,19 @@ fn even_quads(all: u64, most: u32) -> u32 {
 /// An item whole in the registers of a team, of no more than `max_quads` quads each; if need be without room for a lead.
 fn fused_team(items: &Items, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
     let most = if items.across { profile.workgroup_size } else { profile.max_lanes };
+    // a lead may take one more, and that may make two turns
+    let slack = if items.join() { 2 } else { 0 };
     let held = |lanes: u32, run: u64| {
         holding(items, run, profile.team(lanes, lanes, 1))
-            .filter(|team| team.held() <= max_quads.into() && accepts_fused(items, team, profile))
+            .filter(|team| team.held() <= u64::from(max_quads) + slack && accepts_fused(items, team, profile))
     };
     // beyond one lane a processor takes the whole subgroup
     let more = |lanes: u32| if lanes == 1 && !items.strided { profile.subgroup.max(2) } else { 2 * lanes };
     let fewest = if items.strided { 1 } else { profile.min_lanes.min(most) };
     let all = std::iter::successors(Some(fewest), |&lanes| (lanes < most).then(|| more(lanes).min(most)));
-    [row_quads(items.width), items.run_quads()].into_iter().find_map(|run| all.clone().find_map(|lanes| held(lanes, run)))
+    [row_quads(items.width), items.run_quads()]
+        .into_iter()
+        .find_map(|run| all.clone().find_map(|lanes| held(lanes, run)))
 }
 
 /// The team with as many quads as hold an item with runs of `run` quads.
@@ -347,12 +354,17 @@ fn holding(items: &Items, run: u64, team: Team) -> Option<Team> {
     let cluster = if items.across { 1 } else { team.cluster };
     let turns = quads.div_ceil(UNROLLED.into()).max(1);
     let quads = quads.div_ceil(turns).max(1);
-    let team = Team { run_lanes, cluster, quads: quads as u32, turns: u32::try_from(turns).ok()?, ..team };
+    // four neighbours that start inside quads write those that they share once
+    let joined = ROWS_ALIKE as u32 * team.lanes;
+    let joins = items.join() && joined <= MAX_JOINED;
+    let workgroup_size = if joins { team.workgroup_size.max(joined) } else { team.workgroup_size };
+    let turns = u32::try_from(turns).ok()?;
+    let team = Team { workgroup_size, run_lanes, cluster, quads: quads as u32, turns, ..team };
     team.is_valid().then_some(team)
 }
 
 fn accepts_fused(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
-    let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup();
+    let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup().max(MAX_JOINED);
     let reaches = !items.across || team.cluster == 1;
     let holds = items.have_room(team) && team.held() <= MAX_QUADS.into();
     team.is_valid() && exchanges && reaches && holds && 4 * items.block() <= profile.max_binding

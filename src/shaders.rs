@@ -67,6 +67,7 @@ fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spre
         sums_columns: false,
         filled: false,
         strided: false,
+        joins: false,
         across: entry == Entry::ReduceColumns,
     };
     let wide = KernelKey { layout: layout(entry, source, &[], true), ..plain };

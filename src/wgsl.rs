@@ -19,6 +19,7 @@ fragments! {
     ACROSS = "lib/across.wgsl";
     CHUNK = "lib/chunk.wgsl";
     SPAN = "lib/span.wgsl";
+    ITEMS = "lib/items.wgsl";
     TILE = "lib/tile.wgsl";
     INDEX = "lib/index.wgsl";
     FOUND = "lib/found.wgsl";
@@ -91,7 +92,9 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::Fused, _) => (&[RECORD, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both),
+        (Entry::Fused, _) => {
+            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both)
+        }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
             (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }

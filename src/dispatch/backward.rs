@@ -65,7 +65,7 @@ impl BackwardMap {
     fn walk(&self, range: &Range<u64>, unit: u64, leads: bool, lookup: &Lookup) -> Option<QuadWalk> {
         let along = lookup.affine == Found::Held && lookup.affine_along;
         let tensors = [self.input, self.grad_output, self.grad_input].map(Some);
-        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads, along })
+        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads, joins: false, along })
     }
 }
 

@@ -11,6 +11,9 @@ const MIN_WIDTH: u64 = 16;
 /// Rows that have to share what is held, to make holding worth it.
 pub(crate) const MIN_HELD: u64 = 8;
 
+/// Shortest segments of which the quads that two share are written apart.
+const MIN_JOINED: u64 = 512;
+
 /// Rows of `width` elements each. Within a row, and over `held` rows, every partition either has one segment or repeats itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Geometry {
@@ -151,6 +154,11 @@ impl Items {
     /// Distance of items that start at the same place in a quad.
     pub(crate) fn alike(&self) -> u64 {
         if self.strided { 1 } else { super::alike(self.width) }
+    }
+
+    /// Whether items start inside quads, and are long enough for the quads that they share to be worth a turn of their own.
+    pub(crate) fn join(&self) -> bool {
+        self.alike() > 1 && self.width >= MIN_JOINED
     }
 
     /// Whether the lanes of a team hold an item.

@@ -71,10 +71,9 @@ impl MapOperands {
     }
 
     /// How runs that start at multiples of `unit` are walked.
-    pub(super) fn walk(&self, range: &Range<u64>, unit: u64, leads: bool, lookup: &Lookup) -> Option<QuadWalk> {
-        let along = lookup.affine == Found::Held && lookup.affine_along;
+    pub(super) fn walk(&self, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
         let tensors = [Some(self.output), self.input];
-        quad_walk(tensors, self.row_len, range, QuadWalk { unit, leads, along })
+        quad_walk(tensors, self.row_len, range, walk)
     }
 
     pub(super) fn padded(&self) -> bool {
@@ -268,7 +267,8 @@ pub(super) fn quad_walk<const N: usize>(
     let starts = range.start % row_len.max(1);
     let fits = padded.is_empty() || padded.iter().all(whole) && starts.is_multiple_of(4) && walk.unit.is_multiple_of(4);
     let unit = if fits { walk.unit } else { 1 };
-    Some(QuadWalk { unit, leads: walk.leads && padded.is_empty(), ..walk })
+    let dense = padded.is_empty();
+    Some(QuadWalk { unit, leads: walk.leads && dense, joins: walk.joins && dense, ..walk })
 }
 
 pub(super) fn rows(tensor: &Tensor, row_len: u64, first: u64) -> Rows {
