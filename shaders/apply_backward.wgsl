@@ -91,8 +91,9 @@ fn run(group: u32, local: u32) {
     if SUMS_COLUMNS && tile.outer < params.segments {
         // a walker without rows leaves zeros
         let row = run_at((tile.outer * params.rows + min(tile.row, params.rows - 1u)) * params.width, params.width);
+        let columns = (tile.outer * params.blocks + tile.walker) * params.width;
         for (var k = 0u; k < QUADS; k += 1u) {
-            if has_quad(row, tile, k) { add_columns(tile.outer, tile.walker, row, quad_at(row, tile, k), d_bias[k], d_scale[k]); }
+            if has_quad(row, tile, k) { add_columns(columns, row, quad_at(row, tile, k), d_bias[k], d_scale[k]); }
         }
     }
 }

@@ -4,8 +4,9 @@
 //   partials[w][j]  += (dy[r][j], dy[r][j] * x_hat[r][j])         over the segments of walker w, where parameters belong to columns
 //   partials[r]      = sum over j of (dy[r][j], dy[r][j] * x_hat[r][j])       where they belong to rows
 //
-// An outer block is params.rows segments, whose columns share their parameters. LANES invocations are a walker, which walks
-// segments params.spacing apart of its outer block and holds x, dy, the parameters and their sums; WORKGROUP_SIZE / LANES walkers a workgroup.
+// An outer block is params.rows rows, whose columns share their parameters; a row is params.parts segments. LANES invocations are a walker,
+// which walks the same segment of rows params.spacing apart and holds x, dy, the parameters and their sums; WORKGROUP_SIZE / LANES walkers a
+// workgroup.
 //
 // bindings: params, input (read), grad_output (read), statistics (read), scale? (read), output (write), partials? (read and write),
 // grad_scale? (read and write), grad_bias? (read and write)
@@ -13,18 +14,21 @@
 struct Walker {
     outer: u32,
     number: u32,
-    start: u32,  // its first segment of the outer block
+    part: u32,   // which segment of a row
+    start: u32,  // its first row of the outer block
     live: bool,
 }
 
 fn walker_of(n: u32) -> Walker {
-    let outer = divided(n, params.blocks);
-    return Walker(min(outer.x, params.window.x - 1u), outer.y, first_of_walker(outer.y), outer.x < params.window.x);
+    let part = divided(n, params.parts);
+    let outer = divided(part.x, params.blocks);
+    return Walker(min(outer.x, params.window.x - 1u), outer.y, part.y, first_of_walker(outer.y), outer.x < params.window.x);
 }
 
 // The t-th segment of a walker, counted from the window's first.
 fn segment_of_walker(walker: Walker, t: u32) -> u32 {
-    return walker.outer * params.rows + min(walker.start + t * params.spacing, params.rows - 1u);
+    let row = walker.outer * params.rows + min(walker.start + t * params.spacing, params.rows - 1u);
+    return row * params.parts + walker.part;
 }
 
 fn row_at(segment: u32) -> Run {
@@ -104,8 +108,9 @@ fn run(group: u32, local: u32) {
         }
     }
     if SUMS_COLUMNS && walker.live {
+        let columns = ((walker.outer * params.blocks + walker.number) * params.parts + walker.part) * params.width;
         for (var k = 0u; k < QUADS; k += 1u) {
-            if lane.lane + k * LANES < quads_of(first) { add_columns(walker.outer, walker.number, first, place_of(first_span, k), d_bias[k], d_scale[k]); }
+            if lane.lane + k * LANES < quads_of(first) { add_columns(columns, first, place_of(first_span, k), d_bias[k], d_scale[k]); }
         }
     }
 }

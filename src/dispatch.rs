@@ -115,7 +115,7 @@ impl Lowering {
             };
             let leads = !items.strided && team.has_room(row_quads(items.width));
             let by_fours = team.groups().is_multiple_of(ROWS_ALIKE) && (range.end - range.start).is_multiple_of(4);
-            let joins = leads && items.join() && by_fours;
+            let joins = leads && items.joins && by_fours;
             let draft = Draft {
                 padded: map.padded(),
                 lookup: items.lookup,

@@ -157,6 +157,24 @@ impl Plan {
         }
     }
 
+    /// The tensor as outer segments of rows of one or more whole statistics segments, such that parameters belong to columns, or one to
+    /// a segment.
+    pub(crate) fn fused_rows(&self) -> Option<Partition> {
+        let statistics = &self.computed.partition;
+        if let Some(rows) = self.rows() {
+            return Some(rows);
+        }
+        if !statistics.is_contiguous() {
+            return None;
+        }
+        if self.shares_scale() {
+            return Some(Partition::new(1, statistics.segments(), statistics.segment_len(), 1));
+        }
+        let [outer, rows, c, d] = self.affine?.dims();
+        let whole = outer == 1 && (c * d).is_multiple_of(statistics.segment_len().max(1));
+        whole.then(|| Partition::new(1, rows, c * d, 1))
+    }
+
     /// All elements of a statistics segment have one scale: a factor of their gradients, not a weight in their sums.
     pub(crate) fn shares_scale(&self) -> bool {
         self.refinement.is_some_and(|refinement| refinement.partition == self.computed.partition)

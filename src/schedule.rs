@@ -328,7 +328,7 @@ fn even_quads(all: u64, most: u32) -> u32 {
 fn fused_team(items: &Items, profile: &DeviceProfile, max_quads: u32) -> Option<Team> {
     let most = if items.across { profile.workgroup_size } else { profile.max_lanes };
     // a lead may take one more, and that may make two turns
-    let slack = if items.join() { 2 } else { 0 };
+    let slack = if items.joins { 2 } else { 0 };
     let held = |lanes: u32, run: u64| {
         holding(items, run, profile.team(lanes, lanes, 1))
             .filter(|team| team.held() <= u64::from(max_quads) + slack && accepts_fused(items, team, profile))
@@ -356,7 +356,7 @@ fn holding(items: &Items, run: u64, team: Team) -> Option<Team> {
     let quads = quads.div_ceil(turns).max(1);
     // four neighbours that start inside quads write those that they share once
     let joined = ROWS_ALIKE as u32 * team.lanes;
-    let joins = items.join() && joined <= MAX_JOINED;
+    let joins = items.joins && joined <= MAX_JOINED;
     let workgroup_size = if joins { team.workgroup_size.max(joined) } else { team.workgroup_size };
     let turns = u32::try_from(turns).ok()?;
     let team = Team { workgroup_size, run_lanes, cluster, quads: quads as u32, turns, ..team };
@@ -575,12 +575,18 @@ impl Backward {
     fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
         let statistics = &plan.computed.partition;
         let items = Items::new(statistics, plan.affine.as_ref()).filter(|items| !items.strided)?;
+        let items = Items { joins: false, ..items };
         let team = fused_team(&items, profile, profile.held_quads_backward.min(UNROLLED))?;
-        let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
-        let rows = plan.rows().or_else(|| plan.shares_scale().then_some(by_row))?;
-        let to_fill = u64::from(profile.workgroups) * team.groups() / rows.kept_outer.max(1);
+        let rows = plan.fused_rows()?;
+        let parts = rows.kept_inner / statistics.segment_len().max(1);
+        // a record for each column pays where it is the sum of several rows
+        let folds = plan.affine.is_some_and(|affine| affine.reduced_inner > 1) && !plan.shares_scale();
+        if folds && (rows.reduced_outer < MIN_HELD || rows.segments() * RECORD > profile.max_partials()) {
+            return None;
+        }
+        let to_fill = u64::from(profile.workgroups) * team.groups() / (rows.kept_outer * parts).max(1);
         let walkers = to_fill.min(rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER));
-        let records = if plan.affine.is_none() || plan.rows().is_none() { 0 } else { rows.segments() };
+        let records = if plan.affine.is_none() || plan.shares_scale() { 0 } else { rows.segments() };
         if records == 0 {
             return Some(Self::Fused { team, walkers: walkers.clamp(1, 1 << 30) as u32 });
         }

@@ -4,10 +4,10 @@
 override SUMS_COLUMNS: bool = false;
 override ONE_WALKER: bool = false;
 
-// Sums of the quad at element i of a row, scaled by SHRINK.
-fn add_columns(outer: u32, walker: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
+// Sums of the quad at element i of a row whose first column is number `first`, scaled by SHRINK.
+fn add_columns(first: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f32>) {
+    let low = params.record_first + first;
     if ONE_WALKER {
-        let low = params.record_first + outer * params.width;
         let at = low + i - row.first;
         var bias = d_bias * GROW * params.gradient_factor.x;
         var scale = d_scale * GROW * params.gradient_factor.y;
@@ -19,13 +19,12 @@ fn add_columns(outer: u32, walker: u32, row: Run, i: u32, d_bias: vec4<f32>, d_s
         store4_grad_scale(at, scale, low, row.width);
         return;
     }
-    let place = params.record_first + (outer * params.blocks + walker) * params.width;
     for (var e = 0u; e < 4u; e += 1u) {
         let column = i + e - row.first;
         if column < row.width {
             var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
-            if params.accumulate == 1u { sums += load_partials(place + column); }
-            store_partials(place + column, sums);
+            if params.accumulate == 1u { sums += load_partials(low + column); }
+            store_partials(low + column, sums);
         }
     }
 }

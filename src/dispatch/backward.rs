@@ -72,8 +72,8 @@ impl BackwardMap {
 /// Where sums of the columns of rows go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ColumnSums<'a> {
-    /// An outer segment for each set of parameters, its segments as reduced runs of kept places.
-    pub rows: &'a Partition,
+    /// Of the parameters: an outer segment for each set of them, its rows reduced; runs of columns may share one.
+    pub affine: &'a Partition,
     pub walkers: u32,
     /// Records of the walkers for each place; unused where there is one walker.
     pub partials: Tensor,
@@ -86,11 +86,11 @@ pub(crate) struct ColumnSums<'a> {
 impl ColumnSums<'_> {
     /// Whether the gradients themselves are written.
     pub(crate) fn are_gradients(&self) -> bool {
-        self.walkers == 1
+        self.walkers == 1 && self.affine.reduced_inner == 1
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let places = 0..self.rows.segments();
+        let places = 0..self.affine.segments() * self.affine.reduced_inner;
         if !self.are_gradients() {
             let records = 0..places.end * u64::from(self.walkers);
             return vec![access(Operand::Partials, self.partials, &records)];
@@ -130,11 +130,11 @@ impl Lowering {
         };
         let geometry = match columns {
             Some(columns) => {
-                Geometry::of([Some(&indexed), Some(columns.rows)], columns.rows.kept_inner, indexed.elements())
+                Geometry::of([Some(&indexed), Some(columns.affine)], columns.affine.kept_inner, indexed.elements())
             }
             None => Geometry::new(Some(&indexed), map.scale.map(|(_, affine)| affine).as_ref(), indexed.elements()),
         };
-        let units = columns.map_or(geometry.units().to_vec(), |columns| window::units(columns.rows)[..2].to_vec());
+        let units = columns.map_or(geometry.units().to_vec(), |columns| window::units(columns.affine)[..2].to_vec());
         for range in self.windows(entry, 0..indexed.elements(), &units, &accesses)? {
             let rows = geometry.within(&range);
             let team = self.profile.map_team(rows.width, self.profile.backward_quads());
@@ -145,7 +145,7 @@ impl Lowering {
                 ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
             };
             let params =
-                columns.map_or(params, |columns| columns.params(&Window::new(columns.rows, range.clone()), params));
+                columns.map_or(params, |columns| columns.params(&Window::new(columns.affine, range.clone()), params));
             let draft = Draft {
                 padded: map.padded(),
                 lookup: rows.lookup,
@@ -159,7 +159,7 @@ impl Lowering {
         Ok(())
     }
 
-    /// Gradients of whole contiguous segments, an outer block of `rows` for each set of parameters, with the sums of columns where
+    /// Gradients of whole contiguous segments, one or more to each of `rows`, an outer block of those for each set of parameters, with the sums of columns where
     /// asked; where a segment has one scale, `records` receives a record for each segment.
     pub(crate) fn fused_backward(
         &mut self,
@@ -173,6 +173,8 @@ impl Lowering {
         let entry = Entry::FusedRowsBackward;
         let len = rows.kept_inner;
         let by_row = map.scale_last;
+        let parts = len / reduction.partition.segment_len();
+        let (row, len) = (len, reduction.partition.segment_len());
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
             let segments = range.start / len..range.end / len;
@@ -180,20 +182,23 @@ impl Lowering {
             all.extend(columns.iter().flat_map(ColumnSums::accesses));
             all
         };
-        let (affine, affine_along) = if by_row { (Found::ByRow, false) } else { (Found::Held, true) };
+        let along = map.scale.is_none_or(|(_, affine)| affine.reduced_inner == 1);
+        let (affine, affine_along) = if by_row { (Found::ByRow, false) } else { (Found::Held, along) };
         let lookup = Lookup { affine, affine_along, statistics: Found::ByRow, ..Lookup::default() };
         for range in self.windows(entry, 0..rows.elements(), &window::units(rows)[..2], &accesses)? {
             let window = Window::new(rows, range);
             let [outer, count, ..] = window.partition.dims();
-            let walkers = Walkers::exactly(walkers.into(), count, team.groups());
+            let neighbours = if parts == 1 { team.groups() } else { 1 };
+            let walkers = Walkers::exactly(walkers.into(), count, neighbours);
             let params = Params {
                 rows: count as u32,
                 blocks: walkers.count as u32,
                 spacing: walkers.spacing as u32,
                 slice_len: walkers.turns as u32,
                 width: len as u32,
-                window: [outer as u32, count as u32, len as u32, 1],
-                ..with_divisor(map.params(&window.elements, walkers.spacing * len), &reduction.divisor)
+                parts: parts as u32,
+                window: [outer as u32, count as u32, row as u32, 1],
+                ..with_divisor(map.params(&window.elements, walkers.spacing * row), &reduction.divisor)
             };
             let params = columns.map_or(params, |columns| columns.params(&window, params));
             let draft = Draft {
@@ -204,7 +209,12 @@ impl Lowering {
                 walk: map.walk(&window.elements, len, team.has_room(row_quads(len)), &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
             };
-            self.push(draft, params, &accesses(&window.elements), (outer * walkers.count).div_ceil(team.groups()))?;
+            self.push(
+                draft,
+                params,
+                &accesses(&window.elements),
+                (outer * walkers.count * parts).div_ceil(team.groups()),
+            )?;
         }
         Ok(())
     }

@@ -105,6 +105,8 @@ pub(crate) struct Items {
     /// It is four segments.
     pub across: bool,
     pub lookup: Lookup,
+    /// Items start inside quads, and are long enough for the quads that they share to be written apart.
+    pub joins: bool,
     /// Items after which parameters that are held repeat.
     pub period: u64,
 }
@@ -116,7 +118,8 @@ impl Items {
         if partition.is_contiguous() {
             let len = partition.segment_len();
             let (lookup, period) = whole_segments(affine, len);
-            return Some(Self { rows: 1, width: len, parts: 1, strided: false, across: false, lookup, period });
+            let joins = !len.is_multiple_of(4) && len >= MIN_JOINED;
+            return Some(Self { rows: 1, width: len, parts: 1, strided: false, across: false, lookup, joins, period });
         }
         let [_, rows, c, d] = partition.dims();
         let across = d == 1;
@@ -133,7 +136,7 @@ impl Items {
             }
         };
         let lookup = Lookup { affine: Found::Held, affine_along, statistics: Found::ByRow, ..Lookup::default() };
-        Some(Self { rows, width, parts: columns / width, strided: true, across, lookup, period: 1 })
+        Some(Self { rows, width, parts: columns / width, strided: true, across, lookup, joins: false, period: 1 })
     }
 
     /// Elements of an item.
@@ -154,11 +157,6 @@ impl Items {
     /// Distance of items that start at the same place in a quad.
     pub(crate) fn alike(&self) -> u64 {
         if self.strided { 1 } else { super::alike(self.width) }
-    }
-
-    /// Whether items start inside quads, and are long enough for the quads that they share to be worth a turn of their own.
-    pub(crate) fn join(&self) -> bool {
-        self.alike() > 1 && self.width >= MIN_JOINED
     }
 
     /// Whether the lanes of a team hold an item.

@@ -173,10 +173,10 @@ impl Bound {
     }
 
     /// Sums of columns that become the gradients to scale and bias, where those are wanted.
-    fn columns<'a>(&self, rows: &'a Partition, walkers: u32) -> Option<ColumnSums<'a>> {
+    fn columns<'a>(&self, affine: &'a Partition, walkers: u32) -> Option<ColumnSums<'a>> {
         let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
         let partials = self.at(self.regions.partials);
-        self.wants_affine().then_some(ColumnSums { rows, walkers, partials, grad_scale, grad_bias, factor })
+        self.wants_affine().then_some(ColumnSums { affine, walkers, partials, grad_scale, grad_bias, factor })
     }
 
     /// A merge of partial records into the gradients to scale and bias.
@@ -188,7 +188,8 @@ impl Bound {
 
 /// Records of walkers: one of them writes gradients.
 fn walked(affine: &Partition, walkers: u32) -> u64 {
-    if walkers > 1 { affine.segments() * u64::from(walkers) } else { 0 }
+    let columns = affine.segments() * affine.reduced_inner;
+    if walkers > 1 || affine.reduced_inner > 1 { columns * u64::from(walkers) } else { 0 }
 }
 
 impl Norm {
@@ -488,13 +489,12 @@ impl Norm {
     ) -> Result<(), Unbindable> {
         let plan = &self.plan;
         let reduction = &plan.computed;
-        let statistics = &reduction.partition;
-        let by_row = Partition::new(1, statistics.segments(), statistics.segment_len(), 1);
-        let rows = plan.rows().unwrap_or(by_row);
+        let Some(rows) = plan.fused_rows() else { return Ok(()) };
         // where a segment has one scale, its own sums are what gradients to scale and bias are made of
         let folded = plan.refinement.filter(|_| bound.scale_last && bound.wants_affine()).map(|r| r.affine);
         let records = folded.map(|_| bound.at(bound.regions.partials));
-        let columns = bound.columns(&rows, walkers).filter(|_| !bound.scale_last);
+        let columns = plan.affine.as_ref().filter(|_| !bound.scale_last);
+        let columns = columns.and_then(|affine| bound.columns(affine, walkers));
         lowering.fused_backward(reduction, &rows, (team, walkers), map, columns, records)?;
         if let Some(folded) = folded {
             return lowering.merge(Source::Gradients, reduction, &bound.gradients(folded, records));
@@ -529,7 +529,7 @@ impl Norm {
         columns: Option<ColumnSums<'_>>,
     ) -> Result<(), Unbindable> {
         let Some(columns) = columns.filter(|columns| !columns.are_gradients()) else { return Ok(()) };
-        let walked = Partition { reduced_outer: columns.walkers.into(), ..*columns.rows };
+        let walked = Partition { reduced_outer: columns.walkers.into(), ..*columns.affine };
         let merged = bound.gradients(walked, Some(columns.partials));
         lowering.merge(Source::Gradients, &self.plan.computed, &merged)
     }

@@ -13,7 +13,7 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
     let mut add = |kind: NormKind<'static>, shape: &'static [u64], format, affine| {
         all.push(NormDescriptor { format, affine, ..NormDescriptor::new(kind, shape) });
     };
-    let channelwise: [(&[u64], _); 9] = [
+    let channelwise: [(&[u64], _); 10] = [
         (&[3, 5, 7], ChannelsFirst),
         (&[2, 8, 4, 4], ChannelsFirst),
         (&[2, 4, 5, 7, 3], ChannelsFirst),
@@ -22,6 +22,7 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
         (&[3, 7, 6], ChannelsLast),
         (&[2, 5, 3, 8], ChannelsLast),
         (&[130, 3, 2], ChannelsFirst),
+        (&[9, 6, 7], ChannelsFirst),
         (&[2, 50, 40, 12], ChannelsLast),
     ];
     for (shape, format) in channelwise {
@@ -40,6 +41,9 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
         add(NormKind::Layer { axes: 1..2 }, shape, ChannelsFirst, BOTH);
         add(NormKind::Rms { axes: 1..2 }, shape, ChannelsFirst, Affine::Scale);
     }
+    // odd rows whose shared quads are written once
+    add(NormKind::Layer { axes: 1..2 }, &[72, 1021], ChannelsFirst, BOTH);
+    add(NormKind::Rms { axes: 1..2 }, &[12, 514], ChannelsFirst, Affine::Scale);
     add(NormKind::Layer { axes: 1..2 }, &[70_001, 3], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 0..1 }, &[150_000], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 1..3 }, &[3, 5, 7], ChannelsFirst, Affine::Bias);

@@ -77,6 +77,7 @@ pub const CASES: &[Case<'static>] = &[
     last(Instance, &[2, 1031, 4]),
     case(Group { groups: 1 }, &[2, 6, 5]),
     case(Group { groups: 2 }, &[3, 6, 7]),
+    case(Group { groups: 2 }, &[9, 6, 7]),
     case(Group { groups: 6 }, &[2, 6, 3, 3]),
     case(Group { groups: 32 }, &[2, 64, 8, 8]),
     case(Group { groups: 3 }, &[4, 6]),
