@@ -46,7 +46,7 @@ fn run(group: u32, local: u32) {
         let record = slice * params.record_stride + params.record_first + outer * columns + column;
         for (var e = 0u; e < select(0u, min(4u, columns - column), there); e += 1u) {
             var merged = all;
-            if params.accumulate == 1u { merged = partial_combine(partial_of(load_records(record + e)), all); }
+            if RESUMES { merged = partial_combine(partial_of(load_records(record + e)), all); }
             store_records(record + e, partial_record(merged, e));
         }
     }

@@ -55,7 +55,7 @@ fn run(group: u32, local: u32) {
     if live && lane.lane == 0u {
         let record = slice * params.record_stride + params.record_first + segment;
         var merged = all;
-        if params.accumulate == 1u { merged = partial_combine(partial_of(load_records(record)), all); }
+        if RESUMES { merged = partial_combine(partial_of(load_records(record)), all); }
         store_records(record, partial_record(merged, 0u));
     }
 }

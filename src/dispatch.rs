@@ -49,6 +49,7 @@ struct Draft {
     lookup: Lookup,
     sums_columns: bool,
     filled: bool,
+    resumes: bool,
     strided: bool,
     across: bool,
     walk: Option<QuadWalk>,
@@ -72,6 +73,7 @@ impl Draft {
             lookup,
             sums_columns: false,
             filled: false,
+            resumes: false,
             strided: false,
             across: entry == Entry::ReduceColumns,
             walk: None,
@@ -207,7 +209,6 @@ impl Lowering {
             turns: team.turns,
             record_first: if merges { (window.first_segment * fold + inner_record) as u32 } else { 0 },
             record_stride: schedule.records(whole) as u32,
-            accumulate: u32::from(!opens),
             window: [outer as u32, blocks as u32, columns as u32, inner as u32],
             ..with_divisor(summed.params(reduction.row_len, &window.elements), &reduction.divisor)
         };
@@ -216,6 +217,7 @@ impl Lowering {
         let draft = Draft {
             padded: summed.padded(),
             lookup,
+            resumes: !opens,
             filled: if rows {
                 units.width * units.count == inner
                     && units.width.is_multiple_of(4 * u64::from(team.run_lanes * team.quads))
@@ -438,6 +440,7 @@ impl Lowering {
             leads: bound.leads,
             sums_columns: draft.sums_columns,
             filled: draft.filled && !bound.leads,
+            resumes: draft.resumes,
             strided: draft.strided,
             joins: bound.joins,
             across: draft.across,

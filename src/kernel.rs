@@ -378,6 +378,8 @@ pub struct KernelKey {
     pub(crate) sums_columns: bool,
     /// Nothing is masked: whatever invocations take in at once is there.
     pub(crate) filled: bool,
+    /// Records are combined with those that are there: windows before have left them.
+    pub(crate) resumes: bool,
     /// What is held whole is runs in rows of memory.
     pub(crate) strided: bool,
     /// A quad that two segments share is written once.
@@ -403,6 +405,7 @@ impl KernelKey {
             ("HOISTED", hoisted.into()),
             ("LEADS", self.leads.into()),
             ("FILLED", self.filled.into()),
+            ("RESUMES", self.resumes.into()),
             ("STRIDED", self.strided.into()),
             ("JOINS", self.joins.into()),
             ("SUMS_COLUMNS", self.sums_columns.into()),
@@ -460,6 +463,7 @@ impl fmt::Display for KernelKey {
             (self.layout.quads != 0, ".quads"),
             (self.leads, ".leads"),
             (self.filled, ".filled"),
+            (self.resumes, ".resumes"),
             (self.strided, ".strided"),
             (self.joins, ".joins"),
             (self.across, ".across"),

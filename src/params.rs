@@ -33,7 +33,7 @@ pub(crate) struct Params {
     pub slice_len: u32,
     pub record_first: u32,
     pub record_stride: u32,
-    pub accumulate: u32,
+    pub samples: u32,
     pub statistics_base: u32,
     pub affine_base: u32,
     pub folded_scale: u32,
@@ -64,8 +64,7 @@ pub(crate) struct Params {
     pub products: u32,
     pub cumulative: u32,
     pub unbiased: u32,
-    pub samples: u32,
-    pub pad: u32,
+    pub pad: [u32; 2],
 }
 
 impl Default for Params {
@@ -110,7 +109,7 @@ mod tests {
             slice_len,
             record_first,
             record_stride,
-            accumulate,
+            samples,
             statistics_base,
             affine_base,
             folded_scale,
@@ -141,7 +140,6 @@ mod tests {
             products,
             cumulative,
             unbiased,
-            samples,
             pad
         );
         let actual: Vec<_> = members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset)).collect();

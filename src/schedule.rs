@@ -262,7 +262,7 @@ impl Schedule {
             let fused = items.as_ref().and_then(|items| holding(items, row_quads(items.width), team));
             // more than loops unroll take long to compile; turns are worth a try where they are short
             let fused = fused.filter(|team| team.held() <= UNROLLED.into());
-            let halves = fused.filter(|team| (2..=8).contains(&team.quads));
+            let halves = fused.filter(|team| (2..=4).contains(&team.quads));
             all.extend(fused.map(Self::Fused));
             all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));
             for (walk, slices, run_lanes) in

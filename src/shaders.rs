@@ -66,6 +66,7 @@ fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spre
         leads: false,
         sums_columns: false,
         filled: false,
+        resumes: false,
         strided: false,
         joins: false,
         across: entry == Entry::ReduceColumns,

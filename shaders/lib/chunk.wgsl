@@ -22,23 +22,23 @@ fn live_from(live: Live, k: u32) -> Live {
     return Live(live.first + vec4<u32>(k * live.step), live.step, live.end);
 }
 
-// How many elements are there.
-fn count_of(live: Live) -> Sum {
+// How many elements of a segment are there: as many in each of four.
+fn count_of(live: Live) -> f32 {
     var count = vec4<f32>(0.0);
     for (var k = 0u; k < QUADS; k += 1u) {
         count += select(vec4<f32>(0.0), vec4<f32>(1.0), is_live(live, k));
     }
-    return total(count);
+    return of_column(total(count), 0u);
 }
 
 // 1 / n, and 0 where there is nothing.
-fn share_of(n: Sum) -> Sum {
-    return select(Sum(1.0) / n, Sum(0.0), n == Sum(0.0));
+fn share_of(n: f32) -> f32 {
+    return select(1.0 / n, 0.0, n == 0.0);
 }
 
 // a / n, and 0 where there is nothing.
-fn weight_of(a: Sum, n: Sum) -> Sum {
-    return select(a / n, Sum(0.0), n == Sum(0.0));
+fn weight_of(a: f32, n: f32) -> f32 {
+    return select(a / n, 0.0, n == 0.0);
 }
 
 // Bits of |x|.

@@ -11,7 +11,7 @@ fn add_columns(first: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f3
         let at = low + i - row.first;
         var bias = d_bias * GROW * params.gradient_factor.x;
         var scale = d_scale * GROW * params.gradient_factor.y;
-        if params.accumulate == 1u {
+        if RESUMES {
             bias += load4_grad_bias(at, low, row.width);
             scale += load4_grad_scale(at, low, row.width);
         }
@@ -23,7 +23,7 @@ fn add_columns(first: u32, row: Run, i: u32, d_bias: vec4<f32>, d_scale: vec4<f3
         let column = i + e - row.first;
         if column < row.width {
             var sums = vec4<f32>(d_bias[e], d_scale[e], 0.0, 1.0);
-            if params.accumulate == 1u { sums += load_partials(low + column); }
+            if RESUMES { sums += load_partials(low + column); }
             store_partials(low + column, sums);
         }
     }

@@ -7,11 +7,11 @@ struct Partial {
     g: Sum,
     g_x_hat: Sum,
     g_x: Sum,
-    count: Sum,
+    count: f32,
 }
 
 fn partial_none() -> Partial {
-    return Partial(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Partial(Sum(0.0), Sum(0.0), Sum(0.0), 0.0);
 }
 
 fn partial_combine(a: Partial, b: Partial) -> Partial {
@@ -19,7 +19,7 @@ fn partial_combine(a: Partial, b: Partial) -> Partial {
 }
 
 fn partial_lanes(a: Partial, lane: Lane) -> Partial {
-    return Partial(sum_lanes(a.g, lane), sum_lanes(a.g_x_hat, lane), sum_lanes(a.g_x, lane), sum_lanes(a.count, lane));
+    return Partial(sum_lanes(a.g, lane), sum_lanes(a.g_x_hat, lane), sum_lanes(a.g_x, lane), count_lanes(a.count, lane));
 }
 
 fn partial_align(a: Partial, lane: Lane) -> Partial {
@@ -27,11 +27,11 @@ fn partial_align(a: Partial, lane: Lane) -> Partial {
 }
 
 fn partial_record(a: Partial, column: u32) -> vec4<f32> {
-    return vec4<f32>(of_column(a.g, column), of_column(a.g_x_hat, column), of_column(a.g_x, column), of_column(a.count, column));
+    return vec4<f32>(of_column(a.g, column), of_column(a.g_x_hat, column), of_column(a.g_x, column), a.count);
 }
 
 fn partial_of(record: vec4<f32>) -> Partial {
-    return Partial(Sum(0.0) + record.x, Sum(0.0) + record.y, Sum(0.0) + record.z, Sum(0.0) + record.w);
+    return Partial(Sum(0.0) + record.x, Sum(0.0) + record.y, Sum(0.0) + record.z, record.w);
 }
 
 fn partial_weighed(a: Partial, weight: f32) -> Partial {

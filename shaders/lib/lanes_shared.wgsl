@@ -19,6 +19,11 @@ fn sum_lanes(x: Sum, at: Lane) -> Sum {
     return bitcast<Sum>(exchanged[at.local - at.lane * lane_stride()]);
 }
 
+// Of what is the same in all columns.
+fn count_lanes(n: f32, at: Lane) -> f32 {
+    return of_column(sum_lanes(Sum(0.0) + n, at), 0u);
+}
+
 fn max_lanes(x: Bits, at: Lane) -> Bits {
     if LANES == 1u { return x; }
     workgroupBarrier();

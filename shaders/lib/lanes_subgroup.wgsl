@@ -22,6 +22,11 @@ fn sum_lanes(x: Sum, at: Lane) -> Sum {
     return all;
 }
 
+// Of what is the same in all columns.
+fn count_lanes(n: f32, at: Lane) -> f32 {
+    return of_column(sum_lanes(Sum(0.0) + n, at), 0u);
+}
+
 fn max_lanes(x: Bits, at: Lane) -> Bits {
     var top = x;
     if CLUSTER > 1u { top = max(top, subgroupShuffleXor(top, 1u)); }

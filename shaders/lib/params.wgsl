@@ -25,7 +25,7 @@ struct Params {
     slice_len: u32,      // units of a slice: parts of runs, or rows
     record_first: u32,   // record (merge: segment) of the window's first segment
     record_stride: u32,  // records of one slice
-    accumulate: u32,     // 1: combine with the record that is there
+    samples: u32,        // segments that one running value averages
     statistics_base: u32,// segment that is record 0 of the binding
     affine_base: u32,    // segment that is element 0 of the binding
     folded_scale: u32,   // bits of the scale that is folded with the mean: infinity, or what no magnitude has
@@ -35,7 +35,7 @@ struct Params {
     parts: u32,          // parts of a run (reduce), tiles of a row (maps)
     turns: u32,          // tiles that an invocation maps one after the other; columns that it reduces so
     blocks: u32,         // walkers of the rows: blocks of them, or rows apart
-    spacing: u32,        // distance of the rows that a block walks: 4 where only every fourth starts alike
+    spacing: u32,        // distance of the rows that a walker walks: as many as neighbours walk, as start alike or share what is held
     window: vec4<u32>,   // the window's own partition
     statistics: Index,
     affine: Index,
@@ -56,8 +56,7 @@ struct Params {
     products: u32,       // 1: sums that are not finite enter the gradient by products with x
     cumulative: u32,     // 1: weight is 1 / (updates so far + 1)
     unbiased: u32,       // 1: running variance takes n / (n - 1)
-    samples: u32,        // segments that one running value averages
-    pad: u32,
+    pad: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -66,6 +65,9 @@ struct Params {
 override WORKGROUP_SIZE: u32 = 64u;
 override LANES: u32 = 64u;
 override RUN_LANES: u32 = 64u;
+
+// Whether records and sums are combined with those that are there, of the windows before.
+override RESUMES: bool = false;
 
 // How records and parameters are found: held for the columns of a tile, once a row, or for every element: see found.wgsl.
 const HELD = 0u;

@@ -4,13 +4,13 @@ struct Acc {
     shift: Sum,
     rest: Sum,
     spread: Sum,
-    count: Sum,
+    count: f32,
 }
 
 alias Partial = Acc;
 
 fn partial_none() -> Partial {
-    return Partial(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Partial(Sum(0.0), Sum(0.0), Sum(0.0), 0.0);
 }
 
 fn partial_combine(a: Partial, b: Partial) -> Partial {
@@ -26,12 +26,12 @@ fn partial_align(a: Partial, lane: Lane) -> Partial {
 }
 
 fn partial_record(a: Partial, column: u32) -> vec4<f32> {
-    return vec4<f32>(of_column(a.shift, column), of_column(a.rest, column), of_column(a.spread, column), of_column(a.count, column));
+    return vec4<f32>(of_column(a.shift, column), of_column(a.rest, column), of_column(a.spread, column), a.count);
 }
 
 // Of a record, in all columns.
 fn partial_of(record: vec4<f32>) -> Partial {
-    return Partial(Sum(0.0) + record.x, Sum(0.0) + record.y, Sum(0.0) + record.z, Sum(0.0) + record.w);
+    return Partial(Sum(0.0) + record.x, Sum(0.0) + record.y, Sum(0.0) + record.z, record.w);
 }
 
 fn partial_weighed(a: Partial, weight: f32) -> Partial {

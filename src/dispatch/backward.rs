@@ -103,7 +103,6 @@ impl ColumnSums<'_> {
     fn params(&self, window: &Window, params: Params) -> Params {
         Params {
             record_first: (window.first_segment * u64::from(self.walkers)) as u32,
-            accumulate: u32::from(!window.opens),
             gradient_factor: self.factor,
             ..params
         }
@@ -144,12 +143,13 @@ impl Lowering {
                 frozen: u32::from(sums.is_none()),
                 ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
             };
-            let params =
-                columns.map_or(params, |columns| columns.params(&Window::new(columns.affine, range.clone()), params));
+            let columns = columns.map(|columns| (columns, Window::new(columns.affine, range.clone())));
+            let params = columns.as_ref().map_or(params, |(columns, window)| columns.params(window, params));
             let draft = Draft {
                 padded: map.padded(),
                 lookup: rows.lookup,
                 sums_columns: columns.is_some(),
+                resumes: columns.is_some_and(|(_, window)| !window.opens),
                 filled: tiles.are_filled(&team),
                 walk: map.walk(&range, rows.width, true, &rows.lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)
@@ -205,6 +205,7 @@ impl Lowering {
                 padded: map.padded(),
                 lookup,
                 sums_columns: columns.is_some(),
+                resumes: columns.is_some() && !window.opens,
                 filled: team.fills(len),
                 walk: map.walk(&window.elements, len, team.has_room(row_quads(len)), &lookup),
                 ..Draft::of(Source::Gradients, entry, reduction.accumulator, team)

@@ -42,8 +42,7 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
         add(NormKind::Rms { axes: 1..2 }, shape, ChannelsFirst, Affine::Scale);
     }
     // odd rows whose shared quads are written once
-    add(NormKind::Layer { axes: 1..2 }, &[72, 1021], ChannelsFirst, BOTH);
-    add(NormKind::Rms { axes: 1..2 }, &[12, 514], ChannelsFirst, Affine::Scale);
+    add(NormKind::Layer { axes: 1..2 }, &[72, 517], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 1..2 }, &[70_001, 3], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 0..1 }, &[150_000], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 1..3 }, &[3, 5, 7], ChannelsFirst, Affine::Bias);

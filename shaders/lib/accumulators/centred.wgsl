@@ -7,34 +7,31 @@
 // written with weights (n_a / n, n_b / n) instead of sums.
 
 fn acc_start(first: Sum) -> Acc {
-    return Acc(select(first, Sum(0.0), magnitude_of(first) >= Bits(params.infinity)), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Acc(select(first, Sum(0.0), magnitude_of(first) >= Bits(params.infinity)), Sum(0.0), Sum(0.0), 0.0);
 }
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
+    let all = merged(a, b, difference_of(b.shift, a.shift) + difference_of(b.rest, a.rest));
+    return Acc(select(a.shift, b.shift, a.count == 0.0), all.rest, all.spread, all.count);
+}
+
+// Two records whose means are delta apart, with the shift of the first.
+fn merged(a: Acc, b: Acc, delta: Sum) -> Acc {
     let n = a.count + b.count;
     let weight_a = weight_of(a.count, n);
     let weight_b = weight_of(b.count, n);
-    let delta = difference_of(b.shift, a.shift) + difference_of(b.rest, a.rest);
     let bits = magnitude_of(delta);
     let top = max(bits, max(magnitude_of(a.spread), magnitude_of(b.spread)));
     let k = to_unit(top);
-    let spread = (a.spread * k) * (a.spread * k) * weight_a + (b.spread * k) * (b.spread * k) * weight_b
+    let square = (a.spread * k) * (a.spread * k) * weight_a + (b.spread * k) * (b.spread * k) * weight_b
         + (delta * k * weight_a) * (delta * k * weight_b);
     // infinite means have no difference, but a sum
     let rest = select(a.rest + delta * weight_b, a.rest + b.rest, bits >= Bits(params.infinity));
-    let merged = Acc(a.shift, rest, sqrt(spread) * from_unit(top), n);
-    return acc_select(acc_select(merged, a, b.count), b, a.count);
-}
-
-// `other` where nothing counts.
-fn acc_select(acc: Acc, other: Acc, count: Sum) -> Acc {
-    let none = count == Sum(0.0);
-    return Acc(
-        select(acc.shift, other.shift, none),
-        select(acc.rest, other.rest, none),
-        select(acc.spread, other.spread, none),
-        select(acc.count, other.count, none),
-    );
+    let spread = sqrt(square) * from_unit(top);
+    // the other where nothing counts
+    if a.count == 0.0 { return Acc(a.shift, b.rest, b.spread, n); }
+    if b.count == 0.0 { return a; }
+    return Acc(a.shift, rest, spread, n);
 }
 
 // The chunk alone, relative to the shift of `acc`.
@@ -65,15 +62,16 @@ fn acc_chunk(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
 }
 
 fn acc_push(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
-    return acc_combine(acc, acc_chunk(acc, x, live));
+    let chunk = acc_chunk(acc, x, live);
+    return merged(acc, chunk, difference_of(chunk.rest, acc.rest));
 }
 
 // Of all lanes, which have one shift.
 fn acc_lanes(acc: Acc, lane: Lane) -> Acc {
-    let count = sum_lanes(acc.count, lane);
+    let count = count_lanes(acc.count, lane);
     let weight = acc.count * share_of(count);
     let rest = sum_lanes(acc.rest * weight, lane);
-    let delta = select(difference_of(acc.rest, rest), Sum(0.0), acc.count == Sum(0.0));
+    let delta = select(difference_of(acc.rest, rest), Sum(0.0), acc.count == 0.0);
     let top = max_lanes(max(magnitude_of(delta), magnitude_of(acc.spread)), lane);
     let k = to_unit(top);
     let square = sum_lanes(((acc.spread * k) * (acc.spread * k) + (delta * k) * (delta * k)) * weight, lane);
@@ -82,8 +80,9 @@ fn acc_lanes(acc: Acc, lane: Lane) -> Acc {
 
 // With one shift in all lanes, for records that have come with shifts of their own.
 fn acc_align(acc: Acc, lane: Lane) -> Acc {
-    let place = select(Sum(0.0), Sum(f32(lane.lane + 1u)), acc.count > Sum(0.0));
+    let place = select(Sum(0.0), Sum(f32(lane.lane + 1u)), acc.count > 0.0);
     let chosen = bitcast<Sum>(max_lanes(bitcast<Bits>(place), lane));
-    let shift = sum_lanes(select(Sum(0.0), acc.shift, (place == chosen) & (acc.count > Sum(0.0))), lane);
+    let own = select(Sum(0.0), acc.shift, acc.count > 0.0);
+    let shift = sum_lanes(select(Sum(0.0), own, place == chosen), lane);
     return Acc(shift, difference_of(acc.shift, shift) + acc.rest, acc.spread, acc.count);
 }

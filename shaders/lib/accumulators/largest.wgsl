@@ -3,7 +3,7 @@
 // Record (0, elements that have it, max |x|, count). Magnitudes are compared as integers, so that a NaN stays.
 
 fn acc_start(first: Sum) -> Acc {
-    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), 0.0);
 }
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
@@ -31,7 +31,7 @@ fn acc_push(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
 fn acc_lanes(acc: Acc, lane: Lane) -> Acc {
     let top = max_lanes(magnitude_of(acc.spread), lane);
     let ties = sum_lanes(select(Sum(0.0), acc.rest, magnitude_of(acc.spread) == top), lane);
-    return Acc(Sum(0.0), ties, bitcast<Sum>(top), sum_lanes(acc.count, lane));
+    return Acc(Sum(0.0), ties, bitcast<Sum>(top), count_lanes(acc.count, lane));
 }
 
 fn acc_align(acc: Acc, lane: Lane) -> Acc {

@@ -3,7 +3,7 @@
 // Record (0, 0, mean |x|, count).
 
 fn acc_start(first: Sum) -> Acc {
-    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), 0.0);
 }
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
@@ -27,7 +27,7 @@ fn acc_push(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
 }
 
 fn acc_lanes(acc: Acc, lane: Lane) -> Acc {
-    let count = sum_lanes(acc.count, lane);
+    let count = count_lanes(acc.count, lane);
     return Acc(Sum(0.0), Sum(0.0), sum_lanes(acc.spread * (acc.count * share_of(count)), lane), count);
 }
 

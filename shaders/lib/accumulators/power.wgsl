@@ -4,7 +4,7 @@
 // underflows that matters. A NaN becomes the largest and stays.
 
 fn acc_start(first: Sum) -> Acc {
-    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), 0.0);
 }
 
 // (x / largest)^p; 1 where they are equal, infinity included.
@@ -27,9 +27,9 @@ fn power_of(x: Sum, largest: Sum) -> Sum {
 }
 
 // Relative to a larger magnitude: nothing, where nothing counts.
-fn rescaled(a: Acc, top: Sum, weight: Sum) -> Sum {
+fn rescaled(a: Acc, top: Sum, weight: f32) -> Sum {
     let powers = a.spread * power_of(a.shift, top) * weight;
-    return select(powers, Sum(0.0), a.count == Sum(0.0));
+    return select(powers, Sum(0.0), a.count == 0.0);
 }
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
@@ -57,7 +57,7 @@ fn acc_push(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
 }
 
 fn acc_lanes(acc: Acc, lane: Lane) -> Acc {
-    let count = sum_lanes(acc.count, lane);
+    let count = count_lanes(acc.count, lane);
     let top = bitcast<Sum>(max_lanes(magnitude_of(acc.shift), lane));
     return Acc(top, Sum(0.0), sum_lanes(rescaled(acc, top, acc.count * share_of(count)), lane), count);
 }

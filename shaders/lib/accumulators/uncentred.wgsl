@@ -3,7 +3,7 @@
 // Record (0, 0, root of the mean square, count): the root has the range of the data where a square has not.
 
 fn acc_start(first: Sum) -> Acc {
-    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), Sum(0.0));
+    return Acc(Sum(0.0), Sum(0.0), Sum(0.0), 0.0);
 }
 
 fn acc_combine(a: Acc, b: Acc) -> Acc {
@@ -32,7 +32,7 @@ fn acc_push(acc: Acc, x: ptr<function, Chunk>, live: Live) -> Acc {
 }
 
 fn acc_lanes(acc: Acc, lane: Lane) -> Acc {
-    let count = sum_lanes(acc.count, lane);
+    let count = count_lanes(acc.count, lane);
     let top = max_lanes(magnitude_of(acc.spread), lane);
     let k = to_unit(top);
     let square = sum_lanes((acc.spread * k) * (acc.spread * k) * (acc.count * share_of(count)), lane);
