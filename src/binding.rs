@@ -260,4 +260,22 @@ mod tests {
             assert_eq!((bound.layout.quads, bound.phase, bound.leads), expected, "{name}");
         }
     }
+
+    /// Odd rows are written by quads only where both tensors start with a quad, and the last one is there.
+    #[test]
+    fn quads_that_runs_share_are_written_where_their_walkers_join_them() {
+        let cases = [
+            ("both aligned", 0, 0, [64, 64], true),
+            ("an odd start of the input", 4, 0, [64, 64], false),
+            ("an odd start of the output", 0, 4, [64, 64], false),
+            ("the output's last quad is not there", 0, 0, [64, 40], false),
+        ];
+        for (name, input, output, sizes, expected) in cases {
+            let accesses =
+                [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
+            let walk = QuadWalk { unit: 7, leads: true, joins: true, along: false };
+            let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
+            assert_eq!((bound.joins, bound.layout.quads >> 1 & 1 == 1), (expected, expected), "{name}");
+        }
+    }
 }

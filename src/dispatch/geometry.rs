@@ -255,6 +255,27 @@ mod tests {
         }
     }
 
+    /// (statistics, affine) to (rows, width, items of a row of memory, four segments); `None`: not held whole.
+    #[test]
+    fn items_are_runs_of_whole_quads() {
+        let by = Partition::new;
+        let columns = |rows, columns| Some(by(1, rows, columns, 1));
+        let cases = [
+            ("rows", by(1, 1, 6, 12), columns(6, 12), Some((1, 12, 1, false))),
+            ("instances, channels last", by(2, 9, 12, 1), columns(18, 12), Some((9, 4, 3, true))),
+            ("groups, channels last", by(2, 9, 3, 8), columns(18, 24), Some((9, 8, 3, false))),
+            ("no parameters", by(2, 9, 3, 8), None, Some((9, 8, 3, false))),
+            ("parameters of samples", by(2, 9, 12, 1), Some(by(2, 9, 12, 1)), Some((9, 4, 3, true))),
+            ("odd columns", by(2, 9, 7, 1), columns(18, 7), None),
+            ("groups of three channels", by(2, 9, 4, 3), columns(18, 12), None),
+            ("parameters of rows", by(2, 9, 12, 1), Some(by(18, 1, 1, 12)), None),
+        ];
+        for (name, statistics, affine, expected) in cases {
+            let items = Items::new(&statistics, affine.as_ref());
+            assert_eq!(items.map(|i| (i.rows, i.width, i.parts, i.across)), expected, "{name}");
+        }
+    }
+
     /// Segments that are a period apart have the same parameters, place for place.
     #[test]
     fn parameters_of_whole_segments_repeat() {
