@@ -156,7 +156,7 @@ impl Items {
 
     /// Distance of items that start at the same place in a quad.
     pub(crate) fn alike(&self) -> u64 {
-        if self.strided { 1 } else { super::alike(self.width) }
+        if self.strided { 1 } else { super::walkers::alike(self.width) }
     }
 
     /// Whether the lanes of a team hold an item.

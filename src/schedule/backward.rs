@@ -1,0 +1,115 @@
+//! How gradients are computed: which kernels, and how work is spread.
+
+use std::fmt;
+
+use super::{DeviceProfile, RECORD, ROWS_ALIKE, Reduce, UNROLLED, fused_team, row_quads};
+use super::{MIN_REFINED_LEN, MIN_ROWS_PER_WALKER};
+use crate::dispatch::geometry::{Items, MIN_HELD};
+use crate::kernel::Team;
+use crate::partition::Partition;
+use crate::plan::Plan;
+
+/// How gradients are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backward {
+    /// One walk over input and gradient, each read once; what belongs to scale and bias is left for a second dispatch to add up.
+    Fused {
+        /// Who walks: lanes hold a segment whole.
+        team: Team,
+        /// Walkers of each set of parameters.
+        walkers: u32,
+    },
+    /// Sums of each row; then the map to the gradient of the input, which sums up what belongs to scale and bias on its way.
+    Rows {
+        /// Over statistics segments.
+        reduce: Reduce,
+        /// Walkers of each set of parameters.
+        walkers: u32,
+    },
+    /// Sums over the common refinement of both partitions, folded into each of them; then the map to the gradient of the input.
+    Folded(Reduce),
+    /// Sums over each partition by itself, for partitions without a coarse refinement.
+    Apart {
+        /// Over statistics segments.
+        statistics: Reduce,
+        /// Over affine segments.
+        affine: Reduce,
+    },
+}
+
+impl fmt::Display for Backward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fused { team, walkers } => write!(f, "backward fused {team}, {walkers} walkers"),
+            Self::Rows { reduce, walkers } => write!(f, "backward {reduce}, {walkers} walkers"),
+            Self::Folded(reduce) => write!(f, "backward folded, {reduce}"),
+            Self::Apart { statistics, affine } => write!(f, "backward apart, {statistics} and {affine}"),
+        }
+    }
+}
+
+impl Backward {
+    /// Every schedule that can compute the gradients of a plan, best first.
+    pub(crate) fn candidates(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
+        let mut all = Vec::new();
+        // two tensors to load
+        let halved = DeviceProfile { quads: profile.backward_quads(), ..*profile };
+        let reduce = |partition: &Partition| Reduce::choose(partition, &halved);
+        all.extend(Self::fused(plan, profile));
+        if let (Some(rows), Some(_)) = (plan.rows(), plan.affine) {
+            let reduce = reduce(&plan.computed.partition);
+            let team = profile.map_team(rows.kept_inner, profile.backward_quads());
+            let tiles = row_quads(rows.kept_inner).div_ceil(u64::from(team.lanes * team.quads));
+            let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team, true);
+            all.extend(Self::walkers(&rows, walkers, profile).map(|walkers| Self::Rows { reduce, walkers }));
+        }
+        // a refinement of few elements a segment makes more records than it saves
+        let refinement = plan.refinement.map(|r| r.partition).filter(|p| {
+            p.segment_len() >= MIN_REFINED_LEN.min(plan.computed.partition.segment_len())
+                && p.segments() * RECORD <= profile.max_binding
+        });
+        all.extend(refinement.map(|partition| Self::Folded(reduce(&partition))));
+        let (statistics, affine) = Self::apart(plan, profile);
+        all.push(Self::Apart { statistics, affine });
+        all
+    }
+
+    /// Reductions over the statistics segments and over the affine segments.
+    pub(crate) fn apart(plan: &Plan, profile: &DeviceProfile) -> (Reduce, Reduce) {
+        let statistics = Reduce::choose(&plan.computed.partition, profile);
+        (statistics, plan.affine.map_or(statistics, |affine| Reduce::choose(&affine, profile)))
+    }
+
+    /// Parameters that belong to the columns of rows, or one to a whole row.
+    fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
+        let statistics = &plan.computed.partition;
+        let items = Items::new(statistics, plan.affine.as_ref()).filter(|items| !items.strided)?;
+        let items = Items { joins: false, ..items };
+        let team = fused_team(&items, profile, profile.held_quads_backward.min(UNROLLED))?;
+        let rows = plan.fused_rows()?;
+        let parts = rows.kept_inner / statistics.segment_len().max(1);
+        // a record for each column pays where it is the sum of several rows
+        let folds = plan.affine.is_some_and(|affine| affine.reduced_inner > 1) && !plan.shares_scale();
+        if folds && (rows.reduced_outer < MIN_HELD || rows.segments() * RECORD > profile.max_partials()) {
+            return None;
+        }
+        let to_fill = u64::from(profile.workgroups) * team.groups() / (rows.kept_outer * parts).max(1);
+        let walkers = to_fill.min(rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER));
+        let records = if plan.affine.is_none() || plan.shares_scale() { 0 } else { rows.segments() };
+        if records == 0 {
+            return Some(Self::Fused { team, walkers: walkers.clamp(1, 1 << 30) as u32 });
+        }
+        Self::walkers(&rows, walkers, profile).map(|walkers| Self::Fused { team, walkers })
+    }
+
+    /// So many walkers or as many as there is memory for their partial records; rows that start inside quads are walked by fours.
+    fn walkers(rows: &Partition, wanted: u64, profile: &DeviceProfile) -> Option<u32> {
+        let alike = rows.kept_inner.is_multiple_of(4) || rows.reduced_outer == 1;
+        let spacing = if alike { 1 } else { ROWS_ALIKE };
+        let by_memory = profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing;
+        let walkers = wanted.max(1).next_multiple_of(spacing).min(by_memory);
+        // one walker leaves no records
+        let one = spacing == 1;
+        (walkers > 1 || one).then_some(walkers.clamp(1, 1 << 30) as u32)
+    }
+}
