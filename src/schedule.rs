@@ -264,8 +264,8 @@ impl Schedule {
             let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile);
             let team = Team { quads, ..team };
             let fused = items.as_ref().and_then(|items| holding(items, row_quads(items.width), team));
-            // more than loops unroll take long to compile; turns are worth a try where they are short
-            let fused = fused.filter(|team| team.held() <= UNROLLED.into());
+            // what holds more takes long to compile, and is better shared by more lanes; turns are worth a try where they are short
+            let fused = fused.filter(|team| team.held() <= profile.quads.max(8).into());
             let halves = fused.filter(|team| (2..=4).contains(&team.quads));
             all.extend(fused.map(Self::Fused));
             all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));
