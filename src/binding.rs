@@ -155,13 +155,14 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
     let leads = walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
     let slot = reference.map(|position| bindings.layout.slot_of[position]);
     let output = entry.operands().iter().position(|&(operand, _)| operand == Operand::Output);
-    let joined = quads(leads, joins);
-    let reads = |mask: u8| slot.is_some_and(|slot| mask >> slot & 1 == 1);
-    let writes = |mask: u8| output.is_some_and(|at| mask >> bindings.layout.slot_of[at] & 1 == 1);
-    bindings.joins = leads && joins && reads(joined) && writes(joined);
-    let with_leads = if bindings.joins { joined } else { quads(leads, false) };
-    bindings.leads = leads && reads(with_leads);
-    bindings.layout.quads = if bindings.leads { with_leads } else { quads(false, false) };
+    let by_quads = |mask: u8, slot: Option<u8>| slot.is_some_and(|slot| mask >> slot & 1 == 1);
+    let reads = |mask: u8| by_quads(mask, slot);
+    let writes = |mask: u8| by_quads(mask, output.map(|at| bindings.layout.slot_of[at]));
+    let ways = [(leads, leads && joins), (leads, false), (false, false)]
+        .map(|(leads, joins)| (leads, joins, quads(leads, joins)));
+    let fits = |&(leads, joins, mask): &(bool, bool, u8)| (!leads || reads(mask)) && (!joins || writes(mask));
+    let (leads, joins, mask) = ways.into_iter().find(fits).unwrap_or_default();
+    (bindings.leads, bindings.joins, bindings.layout.quads) = (leads, joins, mask);
     bindings.phase = if bindings.leads { phase } else { 0 };
     for (k, slot) in bindings.slots.iter_mut().enumerate() {
         if bindings.layout.quads >> k & 1 == 1 {

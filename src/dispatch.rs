@@ -5,7 +5,7 @@ pub(crate) mod geometry;
 mod operands;
 mod walkers;
 
-pub(crate) use backward::{BackwardMap, ColumnSums};
+pub(crate) use backward::{BackwardMap, ColumnSums, sums_are_gradients};
 pub(crate) use operands::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
 
 use std::ops::Range;

@@ -83,10 +83,15 @@ pub(crate) struct ColumnSums<'a> {
     pub factor: [f32; 2],
 }
 
+/// Whether what one walker sums up is all that belongs to a parameter.
+pub(crate) fn sums_are_gradients(affine: &Partition, walkers: u32) -> bool {
+    walkers == 1 && affine.reduced_inner == 1
+}
+
 impl ColumnSums<'_> {
     /// Whether the gradients themselves are written.
     pub(crate) fn are_gradients(&self) -> bool {
-        self.walkers == 1 && self.affine.reduced_inner == 1
+        sums_are_gradients(self.affine, self.walkers)
     }
 
     fn accesses(&self) -> Vec<Access> {
@@ -159,8 +164,9 @@ impl Lowering {
         Ok(())
     }
 
-    /// Gradients of whole contiguous segments, one or more to each of `rows`, an outer block of those for each set of parameters, with the sums of columns where
-    /// asked; where a segment has one scale, `records` receives a record for each segment.
+    /// Gradients of whole contiguous segments, one or more to each of `rows`, with an outer block of rows for each set of
+    /// parameters; with the sums of columns where asked; where a segment has one scale, `records` receives a record for
+    /// each segment.
     pub(crate) fn fused_backward(
         &mut self,
         reduction: &Reduction,

@@ -4,7 +4,7 @@ use super::{Norm, REGION_ALIGN};
 use crate::binding::Unbindable;
 use crate::bound::BoundNorm;
 use crate::dispatch::{
-    BackwardMap, ColumnSums, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor,
+    BackwardMap, ColumnSums, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor, sums_are_gradients,
 };
 use crate::error::BindError;
 use crate::kernel::{Source, Spread, Team};
@@ -189,7 +189,7 @@ impl Bound {
 /// Records of walkers: one of them writes gradients.
 fn walked(affine: &Partition, walkers: u32) -> u64 {
     let columns = affine.segments() * affine.reduced_inner;
-    if walkers > 1 || affine.reduced_inner > 1 { columns * u64::from(walkers) } else { 0 }
+    if sums_are_gradients(affine, walkers) { 0 } else { columns * u64::from(walkers) }
 }
 
 impl Norm {
