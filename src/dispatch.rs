@@ -297,7 +297,7 @@ impl Lowering {
         let geometry = Geometry::new(statistics.map(|_| partition), affine, elements);
         for range in self.windows(Entry::Apply, 0..elements, &geometry.units(), &accesses)? {
             let rows = geometry.within(&range);
-            let team = self.profile.map_team(rows.width, self.profile.quads);
+            let team = self.profile.map_team(rows.width, self.profile.quads, rows.holds());
             let tiles = Tiles::new(&self.profile, &rows, &range, &team, None);
             let (records, statistics_base) = index(partition, &range, tiles.step());
             let params = Params {

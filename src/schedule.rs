@@ -21,6 +21,14 @@ const MAX_LINKS: u64 = 64;
 /// How much more a walker of a map has to do where it holds what belongs to columns.
 const HELD_WORK: u64 = 4;
 
+/// Most quads that a map loads at once where it holds nothing to use again: the code for more, and for runs that start inside quads,
+/// does not fit a processor's instruction cache.
+const ROW_QUADS: u32 = 8;
+const LED_QUADS: u32 = 4;
+
+/// Most quads at once in schedules that are tried beside the chosen one: more takes long to compile, and differs in nothing else.
+const FORCED_QUADS: u32 = 4;
+
 /// Most rows of a walker that holds what belongs to columns: it returns to each row's pages for its next columns.
 const MAX_HELD_ROWS: u64 = 128;
 
@@ -173,9 +181,14 @@ impl DeviceProfile {
         (lanes as u32, slots(lanes).1)
     }
 
-    /// The team of a map over rows of `width` elements.
-    pub(crate) fn map_team(&self, width: u64, max_quads: u32) -> Team {
-        let (lanes, quads) = self.walk(row_quads(width), self.workgroup_size, max_quads);
+    /// The team of a map over rows of `width` elements, which holds what belongs to columns or looks up what belongs to a row.
+    pub(crate) fn map_team(&self, width: u64, max_quads: u32, holds: bool) -> Team {
+        let most = match (holds, width.is_multiple_of(4)) {
+            (true, _) => max_quads,
+            (false, true) => max_quads.min(ROW_QUADS),
+            (false, false) => max_quads.min(LED_QUADS),
+        };
+        let (lanes, quads) = self.walk(row_quads(width), self.workgroup_size, most);
         Team { cluster: 1, ..self.team(lanes, lanes, quads) }
     }
 
@@ -261,11 +274,11 @@ impl Schedule {
         let mut all = vec![Self::choose(reduction, affine, profile)];
         let items = Items::new(partition, affine);
         for team in teams(profile) {
-            let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile);
+            let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile).min(FORCED_QUADS);
             let team = Team { quads, ..team };
             let fused = items.as_ref().and_then(|items| holding(items, row_quads(items.width), team));
             // what holds more takes long to compile, and is better shared by more lanes; turns are worth a try where they are short
-            let fused = fused.filter(|team| team.held() <= profile.quads.max(8).into());
+            let fused = fused.filter(|team| team.held() <= u64::from(2 * FORCED_QUADS));
             let halves = fused.filter(|team| (2..=4).contains(&team.quads));
             all.extend(fused.map(Self::Fused));
             all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));

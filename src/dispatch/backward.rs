@@ -141,7 +141,7 @@ impl Lowering {
         let units = columns.map_or(geometry.units().to_vec(), |columns| window::units(columns.affine)[..2].to_vec());
         for range in self.windows(entry, 0..indexed.elements(), &units, &accesses)? {
             let rows = geometry.within(&range);
-            let team = self.profile.map_team(rows.width, self.profile.backward_quads());
+            let team = self.profile.map_team(rows.width, self.profile.backward_quads(), rows.holds());
             let walkers = columns.map(|columns| u64::from(columns.walkers));
             let tiles = Tiles::new(&self.profile, &rows, &range, &team, walkers);
             let params = Params {

@@ -60,8 +60,13 @@ impl Geometry {
     fn cost(&self, elements: u64) -> (usize, bool, bool, bool, u64) {
         let found = [self.lookup.statistics, self.lookup.affine];
         let by_element = found.iter().filter(|&&found| found == Found::ByElement).count();
-        let holds = found.contains(&Found::Held) && self.held < MIN_HELD.min(elements / self.width + 1);
+        let holds = self.holds() && self.held < MIN_HELD.min(elements / self.width + 1);
         (by_element, self.width < MIN_WIDTH.min(elements), holds, !self.width.is_multiple_of(4), self.width)
+    }
+
+    /// Whether what belongs to columns is worth holding from row to row.
+    pub(crate) fn holds(&self) -> bool {
+        [self.lookup.statistics, self.lookup.affine].contains(&Found::Held)
     }
 
     /// Sizes at which windows are cut, descending: then a window is whole blocks of held rows, or within one, or within a row.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::geometry::{self, Geometry};
-use crate::kernel::{Found, Team};
+use crate::kernel::Team;
 use crate::params::Params;
 use crate::schedule::{DeviceProfile, ROWS_ALIKE, row_quads};
 
@@ -45,6 +45,12 @@ pub(super) fn alike(len: u64) -> u64 {
     if len.is_multiple_of(4) { 1 } else { ROWS_ALIKE }
 }
 
+/// About `most` of so many tiles: such that all take as many, where that can be.
+fn even_turns(tiles: u64, most: u64) -> u64 {
+    let most = most.clamp(1, tiles);
+    (most.div_ceil(2)..=most).rev().find(|&turns| tiles.is_multiple_of(turns)).unwrap_or(most)
+}
+
 /// How the rows of a window are spread over tiles: see `shaders/lib/tile.wgsl`.
 pub(super) struct Tiles {
     rows: Geometry,
@@ -68,12 +74,12 @@ impl Tiles {
         walkers: Option<u64>,
     ) -> Self {
         let all = (range.end - range.start) / rows.width;
-        let holds = [rows.lookup.statistics, rows.lookup.affine].contains(&Found::Held);
+        let holds = rows.holds();
         let held = if holds { rows.held } else { all };
         let outer = all / held;
         let tiles = row_quads(rows.width).div_ceil(u64::from(team.lanes * team.quads));
         // with nothing to hold from row to row, neighbouring tiles come first
-        let turns = if holds { 1 } else { u64::from(profile.map_quads / team.quads).clamp(1, tiles) };
+        let turns = if holds { 1 } else { even_turns(tiles, u64::from(profile.map_quads / team.quads)) };
         let parts = tiles.div_ceil(turns);
         // on a processor invocations read a stream each: taking rows in turn costs a quarter there
         let neighbours = if parts == 1 && profile.min_lanes > 1 { team.groups() } else { 1 };

@@ -58,7 +58,7 @@ impl Backward {
         all.extend(Self::fused(plan, profile));
         if let (Some(rows), Some(_)) = (plan.rows(), plan.affine) {
             let reduce = reduce(&plan.computed.partition);
-            let team = profile.map_team(rows.kept_inner, profile.backward_quads());
+            let team = profile.map_team(rows.kept_inner, profile.backward_quads(), true);
             let tiles = row_quads(rows.kept_inner).div_ceil(u64::from(team.lanes * team.quads));
             let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team, true);
             all.extend(Self::walkers(&rows, walkers, profile).map(|walkers| Self::Rows { reduce, walkers }));
