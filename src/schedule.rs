@@ -184,7 +184,8 @@ impl DeviceProfile {
     /// The team of a map over rows of `width` elements, which holds what belongs to columns or looks up what belongs to a row.
     pub(crate) fn map_team(&self, width: u64, max_quads: u32, holds: bool) -> Team {
         let most = match (holds, width.is_multiple_of(4)) {
-            (true, _) => max_quads,
+            (true, true) => max_quads,
+            (true, false) => max_quads.min(LED_QUADS.max(max_quads / 2)),
             (false, true) => max_quads.min(ROW_QUADS),
             (false, false) => max_quads.min(LED_QUADS),
         };

@@ -63,7 +63,7 @@ fn threads_that_need_the_same_kernels_compile_each_once() {
 #[test]
 fn a_profile_that_the_device_cannot_follow_is_ignored() {
     let gpu = harness::gpu();
-    let default = *gpu.engine.profile();
+    let default = *NormEngine::new(&gpu.device, &NormEngineDescriptor::default()).unwrap().profile();
     let engine = |profile| {
         let descriptor = NormEngineDescriptor { profile: Some(profile), ..NormEngineDescriptor::default() };
         *NormEngine::new(&gpu.device, &descriptor).unwrap().profile()
