@@ -21,9 +21,10 @@ const MAX_LINKS: u64 = 64;
 /// How much more a walker of a map has to do where it holds what belongs to columns.
 const HELD_WORK: u64 = 4;
 
-/// Most quads that a map loads at once where it holds nothing to use again: the code for more, and for runs that start inside quads,
-/// does not fit a processor's instruction cache.
+/// Most quads that a map loads at once where it holds nothing to use again: more was slower on a processor, presumably for the size of
+/// its code.
 const ROW_QUADS: u32 = 8;
+/// The same for runs that start inside quads, whose code is longer.
 const LED_QUADS: u32 = 4;
 
 /// Most quads at once in schedules that are tried beside the chosen one: more takes long to compile, and differs in nothing else.

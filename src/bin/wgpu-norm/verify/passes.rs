@@ -25,10 +25,6 @@ const MAX_LANES: u32 = 256;
 /// segments of few elements, and a processor runs each of them in turn.
 const MAX_INVOCATIONS: u64 = 1 << 20;
 
-/// Most quads at a time in [`Pass::Defaults`], which is about limits and about how lanes exchange: a processor's own kernels only take
-/// longer to compile, and [`Pass::Adapter`] has them.
-const QUADS: u32 = 4;
-
 /// How a device is opened and seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pass {
@@ -60,7 +56,8 @@ impl Pass {
             Self::AsGpu => {
                 let mut gpu = Gpu::from_adapter(adapter)?;
                 let profile = as_gpu(&gpu.info, &gpu.device.limits(), gpu.device.features());
-                gpu.engine = follow(&gpu.engine, profile, &gpu.info)?;
+                let mismatch = |error| Failure::Usage(format!("{} cannot be seen as a GPU: {error}", gpu.info.name));
+                gpu.engine = gpu.engine.with_profile(profile).map_err(mismatch)?;
                 Ok(Station { pass: self, device: format!("as a GPU, {}", subgroups(&gpu)), gpu, faults: None })
             }
         }
@@ -146,28 +143,11 @@ fn restricted(adapter: &wgpu::Adapter) -> Result<Station, Failure> {
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| drop(send.send(error.to_string()))));
     device.set_device_lost_callback(move |reason, message| drop(lost.send(format!("lost ({reason:?}): {message}"))));
     let engine = NormEngine::new(&device, &NormEngineDescriptor::default())?;
-    let engine = follow(&engine, short(*engine.profile()), &gpu.info)?;
     // The device that this one replaces goes on purpose: its loss is no fault.
     gpu.device.set_device_lost_callback(|_, _| {});
     (gpu.device, gpu.queue, gpu.engine) = (device, queue, engine);
     let device = format!("default limits, {}", subgroups(&gpu));
     Ok(Station { pass: Pass::Defaults, device, gpu, faults: Some(faults) })
-}
-
-/// The engine with another profile.
-fn follow(engine: &NormEngine, profile: DeviceProfile, info: &wgpu::AdapterInfo) -> Result<NormEngine, Failure> {
-    let mismatch = |error| Failure::Usage(format!("{} cannot be seen as another device: {error}", info.name));
-    engine.with_profile(profile).map_err(mismatch)
-}
-
-/// With no more quads at a time than a GPU takes.
-fn short(own: DeviceProfile) -> DeviceProfile {
-    DeviceProfile {
-        quads: own.quads.min(QUADS),
-        held_quads: own.held_quads.min(2 * QUADS),
-        held_quads_backward: own.held_quads_backward.min(QUADS),
-        ..own
-    }
 }
 
 /// The profile of a small GPU within these limits.
