@@ -16,7 +16,7 @@ use crate::kernel::{Accumulator, Entry, KernelKey, Lookup, Operand, Source, Spre
 use crate::params::Params;
 use crate::partition::Partition;
 use crate::plan::Reduction;
-use crate::schedule::{DeviceProfile, ROWS_ALIKE, Reduce, Walk, row_quads};
+use crate::schedule::{DeviceProfile, ROWS_ALIKE, Reduce, Walk, fewest_walkers, row_quads};
 use crate::window::{self, Window};
 use geometry::{Geometry, Items};
 use operands::{access, index, segments_of, with_divisor};
@@ -84,53 +84,68 @@ impl Draft {
 }
 
 impl Lowering {
-    /// Normalizes whole contiguous segments; saves their statistics where asked.
+    /// Normalizes whole segments by teams that hold one, or find it again in a cache; saves their statistics where asked.
     pub(crate) fn fused(
         &mut self,
+        entry: Entry,
         reduction: &Reduction,
         team: Team,
         map: &MapOperands,
         saved: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         // of a norm whose schedule accepts it
-        let Some(items) = Items::new(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
+        let cached = entry == Entry::FusedCached;
+        let items = if cached { Items::walked } else { Items::new };
+        let Some(items) = items(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
         let unit = items.block();
+        let (chunks, together, turns) = if cached {
+            (items.chunks(&team), team.turns.into(), items.walked_turns(&team))
+        } else {
+            (team.turns.into(), 1, team.held_turns())
+        };
         let segments = |range: &Range<u64>| segments_of(&reduction.partition, range);
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
             all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments(range))));
             all
         };
-        for range in
-            self.windows(Entry::Fused, 0..reduction.partition.elements(), &[ROWS_ALIKE * unit, unit], &accesses)?
-        {
+        for range in self.windows(entry, 0..reduction.partition.elements(), &[ROWS_ALIKE * unit, unit], &accesses)? {
             let count = (range.end - range.start) / items.len();
-            let wanted = count.min(u64::from(self.profile.workgroups) * team.groups());
+            let to_fill = u64::from(self.profile.workgroups) * team.groups();
+            let wanted = count.div_ceil(together).min(to_fill).max(fewest_walkers(count, turns));
             let walkers = Walkers::new(wanted, count, lcm(team.groups(), items.period), items.alike());
+            let step = if cached { items.width / items.runs } else { walkers.spacing * items.len() };
             let params = Params {
                 segments: count as u32,
                 slice_len: walkers.turns as u32,
                 spacing: walkers.spacing as u32,
                 width: items.width as u32,
-                rows: items.rows as u32,
-                parts: items.parts as u32,
+                rows: (items.rows * items.runs) as u32,
+                parts: if cached && !items.strided { items.run_chunks(&team) } else { items.parts } as u32,
+                turns: chunks as u32,
                 blocks: walkers.count as u32,
-                ..with_divisor(map.params(&range, walkers.spacing * items.len()), &reduction.divisor)
+                ..with_divisor(map.params(&range, step), &reduction.divisor)
             };
-            let leads = !items.strided && team.has_room(row_quads(items.width));
+            let held = u64::from(team.lanes * team.quads) * chunks;
+            let leads = !items.strided && row_quads(items.width) <= held;
             let by_fours = team.groups().is_multiple_of(ROWS_ALIKE) && (range.end - range.start).is_multiple_of(4);
-            let joins = leads && items.joins && by_fours;
+            let joins = leads && items.joins && by_fours && !cached;
             let draft = Draft {
                 padded: map.padded(),
                 lookup: items.lookup,
-                filled: items.fill(&team),
+                filled: items.len() == 4 * held,
                 strided: items.strided,
                 across: items.across,
                 walk: map.walk(
                     &range,
-                    QuadWalk { unit: items.parts * items.width, leads, joins, along: items.lookup.holds_along() },
+                    QuadWalk {
+                        unit: items.parts * items.width / items.runs,
+                        leads,
+                        joins,
+                        along: items.lookup.holds_along(),
+                    },
                 ),
-                ..Draft::new(Entry::Fused, reduction.accumulator, team)
+                ..Draft::new(entry, reduction.accumulator, team)
             };
             self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
         }

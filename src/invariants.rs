@@ -21,6 +21,7 @@ fn profile() -> DeviceProfile {
         held_quads_backward: 4,
         quads: 4,
         map_quads: 16,
+        cached: 0,
         workgroups: 64,
         max_binding: (1 << 27) - 256,
     }
@@ -40,7 +41,8 @@ fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
     };
     let mut lowering = Lowering { limits: LIMITS, profile: profile(), sizes: vec![1 << 30; 6], dispatches: Vec::new() };
     match Schedule::choose(&plan.computed, plan.affine.as_ref(), &profile()) {
-        Schedule::Fused(team) => lowering.fused(&plan.computed, team, &map, None).unwrap(),
+        Schedule::Fused(team) => lowering.fused(Entry::Fused, &plan.computed, team, &map, None).unwrap(),
+        Schedule::Cached(team) => lowering.fused(Entry::FusedCached, &plan.computed, team, &map, None).unwrap(),
         Schedule::Split(reduce) => {
             lowering.reduce(&plan.computed, &reduce, &Summed::Values(tensor(0)), tensor(4), tensor(5)).unwrap();
             lowering.apply(&plan.computed, &plan.computed.partition, &map, Some(tensor(4))).unwrap();
@@ -121,7 +123,7 @@ fn different_work_has_different_kernels() {
     }
 }
 
-/// The kernels are these eleven files, and no file in `shaders/` names a kind of norm.
+/// The kernels are these twelve files, and no file in `shaders/` names a kind of norm.
 #[test]
 fn kernels_are_few_and_know_no_norm() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
@@ -133,7 +135,7 @@ fn kernels_are_few_and_know_no_norm() {
         files(&folder).iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     let expected: BTreeSet<String> = Entry::ALL.iter().map(|entry| entry.name().to_string()).collect();
     assert_eq!(kernels, expected);
-    assert_eq!(Entry::ALL.len(), 11);
+    assert_eq!(Entry::ALL.len(), 12);
     let folders = ["", "lib", "lib/accumulators", "lib/divisors"].map(|name| folder.join(name));
     for path in folders.iter().flat_map(|folder| files(folder)) {
         let source = std::fs::read_to_string(&path).unwrap();

@@ -38,6 +38,8 @@ impl Accumulator {
 pub(crate) enum Entry {
     /// Normalize whole contiguous segments in one dispatch.
     Fused,
+    /// The same in two walks, the second from a cache.
+    FusedCached,
     /// Reduce slices along memory.
     ReduceRows,
     /// Reduce interleaved segments.
@@ -61,8 +63,9 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Fused,
+        Self::FusedCached,
         Self::FusedRowsBackward,
         Self::ApplyBackward,
         Self::ReduceRows,
@@ -78,6 +81,7 @@ impl Entry {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Fused => "fused",
+            Self::FusedCached => "fused_cached",
             Self::ReduceRows => "reduce_rows",
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
@@ -118,7 +122,9 @@ impl Entry {
     pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
         use Operand::*;
         match self {
-            Self::Fused => &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)],
+            Self::Fused | Self::FusedCached => {
+                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)]
+            }
             Self::ReduceRows | Self::ReduceColumns => {
                 &[(Input, false), (GradOutput, false), (Statistics, false), (Scale, false), (Records, true)]
             }
@@ -270,7 +276,7 @@ pub struct Team {
     /// Quads of four elements that an invocation takes in at once.
     pub quads: u32,
     /// Tiles of columns that an invocation reduces in turn, where it reduces columns; times `quads` that it holds, where it holds
-    /// segments whole.
+    /// segments whole; segments whose walks it takes together, where it finds them again in a cache.
     pub turns: u32,
     /// Invocations that exchange through a subgroup, a power of two; 1: all exchange through workgroup memory.
     pub cluster: u32,
@@ -300,6 +306,17 @@ impl Team {
     /// Quads that an invocation holds.
     pub(crate) fn held(&self) -> u64 {
         u64::from(self.quads) * u64::from(self.turns)
+    }
+
+    /// Turns of loops that a segment takes which it holds, unusual numbers included.
+    pub(crate) fn held_turns(&self) -> u64 {
+        4 * self.held() + self.exchange_turns()
+    }
+
+    /// Turns of loops in which lanes exchange what they have of a segment (a word for each of six sums), and of those around them.
+    pub(crate) fn exchange_turns(&self) -> u64 {
+        let each = if self.cluster > 1 { self.lanes / self.cluster } else { self.lanes.ilog2() };
+        u64::from(6 * each + 8)
     }
 
     pub(crate) fn is_valid(&self) -> bool {

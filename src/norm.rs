@@ -11,7 +11,7 @@ use crate::descriptor::{Momentum, RunningUpdate, Variance};
 use crate::dispatch::{Lowering, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
 use crate::engine::{NormEngine, Shared};
 use crate::error::BindError;
-use crate::kernel::{Source, Spread};
+use crate::kernel::{Entry, Source, Spread};
 use crate::operands::{Operands, Role};
 use crate::params::Params;
 use crate::partition::Partition;
@@ -238,7 +238,7 @@ impl Norm {
         };
         let computed = &self.plan.computed.partition;
         let (statistics, content) = match &self.schedule {
-            Schedule::Fused(_) => (0, 0),
+            Schedule::Fused(_) | Schedule::Cached(_) => (0, 0),
             Schedule::Split(reduce) if self.plan.elements > 0 => {
                 (self.statistics_size(), reduce.partials_size(computed))
             }
@@ -321,14 +321,19 @@ impl Norm {
             }
             let reduction = &self.plan.computed;
             match self.schedule {
-                Schedule::Fused(team) if self.plan.elements > 0 => lowering.fused(reduction, team, &map, saved),
+                Schedule::Fused(team) if self.plan.elements > 0 => {
+                    lowering.fused(Entry::Fused, reduction, team, &map, saved)
+                }
+                Schedule::Cached(team) if self.plan.elements > 0 => {
+                    lowering.fused(Entry::FusedCached, reduction, team, &map, saved)
+                }
                 Schedule::Split(reduce) if self.plan.elements > 0 => {
                     let statistics = saved.unwrap_or(at(layout.statistics));
                     lowering.reduce(reduction, &reduce, &Summed::Values(input), statistics, at(layout.partials))?;
                     lowering.apply(reduction, &reduction.partition, &map, Some(statistics))
                 }
                 // no element: there is nothing to normalize, but saved statistics say so
-                Schedule::Fused(_) | Schedule::Split(_) => {
+                Schedule::Fused(_) | Schedule::Cached(_) | Schedule::Split(_) => {
                     let nothing = MergeOperands::nothing(self.segment_count(), saved);
                     saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
                 }

@@ -36,8 +36,11 @@ const MAX_HELD_ROWS: u64 = 128;
 /// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
 const MAX_MERGED: u64 = 1 << 16;
 
-/// Most turns of an invocation's loops: some drivers stop them after 65535.
+/// Most turns of an invocation's loops over what it reduces.
 const MAX_LOOP: u64 = 1 << 14;
+
+/// Most turns of all loops of an invocation together, nested ones multiplied: lavapipe leaves them after 65535, wherever they are.
+const MAX_LOOPS: u64 = 65_000;
 
 /// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
 const MIN_SLICE_PER_LANE: u64 = 16;
@@ -62,6 +65,21 @@ const MAX_JOINED: u32 = 64;
 
 /// Longest segment, in quads, of which an invocation has one to itself.
 const SHORT_SEGMENT: u64 = 512;
+
+/// Elements that half of a second-level cache keeps.
+const CACHED: u32 = 1 << 17;
+
+/// Most segments whose second walks a team takes together.
+const MAX_SIDE_BY_SIDE: u64 = 8;
+
+/// Fewest, below which looking parameters up for each costs what the cache saves.
+const MIN_SIDE_BY_SIDE: u64 = 4;
+
+/// Shortest runs with parameters of their own that are walked twice.
+const MIN_WALKED_RUN: u64 = 1024;
+
+/// Shortest runs of memory, in elements, that bring columns into a cache, unless rows are shorter.
+const MIN_TOUCHED: u64 = 256;
 
 /// Fewest elements of a segment of the common refinement.
 const MIN_REFINED_LEN: u64 = 8;
@@ -92,6 +110,8 @@ pub struct DeviceProfile {
     pub quads: u32,
     /// Fewest quads that an invocation of a map visits, where the tensor is large enough.
     pub map_quads: u32,
+    /// Elements that a workgroup finds again in its cache, after it has read them; 0: nothing is read again.
+    pub cached: u32,
     /// Workgroups that fill the device.
     pub workgroups: u32,
     /// Most bytes of a binding, wherever it starts.
@@ -118,6 +138,7 @@ impl DeviceProfile {
                 held_quads_backward: 32,
                 quads: 16,
                 map_quads: 128,
+                cached: CACHED,
                 workgroups: 32,
                 max_binding,
             }
@@ -131,6 +152,7 @@ impl DeviceProfile {
                 held_quads_backward: 4,
                 quads: 4,
                 map_quads: 8,
+                cached: 0,
                 workgroups: 2048,
                 max_binding,
             }
@@ -224,6 +246,8 @@ pub enum Walk {
 pub enum Schedule {
     /// One dispatch; a team's lanes hold a segment whole.
     Fused(Team),
+    /// One dispatch; a team's lanes walk a segment twice, the second time from a cache.
+    Cached(Team),
     /// Reduce, merge where there are slices, apply.
     Split(Reduce),
 }
@@ -243,6 +267,7 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fused(team) => write!(f, "fused {team}"),
+            Self::Cached(team) => write!(f, "cached {team}"),
             Self::Split(reduce) => reduce.fmt(f),
         }
     }
@@ -264,10 +289,13 @@ impl Schedule {
     pub(crate) fn choose(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Self {
         let partition = &reduction.partition;
         // a processor would rather read twice than look parameters up for every element, or read rows of memory in short pieces
-        let cheap = |items: &Items| profile.min_lanes > 1 || !items.strided && finds_cheaply(items, partition);
+        let cheap = |items: &Items| profile.min_lanes > 1 || finds_cheaply(items, partition);
         let items = Items::new(partition, affine).filter(cheap);
-        let fused = items.and_then(|items| fused_team(&items, profile, profile.held_quads)).map(Self::Fused);
-        fused.unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
+        let held = items.filter(|items| profile.min_lanes > 1 || !items.strided);
+        let fused = held.and_then(|items| fused_team(&items, profile, profile.held_quads)).map(Self::Fused);
+        let walked = Items::walked(partition, affine).filter(cheap);
+        let cached = || walked.and_then(|items| cached_team(&items, partition, profile)).map(Self::Cached);
+        fused.or_else(cached).unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
 
     /// Every schedule worth comparing for this reduction: the chosen one first, then the others that accept it.
@@ -275,6 +303,7 @@ impl Schedule {
         let partition = &reduction.partition;
         let mut all = vec![Self::choose(reduction, affine, profile)];
         let items = Items::new(partition, affine);
+        let walked = Items::walked(partition, affine);
         for team in teams(profile) {
             let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile).min(FORCED_QUADS);
             let team = Team { quads, ..team };
@@ -284,6 +313,10 @@ impl Schedule {
             let halves = fused.filter(|team| (2..=4).contains(&team.quads));
             all.extend(fused.map(Self::Fused));
             all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));
+            let twice = |turns: u32| walked.as_ref().and_then(|items| walking(items, Team { turns, ..team }));
+            let twice =
+                twice(2).filter(|team| walked.is_some_and(|items| accepts_cached(&items, team, profile))).or(twice(1));
+            all.extend(twice.map(Self::Cached));
             for (walk, slices, run_lanes) in
                 [(Walk::Rows, 1, team.lanes), (Walk::Rows, 3, 1), (Walk::Columns, 1, 1), (Walk::Columns, 3, 1)]
             {
@@ -305,6 +338,9 @@ impl Schedule {
         match self {
             Self::Fused(team) => {
                 Items::new(&reduction.partition, affine).is_some_and(|items| accepts_fused(&items, team, profile))
+            }
+            Self::Cached(team) => {
+                Items::walked(&reduction.partition, affine).is_some_and(|items| accepts_cached(&items, team, profile))
             }
             Self::Split(reduce) => reduce.accepts(&reduction.partition, profile),
         }
@@ -383,10 +419,59 @@ fn holding(items: &Items, run: u64, team: Team) -> Option<Team> {
 }
 
 fn accepts_fused(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
+    accepts_items(items, team, profile) && items.have_room(team) && team.held() <= MAX_QUADS.into()
+}
+
+fn accepts_items(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
     let exchanges = team.cluster <= profile.subgroup && team.workgroup_size <= profile.max_workgroup().max(MAX_JOINED);
     let reaches = !items.across || team.cluster == 1;
-    let holds = items.have_room(team) && team.held() <= MAX_QUADS.into();
-    team.is_valid() && exchanges && reaches && holds && 4 * items.block() <= profile.max_binding
+    team.is_valid() && exchanges && reaches && 4 * items.block() <= profile.max_binding
+}
+
+/// The team that walks an item whole, run by run.
+fn walking(items: &Items, team: Team) -> Option<Team> {
+    let run_lanes = if items.strided { u32::try_from(items.run_quads()).ok()? } else { team.lanes };
+    let cluster = if items.across { 1 } else { team.cluster };
+    let team = Team { run_lanes, cluster, ..team };
+    team.is_valid().then_some(team)
+}
+
+/// A team that walks items twice, the second time in a device's cache, where there are enough of them for all its workgroups.
+fn cached_team(items: &Items, partition: &Partition, profile: &DeviceProfile) -> Option<Team> {
+    let lanes = if items.strided { items.run_quads() } else { profile.workgroup_size.into() };
+    let lanes =
+        u32::try_from(lanes).ok().filter(|&lanes| lanes.is_power_of_two() && lanes <= profile.workgroup_size)?;
+    let team = walking(items, profile.team(lanes, lanes, 1))?;
+    let run = items.width / items.runs;
+    let leads = !items.strided && !run.is_multiple_of(4);
+    let quads = match items.chunks(&team) {
+        all if leads => all.min(profile.quads.min(LED_QUADS).into()) as u32,
+        all => even_quads(all, profile.quads.min(ROW_QUADS)),
+    };
+    let taken = items.len().max(1) * team.groups();
+    let by_cache = u64::from(profile.cached) / taken;
+    let (most, least) = if items.strided {
+        // beside the result; long runs of memory
+        let row = items.parts / team.groups();
+        (row.min(by_cache / 2), row.min(MIN_TOUCHED.div_ceil(items.width * team.groups())))
+    } else if items.lookup.affine == Found::Held {
+        let most = if by_cache >= 2 && items.lookup.affine_along { MAX_SIDE_BY_SIDE } else { 0 };
+        (most, MIN_SIDE_BY_SIDE)
+    } else {
+        (if leads || run < MIN_WALKED_RUN { 0 } else { by_cache.min(1) }, 1)
+    };
+    let by_work = 2 * partition.elements() / taken / u64::from(profile.workgroups);
+    let turns = most.min(by_work).min(MAX_TURNS.into());
+    let team = Team { quads, turns: turns as u32, ..team };
+    (turns >= least && accepts_cached(items, &team, profile)).then_some(team)
+}
+
+fn accepts_cached(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
+    let run_lanes = if items.strided { items.run_quads() } else { team.lanes.into() };
+    // what is looked up for every element differs from item to item
+    let shared = items.lookup.affine != Found::ByElement || team.turns == 1;
+    let loops = items.walked_turns(team) <= MAX_LOOPS;
+    accepts_items(items, team, profile) && u64::from(team.run_lanes) == run_lanes && shared && loops
 }
 
 impl Reduce {
@@ -517,6 +602,11 @@ impl Reduce {
         let turns = turns && (self.walk == Walk::Rows || links <= 4 * MAX_LINKS);
         walks && fits && exchanges && turns && self.team.is_valid() && self.slices > 0
     }
+}
+
+/// Fewest walkers of so many items, of which each takes up to `turns` turns of loops.
+pub(crate) fn fewest_walkers(items: u64, turns: u64) -> u64 {
+    items.div_ceil((MAX_LOOPS / turns.max(1)).max(1))
 }
 
 /// Of rows whose length is no multiple of four every fourth starts at the same place in a quad.

@@ -82,12 +82,14 @@ fn variants(entry: Entry, source: Source, accumulator: Option<Accumulator>, spre
         keys.push(KernelKey { padded: true, ..plain });
         keys.push(KernelKey { leads: true, ..plain });
     }
-    if entry == Entry::Fused {
+    if matches!(entry, Entry::Fused | Entry::FusedCached) {
         // one way through a quad each: runs in rows of memory, four segments, quads that segments share
         let strided = KernelKey { strided: true, team: Team { run_lanes: 4, ..team }, ..wide };
         keys.push(strided);
         keys.push(KernelKey { across: true, team: Team { lanes: 4, run_lanes: 1, ..team }, ..strided });
-        keys.push(KernelKey { leads: true, joins: true, team: Team { lanes: 8, run_lanes: 8, ..team }, ..wide });
+        keys.push(KernelKey { team: Team { turns: 4, ..strided.team }, ..strided });
+        let joins = entry == Entry::Fused;
+        keys.push(KernelKey { leads: true, joins, team: Team { lanes: 8, run_lanes: 8, ..team }, ..wide });
     }
     if matches!(entry, Entry::ReduceRows | Entry::ReduceColumns) {
         keys.push(KernelKey { resumes: true, ..wide });

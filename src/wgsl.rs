@@ -20,6 +20,7 @@ fragments! {
     CHUNK = "lib/chunk.wgsl";
     SPAN = "lib/span.wgsl";
     ITEMS = "lib/items.wgsl";
+    WHOLE = "lib/whole.wgsl";
     TILE = "lib/tile.wgsl";
     INDEX = "lib/index.wgsl";
     FOUND = "lib/found.wgsl";
@@ -76,6 +77,7 @@ enum Uses {
 const fn kernel_source(entry: Entry) -> &'static str {
     match entry {
         Entry::Fused => include_str!("../shaders/fused.wgsl"),
+        Entry::FusedCached => include_str!("../shaders/fused_cached.wgsl"),
         Entry::ReduceRows => include_str!("../shaders/reduce_rows.wgsl"),
         Entry::ReduceColumns => include_str!("../shaders/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../shaders/merge.wgsl"),
@@ -92,8 +94,8 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::Fused, _) => {
-            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Both)
+        (Entry::Fused | Entry::FusedCached, _) => {
+            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE], Uses::Both)
         }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
             (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)

@@ -4,12 +4,16 @@ use std::ops::Range;
 
 use crate::kernel::{Found, Lookup, Team};
 use crate::partition::Partition;
+use crate::schedule::row_quads;
 
 /// Rows are no shorter than this where there is a choice.
 const MIN_WIDTH: u64 = 16;
 
 /// Rows that have to share what is held, to make holding worth it.
 pub(crate) const MIN_HELD: u64 = 8;
+
+/// Shortest runs that are worth a look at their parameters each.
+const MIN_RUN: u64 = 64;
 
 /// Shortest segments of which the quads that two share are written apart.
 const MIN_JOINED: u64 = 512;
@@ -114,6 +118,8 @@ pub(crate) struct Items {
     pub joins: bool,
     /// Items after which parameters that are held repeat.
     pub period: u64,
+    /// Runs of a contiguous item that have parameters of their own.
+    pub runs: u64,
 }
 
 impl Items {
@@ -124,7 +130,17 @@ impl Items {
             let len = partition.segment_len();
             let (lookup, period) = whole_segments(affine, len);
             let joins = !len.is_multiple_of(4) && len >= MIN_JOINED;
-            return Some(Self { rows: 1, width: len, parts: 1, strided: false, across: false, lookup, joins, period });
+            return Some(Self {
+                rows: 1,
+                width: len,
+                parts: 1,
+                strided: false,
+                across: false,
+                lookup,
+                joins,
+                period,
+                runs: 1,
+            });
         }
         let [_, rows, c, d] = partition.dims();
         let across = d == 1;
@@ -141,7 +157,28 @@ impl Items {
             }
         };
         let lookup = Lookup { affine: Found::Held, affine_along, statistics: Found::ByRow, ..Lookup::default() };
-        Some(Self { rows, width, parts: columns / width, strided: true, across, lookup, joins: false, period: 1 })
+        Some(Self {
+            rows,
+            width,
+            parts: columns / width,
+            strided: true,
+            across,
+            lookup,
+            joins: false,
+            period: 1,
+            runs: 1,
+        })
+    }
+
+    /// The same for those that are walked twice: parameters are looked up run by run, where they are not a row's.
+    pub(crate) fn walked(partition: &Partition, affine: Option<&Partition>) -> Option<Self> {
+        let items = Self::new(partition, affine)?;
+        let run = affine.map_or(1, |affine| affine.reduced_inner);
+        if items.strided || items.lookup.affine == Found::ByRow || run < MIN_RUN || !items.width.is_multiple_of(run) {
+            return Some(items);
+        }
+        let lookup = Lookup { affine: Found::ByRow, ..items.lookup };
+        Some(Self { lookup, period: 1, runs: items.width / run, ..items })
     }
 
     /// Elements of an item.
@@ -154,7 +191,7 @@ impl Items {
         self.len() * self.parts
     }
 
-    /// Quads of a run.
+    /// Quads of a run in a row of memory.
     pub(crate) fn run_quads(&self) -> u64 {
         self.width.div_ceil(4)
     }
@@ -173,10 +210,30 @@ impl Items {
         u64::from(team.run_lanes) == self.run_quads() && self.rows.div_ceil(side_by_side) <= team.held()
     }
 
-    /// Whether an item is just what they hold.
-    pub(crate) fn fill(&self, team: &Team) -> bool {
-        team.fills(self.len())
+    /// How often the lanes of a team take in what they can at once, to see a whole item.
+    pub(crate) fn chunks(&self, team: &Team) -> u64 {
+        let quads = u64::from(team.quads);
+        if self.strided {
+            return self.rows.div_ceil(u64::from(team.lanes / team.run_lanes)).div_ceil(quads);
+        }
+        chunks_of(self.width, team)
     }
+
+    /// The same for one of its runs.
+    pub(crate) fn run_chunks(&self, team: &Team) -> u64 {
+        chunks_of(self.width / self.runs, team)
+    }
+
+    /// Turns of loops that an item takes, unusual scales included, where it is walked twice.
+    pub(crate) fn walked_turns(&self, team: &Team) -> u64 {
+        let chunks = self.chunks(team).max(self.runs * self.run_chunks(team));
+        let touched = if self.strided { 2 * self.rows } else { 0 };
+        (4 * u64::from(team.quads) + 4) * chunks + 2 * self.runs + touched + team.exchange_turns()
+    }
+}
+
+fn chunks_of(width: u64, team: &Team) -> u64 {
+    row_quads(width).div_ceil(u64::from(team.lanes * team.quads))
 }
 
 /// How contiguous segments of `len` elements, each with its own record, find their parameters, and after how many segments what is held

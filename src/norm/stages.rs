@@ -48,7 +48,9 @@ impl Norm {
     fn moments_schedule(&self) -> Reduce {
         match self.schedule {
             Schedule::Split(reduce) => reduce,
-            Schedule::Fused(_) => Reduce::choose(&self.plan.computed.partition, &self.shared.profile),
+            Schedule::Fused(_) | Schedule::Cached(_) => {
+                Reduce::choose(&self.plan.computed.partition, &self.shared.profile)
+            }
         }
     }
 

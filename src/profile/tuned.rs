@@ -39,7 +39,7 @@ struct Versioned {
 
 impl TunedProfile {
     /// Changes whenever a profile's values come to mean something else.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// A profile that was measured on an adapter.
     pub fn new(info: &wgpu::AdapterInfo, profile: DeviceProfile) -> Self {
@@ -141,7 +141,7 @@ mod tests {
             (String::new(), "it is no tuned profile: EOF"),
             ("[]".to_owned(), "it is no tuned profile"),
             (r#"{"schema":1}"#.to_owned(), "missing field `version`"),
-            (r#"{"version":2,"lanes":[]}"#.to_owned(), "it has version 2, this library reads version 1"),
+            (r#"{"version":1,"lanes":[]}"#.to_owned(), "it has version 1, this library reads version 2"),
             (text.replace("\"quads\"", "\"cubes\""), "unknown field `cubes`"),
             (text.replace("\"quads\": 4", "\"quads\": -4"), "-4"),
         ] {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DeviceProfile, RECORD, ROWS_ALIKE, Reduce, UNROLLED, fused_team, row_quads};
+use super::{DeviceProfile, RECORD, ROWS_ALIKE, Reduce, UNROLLED, fewest_walkers, fused_team, row_quads};
 use super::{MIN_REFINED_LEN, MIN_ROWS_PER_WALKER};
 use crate::dispatch::geometry::{Items, MIN_HELD};
 use crate::kernel::Team;
@@ -61,7 +61,7 @@ impl Backward {
             let team = profile.map_team(rows.kept_inner, profile.backward_quads(), true);
             let tiles = row_quads(rows.kept_inner).div_ceil(u64::from(team.lanes * team.quads));
             let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team, true);
-            all.extend(Self::walkers(&rows, walkers, profile).map(|walkers| Self::Rows { reduce, walkers }));
+            all.extend(Self::walkers(&rows, walkers, &team, profile).map(|walkers| Self::Rows { reduce, walkers }));
         }
         // a refinement of few elements a segment makes more records than it saves
         let refinement = plan.refinement.map(|r| r.partition).filter(|p| {
@@ -97,19 +97,21 @@ impl Backward {
         let walkers = to_fill.min(rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER));
         let records = if plan.affine.is_none() || plan.shares_scale() { 0 } else { rows.segments() };
         if records == 0 {
+            let walkers = walkers.max(fewest_walkers(rows.reduced_outer, team.held_turns()));
             return Some(Self::Fused { team, walkers: walkers.clamp(1, 1 << 30) as u32 });
         }
-        Self::walkers(&rows, walkers, profile).map(|walkers| Self::Fused { team, walkers })
+        Self::walkers(&rows, walkers, &team, profile).map(|walkers| Self::Fused { team, walkers })
     }
 
     /// So many walkers or as many as there is memory for their partial records; rows that start inside quads are walked by fours.
-    fn walkers(rows: &Partition, wanted: u64, profile: &DeviceProfile) -> Option<u32> {
+    fn walkers(rows: &Partition, wanted: u64, team: &Team, profile: &DeviceProfile) -> Option<u32> {
         let alike = rows.kept_inner.is_multiple_of(4) || rows.reduced_outer == 1;
         let spacing = if alike { 1 } else { ROWS_ALIKE };
         let by_memory = profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing;
-        let walkers = wanted.max(1).next_multiple_of(spacing).min(by_memory);
+        let fewest = fewest_walkers(rows.reduced_outer, team.held_turns());
+        let walkers = wanted.max(fewest).max(1).next_multiple_of(spacing).min(by_memory);
         // one walker leaves no records
         let one = spacing == 1;
-        (walkers > 1 || one).then_some(walkers.clamp(1, 1 << 30) as u32)
+        (walkers >= fewest && (walkers > 1 || one)).then_some(walkers.clamp(1, 1 << 30) as u32)
     }
 }

@@ -76,6 +76,36 @@ fn tensors_larger_than_a_binding_are_cut_into_windows() {
     assert!(failed.is_empty(), "the schedule of choice must work: {failed:?}");
 }
 
+/// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations; scales that take a loop of their
+/// own need most turns.
+#[test]
+fn walkers_do_not_outlast_a_drivers_loops() {
+    let gpu = open(&adapter(), NormEngine::required_limits(&adapter()));
+    let profile = DeviceProfile { workgroups: 1, ..*gpu.engine.profile() };
+    let engine = gpu.engine.with_profile(profile).unwrap();
+    let last = |kind, shape| NormDescriptor {
+        affine: Affine::Scale,
+        format: MemoryFormat::ChannelsLast,
+        ..NormDescriptor::new(kind, shape)
+    };
+    let descriptors = [
+        (last(NormKind::Rms { axes: 1..2 }, &[40_000, 16]), "fused"),
+        (last(NormKind::Rms { axes: 1..2 }, &[300, 4096]), "cached"),
+        (last(NormKind::Instance, &[400, 7, 7, 32]), "cached"),
+    ];
+    for (seed, (descriptor, expected)) in descriptors.iter().enumerate() {
+        let norm = engine.create_norm(descriptor).unwrap();
+        let mut data = Data::random(&gpu, descriptor, 0.0, seed as u64);
+        data.scale.iter_mut().flatten().for_each(|scale| *scale *= 1e-32);
+        let outcome = run_training(&gpu, &norm, &data).unwrap();
+        let worst = error(&outcome.output, &data.reference(descriptor).output);
+        let schedule = norm.schedule().to_string();
+        assert!(worst.as_ref().is_ok_and(|&e| e <= tolerance(norm.segment_len())), "{schedule}: {worst:?}");
+        // where it is the processor's own profile that chooses
+        assert!(profile.min_lanes > 1 || schedule.starts_with(expected), "{schedule}, not {expected}");
+    }
+}
+
 #[test]
 fn four_storage_buffers_are_enough_for_inference() {
     let limits = wgpu::Limits { ..wgpu::Limits::downlevel_defaults() };

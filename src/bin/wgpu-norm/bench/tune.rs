@@ -32,6 +32,8 @@ const LOSS: f64 = 1.25;
 const SEARCH: Duration = Duration::from_secs(85);
 /// All values are tried so often: one may pay only after another.
 const ROUNDS: usize = 2;
+/// Elements that a workgroup may find again in a cache.
+const CACHED: u32 = 1 << 16;
 /// No value goes beyond.
 const MOST: u32 = 1 << 16;
 /// Elements of a probe's tensor, without and with a device of its own.
@@ -44,7 +46,7 @@ struct Field {
 }
 
 /// Those that decide most go first.
-const FIELDS: [Field; 9] = [
+const FIELDS: [Field; 10] = [
     Field { name: "held_quads", of: |profile| &mut profile.held_quads },
     Field { name: "held_quads_backward", of: |profile| &mut profile.held_quads_backward },
     Field { name: "quads", of: |profile| &mut profile.quads },
@@ -52,6 +54,7 @@ const FIELDS: [Field; 9] = [
     Field { name: "min_lanes", of: |profile| &mut profile.min_lanes },
     Field { name: "workgroup_size", of: |profile| &mut profile.workgroup_size },
     Field { name: "map_quads", of: |profile| &mut profile.map_quads },
+    Field { name: "cached", of: |profile| &mut profile.cached },
     Field { name: "workgroups", of: |profile| &mut profile.workgroups },
     Field { name: "subgroup", of: |profile| &mut profile.subgroup },
 ];
@@ -214,10 +217,12 @@ impl Tuner<'_> {
         let mut candidate = self.best;
         loop {
             let value = (field.of)(&mut candidate);
-            // subgroups are used whole or not at all
+            // subgroups and caches are used whole or not at all
             *value = match field.name {
                 "subgroup" if *value > 1 => 1,
                 "subgroup" => self.subgroup,
+                "cached" if *value > 0 => 0,
+                "cached" => CACHED,
                 _ => step(*value),
             };
             if self.is_late() || *value > MOST || self.judge(candidate)? == Verdict::Worse {

@@ -66,7 +66,7 @@ impl Pass {
     /// Whether a schedule is forced on a norm that accepts it; the chosen one is always run.
     pub fn forces(self, norm: &Norm) -> bool {
         let (lanes, slices) = match norm.schedule() {
-            Schedule::Fused(team) => (team.lanes, 1),
+            Schedule::Fused(team) | Schedule::Cached(team) => (team.lanes, 1),
             Schedule::Split(Reduce { team, slices, .. }) => (team.lanes, slices),
         };
         let invocations = norm.segment_count().saturating_mul(u64::from(lanes)).saturating_mul(slices.into());
