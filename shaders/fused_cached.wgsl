@@ -12,23 +12,15 @@
 // Links of a chain have 16 members: short chains keep the rounding small.
 const LINK = 16u;
 
-// Elements of a line of a cache, or of several.
-const LINE = 16u;
+fn touched(i: u32) -> u32 {
+    return bitcast<u32>(load_input(i)) | bitcast<u32>(load_output(i));
+}
 
-// Columns lie far apart, and no cache expects them. So the workgroup first reads every line of the rows of memory that its next TURNS items
-// have, of input and output, in the order in which they lie there. Returns 0.
-fn touch(n: u32, local: u32) -> u32 {
+// What the workgroup has of rows of memory in its next TURNS items, of which n is the first.
+fn touch_items(n: u32, local: u32) -> u32 {
     let item = item_at(n, 0u);
-    let columns = item.row.width;
-    let end = min(item.column + TURNS * params.spacing * params.width, columns);
-    var seen = 0u;
-    for (var row = 0u; row < params.rows; row += 1u) {
-        for (var column = item.column + LINE * local; column < end; column += LINE * WORKGROUP_SIZE) {
-            let i = item.row.first + row * columns + column;
-            seen |= bitcast<u32>(load_input(i)) | bitcast<u32>(load_output(i));
-        }
-    }
-    return seen & params.zero;
+    let wide = min(TURNS * params.spacing * params.width, item.row.width - item.column);
+    return touch(item.row.first + item.column, wide, params.rows, item.row.width, local);
 }
 
 fn reduced(item: Item, lane: Lane) -> Acc {
@@ -85,7 +77,7 @@ fn run(group: u32, local: u32) {
     for (var block = 0u; block < params.slice_len; block += TURNS) {
         let items = min(TURNS, params.slice_len - block);
         var start = first_of_walker(walker) + block * params.spacing;
-        if STRIDED && TURNS > 1u { start += touch(first_of_walker(group * teams) + block * params.spacing, local); }
+        if STRIDED && TURNS > 1u { start += touch_items(first_of_walker(group * teams) + block * params.spacing, local); }
         for (var t = 0u; t < items; t += 1u) {
             let n = start + t * params.spacing;
             let item = item_at(n, lane.lane);

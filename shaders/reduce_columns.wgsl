@@ -4,12 +4,15 @@
 //
 // columns = window.z * window.w, rows = window.y. A workgroup is LANES rows of WORKGROUP_SIZE / LANES quads of columns: neighbouring
 // invocations read neighbouring quads, each keeps its four columns and walks every LANES-th row, QUADS rows at a time; the rows of a
-// column are then combined. Where rows are long, a workgroup takes params.turns (at most TURNS) such tiles of each set of rows in turn, so that
-// memory is read in long runs. Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1 the merge folds the columns.
+// column are then combined. Where rows are long, a workgroup takes params.turns (at most TURNS) such tiles of each block of rows in turn, after
+// it has read the block in long runs of memory (lib/touch.wgsl). Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1 the merge folds the columns.
 //
 // What an element adds to a record is the walk's business (lib/values.wgsl, lib/gradients.wgsl).
 //
 // bindings: params, input (read), [gradients: grad_output (read), statistics (read), scale? (read)], records (read and write)
+
+// Chunks of a tile that are walked before the next tile.
+const BLOCK = 8u;
 
 fn run(group: u32, local: u32) {
     let lane = lane_of(local);
@@ -27,16 +30,22 @@ fn run(group: u32, local: u32) {
     let first = select(0u, outer * params.window.y * columns, live);
     let top = run_at(first + min(start, params.window.y - 1u) * columns, columns);
     var sums: array<Partial, TURNS>;
-    var known: array<Known, TURNS>;
-    for (var turn = 0u; turn < params.turns; turn += 1u) {
-        let column = column_at(first_column, turn, columns);
-        sums[held(turn)] = partial_start(top, column);
-        known[held(turn)] = known_at(top, top.first + column);
-    }
-    for (var row = start + lane.lane; row < end; row += QUADS * LANES) {
+    for (var turn = 0u; turn < params.turns; turn += 1u) { sums[held(turn)] = partial_start(top, column_at(first_column, turn, columns)); }
+    for (var block = start; block < end; block += BLOCK * QUADS * LANES) {
+        let stop = min(block + BLOCK * QUADS * LANES, end);
+        var base = first;
+        if TURNS > 1u {
+            let corner = at.y * tile * params.turns;
+            base += touch(first + block * columns + corner, min(tile * params.turns, columns - corner), stop - block, columns, local);
+        }
         for (var turn = 0u; turn < params.turns; turn += 1u) {
-            let span = span_across(first, row, LANES, end, column_at(first_column, turn, columns), columns);
-            sums[held(turn)] = partial_push(sums[held(turn)], span, known[held(turn)]);
+            let column = column_at(first_column, turn, columns);
+            let known = known_at(top, top.first + column);
+            var sum = sums[held(turn)];
+            for (var row = block + lane.lane; row < stop; row += QUADS * LANES) {
+                sum = partial_push(sum, span_across(base, row, LANES, end, column, columns), known);
+            }
+            sums[held(turn)] = sum;
         }
     }
     for (var turn = 0u; turn < params.turns; turn += 1u) {

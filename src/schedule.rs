@@ -583,7 +583,11 @@ impl Reduce {
                 let turns = row_quads(partition.reduced_inner).div_ceil(quads * run_lanes);
                 partition.reduced_outer.div_ceil(lanes / run_lanes) * (turns + 1)
             }
-            Walk::Columns => partition.reduced_outer.div_ceil(lanes * quads) * (u64::from(self.team.turns) + 1),
+            Walk::Columns => {
+                let tiles = u64::from(self.team.turns);
+                let touched = if tiles > 1 { partition.reduced_outer * (1 + tiles.div_ceil(4)) } else { 0 };
+                partition.reduced_outer.div_ceil(lanes * quads) * (tiles + 1) + touched
+            }
         }
     }
 
@@ -632,10 +636,51 @@ mod tests {
         }
     }
 
+    fn processor() -> DeviceProfile {
+        let mut info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        (info.subgroup_min_size, info.subgroup_max_size) = (8, 8);
+        DeviceProfile::new(&info, &wgpu::Limits::default(), wgpu::Features::SUBGROUP)
+    }
+
+    /// (statistics, affine) to the team that walks twice; `None`: registers hold it, or there are too few segments, or their rows are long.
+    #[test]
+    fn what_a_cache_keeps_is_walked_twice() {
+        let by = Partition::new;
+        let rows = |n, len| (by(1, 1, n, len), by(1, n, len, 1));
+        let planes = |n, k, len| (by(1, 1, n * 32, k * len), by(1, n, 32 * k, len));
+        let columns = |n, s, g, k| (by(n, s, g, k), by(1, n * s, g * k, 1));
+        let cases = [
+            (rows(1024, 4096), Some("8x1x8x8 subgroups")),
+            (rows(64, 65536), Some("8x1x8x4 subgroups")),
+            (rows(32, 65536), None),
+            (rows(64, 1 << 20), None),
+            (rows(4096, 1024), None),
+            (planes(8, 1, 14400), Some("8x1x6 subgroups")),
+            (planes(8, 2, 14400), Some("8x1x6 subgroups")),
+            (planes(8, 2, 196), None),
+            (columns(32, 49, 512, 1), Some("1x8x7x16")),
+            (columns(32, 49, 32, 16), Some("4x2x7x16 subgroups")),
+            (columns(5, 1024, 256, 1), None),
+        ];
+        for ((statistics, affine), expected) in cases {
+            let items = Items::walked(&statistics, Some(&affine)).unwrap();
+            let held = !items.strided && fused_team(&items, &processor(), 32).is_some();
+            let team = cached_team(&items, &statistics, &processor()).filter(|_| !held);
+            assert_eq!(team.map(|team| team.to_string()).as_deref(), expected, "{statistics} {affine}");
+        }
+    }
+
+    /// No walker takes more turns than its driver does.
+    #[test]
+    fn walkers_share_what_one_cannot_finish() {
+        for (items, turns, expected) in [(0, 10, 0), (1, 65_000, 1), (6_500, 10, 1), (6_501, 10, 2), (7, 70_000, 7)] {
+            assert_eq!(fewest_walkers(items, turns), expected, "{items} of {turns}");
+        }
+    }
+
     #[test]
     fn segments_without_rows_have_a_schedule() {
-        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
-        let profile = DeviceProfile::new(&info, &wgpu::Limits::default(), wgpu::Features::empty());
+        let profile = processor();
         for dims in [[1, 0, 5, 1], [0, 3, 5, 1], [2, 0, 5, 0], [1, 3, 5, 0]] {
             let partition = Partition::new(dims[0], dims[1], dims[2], dims[3]);
             assert_eq!(Reduce::choose(&partition, &profile).slices, 1, "{dims:?}");

@@ -21,6 +21,7 @@ fragments! {
     SPAN = "lib/span.wgsl";
     ITEMS = "lib/items.wgsl";
     WHOLE = "lib/whole.wgsl";
+    TOUCH = "lib/touch.wgsl";
     TILE = "lib/tile.wgsl";
     INDEX = "lib/index.wgsl";
     FOUND = "lib/found.wgsl";
@@ -94,11 +95,14 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::Fused | Entry::FusedCached, _) => {
+        (Entry::Fused, _) => {
             (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE], Uses::Both)
         }
+        (Entry::FusedCached, _) => {
+            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE, TOUCH], Uses::Both)
+        }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
-            (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
+            (&[RECORD, CHUNK, SPAN, VALUES, TOUCH], Uses::Accumulates)
         }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Gradients) => (
             &[
@@ -112,6 +116,7 @@ const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
                 FOUND_RECORDS,
                 FOUND_SCALE,
                 NORMALIZER,
+                TOUCH,
             ],
             Uses::Divides,
         ),

@@ -338,6 +338,26 @@ mod tests {
         }
     }
 
+    /// (statistics, affine) to (runs of an item, how their parameters are found).
+    #[test]
+    fn items_that_are_walked_have_runs_with_parameters() {
+        let by = Partition::new;
+        let cases = [
+            ("rows", by(1, 1, 6, 128), by(1, 6, 128, 1), (1, Held)),
+            ("instances", by(1, 1, 6, 128), by(1, 2, 3, 128), (1, ByRow)),
+            ("groups of two", by(1, 1, 6, 256), by(1, 3, 4, 128), (2, ByRow)),
+            ("all channels", by(1, 1, 3, 512), by(1, 3, 4, 128), (4, ByRow)),
+            ("short planes", by(1, 1, 6, 32), by(1, 3, 4, 16), (1, Held)),
+            ("half planes", by(1, 1, 6, 64), by(1, 1, 3, 128), (1, ByRow)),
+            ("one and a half", by(1, 1, 4, 192), by(1, 2, 3, 128), (1, ByElement)),
+            ("channels last", by(2, 9, 12, 1), by(1, 18, 12, 1), (1, Held)),
+        ];
+        for (name, statistics, affine, expected) in cases {
+            let items = Items::walked(&statistics, Some(&affine)).unwrap();
+            assert_eq!((items.runs, items.lookup.affine), expected, "{name}");
+        }
+    }
+
     /// Segments that are a period apart have the same parameters, place for place.
     #[test]
     fn parameters_of_whole_segments_repeat() {
