@@ -107,11 +107,11 @@ impl Backward {
     fn walkers(rows: &Partition, wanted: u64, team: &Team, profile: &DeviceProfile) -> Option<u32> {
         let alike = rows.kept_inner.is_multiple_of(4) || rows.reduced_outer == 1;
         let spacing = if alike { 1 } else { ROWS_ALIKE };
-        let by_memory = profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing;
+        // one walker leaves no records
+        let one = u64::from(spacing == 1);
+        let by_memory = (profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing).max(one);
         let fewest = fewest_walkers(rows.reduced_outer, team.held_turns());
         let walkers = wanted.max(fewest).max(1).next_multiple_of(spacing).min(by_memory);
-        // one walker leaves no records
-        let one = spacing == 1;
-        (walkers >= fewest && (walkers > 1 || one)).then_some(walkers.clamp(1, 1 << 30) as u32)
+        (walkers >= fewest && walkers + one > 1).then_some(walkers.clamp(1, 1 << 30) as u32)
     }
 }
