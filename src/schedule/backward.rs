@@ -115,3 +115,32 @@ impl Backward {
         (walkers >= fewest && walkers + one > 1).then_some(walkers.clamp(1, 1 << 30) as u32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::{NormDescriptor, NormKind};
+
+    /// Few rows have no room for records of each column, and need none.
+    #[test]
+    fn gradients_of_one_long_row_are_written_by_its_map() {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 27, ..wgpu::Limits::default() };
+        let profile = DeviceProfile::new(&info, &limits, wgpu::Features::empty());
+        for (shape, expected) in [([1, 1 << 24], 1), ([4, 1 << 22], 1), ([1024, 4096], 8)] {
+            let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &shape)).unwrap();
+            let chosen = Backward::candidates(&plan, &profile)[0];
+            assert!(matches!(chosen, Backward::Rows { walkers, .. } if walkers == expected), "{shape:?}: {chosen}");
+        }
+    }
+
+    /// So many rows that walkers would not come to an end on some drivers have more walkers.
+    #[test]
+    fn walkers_of_many_rows_are_many() {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
+        let profile = DeviceProfile::new(&info, &wgpu::Limits::default(), wgpu::Features::empty());
+        let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[1 << 20, 64])).unwrap();
+        let Backward::Fused { team, walkers } = Backward::candidates(&plan, &profile)[0] else { panic!("fused") };
+        assert!((1 << 20) / u64::from(walkers) * team.held_turns() <= 65_535, "{walkers} of {team}");
+    }
+}
