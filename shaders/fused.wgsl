@@ -26,8 +26,7 @@ fn join(start: u32, turn: u32, team: u32, lane: u32) {
             let run = run_at(select(row.first - row.width, row.first, own), row.width);
             let by = normalizers[t * (WORKGROUP_SIZE / LANES) + select(team - 1u, team, own)];
             let parameter = parameter_at(digits_at(params.affine, run.first));
-            let all = Normalizer(vec4<f32>(by.x), vec4<f32>(by.y), vec4<f32>(by.z));
-            map_carefully(run, 0u, parameter, all, row.first - row.lead, e);
+            map_carefully(run, 0u, parameter, for_quad(by), row.first - row.lead, e);
         }
     }
     workgroupBarrier();

@@ -5,22 +5,30 @@
 //
 // LANES invocations are a walker, which walks items params.spacing apart (lib/items.wgsl), TURNS of them at a time, params.turns times QUADS
 // quads an invocation each. Where their columns share parameters it reduces all TURNS and maps them side by side, so that parameters
-// are looked up once; else one after the other. Small caches keep TURNS items.
+// are looked up once; else one after the other: columns after a touch of the rows of memory that they lie in, others params.rows runs of
+// params.parts times QUADS quads.
 //
 // bindings: params, input (read), scale? (read), bias? (read), output (write), records? (write)
 
 // Links of a chain have 16 members: short chains keep the rounding small.
 const LINK = 16u;
 
-fn touched(i: u32) -> u32 {
-    return bitcast<u32>(load_input(i)) | bitcast<u32>(load_output(i));
-}
-
-// What the workgroup has of rows of memory in its next TURNS items, of which n is the first.
-fn touch_items(n: u32, local: u32) -> u32 {
-    let item = item_at(n, 0u);
-    let wide = min(TURNS * params.spacing * params.width, item.row.width - item.column);
-    return touch(item.row.first + item.column, wide, params.rows, item.row.width, local);
+// Columns lie far apart, and no processor expects them. So an invocation first reads from each line of the cache of which it has four elements in
+// its next items, of input and output, one such line of four, as its neighbours read the others: row by row, as they lie in memory. All are its
+// own elements. Returns 0, which no compiler knows.
+fn touch(n: u32, items: u32, lane: u32) -> u32 {
+    let item = item_at(n, lane);
+    let columns = item.row.width;
+    let apart = params.spacing * params.width;
+    let there = min(items, (columns - item.column + apart - 1u) / apart);
+    var seen = 0u;
+    for (var row = lane / RUN_LANES; row < params.rows; row += LANES / RUN_LANES) {
+        for (var t = item.column / 4u % 4u; t < there; t += 4u) {
+            let i = item.row.first + row * columns + item.column + t * apart;
+            seen |= bitcast<u32>(load_input(i)) | bitcast<u32>(load_output(i));
+        }
+    }
+    return seen & params.zero;
 }
 
 fn reduced(item: Item, lane: Lane) -> Acc {
@@ -71,13 +79,12 @@ fn map_unusual(item: Item, turns: u32, parameter: u32, live: bool, by: Normalize
 
 fn run(group: u32, local: u32) {
     let lane = lane_of(local);
-    let teams = WORKGROUP_SIZE / LANES;
-    let walker = group * teams + team_of(local);
+    let walker = group * (WORKGROUP_SIZE / LANES) + team_of(local);
     var bys: array<vec3<f32>, TURNS>;
     for (var block = 0u; block < params.slice_len; block += TURNS) {
         let items = min(TURNS, params.slice_len - block);
         var start = first_of_walker(walker) + block * params.spacing;
-        if STRIDED && TURNS > 1u { start += touch_items(first_of_walker(group * teams) + block * params.spacing, local); }
+        if STRIDED && TURNS > 1u && walker < params.blocks && start < params.segments { start += touch(start, items, lane.lane); }
         for (var t = 0u; t < items; t += 1u) {
             let n = start + t * params.spacing;
             let item = item_at(n, lane.lane);
@@ -103,14 +110,17 @@ fn map_item(item: Item, live: bool, by: Normalizer) {
         if !STRIDED { run.row = run_at(item.row.first + r * width, width); }
         let parameter = parameter_at(digits);
         let at = run.row.first + run.column;
+        let scale = scale_at(run.row, parameter, at);
+        let bias = bias_at(run.row, parameter, at);
+        let plain = !is_unusual(scale);
         var own: Parameters;
         for (var k = 0u; k < QUADS; k += 1u) {
-            own.scale[k] = scale_at(run.row, parameter, at);
-            own.bias[k] = bias_at(run.row, parameter, at);
-            own.plain[k] = !is_unusual(own.scale[k]);
+            own.scale[k] = scale;
+            own.bias[k] = bias;
+            own.plain[k] = plain;
         }
         for (var turn = 0u; turn < turns; turn += 1u) { map_turn(run, turn, live, by, &own); }
-        map_unusual(run, turns, parameter, live && !own.plain[0], by);
+        map_unusual(run, turns, parameter, live && !plain, by);
         digits = next_row(params.affine, AFFINE, digits);
     }
 }
@@ -132,13 +142,11 @@ fn map_side_by_side(start: u32, items: u32, there: bool, lane: Lane, bys: ptr<fu
         }
         for (var t = 0u; t < items; t += 1u) {
             let n = start + t * params.spacing;
-            let by = Normalizer(vec4<f32>((*bys)[t].x), vec4<f32>((*bys)[t].y), vec4<f32>((*bys)[t].z));
-            map_turn(item_at(n, lane.lane), turn, there && n < params.segments, by, &own);
+            map_turn(item_at(n, lane.lane), turn, there && n < params.segments, for_quad((*bys)[t]), &own);
         }
     }
     for (var t = 0u; t < items; t += 1u) {
         let n = start + t * params.spacing;
-        let by = Normalizer(vec4<f32>((*bys)[t].x), vec4<f32>((*bys)[t].y), vec4<f32>((*bys)[t].z));
-        map_unusual(item_at(n, lane.lane), params.turns, parameter, unusual && there && n < params.segments, by);
+        map_unusual(item_at(n, lane.lane), params.turns, parameter, unusual && there && n < params.segments, for_quad((*bys)[t]));
     }
 }

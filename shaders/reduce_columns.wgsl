@@ -30,7 +30,9 @@ fn run(group: u32, local: u32) {
     let first = select(0u, outer * params.window.y * columns, live);
     let top = run_at(first + min(start, params.window.y - 1u) * columns, columns);
     var sums: array<Partial, TURNS>;
-    for (var turn = 0u; turn < params.turns; turn += 1u) { sums[held(turn)] = partial_start(top, column_at(first_column, turn, columns)); }
+    for (var turn = 0u; turn < params.turns; turn += 1u) {
+        sums[held(turn)] = partial_start(top, column_at(first_column, turn, columns));
+    }
     for (var block = start; block < end; block += BLOCK * QUADS * LANES) {
         let stop = min(block + BLOCK * QUADS * LANES, end);
         var base = first;

@@ -95,14 +95,10 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         // of a norm whose schedule accepts it
         let cached = entry == Entry::FusedCached;
-        let items = if cached { Items::walked } else { Items::new };
-        let Some(items) = items(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
+        let find = if cached { Items::walked } else { Items::new };
+        let Some(items) = find(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
+        let pace = if cached { items.walked_by(&team) } else { items.held_by(&team) };
         let unit = items.block();
-        let (chunks, together, turns) = if cached {
-            (items.chunks(&team), team.turns.into(), items.walked_turns(&team))
-        } else {
-            (team.turns.into(), 1, team.held_turns())
-        };
         let segments = |range: &Range<u64>| segments_of(&reduction.partition, range);
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
@@ -112,21 +108,21 @@ impl Lowering {
         for range in self.windows(entry, 0..reduction.partition.elements(), &[ROWS_ALIKE * unit, unit], &accesses)? {
             let count = (range.end - range.start) / items.len();
             let to_fill = u64::from(self.profile.workgroups) * team.groups();
-            let wanted = count.div_ceil(together).min(to_fill).max(fewest_walkers(count, turns));
+            let wanted = count.div_ceil(pace.together).min(to_fill).max(fewest_walkers(count, pace.turns));
             let walkers = Walkers::new(wanted, count, lcm(team.groups(), items.period), items.alike());
-            let step = if cached { items.width / items.runs } else { walkers.spacing * items.len() };
+            let step = if cached { items.run() } else { walkers.spacing * items.len() };
             let params = Params {
                 segments: count as u32,
                 slice_len: walkers.turns as u32,
                 spacing: walkers.spacing as u32,
                 width: items.width as u32,
                 rows: (items.rows * items.runs) as u32,
-                parts: if cached && !items.strided { items.run_chunks(&team) } else { items.parts } as u32,
-                turns: chunks as u32,
+                parts: pace.parts as u32,
+                turns: pace.chunks as u32,
                 blocks: walkers.count as u32,
                 ..with_divisor(map.params(&range, step), &reduction.divisor)
             };
-            let held = u64::from(team.lanes * team.quads) * chunks;
+            let held = u64::from(team.lanes * team.quads) * pace.chunks;
             let leads = !items.strided && row_quads(items.width) <= held;
             let by_fours = team.groups().is_multiple_of(ROWS_ALIKE) && (range.end - range.start).is_multiple_of(4);
             let joins = leads && items.joins && by_fours && !cached;
@@ -138,12 +134,7 @@ impl Lowering {
                 across: items.across,
                 walk: map.walk(
                     &range,
-                    QuadWalk {
-                        unit: items.parts * items.width / items.runs,
-                        leads,
-                        joins,
-                        along: items.lookup.holds_along(),
-                    },
+                    QuadWalk { unit: items.parts * items.run(), leads, joins, along: items.lookup.holds_along() },
                 ),
                 ..Draft::new(entry, reduction.accumulator, team)
             };

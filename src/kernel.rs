@@ -36,7 +36,7 @@ impl Accumulator {
 /// The entry of a kernel: one WGSL file each, in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
-    /// Normalize whole contiguous segments in one dispatch.
+    /// Normalize whole segments in one dispatch.
     Fused,
     /// The same in two walks, the second from a cache.
     FusedCached,

@@ -39,8 +39,9 @@ const MAX_MERGED: u64 = 1 << 16;
 /// Most turns of an invocation's loops over what it reduces.
 const MAX_LOOP: u64 = 1 << 14;
 
-/// Most turns of all loops of an invocation together, nested ones multiplied: lavapipe leaves them after 65535, wherever they are.
-const MAX_LOOPS: u64 = 65_000;
+/// Most turns of all loops of an invocation together, nested ones multiplied: lavapipe leaves them after 65535, wherever they are, and
+/// counts the way out of each.
+const MAX_LOOPS: u64 = 50_000;
 
 /// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
 const MIN_SLICE_PER_LANE: u64 = 16;
@@ -110,7 +111,8 @@ pub struct DeviceProfile {
     pub quads: u32,
     /// Fewest quads that an invocation of a map visits, where the tensor is large enough.
     pub map_quads: u32,
-    /// Elements that a workgroup finds again in its cache, after it has read them; 0: nothing is read again.
+    /// Elements that a workgroup finds again in its cache, after it has read them; 0: nothing is read again. Rows with parameters of
+    /// columns are walked twice where two of them are found: sharing parameters pays beyond that too.
     pub cached: u32,
     /// Workgroups that fill the device.
     pub workgroups: u32,
@@ -442,9 +444,9 @@ fn cached_team(items: &Items, partition: &Partition, profile: &DeviceProfile) ->
     let lanes =
         u32::try_from(lanes).ok().filter(|&lanes| lanes.is_power_of_two() && lanes <= profile.workgroup_size)?;
     let team = walking(items, profile.team(lanes, lanes, 1))?;
-    let run = items.width / items.runs;
+    let run = items.run();
     let leads = !items.strided && !run.is_multiple_of(4);
-    let quads = match items.chunks(&team) {
+    let quads = match items.walked_by(&team).chunks {
         all if leads => all.min(profile.quads.min(LED_QUADS).into()) as u32,
         all => even_quads(all, profile.quads.min(ROW_QUADS)),
     };
@@ -463,15 +465,15 @@ fn cached_team(items: &Items, partition: &Partition, profile: &DeviceProfile) ->
     let by_work = 2 * partition.elements() / taken / u64::from(profile.workgroups);
     let turns = most.min(by_work).min(MAX_TURNS.into());
     let team = Team { quads, turns: turns as u32, ..team };
-    (turns >= least && accepts_cached(items, &team, profile)).then_some(team)
+    (turns >= least.max(1) && accepts_cached(items, &team, profile)).then_some(team)
 }
 
 fn accepts_cached(items: &Items, team: &Team, profile: &DeviceProfile) -> bool {
     let run_lanes = if items.strided { items.run_quads() } else { team.lanes.into() };
     // what is looked up for every element differs from item to item
     let shared = items.lookup.affine != Found::ByElement || team.turns == 1;
-    let loops = items.walked_turns(team) <= MAX_LOOPS;
-    accepts_items(items, team, profile) && u64::from(team.run_lanes) == run_lanes && shared && loops
+    let accepts = accepts_items(items, team, profile) && u64::from(team.run_lanes) == run_lanes && shared;
+    accepts && items.walked_by(team).turns <= MAX_LOOPS
 }
 
 impl Reduce {
@@ -592,6 +594,9 @@ impl Reduce {
     }
 
     pub(crate) fn accepts(&self, partition: &Partition, profile: &DeviceProfile) -> bool {
+        if !self.team.is_valid() || self.slices == 0 {
+            return false;
+        }
         let walks = self.walk == Walk::Rows || partition.reduced_outer > 1;
         let merges = self.merges(partition);
         let partials = self.records(partition).saturating_mul(u64::from(self.slices) * RECORD);
@@ -602,9 +607,10 @@ impl Reduce {
             && self.team.workgroup_size <= profile.max_workgroup();
         let turns = self.turns(partition) <= MAX_LOOP * u64::from(self.slices);
         // merges of columns are one chain, whose rounding grows with its length
-        let links = partition.reduced_outer.div_ceil(u64::from(self.slices.max(1) * self.team.lanes * self.team.quads));
+        let links =
+            partition.reduced_outer.div_ceil(u64::from(self.slices) * u64::from(self.team.lanes * self.team.quads));
         let turns = turns && (self.walk == Walk::Rows || links <= 4 * MAX_LINKS);
-        walks && fits && exchanges && turns && self.team.is_valid() && self.slices > 0
+        walks && fits && exchanges && turns
     }
 }
 
@@ -670,10 +676,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn teams_that_cannot_be_are_refused() {
+        let statistics = Partition::new(4, 49, 64, 1);
+        let items = Items::walked(&statistics, None).unwrap();
+        let good = walking(&items, processor().team(1, 1, 4)).unwrap();
+        assert!(accepts_cached(&items, &good, &processor()));
+        for team in [
+            Team { quads: 0, ..good },
+            Team { lanes: 0, ..good },
+            Team { turns: 0, ..good },
+            Team { run_lanes: 2, ..good },
+            Team { run_lanes: 0, ..good },
+        ] {
+            assert!(!accepts_cached(&items, &team, &processor()), "{team:?}");
+            let reduce = Reduce { walk: Walk::Columns, team, slices: 1 };
+            assert!(!reduce.accepts(&statistics, &processor()), "{team:?}");
+        }
+    }
+
     /// No walker takes more turns than its driver does.
     #[test]
     fn walkers_share_what_one_cannot_finish() {
-        for (items, turns, expected) in [(0, 10, 0), (1, 65_000, 1), (6_500, 10, 1), (6_501, 10, 2), (7, 70_000, 7)] {
+        for (items, turns, expected) in [(0, 10, 0), (1, 50_000, 1), (5_000, 10, 1), (5_001, 10, 2), (7, 70_000, 7)] {
             assert_eq!(fewest_walkers(items, turns), expected, "{items} of {turns}");
         }
     }

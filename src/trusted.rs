@@ -13,6 +13,6 @@ pub(crate) fn create_shader_module(
     // SAFETY: the source is assembled from this crate's kernels alone. Every loop in them is bounded by a parameter or a constant.
     // Every index is made of parameters that were computed from the operands' checked sizes and of counters bounded by them; what
     // lies beyond a run is clamped into it before it is loaded (`lib/span.wgsl`, `lib/tile.wgsl`), and not stored. No index and no
-    // bound depends on the contents of a buffer.
+    // bound depends on the contents of a buffer (a touch, `lib/touch.wgsl`, adds what it has read, masked by a parameter that is 0).
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }

@@ -95,14 +95,11 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::Fused, _) => {
+        (Entry::Fused | Entry::FusedCached, _) => {
             (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE], Uses::Both)
         }
-        (Entry::FusedCached, _) => {
-            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE, TOUCH], Uses::Both)
-        }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
-            (&[RECORD, CHUNK, SPAN, VALUES, TOUCH], Uses::Accumulates)
+            (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Gradients) => (
             &[
@@ -116,7 +113,6 @@ const fn shared_sources(key: &KernelKey) -> (&'static [&'static str], Uses) {
                 FOUND_RECORDS,
                 FOUND_SCALE,
                 NORMALIZER,
-                TOUCH,
             ],
             Uses::Divides,
         ),
@@ -159,6 +155,7 @@ fn fragments(key: &KernelKey) -> Vec<&'static str> {
     }
     all.extend(direction(key));
     all.extend(shared);
+    all.extend((key.entry == Entry::ReduceColumns).then_some(TOUCH));
     let exchanges = key.entry.exchanges();
     let subgroups = exchanges && key.team.cluster > 1;
     all.extend(exchanges.then_some(if subgroups { LANES_SUBGROUP } else { LANES_SHARED }));
@@ -176,8 +173,7 @@ pub(crate) fn declares(key: &KernelKey, constant: &str) -> bool {
 pub(crate) fn assemble(key: &KernelKey) -> String {
     // an array in registers needs a size that is a constant, not an override
     let mut source = format!("// {key}\n\n");
-    source +=
-        "// Quads of four elements that an invocation takes in at once; tiles of columns that it reduces in turn.\n";
+    source += "// Quads of four elements that an invocation takes in at once; what it takes in turn of them.\n";
     let _ = write!(source, "const QUADS = {}u;\nconst TURNS = {}u;\n\n", key.team.quads, key.team.turns);
     let mut fragments = fragments(key);
     let kernel = fragments.split_off(fragments.len() - 2);

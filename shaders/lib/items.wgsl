@@ -1,4 +1,4 @@
-// What a walker holds at a time: a segment that lies contiguous in memory, or, where STRIDED, one that is params.rows runs of params.width
+// What a walker holds, or walks, at a time: a segment that lies contiguous in memory, or, where STRIDED, one that is params.rows runs of params.width
 // elements, each in its row of memory, with RUN_LANES invocations to a run; or four such segments whose elements are neighbours
 // (lib/across.wgsl).
 

@@ -14,7 +14,10 @@ fn record_normalizer(record: vec4<f32>) -> vec3<f32> {
 
 // Of one segment for the four elements of a quad.
 fn normalizer(record: vec4<f32>) -> Normalizer {
-    let by = record_normalizer(record);
+    return for_quad(record_normalizer(record));
+}
+
+fn for_quad(by: vec3<f32>) -> Normalizer {
     return Normalizer(vec4<f32>(by.x), vec4<f32>(by.y), vec4<f32>(by.z));
 }
 

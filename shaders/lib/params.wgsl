@@ -31,9 +31,9 @@ struct Params {
     folded_scale: u32,   // bits of the scale that is folded with the mean: infinity, or what no magnitude has
     phase: u32,          // place of the window's first element in a quad of its binding
     width: u32,          // elements of a run: what is walked along memory
-    rows: u32,           // runs that share what is held: rows of a block, or of an outer segment
-    parts: u32,          // parts of a run (reduce), tiles of a row (maps)
-    turns: u32,          // tiles that an invocation maps one after the other; columns that it reduces so
+    rows: u32,           // runs that share what is held: rows of a block, or of an outer segment; runs of an item
+    parts: u32,          // parts of a run (reduce), tiles of a row (maps), items of a row, chunks of an item's run
+    turns: u32,          // tiles that an invocation maps one after the other; columns that it reduces so; chunks of an item
     blocks: u32,         // walkers of the rows: blocks of them, or rows apart
     spacing: u32,        // distance of the rows that a walker walks: as many as neighbours walk, as start alike or share what is held
     window: vec4<u32>,   // the window's own partition

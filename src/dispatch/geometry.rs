@@ -174,7 +174,8 @@ impl Items {
     pub(crate) fn walked(partition: &Partition, affine: Option<&Partition>) -> Option<Self> {
         let items = Self::new(partition, affine)?;
         let run = affine.map_or(1, |affine| affine.reduced_inner);
-        if items.strided || items.lookup.affine == Found::ByRow || run < MIN_RUN || !items.width.is_multiple_of(run) {
+        let whole = items.width > 0 && items.width.is_multiple_of(run);
+        if items.strided || items.lookup.affine == Found::ByRow || run < MIN_RUN || !whole {
             return Some(items);
         }
         let lookup = Lookup { affine: Found::ByRow, ..items.lookup };
@@ -191,7 +192,7 @@ impl Items {
         self.len() * self.parts
     }
 
-    /// Quads of a run in a row of memory.
+    /// Quads of an item's width.
     pub(crate) fn run_quads(&self) -> u64 {
         self.width.div_ceil(4)
     }
@@ -210,30 +211,44 @@ impl Items {
         u64::from(team.run_lanes) == self.run_quads() && self.rows.div_ceil(side_by_side) <= team.held()
     }
 
-    /// How often the lanes of a team take in what they can at once, to see a whole item.
-    pub(crate) fn chunks(&self, team: &Team) -> u64 {
-        let quads = u64::from(team.quads);
+    /// Elements of a run with parameters of its own.
+    pub(crate) fn run(&self) -> u64 {
+        self.width / self.runs.max(1)
+    }
+
+    /// How a team walks items that it holds.
+    pub(crate) fn held_by(&self, team: &Team) -> Pace {
+        Pace { chunks: team.turns.into(), parts: self.parts, together: 1, turns: team.held_turns() }
+    }
+
+    /// How a team walks items twice. No team that is not valid.
+    pub(crate) fn walked_by(&self, team: &Team) -> Pace {
+        let (lanes, quads) = (u64::from(team.lanes), u64::from(team.quads));
         if self.strided {
-            return self.rows.div_ceil(u64::from(team.lanes / team.run_lanes)).div_ceil(quads);
+            let chunks = self.rows.div_ceil(lanes / u64::from(team.run_lanes)).div_ceil(quads);
+            // with a touch of each row
+            let turns = (4 * quads + 4) * chunks + 3 * self.rows + team.exchange_turns();
+            return Pace { chunks, parts: self.parts, together: team.turns.into(), turns };
         }
-        chunks_of(self.width, team)
-    }
-
-    /// The same for one of its runs.
-    pub(crate) fn run_chunks(&self, team: &Team) -> u64 {
-        chunks_of(self.width / self.runs, team)
-    }
-
-    /// Turns of loops that an item takes, unusual scales included, where it is walked twice.
-    pub(crate) fn walked_turns(&self, team: &Team) -> u64 {
-        let chunks = self.chunks(team).max(self.runs * self.run_chunks(team));
-        let touched = if self.strided { 2 * self.rows } else { 0 };
-        (4 * u64::from(team.quads) + 4) * chunks + 2 * self.runs + touched + team.exchange_turns()
+        // where runs start inside quads, so may the item
+        let all = if self.run().is_multiple_of(4) { self.width / 4 } else { (self.width + 6) / 4 };
+        let chunks = all.div_ceil(lanes * quads);
+        let parts = row_quads(self.run()).div_ceil(lanes * quads);
+        let turns = (4 * quads + 4) * chunks.max(self.runs * parts) + 2 * self.runs + team.exchange_turns();
+        Pace { chunks, parts, together: team.turns.into(), turns }
     }
 }
 
-fn chunks_of(width: u64, team: &Team) -> u64 {
-    row_quads(width).div_ceil(u64::from(team.lanes * team.quads))
+/// How a team walks items: see `shaders/fused.wgsl` and `shaders/fused_cached.wgsl`.
+pub(crate) struct Pace {
+    /// How often it takes in what it can at once, to see a whole item.
+    pub chunks: u64,
+    /// Items that share rows of memory, or how often it does so for a run with parameters of its own.
+    pub parts: u64,
+    /// Items that it takes together.
+    pub together: u64,
+    /// Turns of loops that an item takes, unusual numbers included.
+    pub turns: u64,
 }
 
 /// How contiguous segments of `len` elements, each with its own record, find their parameters, and after how many segments what is held
@@ -351,6 +366,7 @@ mod tests {
             ("half planes", by(1, 1, 6, 64), by(1, 1, 3, 128), (1, ByRow)),
             ("one and a half", by(1, 1, 4, 192), by(1, 2, 3, 128), (1, ByElement)),
             ("channels last", by(2, 9, 12, 1), by(1, 18, 12, 1), (1, Held)),
+            ("nothing", by(1, 1, 2, 0), by(1, 2, 0, 64), (1, Held)),
         ];
         for (name, statistics, affine, expected) in cases {
             let items = Items::walked(&statistics, Some(&affine)).unwrap();

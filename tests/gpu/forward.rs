@@ -41,6 +41,8 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
         add(NormKind::Layer { axes: 1..2 }, shape, ChannelsFirst, BOTH);
         add(NormKind::Rms { axes: 1..2 }, shape, ChannelsFirst, Affine::Scale);
     }
+    // groups of whole quads, in planes that start inside them
+    add(NormKind::Group { groups: 2 }, &[1, 16, 66], ChannelsFirst, BOTH);
     // odd rows whose shared quads are written once
     add(NormKind::Layer { axes: 1..2 }, &[72, 517], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 1..2 }, &[70_001, 3], ChannelsFirst, BOTH);

@@ -113,6 +113,8 @@ struct Tuner<'a> {
     tried: Vec<DeviceProfile>,
     /// Invocations of the subgroups that the device has enabled.
     subgroup: u32,
+    /// Elements of the cache that the search began with.
+    cached: u32,
     end: Instant,
 }
 
@@ -131,6 +133,7 @@ pub fn run(target: &Target, args: &DeviceArgs) -> Result<ExitCode, Failure> {
         best: before,
         tried: vec![before],
         subgroup: subgroup(gpu),
+        cached: before.cached,
         end: Instant::now() + SEARCH,
     };
     tuner.search()?;
@@ -222,10 +225,10 @@ impl Tuner<'_> {
                 "subgroup" if *value > 1 => 1,
                 "subgroup" => self.subgroup,
                 "cached" if *value > 0 => 0,
-                "cached" => CACHED,
+                "cached" => self.cached.max(CACHED),
                 _ => step(*value),
             };
-            if self.is_late() || *value > MOST || self.judge(candidate)? == Verdict::Worse {
+            if self.is_late() || *value > MOST.max(self.cached) || self.judge(candidate)? == Verdict::Worse {
                 return Ok(());
             }
         }
@@ -385,7 +388,17 @@ mod tests {
         let mut probes = Probe::all(gpu).unwrap();
         probes.drain(2..);
         let end = Instant::now();
-        let mut tuner = Tuner { gpu, clock, roofs, probes, best, tried: vec![best], subgroup: subgroup(gpu), end };
+        let mut tuner = Tuner {
+            gpu,
+            clock,
+            roofs,
+            probes,
+            best,
+            tried: vec![best],
+            subgroup: subgroup(gpu),
+            cached: best.cached,
+            end,
+        };
         let engine = gpu.engine.with_profile(DeviceProfile { max_lanes: 1, held_quads: 1, ..best }).unwrap();
         let bound: Vec<_> = tuner.probes.iter_mut().map(|probe| probe.bind(&engine).unwrap()).collect();
         assert!(!alike(&tuner.probes[1].best, &bound[1]));
