@@ -13,9 +13,8 @@
 // Links of a chain have 16 members: short chains keep the rounding small.
 const LINK = 16u;
 
-// Columns lie far apart, and no processor expects them. So an invocation first reads from each line of the cache of which it has four elements in
-// its next items, of input and output, one such line of four, as its neighbours read the others: row by row, as they lie in memory. All are its
-// own elements. Returns 0, which no compiler knows.
+// Columns lie far apart, and no processor expects them. So an invocation first reads of every fourth of its next items, of input and result,
+// while neighbours read of the others: lines of a cache one after the other. All are its own elements. Returns 0, which no compiler knows.
 fn touch(n: u32, items: u32, lane: u32) -> u32 {
     let item = item_at(n, lane);
     let columns = item.row.width;
@@ -111,12 +110,11 @@ fn map_item(item: Item, live: bool, by: Normalizer) {
         let parameter = parameter_at(digits);
         let at = run.row.first + run.column;
         let scale = scale_at(run.row, parameter, at);
-        let bias = bias_at(run.row, parameter, at);
         let plain = !is_unusual(scale);
         var own: Parameters;
         for (var k = 0u; k < QUADS; k += 1u) {
             own.scale[k] = scale;
-            own.bias[k] = bias;
+            own.bias[k] = bias_at(run.row, parameter, at);
             own.plain[k] = plain;
         }
         for (var turn = 0u; turn < turns; turn += 1u) { map_turn(run, turn, live, by, &own); }
