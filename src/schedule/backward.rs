@@ -3,11 +3,16 @@
 use std::fmt;
 
 use super::{DeviceProfile, RECORD, ROWS_ALIKE, Reduce, UNROLLED, fewest_walkers, fused_team, row_quads};
-use super::{MIN_REFINED_LEN, MIN_ROWS_PER_WALKER};
 use crate::dispatch::geometry::{Items, MIN_HELD};
 use crate::kernel::Team;
 use crate::partition::Partition;
 use crate::plan::Plan;
+
+/// Fewest rows of a walker: below that, its partial sums cost more than it wins.
+const MIN_ROWS_PER_WALKER: u64 = 4;
+
+/// Fewest elements of a segment of the common refinement.
+const MIN_REFINED_LEN: u64 = 8;
 
 /// How gradients are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
