@@ -5,7 +5,8 @@
 // columns = window.z * window.w, rows = window.y. A workgroup is LANES rows of WORKGROUP_SIZE / LANES quads of columns: neighbouring
 // invocations read neighbouring quads, each keeps its four columns and walks every LANES-th row, QUADS rows at a time; the rows of a
 // column are then combined. Where rows are long, a workgroup takes params.turns (at most TURNS) such tiles of each block of rows in turn, after
-// it has read the block in long runs of memory (lib/touch.wgsl). Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1 the merge folds the columns.
+// it has read the block in long runs of memory (lib/touch.wgsl). Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1
+// the merge folds the columns.
 //
 // What an element adds to a record is the walk's business (lib/values.wgsl, lib/gradients.wgsl).
 //
