@@ -9,29 +9,6 @@
 //
 // bindings: params, input (read), scale? (read), bias? (read), output (write), records? (write)
 
-// Turns of a workgroup after which the quads are written that segments share.
-const JOINED = 16u;
-
-var<workgroup> normalizers: array<vec3<f32>, JOINED * WORKGROUP_SIZE / LANES>;
-
-// The quads that segments share with those before them, of JOINED turns from `turn` on.
-fn join(start: u32, turn: u32, team: u32, lane: u32) {
-    workgroupBarrier();
-    for (var t = lane; t < min(JOINED, params.slice_len - turn); t += LANES) {
-        let n = start + (turn + t) * params.spacing;
-        let row = item_at(n, 0u).row;
-        let shares = n < params.segments && row.lead > 0u;
-        for (var e = 0u; e < select(0u, 4u, shares); e += 1u) {
-            let own = e >= row.lead;
-            let run = run_at(select(row.first - row.width, row.first, own), row.width);
-            let by = normalizers[t * (WORKGROUP_SIZE / LANES) + select(team - 1u, team, own)];
-            let parameter = parameter_at(digits_at(params.affine, run.first));
-            map_carefully(run, 0u, parameter, for_quad(by), row.first - row.lead, e);
-        }
-    }
-    workgroupBarrier();
-}
-
 fn run(group: u32, local: u32) {
     let lane = lane_of(local);
     let walker = group * (WORKGROUP_SIZE / LANES) + team_of(local);
@@ -52,71 +29,65 @@ fn run(group: u32, local: u32) {
             }
         }
     }
-    for (var block = 0u; block < params.slice_len; block += JOINED) {
-        for (var t = block; t < min(block + JOINED, params.slice_len); t += 1u) {
-            let n = start + t * params.spacing;
-            let item = item_at(n, lane.lane);
-            let span = span_of(item);
-            let live = walker < params.blocks && n < params.segments;
-            var x: array<Chunk, TURNS>;
-            for (var turn = 0u; turn < TURNS; turn += 1u) {
-                for (var k = 0u; k < QUADS; k += 1u) { x[turn][k] = load(span, turn * QUADS + k); }
-            }
-            let none = acc_start(start_of_item(item, x[0][0]));
-            var sum = none;
-            for (var turn = 0u; turn < TURNS; turn += 1u) {
-                var chunk = x[turn];
-                let part = acc_chunk(none, &chunk, live_from(span.live, turn * QUADS));
-                if turn == 0u { sum = part; } else { sum = acc_combine(sum, part); }
-            }
-            let acc = acc_lanes(sum, lane);
-            if live && lane.lane == 0u {
-                for (var e = 0u; e < SEGMENTS; e += 1u) { store_records(SEGMENTS * item.number + e, partial_record(acc, e)); }
-            }
-            let by = normalizer_of(acc);
-            if JOINS && lane.lane == 0u {
-                normalizers[t % JOINED * (WORKGROUP_SIZE / LANES) + team_of(local)] = vec3<f32>(by.shift.x, by.rest.x, by.inverse.x);
-            }
-            var row_scale: vec4<f32>;
-            var row_bias: vec4<f32>;
-            if STRIDED { affine = digits_at(params.affine, item.row.first); }
-            let parameter = parameter_at(affine);
-            let once = AFFINE == BY_ROW || STRIDED;
-            if once {
-                row_scale = scale_at(item.row, parameter, item.row.first + item.column);
-                row_bias = bias_at(item.row, parameter, item.row.first + item.column);
-                unusual = is_unusual(row_scale);
-            }
-            affine = next_row(params.affine, AFFINE, affine);
-            if AFFINE == BY_ELEMENT { unusual = false; }
-            for (var turn = 0u; turn < TURNS; turn += 1u) {
-                for (var k = 0u; k < QUADS; k += 1u) {
-                    let q = turn * QUADS + k;
-                    let i = place_of(span, q);
-                    var plain = !unusual;
-                    if AFFINE == HELD && !once {
-                        row_scale = scale[turn][k];
-                        row_bias = bias[turn][k];
-                    }
-                    if AFFINE == BY_ELEMENT {
-                        row_scale = scale_at(item.row, parameter, i);
-                        row_bias = bias_at(item.row, parameter, i);
-                        plain = !is_unusual(row_scale);
-                        unusual |= !plain;
-                    }
-                    if live && plain && has_quad(item, q) {
-                        store4_output(i, normalize4(x[turn][k], by, row_scale, row_bias), low_of(span, q), span.width);
-                    }
+    for (var t = 0u; t < params.slice_len; t += 1u) {
+        let n = start + t * params.spacing;
+        let item = item_at(n, lane.lane);
+        let span = span_of(item);
+        let live = walker < params.blocks && n < params.segments;
+        var x: array<Chunk, TURNS>;
+        for (var turn = 0u; turn < TURNS; turn += 1u) {
+            for (var k = 0u; k < QUADS; k += 1u) { x[turn][k] = load(span, turn * QUADS + k); }
+        }
+        let none = acc_start(start_of_item(item, x[0][0]));
+        var sum = none;
+        for (var turn = 0u; turn < TURNS; turn += 1u) {
+            var chunk = x[turn];
+            let part = acc_chunk(none, &chunk, live_from(span.live, turn * QUADS));
+            if turn == 0u { sum = part; } else { sum = acc_combine(sum, part); }
+        }
+        let acc = acc_lanes(sum, lane);
+        if live && lane.lane == 0u {
+            for (var e = 0u; e < SEGMENTS; e += 1u) { store_records(SEGMENTS * item.number + e, partial_record(acc, e)); }
+        }
+        let by = normalizer_of(acc);
+        var row_scale: vec4<f32>;
+        var row_bias: vec4<f32>;
+        if STRIDED { affine = digits_at(params.affine, item.row.first); }
+        let parameter = parameter_at(affine);
+        let once = AFFINE == BY_ROW || STRIDED;
+        if once {
+            row_scale = scale_at(item.row, parameter, item.row.first + item.column);
+            row_bias = bias_at(item.row, parameter, item.row.first + item.column);
+            unusual = is_unusual(row_scale);
+        }
+        affine = next_row(params.affine, AFFINE, affine);
+        if AFFINE == BY_ELEMENT { unusual = false; }
+        for (var turn = 0u; turn < TURNS; turn += 1u) {
+            for (var k = 0u; k < QUADS; k += 1u) {
+                let q = turn * QUADS + k;
+                let i = place_of(span, q);
+                var plain = !unusual;
+                if AFFINE == HELD && !once {
+                    row_scale = scale[turn][k];
+                    row_bias = bias[turn][k];
+                }
+                if AFFINE == BY_ELEMENT {
+                    row_scale = scale_at(item.row, parameter, i);
+                    row_bias = bias_at(item.row, parameter, i);
+                    plain = !is_unusual(row_scale);
+                    unusual |= !plain;
+                }
+                if live && plain && has_quad(item, q) {
+                    store4_output(i, normalize4(x[turn][k], by, row_scale, row_bias), low_of(span, q), span.width);
                 }
             }
-            let careful = select(0u, 4u * TURNS * QUADS, live && unusual);
-            for (var e = 0u; e < careful; e += 1u) {
-                if !has_quad(item, e / 4u) { continue; }
-                let quad = place_of(span, e / 4u);
-                if AFFINE == BY_ELEMENT && !is_unusual(scale_at(item.row, parameter, quad)) { continue; }
-                map_carefully(item.row, item.column, parameter, by, quad, e % 4u);
-            }
         }
-        if JOINS { join(start, block, team_of(local), lane.lane); }
+        let careful = select(0u, 4u * TURNS * QUADS, live && unusual);
+        for (var e = 0u; e < careful; e += 1u) {
+            if !has_quad(item, e / 4u) { continue; }
+            let quad = place_of(span, e / 4u);
+            if AFFINE == BY_ELEMENT && !is_unusual(scale_at(item.row, parameter, quad)) { continue; }
+            map_carefully(item.row, item.column, parameter, by, quad, e % 4u);
+        }
     }
 }

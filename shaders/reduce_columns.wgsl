@@ -4,8 +4,7 @@
 //
 // columns = window.z * window.w, rows = window.y. A workgroup is LANES rows of WORKGROUP_SIZE / LANES quads of columns: neighbouring
 // invocations read neighbouring quads, each keeps its four columns and walks every LANES-th row, QUADS rows at a time; the rows of a
-// column are then combined. Where rows are long, a workgroup takes params.turns (at most TURNS) such tiles of each block of rows in turn, after
-// it has read the block in long runs of memory (lib/touch.wgsl). Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1
+// column are then combined. Where rows are long, a workgroup takes params.turns (at most TURNS) such tiles of each block of rows in turn. Workgroups count column tiles fastest, then slices, then outer. Where window.w > 1
 // the merge folds the columns.
 //
 // What an element adds to a record is the walk's business (lib/values.wgsl, lib/gradients.wgsl).
@@ -36,17 +35,12 @@ fn run(group: u32, local: u32) {
     }
     for (var block = start; block < end; block += BLOCK * QUADS * LANES) {
         let stop = min(block + BLOCK * QUADS * LANES, end);
-        var base = first;
-        if TURNS > 1u {
-            let corner = at.y * tile * params.turns;
-            base += touch(first + block * columns + corner, min(tile * params.turns, columns - corner), stop - block, columns, local);
-        }
         for (var turn = 0u; turn < params.turns; turn += 1u) {
             let column = column_at(first_column, turn, columns);
             let known = known_at(top, top.first + column);
             var sum = sums[held(turn)];
             for (var row = block + lane.lane; row < stop; row += QUADS * LANES) {
-                sum = partial_push(sum, span_across(base, row, LANES, end, column, columns), known);
+                sum = partial_push(sum, span_across(first, row, LANES, end, column, columns), known);
             }
             sums[held(turn)] = sum;
         }

@@ -6,10 +6,10 @@
 // m = momentum, or 1 / (updates so far + 1). Segments are (sample, running value c); there is one sample where statistics
 // span them all. LANES invocations own a running value. Segments without an element leave it as it is.
 //
-// bindings: params, statistics (read), counter? (read), mean (read and write), variance (read and write)
+// bindings: params, statistics (read), batches? (read), mean (read and write), variance (read and write)
 
 fn momentum() -> f32 {
-    if params.cumulative == 1u { return 1.0 / (f32(load_counter(0u)) + 1.0); }
+    if params.cumulative == 1u { return 1.0 / (f32(load_batches(0u)) + 1.0); }
     return params.momentum;
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::binding::BindingLimits;
+use crate::lower::bindings::BindingLimits;
 use crate::descriptor::{Affine, AffineAxes, MemoryFormat, NormDescriptor, NormKind};
-use crate::dispatch::{Lowering, MapOperands, Summed, Tensor};
+use crate::lower::{Lowering, MapOperands, Summed, Tensor};
 use crate::kernel::{Entry, KernelKey};
 use crate::plan::Plan;
 use crate::schedule::{DeviceProfile, Schedule};

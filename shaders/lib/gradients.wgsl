@@ -19,11 +19,6 @@ fn partial_start(run: Run, column: u32) -> Partial {
     return partial_none();
 }
 
-// Bits of what is read at element i.
-fn touched(i: u32) -> u32 {
-    return bitcast<u32>(load_input(i)) | bitcast<u32>(load_grad_output(i));
-}
-
 fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
     let none = vec4<f32>(0.0);
     var inputs: Chunk;

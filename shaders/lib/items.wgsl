@@ -4,9 +4,6 @@
 
 // Whether a segment is runs in rows of memory.
 override STRIDED: bool = false;
-// Whether a quad that two segments share is written once, by the walker of the second. That of the first is the one before it in the
-// workgroup: every fourth segment starts with a quad of its own, and workgroups walk multiples of four neighbours.
-override JOINS: bool = false;
 
 struct Item {
     number: u32,
@@ -33,7 +30,6 @@ fn span_of(item: Item) -> Span {
 fn has_quad(item: Item, n: u32) -> bool {
     if STRIDED { return item.lane / RUN_LANES + n * (LANES / RUN_LANES) < params.rows; }
     let quad = item.lane + n * LANES;
-    if JOINS { return quad < (item.row.lead + item.row.width) / 4u && (quad > 0u || item.row.lead == 0u); }
     return quad < quads_of(item.row);
 }
 

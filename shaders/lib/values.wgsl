@@ -14,11 +14,6 @@ fn partial_start(run: Run, column: u32) -> Partial {
     return acc_start(start_of(load4_input(run.first - run.lead + column, run.first, run.width), run.lead));
 }
 
-// Bits of what is read at element i.
-fn touched(i: u32) -> u32 {
-    return bitcast<u32>(load_input(i));
-}
-
 fn partial_push(partial: Partial, span: Span, known: Known) -> Partial {
     var x: Chunk;
     for (var k = 0u; k < QUADS; k += 1u) { x[k] = load4_input(place_of(span, k), low_of(span, k), span.width); }
