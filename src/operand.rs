@@ -87,11 +87,13 @@ operands! {
     /// Gradient to the bias.
     GradBias: "grad_bias", Element, Affine, Zero;
     /// Moments of the segments: computed, saved, merged or given.
-    Statistics: "statistics", Record, Statistics, Zero;
+    Moments: "moments", Record, Statistics, Zero;
     /// Gradient sums of the segments.
     Sums: "sums", Record, Statistics, Zero;
     /// What a map needs of a segment beside its elements.
     Coefficients: "coefficients", Record, Statistics, Zero;
+    /// Sums of columns that workgroups leave, 8 bytes a column.
+    ColumnSums: "column_sums", Element, Stage, Zero;
     /// Records of slices or finer segments.
     Partials: "partials", Record, Stage, Zero;
     /// Records that a stage writes.

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use crate::element::Element;
-use crate::moments::{Accumulator, Spread};
+use crate::moments::Accumulator;
 use crate::operand::Operand;
-use crate::walk::team::{Found, Lookup, Team};
 
 /// The entry of a kernel: one WGSL file each, in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +64,11 @@ impl Entry {
         }
     }
 
+    /// Whether its parameters are one block for all kernels, and its accessors take elements.
+    pub(crate) const fn is_old(self) -> bool {
+        true
+    }
+
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self, source: Source) -> bool {
         match self {
@@ -96,14 +100,14 @@ impl Entry {
                 &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)]
             }
             Self::ReduceRows | Self::ReduceColumns => {
-                &[(Input, false), (GradOutput, false), (Statistics, false), (Scale, false), (Records, true)]
+                &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Records, true)]
             }
             Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
-            Self::Apply => &[(Input, false), (Statistics, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::Apply => &[(Input, false), (Moments, false), (Scale, false), (Bias, false), (Output, true)],
             Self::FusedRowsBackward => &[
                 (Input, false),
                 (GradOutput, false),
-                (Statistics, false),
+                (Moments, false),
                 (Scale, false),
                 (Output, true),
                 (Partials, true),
@@ -113,7 +117,7 @@ impl Entry {
             Self::ApplyBackward => &[
                 (Input, false),
                 (GradOutput, false),
-                (Statistics, false),
+                (Moments, false),
                 (Sums, false),
                 (Scale, false),
                 (Output, true),
@@ -121,9 +125,9 @@ impl Entry {
                 (GradScale, true),
                 (GradBias, true),
             ],
-            Self::Export => &[(Statistics, false), (Mean, true), (Spread, true)],
+            Self::Export => &[(Moments, false), (Mean, true), (Spread, true)],
             Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
-            Self::Running => &[(Statistics, false), (Batches, false), (Mean, true), (Variance, true)],
+            Self::Running => &[(Moments, false), (Batches, false), (Mean, true), (Variance, true)],
             Self::Count => &[(Batches, true)],
         }
     }
@@ -185,44 +189,82 @@ impl Layout {
     }
 }
 
+/// How lanes that share a row exchange what they have of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Exchange {
+    /// They do not.
+    None,
+    /// Within a subgroup.
+    Subgroup,
+    /// Within subgroups, then through workgroup memory.
+    Workgroup,
+    /// Through workgroup memory: no subgroup operations.
+    Memory,
+}
+
+/// Named numbers that a kernel is compiled with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Settings {
+    values: [(&'static str, u32); MAX_SETTINGS],
+    count: u8,
+}
+
+const MAX_SETTINGS: usize = 24;
+
+impl Settings {
+    /// With one more.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<u32>) -> Self {
+        debug_assert!(self.get(name).is_none(), "{name} is set twice");
+        self.values[usize::from(self.count)] = (name, value.into());
+        self.count += 1;
+        self
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.values.into_iter().take(self.count.into())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<u32> {
+        self.iter().find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// Those whose name passes.
+    pub(crate) fn filter(&self, pass: impl Fn(&str) -> bool) -> Self {
+        self.iter().filter(|(name, _)| pass(name)).fold(Self::default(), |all, (name, value)| all.with(name, value))
+    }
+}
+
 /// Everything that the source and the constants of a pipeline depend on.
 ///
-/// Derived from partition shapes, accumulator, operands and types alone: equal work of different norms has equal keys.
+/// Derived from partition shapes, accumulator, operands and types alone: equal work of different norms has equal kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     pub(crate) entry: Entry,
     pub(crate) accumulator: Option<Accumulator>,
-    pub(crate) layout: Layout,
     pub(crate) source: Source,
+    pub(crate) exchange: Exchange,
+    pub(crate) layout: Layout,
     pub(crate) element: Element,
-    /// Rows of input or output are padded.
+    /// Rows of a tensor are padded.
     pub(crate) padded: bool,
-    pub(crate) spread: Option<Spread>,
-    pub(crate) team: Team,
-    pub(crate) lookup: Lookup,
-    /// Runs may start inside a quad.
-    pub(crate) leads: bool,
-    /// Sums of columns are wanted.
-    pub(crate) sums_columns: bool,
-    /// Nothing is masked: whatever invocations take in at once is there.
-    pub(crate) filled: bool,
-    /// Records are combined with those that are there: windows before have left them.
-    pub(crate) resumes: bool,
-    /// What is held whole is runs in rows of memory.
-    pub(crate) strided: bool,
     /// Neighbouring elements belong to neighbouring segments.
     pub(crate) across: bool,
+    /// Sizes of arrays in registers: constants of the source.
+    pub(crate) consts: Settings,
+    /// Pipeline-overridable constants.
+    pub(crate) overrides: Settings,
 }
 
 impl Kernel {
-    /// Sums of columns are the gradients themselves: there are no records of walkers.
-    pub(crate) fn one_walker(&self) -> bool {
-        self.sums_columns && !self.operands().any(|(operand, slot)| operand == Operand::Partials && slot.is_some())
-    }
-
-    /// The entry's operands that are present, with their binding.
+    /// The entry's operands, with the binding of those that are present.
     pub(crate) fn operands(&self) -> impl Iterator<Item = (Operand, Option<u8>)> + '_ {
         self.entry.operands().iter().zip(self.layout.slot_of).map(|(&(operand, _), slot)| (operand, slot))
+    }
+
+    /// The operands in a binding, counted from 0.
+    pub(crate) fn operands_in(&self, slot: usize) -> impl Iterator<Item = Operand> + '_ {
+        let here = move |s: Option<u8>| s.is_some_and(|s| usize::from(s) == slot);
+        self.operands().filter(move |&(_, s)| here(s)).map(|(operand, _)| operand)
     }
 }
 
@@ -237,39 +279,23 @@ impl fmt::Display for Kernel {
         }
         // the bindings: operands that share one are joined
         for (slot, layout) in self.layout.slots().iter().enumerate() {
-            let here = |s: Option<u8>| s.is_some_and(|s| usize::from(s) == slot);
-            let names: Vec<_> = self.operands().filter(|&(_, s)| here(s)).map(|(o, _)| o.name()).collect();
+            let names: Vec<_> = self.operands_in(slot).map(Operand::name).collect();
             let access = if layout.writes { "!" } else { "" };
-            write!(f, "{}{}{access}", if slot == 0 { "." } else { "-" }, names.join("+"))?;
+            let content = if layout.content == Content::Vectors { "4" } else { "" };
+            write!(f, "{}{}{content}{access}", if slot == 0 { "." } else { "-" }, names.join("+"))?;
         }
-        if self.padded {
-            f.write_str(".padded")?;
-        }
-        if let Some(spread) = self.spread {
-            write!(f, ".{}", format!("{spread:?}").to_lowercase())?;
-        }
-        let Lookup { statistics, statistics_along, affine, affine_along, hoisted } = self.lookup;
-        for (name, found, along) in [("by", statistics, statistics_along), ("affine", affine, affine_along)] {
-            match found {
-                Found::Held if along => write!(f, ".{name}_along")?,
-                Found::Held => {}
-                Found::ByRow => write!(f, ".{name}_row")?,
-                Found::ByElement => write!(f, ".{name}_element")?,
-            }
-        }
-        for (set, word) in [
-            (hoisted, ".hoisted"),
-            (self.layout.slots().iter().any(|slot| slot.content == Content::Vectors), ".quads"),
-            (self.leads, ".leads"),
-            (self.filled, ".filled"),
-            (self.resumes, ".resumes"),
-            (self.strided, ".strided"),
-            (self.across, ".across"),
-            (self.sums_columns, ".columns"),
-        ] {
+        for (set, word) in [(self.padded, ".padded"), (self.across, ".across")] {
             f.write_str(if set { word } else { "" })?;
         }
-        let Team { workgroup_size, lanes, run_lanes, quads, turns, cluster } = self.team;
-        write!(f, ".{lanes}x{}x{quads}x{turns}.{run_lanes}.{cluster}", workgroup_size / lanes)
+        if self.exchange != Exchange::None {
+            write!(f, ".{}", format!("{:?}", self.exchange).to_lowercase())?;
+        }
+        for (name, value) in self.consts.iter().chain(self.overrides.iter()).filter(|&(_, value)| value != 0) {
+            write!(f, ".{}", name.to_lowercase())?;
+            if value != 1 {
+                write!(f, "{value}")?;
+            }
+        }
+        Ok(())
     }
 }

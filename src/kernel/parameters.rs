@@ -1,9 +1,48 @@
-//! The uniform block of one dispatch, field by field as in `shaders/lib/params.wgsl`.
+//! The uniform block of one dispatch: a block for each fragment that declares one.
 
 use bytemuck::{Pod, Zeroable};
 
 /// Most bytes of the parameters of a kernel.
-pub(crate) const MAX_SIZE: u64 = size_of::<Params>() as u64;
+pub(crate) const MAX_SIZE: u64 = 1024;
+
+/// A block that a fragment declares as a WGSL struct, mirrored field by field. Its size is a multiple of 16 bytes.
+pub(crate) trait Block: Pod {
+    /// The field of `Parameters` that holds it.
+    const FIELD: &'static str;
+}
+
+/// Parameters of one dispatch: the blocks by the names of their fields. Kernels take those that their fragments declare.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parameters(Vec<(&'static str, Vec<u8>)>);
+
+impl Parameters {
+    pub(crate) fn with<B: Block>(self, block: B) -> Self {
+        self.with_bytes(B::FIELD, bytemuck::bytes_of(&block).to_vec())
+    }
+
+    pub(crate) fn with_bytes(mut self, field: &'static str, bytes: Vec<u8>) -> Self {
+        self.0.push((field, bytes));
+        self
+    }
+
+    /// The bytes of a kernel's uniform block, whose fields are these.
+    pub(crate) fn bytes(&self, fields: &[&'static str]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for field in fields {
+            let block = self.0.iter().find(|(name, _)| name == field);
+            // a kernel whose block nobody has filled in is our own mistake
+            assert!(block.is_some(), "no parameters {field}");
+            let bytes = block.map_or(&[][..], |(_, bytes)| bytes);
+            all.extend_from_slice(bytes);
+            all.resize(all.len().next_multiple_of(16), 0);
+        }
+        all
+    }
+}
+
+impl Block for Params {
+    const FIELD: &'static str = "params";
+}
 
 /// Segment of a flat element index as mixed-radix digits, see `shaders/lib/index.wgsl`.
 #[repr(C)]
@@ -98,7 +137,7 @@ mod tests {
     /// The offsets that naga gives the WGSL struct are those of the Rust struct.
     #[test]
     fn layout_matches_wgsl() {
-        let module = naga::front::wgsl::parse_str(include_str!("../../shaders/lib/params.wgsl")).unwrap();
+        let module = naga::front::wgsl::parse_str(include_str!("../../shaders/old/lib/params.wgsl")).unwrap();
         let (_, ty) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
         let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("Params is no struct") };
         macro_rules! offsets { ($($field:ident),*) => { [$((stringify!($field), offset_of!(Params, $field) as u32)),*] } }

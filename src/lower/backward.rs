@@ -39,7 +39,7 @@ impl BackwardMap {
             access(Operand::Input, self.input, range),
             access(Operand::GradOutput, self.grad_output, range),
             access(Operand::Output, self.grad_input, range),
-            access(Operand::Statistics, statistics, &segments_of(&indexed, range)),
+            access(Operand::Moments, statistics, &segments_of(&indexed, range)),
         ];
         all.extend(self.scale.map(|(scale, affine)| access(Operand::Scale, scale, &segments_of(&affine, range))));
         all

@@ -12,8 +12,9 @@ use std::ops::Range;
 
 use crate::error::BindError;
 use crate::facts::DeviceFacts;
-use crate::kernel::parameters::Params;
-use crate::kernel::{Entry, Kernel, Source};
+use crate::element::Element;
+use crate::kernel::parameters::{Parameters, Params};
+use crate::kernel::{Entry, Exchange, Kernel, Settings, Source, old};
 use crate::moments::{Accumulator, Spread};
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -34,7 +35,7 @@ use tiles::Tiles;
 pub(crate) struct Dispatch {
     pub key: Kernel,
     pub slots: Vec<Slot>,
-    pub params: Params,
+    pub parameters: Parameters,
     pub workgroups: u64,
 }
 
@@ -120,7 +121,7 @@ impl Lowering {
             Ok(recipe::Dispatch {
                 kernel,
                 workgroups: grid(operation, dispatch.workgroups, max)?,
-                parameters: bytemuck::bytes_of(&dispatch.params).to_vec(),
+                parameters: dispatch.parameters.bytes(&dispatch.key.fields()),
                 bindings: dispatch.slots.iter().zip(dispatch.key.layout.writes()).map(binding).collect(),
             })
         });
@@ -331,7 +332,7 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         let accesses = |range: &Range<u64>| {
             let mut all = map.accesses(range);
-            all.extend(statistics.map(|tensor| access(Operand::Statistics, tensor, &segments_of(partition, range))));
+            all.extend(statistics.map(|tensor| access(Operand::Moments, tensor, &segments_of(partition, range))));
             all
         };
         let elements = partition.elements();
@@ -374,7 +375,7 @@ impl Lowering {
         spread: Option<(Spread, Tensor)>,
     ) -> Result<(), Unbindable> {
         let accesses = |range: &Range<u64>| {
-            let mut all = vec![access(Operand::Statistics, statistics, range)];
+            let mut all = vec![access(Operand::Moments, statistics, range)];
             all.extend(mean.map(|tensor| access(Operand::Mean, tensor, range)));
             all.extend(spread.map(|(_, tensor)| access(Operand::Spread, tensor, range)));
             all
@@ -429,7 +430,7 @@ impl Lowering {
             // with several samples a channel's records lie apart: all are bound
             let records = if samples == 1 { range.clone() } else { 0..channels * samples };
             let mut all = vec![
-                access(Operand::Statistics, tensors.statistics, &records),
+                access(Operand::Moments, tensors.statistics, &records),
                 access(Operand::Mean, tensors.mean, range),
                 access(Operand::Variance, tensors.variance, range),
             ];
@@ -474,25 +475,47 @@ impl Lowering {
 
     fn push(&mut self, draft: Draft, params: Params, accesses: &[Access], workgroups: u64) -> Result<(), Unbindable> {
         let bound = bindings::bind(draft.entry, accesses, &self.limits, draft.walk, &self.sizes)?;
+        let Team { workgroup_size, lanes, run_lanes, cluster, quads, turns } = draft.team;
+        let Lookup { statistics, statistics_along, affine, affine_along, hoisted } = draft.lookup;
+        let partials = accesses.iter().any(|access| access.operand == Operand::Partials);
+        let overrides = Settings::default()
+            .with("WORKGROUP_SIZE", workgroup_size)
+            .with("LANES", lanes)
+            .with("RUN_LANES", run_lanes)
+            .with("CLUSTER", cluster)
+            .with("STATISTICS", statistics as u32)
+            .with("STATISTICS_ALONG", statistics_along)
+            .with("AFFINE", affine as u32)
+            .with("AFFINE_ALONG", affine_along)
+            .with("HOISTED", hoisted)
+            .with("LEADS", bound.leads)
+            .with("FILLED", draft.filled && !bound.leads)
+            .with("RESUMES", draft.resumes)
+            .with("STRIDED", draft.strided)
+            .with("SUMS_COLUMNS", draft.sums_columns)
+            // sums of columns are the gradients themselves: there are no records of walkers
+            .with("ONE_WALKER", draft.sums_columns && !partials)
+            .with("SPREAD", draft.spread.unwrap_or(Spread::Variance) as u32);
+        let exchanges = draft.entry.exchanges();
         let key = Kernel {
             entry: draft.entry,
             accumulator: draft.accumulator,
-            layout: bound.layout,
             source: draft.source,
-            element: crate::element::Element::F32,
+            exchange: match (exchanges, cluster) {
+                (false, _) => Exchange::None,
+                (true, 1) => Exchange::Memory,
+                (true, _) => Exchange::Subgroup,
+            },
+            layout: bound.layout,
+            element: Element::F32,
             padded: draft.padded,
-            spread: draft.spread,
-            team: draft.team,
-            lookup: draft.lookup,
-            leads: bound.leads,
-            sums_columns: draft.sums_columns,
-            filled: draft.filled && !bound.leads,
-            resumes: draft.resumes,
-            strided: draft.strided,
             across: draft.across,
+            consts: Settings::default().with("QUADS", quads).with("TURNS", turns),
+            overrides,
         };
         let params = Params { offsets: bound.offsets, phase: bound.phase, ..params };
-        self.dispatches.push(Dispatch { key, slots: bound.slots, params, workgroups });
+        let parameters = Parameters::default().with(params);
+        self.dispatches.push(Dispatch { key: old::declared(&key), slots: bound.slots, parameters, workgroups });
         Ok(())
     }
 }

@@ -129,7 +129,7 @@ impl Summed {
                 let mut all = vec![access(Operand::GradOutput, operands.grad_output, range)];
                 if let Some((input, statistics)) = operands.input {
                     all.push(access(Operand::Input, input, range));
-                    all.push(access(Operand::Statistics, statistics, &segments_of(&operands.indexed, range)));
+                    all.push(access(Operand::Moments, statistics, &segments_of(&operands.indexed, range)));
                 }
                 all.extend(
                     operands.scale.map(|(scale, affine)| access(Operand::Scale, scale, &segments_of(&affine, range))),

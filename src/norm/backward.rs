@@ -209,12 +209,12 @@ impl NormPlan {
         let grad_output = operands.tensor(Operand::GradOutput, &args.grad_output, len, row_len, role)?;
         let (statistics, indexed, given) = match &args.statistics {
             BackwardStatistics::Saved(view) => {
-                let statistics = operands.records(Operand::Statistics, view, self.statistics_size(), Role::Read)?;
+                let statistics = operands.records(Operand::Moments, view, self.statistics_size(), Role::Read)?;
                 (statistics, plan.computed.partition, false)
             }
             BackwardStatistics::Given(view) => {
                 let given = self.given("backward from given statistics")?;
-                (operands.records(Operand::Statistics, view, self.given_statistics_size(), Role::Read)?, given, true)
+                (operands.records(Operand::Moments, view, self.given_statistics_size(), Role::Read)?, given, true)
             }
         };
         let grad_input = match &args.grad_input {

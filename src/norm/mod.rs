@@ -210,7 +210,7 @@ impl NormPlan {
         view: Option<&BufferView<B>>,
     ) -> Result<Option<Tensor>, BindError> {
         let size = self.statistics_size();
-        view.map(|view| operands.records(Operand::Statistics, view, size, Role::Written)).transpose()
+        view.map(|view| operands.records(Operand::Moments, view, size, Role::Written)).transpose()
     }
 
     /// Normalizes by the input's own statistics.
@@ -248,7 +248,7 @@ impl NormPlan {
         size: u64,
     ) -> Result<Recipe<B>, BindError> {
         let mut operands = Operands::default();
-        let statistics = operands.records(Operand::Statistics, records, size, Role::Read)?;
+        let statistics = operands.records(Operand::Moments, records, size, Role::Read)?;
         let map = self.map(&mut operands, args)?;
         self.lower("inference", operands, |lowering| {
             lowering.apply(&self.plan.computed, &partition, &map, Some(statistics))
@@ -262,7 +262,7 @@ impl NormPlan {
     pub fn export<B: Buffer>(&self, args: &ExportArgs<B>) -> Result<Recipe<B>, BindError> {
         let mut operands = Operands::default();
         let segments = self.segment_count();
-        let statistics = operands.records(Operand::Statistics, &args.statistics, self.statistics_size(), Role::Read)?;
+        let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
         let mean =
             args.mean.map(|view| operands.list(Operand::Mean, &view, segments, Role::Written)).transpose()?;
         let spread = args
@@ -286,7 +286,7 @@ impl NormPlan {
         let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Read)?;
         let variance = operands.list(Operand::RunningVariance, &args.variance, channels, Role::Read)?;
         let size = self.given_statistics_size();
-        let statistics = operands.records(Operand::Statistics, &args.statistics, size, Role::Written)?;
+        let statistics = operands.records(Operand::Moments, &args.statistics, size, Role::Written)?;
         let reduction = Reduction { partition, ..self.plan.computed };
         self.lower("import", operands, |lowering| lowering.import(&reduction, mean, Some(variance), statistics))
     }
@@ -299,7 +299,7 @@ impl NormPlan {
         let channels = self.given("running statistics")?.segments();
         let params = running_params(&args.update)?;
         let mut operands = Operands::default();
-        let statistics = operands.records(Operand::Statistics, &args.statistics, self.statistics_size(), Role::Read)?;
+        let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
         let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Written)?;
         let variance = operands.list(Operand::RunningVariance, &args.variance, channels, Role::Written)?;
         let counter =

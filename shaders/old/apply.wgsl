@@ -33,7 +33,7 @@ fn run(group: u32, local: u32) {
         var row_by: Normalizer;
         var row_scale: vec4<f32>;
         var row_bias: vec4<f32>;
-        if STATISTICS == BY_ROW { row_by = normalizer(load_statistics(record_at(statistics))); }
+        if STATISTICS == BY_ROW { row_by = normalizer(load_moments(record_at(statistics))); }
         if AFFINE == BY_ROW {
             row_scale = vec4<f32>(load_scale(parameter_at(affine)));
             row_bias = vec4<f32>(load_bias(parameter_at(affine)));
@@ -85,7 +85,7 @@ fn map_carefully(row: Run, tile: Tile, record: u32, parameter: u32, n: u32) {
     let i = quad + n % 4u;
     if !has_quad(row, tile, n / 4u) || i - row.first >= row.width { return; }
     if AFFINE != HELD && !is_unusual(scale_at(row, parameter, quad)) { return; }
-    let by = normalizer(load_statistics(records_of(row, record, quad)[n % 4u]));
+    let by = normalizer(load_moments(records_of(row, record, quad)[n % 4u]));
     let own = parameters_of(row, parameter, quad)[n % 4u];
     store_output(i, normalize_carefully(load_input(i), by, load_scale(own), load_bias(own)));
 }

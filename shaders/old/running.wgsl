@@ -26,12 +26,12 @@ fn run(group: u32, local: u32) {
     let lane = at.lane;
     let value = group * (WORKGROUP_SIZE / LANES) + local / LANES;
     let live = value < params.segments;
-    let head = load_statistics(select(0u, value, live));
+    let head = load_moments(select(0u, value, live));
     // averages relative to the first sample's mean, so that a large mean costs nothing; an infinite one has no differences
     let base = select(head.xy, vec2<f32>(0.0), magnitude_bits(head.x + head.y) >= params.infinity);
     var sums = vec2<f32>(0.0);
     for (var sample = lane; live && sample < params.samples; sample += LANES) {
-        let record = load_statistics(sample * params.segments + value);
+        let record = load_moments(sample * params.segments + value);
         sums += vec2<f32>(difference(record.x, base.x) + difference(record.y, base.y), record.z * record.z);
     }
     sums = vec2<f32>(sum_lanes(sums.x, at), sum_lanes(sums.y, at)) / f32(params.samples);

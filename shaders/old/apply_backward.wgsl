@@ -107,10 +107,10 @@ struct Pulled {
 
 fn pull_at(row: Run, first: u32, i: u32) -> Pulled {
     let at = records_of(row, first, i);
-    let record = load_statistics(at.x);
+    let record = load_moments(at.x);
     let sums = load_sums(at.x);
     if STATISTICS == BY_ROW { return Pulled(normalizer(record), pull(record, sums), is_unusual(sums)); }
-    let records = mat4x4<f32>(record, load_statistics(at.y), load_statistics(at.z), load_statistics(at.w));
+    let records = mat4x4<f32>(record, load_moments(at.y), load_moments(at.z), load_moments(at.w));
     let all = mat4x4<f32>(sums, load_sums(at.y), load_sums(at.z), load_sums(at.w));
     let by = normalizer4(records[0], records[1], records[2], records[3]);
     let unusual = is_unusual(all[0]) || is_unusual(all[1]) || is_unusual(all[2]) || is_unusual(all[3]);
@@ -124,7 +124,7 @@ fn map_carefully(row: Run, tile: Tile, record: u32, parameter: u32, n: u32) {
     if !has_quad(row, tile, n / 4u) || i - row.first >= row.width { return; }
     if STATISTICS != HELD && !pull_at(row, record, quad).unusual { return; }
     let segment = records_of(row, record, quad)[n % 4u];
-    let statistics = load_statistics(segment);
+    let statistics = load_moments(segment);
     let sums = load_sums(segment);
     let scale = load_scale(parameters_of(row, parameter, quad)[n % 4u]);
     let x = load_input(i);

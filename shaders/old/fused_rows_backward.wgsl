@@ -54,7 +54,7 @@ fn run(group: u32, local: u32) {
         let segment = segment_of_walker(walker, t);
         let row = row_at(segment);
         let span = span_along(row, lane.lane, LANES);
-        let record = load_statistics(segment);
+        let record = load_moments(segment);
         let by = normalizer(record);
         var x: Chunk;
         var dy: Chunk;

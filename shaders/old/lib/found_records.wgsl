@@ -19,7 +19,7 @@ fn records_of(run: Run, first: u32, i: u32) -> vec4<u32> {
 }
 
 fn normalizer_at(run: Run, first: u32, i: u32) -> Normalizer {
-    if STATISTICS == BY_ROW { return normalizer(load_statistics(first)); }
+    if STATISTICS == BY_ROW { return normalizer(load_moments(first)); }
     let at = records_of(run, first, i);
-    return normalizer4(load_statistics(at.x), load_statistics(at.y), load_statistics(at.z), load_statistics(at.w));
+    return normalizer4(load_moments(at.x), load_moments(at.y), load_moments(at.z), load_moments(at.w));
 }

@@ -12,7 +12,7 @@ override SPREAD: u32 = 0u;
 fn run(group: u32, local: u32) {
     let segment = group * WORKGROUP_SIZE + local;
     if segment >= params.segments { return; }
-    let acc = load_statistics(segment);
+    let acc = load_moments(segment);
     store_mean(segment, acc.x + acc.y);
     let divisor = at_least(record_divisor(acc), params.eps_minimum) + params.eps_added;
     switch SPREAD {
