@@ -15,6 +15,8 @@ pub(crate) struct Access {
     pub operand: Operand,
     pub buffer: usize,
     pub bytes: Range<u64>,
+    /// Elements of a row and distance between rows, where rows are padded.
+    pub rows: Option<(u64, u64)>,
 }
 
 /// What of a device's limits bounds a binding.
@@ -109,7 +111,7 @@ pub(crate) fn bind(
 /// Reads and writes by 16 bytes wherever every operand of a binding allows it.
 fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: &BindingLimits, sizes: &[u64]) {
     let slot_of = bindings.layout.slot_of;
-    let reference = [Operand::Input, Operand::GradOutput, Operand::Output].into_iter().find_map(|operand| {
+    let reference = [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput].into_iter().find_map(|operand| {
         let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
         Some((bindings.offsets[position] % 4, slot_of[position]?))
     });
@@ -126,7 +128,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
                 let offset = bindings.offsets[at] % 4;
                 match operand {
                     Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
-                    Operand::Output => offset == 0 && aligned,
+                    Operand::Output | Operand::GradInput => offset == 0 && aligned,
                     // of columns, as vectors of them
                     Operand::GradScale | Operand::GradBias => walk.is_some() && offset == 0 && aligned,
                     // read one by one from any place, or as the tensors are
@@ -176,7 +178,7 @@ mod tests {
     const LIMITS: BindingLimits = BindingLimits { max_bytes: 4096, max_slots: 8, align: 256 };
 
     fn access(operand: Operand, buffer: usize, bytes: Range<u64>) -> Access {
-        Access { operand, buffer, bytes }
+        Access { operand, buffer, bytes, rows: None }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::operands::{access, index, quad_walk, rows, segments_of, with_divisor};
-use super::{Access, Draft, Lowering, Tensor};
-use super::bindings::{QuadWalk, Unbindable};
+use super::operands::{index, quad_walk, rows, segments_of, with_divisor};
+use super::{Access, Draft, Lowering, Tensor, access};
+use super::super::bindings::{QuadWalk, Unbindable};
 use crate::kernel::{Entry, Source};
 use crate::operand::Operand;
 use crate::walk::team::{Found, Lookup, Team};

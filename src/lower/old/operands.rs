@@ -2,47 +2,14 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, QuadWalk};
+use super::super::bindings::{Access, QuadWalk};
+use super::super::{Tensor, access};
 use crate::kernel::Source;
 use crate::operand::Operand;
 use crate::walk::team::{Found, Lookup};
 use crate::kernel::parameters::{Index, Params, Rows};
 use crate::partition::Partition;
 use crate::moments::Divisor;
-
-/// A tensor of 4-byte words in a buffer of the table.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Tensor {
-    pub buffer: usize,
-    pub offset: u64,
-    /// Elements of a row and distance between rows, where rows are padded.
-    pub rows: Option<(u64, u64)>,
-}
-
-impl Tensor {
-    /// No place: of what is not needed.
-    pub(crate) const NOWHERE: Self = Self { buffer: usize::MAX, offset: 0, rows: None };
-
-    /// The place `offset` bytes further on.
-    pub(crate) fn at(self, offset: u64) -> Self {
-        Self { offset: self.offset + offset, ..self }
-    }
-
-    /// Place of an item in words, from the tensor's start.
-    fn place(&self, item: u64, words: u64) -> u64 {
-        match self.rows {
-            Some((length, stride)) => item / length * stride + item % length,
-            None => item * words,
-        }
-    }
-
-    /// Bytes of items `range` (not empty), each of `words` words.
-    pub(crate) fn bytes(&self, range: &Range<u64>, words: u64) -> Range<u64> {
-        let start = self.place(range.start, words);
-        let end = self.place(range.end - 1, words) + words;
-        self.offset + 4 * start..self.offset + 4 * end
-    }
-}
 
 /// Operands of a map over elements.
 #[derive(Clone, Copy, Debug)]
@@ -240,10 +207,6 @@ pub(crate) struct RunningTensors {
     pub mean: Tensor,
     pub variance: Tensor,
     pub counter: Option<Tensor>,
-}
-
-pub(super) fn access(operand: Operand, tensor: Tensor, items: &Range<u64>) -> Access {
-    Access { operand, buffer: tensor.buffer, bytes: tensor.bytes(items, operand.words()) }
 }
 
 pub(super) fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u64> {
