@@ -9,6 +9,7 @@ pub mod compute;
 pub mod device;
 pub mod failure;
 pub mod files;
+pub mod norm;
 mod npy;
 pub mod output;
 pub mod safetensors_file;
