@@ -12,4 +12,5 @@ pub mod files;
 mod npy;
 pub mod output;
 pub mod safetensors_file;
+pub mod shapes;
 pub mod terminal;

@@ -13,7 +13,7 @@ use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
 use wgpu_norm_tools::output::Target;
-use wgpu_norm_tools::terminal;
+use wgpu_norm_tools::{shapes, terminal};
 
 use crate::Global;
 use crate::cases::Random;
@@ -59,8 +59,9 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let name = files.output_tensor.clone().or(weight.name.clone()).unwrap_or_else(|| "output".to_owned());
     // Which checks the axis too, before the product that needs it.
     let spec = StateSpec::spectral(&shape, args.dim)?;
-    let operands = Operands::read(weight, vectors, &shape, args.dim)?;
     let request = Request { args, shape: &shape };
+    shapes::check_spectral(args.eps, request.iterations())?;
+    let operands = Operands::read(weight, vectors, &shape, args.dim)?;
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
@@ -109,11 +110,8 @@ impl Operands {
                 if shape.len() == 1 {
                     return Err(BindError::Unexpected { operand: "u and v" }.into());
                 }
-                for (operand, file, expected) in [("u", &u, rows), ("v", &v, columns)] {
-                    if file.len() != expected {
-                        return Err(BindError::Length { operand, expected, actual: file.len() }.into());
-                    }
-                }
+                shapes::check("u", u.shape(), &[rows])?;
+                shapes::check("v", v.shape(), &[columns])?;
                 (u.read()?, v.read()?)
             }
             None if shape.len() == 1 => (Vec::new(), Vec::new()),
@@ -199,7 +197,6 @@ impl Request<'_> {
 
     fn reference(&self, operands: &Operands) -> Result<SpectralOutput, Failure> {
         let iterations = match self.iterations() {
-            PowerIterations::Count(0) => return Err(BindError::PowerIterations.into()),
             PowerIterations::Count(count) => count,
             PowerIterations::Frozen => 0,
         };
