@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use wgpu_norm::reference::{self, ReferenceOutput};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
-    BindError, BoundNorm, BufferView, Epsilon, ExportArgs, ImportArgs, NormKind, RunningArgs, RunningUpdate,
-    SingleElement, Spread,
+    BindError, BoundNorm, BufferView, Epsilon, ExportArgs, ImportArgs, RunningArgs, RunningUpdate, Spread,
 };
 
 use crate::device::{Gpu, Tensor, View};
@@ -113,7 +112,6 @@ pub struct Outcome {
 pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let result = tensors.reference(descriptor)?;
-    refuse(descriptor, mode, tensors.input.len(), result.mean.len())?;
     let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let eps = match descriptor {
         Descriptor::Norm(descriptor) => descriptor.eps,
@@ -136,26 +134,6 @@ pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Res
     let output = round(&result.output);
     let times = vec![("compute", start.elapsed())];
     Ok(Outcome { output, statistics, running, kernels: Vec::new(), workspace: 0, times })
-}
-
-/// What the engine refuses to bind and the reference computes as the formula stands: the program answers alike on both.
-/// Given statistics have no computed segment.
-fn refuse(descriptor: &Descriptor<'_>, mode: Mode, elements: usize, segments: usize) -> Result<(), Failure> {
-    let Descriptor::Norm(descriptor) = descriptor else { return Ok(()) };
-    if mode == Mode::Training && descriptor.eps == Epsilon::InsideRoot(0.0) {
-        return Err(BindError::TrainingEpsilon { eps: 0.0 }.into());
-    }
-    let single = match descriptor.kind {
-        NormKind::Batch | NormKind::Instance => elements == segments,
-        // Group norm counts the whole batch.
-        NormKind::Group { groups } => elements as u64 == groups,
-        _ => false,
-    };
-    if single && elements > 0 && descriptor.single_element == SingleElement::Refuse {
-        let (kind, shape) = (descriptor.kind.name(), descriptor.shape.to_vec());
-        return Err(BindError::SingleElement { kind, shape }.into());
-    }
-    Ok(())
 }
 
 fn rstd(variance: f64, eps: Epsilon) -> f64 {
@@ -394,32 +372,5 @@ impl Clock {
         let now = Instant::now();
         self.laps.push((name, now - self.last));
         self.last = now;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wgpu_norm::{Affine, NormDescriptor};
-
-    use super::*;
-
-    #[test]
-    fn the_cpu_refuses_what_the_engine_refuses() {
-        let refusal = |kind: NormKind<'_>, shape: &[u64], eps: f32, mode: Mode| {
-            let descriptor = NormDescriptor {
-                eps: Epsilon::InsideRoot(eps),
-                affine: Affine::None,
-                ..NormDescriptor::new(kind, shape)
-            };
-            let tensors = Tensors { input: vec![1.0; shape.iter().product::<u64>() as usize], ..Tensors::default() };
-            on_cpu(&descriptor.into(), &tensors, mode).err().map(|error| error.to_string()).unwrap_or_default()
-        };
-        let layer = || NormKind::Layer { axes: 0..1 };
-        assert!(refusal(NormKind::Batch, &[2, 2], 0.0, Mode::Training).contains("eps above 0"));
-        assert!(refusal(NormKind::Batch, &[1, 4], 1e-5, Mode::Training).contains("one element"));
-        assert!(refusal(NormKind::Instance, &[2, 3, 1], 1e-5, Mode::Forward).contains("one element"));
-        assert!(refusal(NormKind::Group { groups: 2 }, &[1, 2], 1e-5, Mode::Forward).contains("one element"));
-        assert_eq!(refusal(NormKind::Group { groups: 2 }, &[2, 2], 1e-5, Mode::Forward), "");
-        assert_eq!(refusal(layer(), &[4], 0.0, Mode::WithStatistics), "");
     }
 }

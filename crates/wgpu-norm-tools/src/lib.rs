@@ -11,6 +11,8 @@ pub mod failure;
 pub mod files;
 pub mod norm;
 mod npy;
+pub mod outline;
 pub mod output;
 pub mod safetensors_file;
+pub mod shapes;
 pub mod terminal;
