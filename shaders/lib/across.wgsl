@@ -1,48 +1,96 @@
-// Sums of a walk across segments: the four elements of a quad belong to four segments, whose sums are a vector.
+// A walk across segments: the four elements of a vector are neighbouring columns, which belong to as many segments or to fewer
+// (FOLDS: p.columns.fold neighbours are one segment's). COLUMNS lanes lie side by side, LINES below one another.
+
+override WORKGROUP: u32 = 256u;
+override COLUMNS: u32 = 16u;
+override LINES: u32 = 16u;      // WORKGROUP / COLUMNS
+override FOLDS: bool = false;
 
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
 
-const SEGMENTS = 4u;
-
-fn total(x: vec4<f32>) -> Sum {
-    return x;
+struct Columns {
+    outer: u32,    // blocks of rows; a block's segments are its own
+    rows: u32,     // rows of a block
+    width: u32,    // columns: elements of a row
+    tile: u32,     // vectors of a row that a workgroup walks: at most COLUMNS, whole segments
+    tiles: u32,    // tiles of a row
+    fold: u32,     // neighbouring columns of one segment
+    first_row: u32,
+    first_column: u32,
 }
+struct Me { local: u32, column: u32, line: u32 }
+var<private> me: Me;
+var<workgroup> exchanged: array<vec4<f32>, WORKGROUP>;
+var<workgroup> flag: u32;
 
-fn largest(x: vec4<u32>) -> Bits {
-    return x;
+// Rows line, line + LINES, ... of a chunk.
+struct Live { row: u32, end: u32 }
+
+fn is_live(live: Live, k: u32) -> vec4<bool> { return vec4(live.row + k * LINES < live.end); }
+fn count_of(live: Live) -> vec4<f32> { return vec4(f32(min((live.end - live.row + LINES - 1u) / LINES, FLIGHT))); }
+fn even(n: vec4<f32>) -> vec4<f32> { return vec4(n.x); }
+// What all lines have taken in of a segment: of a slice of `taken` rows.
+var<private> taken: u32;
+fn count_all(n: vec4<f32>, slot: u32) -> f32 { return f32(taken * p.columns.fold); }
+
+fn splat(x: vec4<f32>) -> vec4<f32> { return x; }
+fn component(x: vec4<f32>, e: u32) -> f32 { return x[e]; }
+
+// The columns of one segment that column c is of: the first of them.
+fn fold_start(c: u32) -> u32 { return c - c % p.columns.fold; }
+fn sum_all(x: vec4<f32>, slot: u32) -> vec4<f32> {
+    workgroupBarrier();
+    exchanged[me.local] = x;
+    for (var step = LINES / 2u; step > 0u; step /= 2u) {
+        workgroupBarrier();
+        if me.line < step { exchanged[me.local] += exchanged[me.local + step * COLUMNS]; }
+    }
+    workgroupBarrier();
+    if !FOLDS { return exchanged[me.column]; }
+    var sums: vec4<f32>;
+    for (var e = 0u; e < 4u; e += 1u) {
+        let start = fold_start(4u * me.column + e);
+        for (var c = start; c < start + p.columns.fold; c += 1u) { sums[e] += exchanged[c / 4u][c % 4u]; }
+    }
+    return sums;
 }
-
-fn difference_of(a: Sum, b: Sum) -> Sum {
-    return difference4(a, b);
+fn max_all(x: vec4<u32>, slot: u32) -> vec4<u32> {
+    workgroupBarrier();
+    exchanged[me.local] = vec4<f32>(x);
+    workgroupBarrier();
+    var tops: vec4<f32>;
+    for (var line = 0u; line < LINES; line += 1u) { tops = max(tops, exchanged[me.column + line * COLUMNS]); }
+    if FOLDS {
+        workgroupBarrier();
+        exchanged[me.local] = tops;
+        workgroupBarrier();
+        for (var e = 0u; e < 4u; e += 1u) {
+            let start = fold_start(4u * me.column + e);
+            for (var c = start; c < start + p.columns.fold; c += 1u) { tops[e] = max(tops[e], exchanged[c / 4u][c % 4u]); }
+        }
+    }
+    return vec4<u32>(tops);
 }
-
-fn first_of(x: vec4<f32>) -> Sum {
-    return x;
+fn any_lanes(x: bool) -> bool {
+    workgroupBarrier();
+    if me.local == 0u { flag = 0u; }
+    workgroupBarrier();
+    if x { flag = 1u; }
+    return workgroupUniformLoad(&flag) != 0u;
 }
-
-struct Lane {
-    local: u32,  // place in the workgroup
-    lane: u32,   // place among the lanes of a segment
+// Of three elements of each of the four columns' segments, the ones in the middle: rarely far from all others.
+fn firsts_of(row: Row, j: u32) -> vec4<f32> {
+    if !FOLDS { return take4(row, j); }
+    var firsts: vec4<f32>;
+    for (var e = 0u; e < 4u; e += 1u) {
+        let start = fold_start(4u * j + e);
+        firsts[e] = take4(row, start / 4u)[start % 4u];
+    }
+    return firsts;
 }
-
-// Neighbours in the workgroup are neighbouring columns; the lanes of a column are as many columns apart.
-fn lane_of(local: u32) -> Lane {
-    return Lane(local, local / lane_stride());
-}
-
-fn lane_stride() -> u32 {
-    return WORKGROUP_SIZE / LANES;
-}
-
-fn team_of(local: u32) -> u32 {
-    return local % lane_stride();
-}
-
-fn of_column(x: Sum, column: u32) -> f32 {
-    return x[column];
-}
-
-fn start_of(quad: vec4<f32>, lead: u32) -> Sum {
-    return quad;
+fn typical_of(row: Row, j: u32) -> vec4<f32> {
+    let middle = row_at(row.first + p.columns.rows / 2u * row.width, row.width);
+    let last = row_at(row.first + (p.columns.rows - 1u) * row.width, row.width);
+    return median(firsts_of(row, j), firsts_of(middle, j), firsts_of(last, j));
 }

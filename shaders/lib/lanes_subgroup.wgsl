@@ -1,54 +1,36 @@
-// Sums over the LANES invocations that share a segment: exchanges within CLUSTER lanes of a subgroup, then (where there are
-// more lanes than that) through workgroup memory. The same order whatever the size of the subgroup.
-// Barriers: none, or 2. Call in uniform control flow. The result is valid in all lanes, with the same bits.
+// Sums over the LANES lanes of a row that lie in one subgroup (LANES <= the smallest subgroup of the device): no barrier.
+// WORKGROUP / LANES rows a workgroup. All lanes of a row get the same bits, whatever the other rows of the subgroup do.
+override WORKGROUP: u32 = 256u;
+override LANES: u32 = 32u;
+// Whether rows of a workgroup may take different paths: no exchange has a barrier, or there is one row.
+const ROWS_PART = true;
+struct Me { lane: u32, group: u32 }
+var<private> me: Me;
+fn enter_lanes(local: u32) { me = Me(local % LANES, local / LANES); }
 
-// Lanes that are in one subgroup on every device that this pipeline runs on.
-override CLUSTER: u32 = 1u;
+fn sum_lanes(x: f32, slot: u32) -> f32 {
+    var s = x;
+    if LANES > 1u { s += subgroupShuffleXor(s, 1u); }
+    if LANES > 2u { s += subgroupShuffleXor(s, 2u); }
+    if LANES > 4u { s += subgroupShuffleXor(s, 4u); }
+    if LANES > 8u { s += subgroupShuffleXor(s, 8u); }
+    if LANES > 16u { s += subgroupShuffleXor(s, 16u); }
+    if LANES > 32u { s += subgroupShuffleXor(s, 32u); }
+    return s;
+}
+fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> { return vec2(sum_lanes(x.x, slot), sum_lanes(x.y, slot)); }
+fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> { return vec4(sum2_lanes(x.xy, slot), sum2_lanes(x.zw, slot)); }
 
-var<workgroup> exchanged: array<Bits, WORKGROUP_SIZE>;
-
-fn sum_lanes(x: Sum, at: Lane) -> Sum {
-    var sum = x;
-    if CLUSTER > 1u { sum += subgroupShuffleXor(sum, 1u); }
-    if CLUSTER > 2u { sum += subgroupShuffleXor(sum, 2u); }
-    if CLUSTER > 4u { sum += subgroupShuffleXor(sum, 4u); }
-    if CLUSTER > 8u { sum += subgroupShuffleXor(sum, 8u); }
-    if CLUSTER > 16u { sum += subgroupShuffleXor(sum, 16u); }
-    if CLUSTER > 32u { sum += subgroupShuffleXor(sum, 32u); }
-    if LANES == CLUSTER { return sum; }
-    share(bitcast<Bits>(sum), at);
-    var all = Sum(0.0);
-    for (var k = 0u; k < LANES / CLUSTER; k += 1u) { all += bitcast<Sum>(exchanged[first_cluster(at) + k]); }
-    return all;
+fn max_lanes(x: u32, slot: u32) -> u32 {
+    var s = x;
+    if LANES > 1u { s = max(s, subgroupShuffleXor(s, 1u)); }
+    if LANES > 2u { s = max(s, subgroupShuffleXor(s, 2u)); }
+    if LANES > 4u { s = max(s, subgroupShuffleXor(s, 4u)); }
+    if LANES > 8u { s = max(s, subgroupShuffleXor(s, 8u)); }
+    if LANES > 16u { s = max(s, subgroupShuffleXor(s, 16u)); }
+    if LANES > 32u { s = max(s, subgroupShuffleXor(s, 32u)); }
+    return s;
 }
 
-// Of what is the same in all columns.
-fn count_lanes(n: f32, at: Lane) -> f32 {
-    return of_column(sum_lanes(Sum(0.0) + n, at), 0u);
-}
-
-fn max_lanes(x: Bits, at: Lane) -> Bits {
-    var top = x;
-    if CLUSTER > 1u { top = max(top, subgroupShuffleXor(top, 1u)); }
-    if CLUSTER > 2u { top = max(top, subgroupShuffleXor(top, 2u)); }
-    if CLUSTER > 4u { top = max(top, subgroupShuffleXor(top, 4u)); }
-    if CLUSTER > 8u { top = max(top, subgroupShuffleXor(top, 8u)); }
-    if CLUSTER > 16u { top = max(top, subgroupShuffleXor(top, 16u)); }
-    if CLUSTER > 32u { top = max(top, subgroupShuffleXor(top, 32u)); }
-    if LANES == CLUSTER { return top; }
-    share(top, at);
-    var all = Bits(0u);
-    for (var k = 0u; k < LANES / CLUSTER; k += 1u) { all = max(all, exchanged[first_cluster(at) + k]); }
-    return all;
-}
-
-fn first_cluster(at: Lane) -> u32 {
-    return (at.local - at.lane) / CLUSTER;
-}
-
-// One word a cluster, for all to read. What an earlier call left here has been read before.
-fn share(x: Bits, at: Lane) {
-    workgroupBarrier();
-    if at.lane % CLUSTER == 0u { exchanged[at.local / CLUSTER] = x; }
-    workgroupBarrier();
-}
+// Of what is the same in all lanes of a row. Rows of one subgroup may part here: their exchanges concern their own lanes alone.
+fn any_lanes(x: bool) -> bool { return x; }

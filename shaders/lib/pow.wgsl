@@ -21,7 +21,7 @@ fn exp2_fraction(f: f32) -> f32 {
 fn power(x: f32, y: f32) -> f32 {
     let bits = bitcast<u32>(x);
     if bits == 0u { return 0.0; }
-    if bits >= params.infinity { return x; }
+    if bits >= INFINITY { return x; }
     // a denormal is scaled up first, by 2^24
     let small = bits < 0x00800000u;
     let scaled = bitcast<u32>(select(x, x * 16777216.0, small));

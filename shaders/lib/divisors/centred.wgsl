@@ -1,26 +1,12 @@
-// What records of mean and deviation give: x_hat = (x - mean) / root, and the gradient through both.
+// Moments (shift, rest, deviation, count): x_hat = (x - mean) / root(variance).
 
 // The shift becomes the mean rounded to f32, the rest what that leaves: x - shift is then as small as it can be.
 fn record_center(record: vec4<f32>) -> vec2<f32> {
     let mean = record.x + record.y;
-    return vec2<f32>(mean, difference(record.x, mean) + record.y);
+    return vec2(mean, difference(record.x, mean) + record.y);
 }
-
-fn record_divisor(record: vec4<f32>) -> f32 {
-    return root_of_square(record.z, params.factor, params.eps_inside);
-}
-
+fn record_norm(record: vec4<f32>, eps: f32) -> f32 { return root_of_square(record.z, p.divisor.factor, eps); }
 // The variance.
-fn record_spread(record: vec4<f32>) -> f32 {
-    return record.z * record.z;
-}
-
-// From the means of g and g * x_hat: what reaches x through mean and divisor.
-fn record_pull(record: vec4<f32>, means: vec2<f32>) -> vec3<f32> {
-    return vec3<f32>(means.x, means.y * divisor_slope(record), 0.0);
-}
-
-// The gradient to x, before it is divided by the divisor.
-fn pulled(x: vec4<f32>, x_hat: vec4<f32>, g: vec4<f32>, pull: Pull) -> vec4<f32> {
-    return difference4(g, pull.mean) - x_hat * pull.share;
-}
+fn record_spread(record: vec4<f32>) -> f32 { return record.z * record.z; }
+// The moments of x * by.
+fn record_times(record: vec4<f32>, by: f32) -> vec4<f32> { return vec4(record.xyz * by, record.w); }

@@ -1,23 +1,8 @@
-// What records of mean magnitudes give.
+// Moments (0, 0, mean |x|, count): x_hat = x / norm, p = 1.
 
-fn record_center(record: vec4<f32>) -> vec2<f32> {
-    return vec2<f32>(0.0);
-}
-
-fn record_divisor(record: vec4<f32>) -> f32 {
-    return record.z * params.factor;
-}
-
+fn record_center(record: vec4<f32>) -> vec2<f32> { return vec2(0.0); }
+fn record_norm(record: vec4<f32>, eps: f32) -> f32 { return record.z * p.divisor.factor; }
 // The norm.
-fn record_spread(record: vec4<f32>) -> f32 {
-    return record.z * params.factor;
-}
-
-fn record_pull(record: vec4<f32>, means: vec2<f32>) -> vec3<f32> {
-    return vec3<f32>(0.0, select(means.y * params.factor, 0.0, record_divisor(record) < params.eps_minimum), 0.0);
-}
-
-// As in uncentred.wgsl; the norm's derivative is the sign of x.
-fn pulled(x: vec4<f32>, x_hat: vec4<f32>, g: vec4<f32>, pull: Pull) -> vec4<f32> {
-    return select(g - sign(x) * pull.share, g, pull.share == vec4<f32>(0.0));
-}
+fn record_spread(record: vec4<f32>) -> f32 { return record.z * p.divisor.factor; }
+// The moments of x * by.
+fn record_times(record: vec4<f32>, by: f32) -> vec4<f32> { return vec4(record.xyz * by, record.w); }

@@ -1,23 +1,8 @@
-// What records of root mean squares give: x_hat = x / root, and the gradient through it.
+// Moments (0, 0, root of the mean square, count): x_hat = x / root.
 
-fn record_center(record: vec4<f32>) -> vec2<f32> {
-    return vec2<f32>(0.0);
-}
-
-fn record_divisor(record: vec4<f32>) -> f32 {
-    return root_of_square(record.z, params.factor, params.eps_inside);
-}
-
+fn record_center(record: vec4<f32>) -> vec2<f32> { return vec2(0.0); }
+fn record_norm(record: vec4<f32>, eps: f32) -> f32 { return root_of_square(record.z, p.divisor.factor, eps); }
 // The mean square.
-fn record_spread(record: vec4<f32>) -> f32 {
-    return record.z * record.z;
-}
-
-fn record_pull(record: vec4<f32>, means: vec2<f32>) -> vec3<f32> {
-    return vec3<f32>(0.0, means.y * divisor_slope(record), 0.0);
-}
-
-// The gradient to x, before it is divided by the divisor: g, less what reaches x through the divisor.
-fn pulled(x: vec4<f32>, x_hat: vec4<f32>, g: vec4<f32>, pull: Pull) -> vec4<f32> {
-    return g - x_hat * pull.share;
-}
+fn record_spread(record: vec4<f32>) -> f32 { return record.z * record.z; }
+// The moments of x * by.
+fn record_times(record: vec4<f32>, by: f32) -> vec4<f32> { return vec4(record.xyz * by, record.w); }
