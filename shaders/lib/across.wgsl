@@ -1,9 +1,9 @@
 // A walk across segments: the four elements of a vector are neighbouring columns, which belong to as many segments or to fewer
-// (FOLDS: p.columns.fold neighbours are one segment's). COLUMNS lanes lie side by side, LINES below one another.
+// (FOLDS: p.columns.fold neighbours are one segment's). LANES lanes lie side by side, LINES below one another.
 
 override WORKGROUP: u32 = 256u;
-override COLUMNS: u32 = 16u;
-override LINES: u32 = 16u;      // WORKGROUP / COLUMNS
+override LANES: u32 = 16u;
+override LINES: u32 = 16u;      // WORKGROUP / LANES
 override FOLDS: bool = false;
 
 alias Sum = vec4<f32>;
@@ -13,7 +13,7 @@ struct Columns {
     outer: u32,    // blocks of rows; a block's segments are its own
     rows: u32,     // rows of a block
     width: u32,    // columns: elements of a row
-    tile: u32,     // vectors of a row that a workgroup walks: at most COLUMNS, whole segments
+    tile: u32,     // vectors of a row that a workgroup walks: at most LANES, whole segments
     tiles: u32,    // tiles of a row
     fold: u32,     // neighbouring columns of one segment
     first_row: u32,
@@ -28,6 +28,10 @@ var<workgroup> flag: u32;
 struct Live { row: u32, end: u32 }
 
 fn is_live(live: Live, k: u32) -> vec4<bool> { return vec4(live.row + k * LINES < live.end); }
+// 1 for what is there, 0 for what is not.
+fn weights_of(live: Live, k: u32) -> vec4<f32> { return select(vec4(0.0), vec4(1.0), is_live(live, k)); }
+// Elements that are not there are others of the same segment.
+fn own4(live: Live, k: u32, x: vec4<f32>) -> vec4<f32> { return x; }
 fn count_of(live: Live) -> vec4<f32> { return vec4(f32(min((live.end - live.row + LINES - 1u) / LINES, FLIGHT))); }
 fn even(n: vec4<f32>) -> vec4<f32> { return vec4(n.x); }
 // What all lines have taken in of a segment: of a slice of `taken` rows.
@@ -44,7 +48,7 @@ fn sum_all(x: vec4<f32>, slot: u32) -> vec4<f32> {
     exchanged[me.local] = x;
     for (var step = LINES / 2u; step > 0u; step /= 2u) {
         workgroupBarrier();
-        if me.line < step { exchanged[me.local] += exchanged[me.local + step * COLUMNS]; }
+        if me.line < step { exchanged[me.local] += exchanged[me.local + step * LANES]; }
     }
     workgroupBarrier();
     if !FOLDS { return exchanged[me.column]; }
@@ -60,7 +64,7 @@ fn max_all(x: vec4<u32>, slot: u32) -> vec4<u32> {
     exchanged[me.local] = vec4<f32>(x);
     workgroupBarrier();
     var tops: vec4<f32>;
-    for (var line = 0u; line < LINES; line += 1u) { tops = max(tops, exchanged[me.column + line * COLUMNS]); }
+    for (var line = 0u; line < LINES; line += 1u) { tops = max(tops, exchanged[me.column + line * LANES]); }
     if FOLDS {
         workgroupBarrier();
         exchanged[me.local] = tops;

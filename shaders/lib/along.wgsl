@@ -15,10 +15,16 @@ fn is_live(live: Live, k: u32) -> vec4<bool> {
     if !EDGES { return vec4(live.column[k] < NOWHERE); }
     return vec4(live.column[k]) + vec4(0u, 1u, 2u, 3u) < vec4(p.runs.width);
 }
+// 1 for what is there, 0 for what is not.
+fn weights_of(live: Live, k: u32) -> vec4<f32> { return select(vec4(0.0), vec4(1.0), is_live(live, k)); }
+// Elements beside the segment may be anything: 0 instead.
+fn own4(live: Live, k: u32, x: vec4<f32>) -> vec4<f32> {
+    if EDGES { return select(vec4(0.0), x, is_live(live, k)); }
+    return x;
+}
 fn count_of(live: Live) -> vec4<f32> {
-    if FULL { return vec4(f32(FLIGHT)); }
     var n = vec4(0.0);
-    for (var k = 0u; k < FLIGHT; k += 1u) { n += select(vec4(0.0), vec4(1.0), is_live(live, k)); }
+    for (var k = 0u; k < FLIGHT; k += 1u) { n += weights_of(live, k); }
     return n;
 }
 // Without edges the four chains have taken in equally many.

@@ -3,11 +3,9 @@
 // Everything is relative to a shift, an element of the segment, which all its slices share: x - shift is exact or nearly so where the
 // mean is large. A second attempt is in units, such that squares neither overflow nor vanish: x * to_unit - shift * to_unit.
 struct Known {
-    shift: Sum,
+    shift: Sum,       // what is not finite: the sum of all that is not
     to_unit: Sum,     // 1, or 2^-unit
-    from_unit: Sum,
     from_shift: Sum,  // -shift * to_unit
-    infinite: Sum,    // 0; where there are infinities or NaNs, their sum
 }
 alias Fetched = vec4<f32>;
 
@@ -16,7 +14,7 @@ fn known_at(n: u32, row: Row, j: u32) -> Known {
     let typical = typical_of(row, j);
     // a shift that is not finite would make NaN of the mean, which may be infinite
     let shift = select(typical, Sum(0.0), (bitcast<Bits>(typical) & Bits(INFINITY)) == Bits(INFINITY));
-    return Known(shift, Sum(1.0), Sum(1.0), -shift, Sum(0.0));
+    return Known(shift, Sum(1.0), -shift);
 }
 fn fetch(n: u32, row: Row, j: u32) -> vec4<f32> { return take4(row, j); }
 
@@ -34,6 +32,9 @@ fn known_again(known: Known, e: Extremes) -> Known {
     // a difference reaches twice the range
     let unit = clamp(max(max_all(e.exponent, 4u), first), Bits(2u), Bits(252u)) + Bits(1u);
     let to_unit = bitcast<Sum>((Bits(254u) - unit) << Bits(23u));
-    let from_shift = bitcast<Sum>(bitcast<Bits>(-known.shift * to_unit) ^ Bits(p.exact.zero));
-    return Known(known.shift, to_unit, bitcast<Sum>(unit << Bits(23u)), from_shift, sum_all(e.infinite, 5u));
+    let infinite = sum_all(e.infinite, 5u);
+    let shift = select(infinite, known.shift, infinite == Sum(0.0));
+    return Known(shift, to_unit, bitcast<Sum>(bitcast<Bits>(-shift * to_unit) ^ Bits(p.exact.zero)));
 }
+// 2^unit of segment e.
+fn from_unit(known: Known, e: u32) -> f32 { return bitcast<f32>((254u << 23u) - bitcast<u32>(component(known.to_unit, e))); }

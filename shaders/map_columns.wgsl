@@ -1,0 +1,160 @@
+// Normalizes rows whose elements belong to many segments, the same in many rows.
+//
+//   for each tile of columns, slice of rows, block of rows               (a workgroup each, the last slice first)
+//       m[segment] = moments of the tile's segments                      merged of their partial records, up to 64
+//       each lane (column, line): by, scale, bias of its four columns    held from row to row
+//       for rows line, line + LINES, ... of the slice                     ROWS rows at once
+//           y = (x - mean) / divisor * scale + bias
+//
+// Departures:
+// 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
+// 2. Segments are merged by lanes of their own, p.map_columns.lines of them each; then every lane looks its four up.
+// 3. Parameters that differ from row to row (not HELD) are looked up when y is computed.
+// 4. Where an infinite scale has to be folded with the mean (FOLDED), y takes the place of x, and is stored once all of it is seen to
+//    be finite; a lane that has others computes them again.
+// 5. Moments that were merged here are stored (SAVE) by the workgroup that has the segment's first element.
+//
+// bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
+
+const ROWS = 4u;
+override WORKGROUP: u32 = 256u;
+override LANES: u32 = 16u;
+override LINES: u32 = 16u;          // WORKGROUP / LANES
+override SAVE: bool = false;
+override HELD: bool = true;
+override STATISTICS: u32 = 1u;      // as AFFINE: neighbours in a row have neighbours (1), or runs of a row (2)
+
+struct MapColumns {
+    statistics: Lookup,
+    blocks: u32,       // blocks of rows that share segments
+    rows: u32,         // rows of a block
+    width: u32,
+    tile: u32,         // vectors of a row that a workgroup maps: LANES or fewer
+    tiles: u32,        // tiles of a row
+    slices: u32,       // slices of the rows of a block
+    slice_rows: u32,
+    segments: u32,     // most segments that a tile touches
+    lines: u32,        // lanes that merge a segment: segments * lines <= WORKGROUP
+    first_row: u32,
+    first_column: u32,
+}
+struct Me { lane: u32 }
+var<private> me: Me;
+var<workgroup> exchanged: array<vec2<f32>, WORKGROUP>;
+var<workgroup> found: array<vec4<f32>, 4u * LANES>;   // normalizers of the tile's segments
+
+const ALONG = 1u;
+
+// Runs of a row, each of one segment. Segments repeat after `wrap` runs.
+fn run_of(column: u32) -> u32 { return (p.map_columns.first_column + column) / p.map_columns.statistics.run; }
+
+// The moments of one segment, by `lines` lanes, the result valid in the first of them. Uniform control flow.
+fn merged_by_lines(segment: u32, line: u32, own: u32) -> vec4<f32> {
+    let base = partial_at(segment, 0u);
+    if p.partials.count == 1u { return base; }
+    let lines = p.map_columns.lines;
+    var means = vec2(0.0);
+    for (var slice = line; slice < p.partials.count; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
+    means = sum_lines(means, own);
+    var squares = 0.0;
+    for (var slice = line; slice < p.partials.count; slice += lines) {
+        squares += gather_squares(base, partial_at(segment, slice), means);
+    }
+    return gathered(base, means, sum_lines(vec2(squares, 0.0), own).x);
+}
+fn sum_lines(x: vec2<f32>, own: u32) -> vec2<f32> {
+    workgroupBarrier();
+    exchanged[me.lane] = x;
+    workgroupBarrier();
+    var sum = vec2(0.0);
+    for (var line = 0u; line < p.map_columns.lines; line += 1u) { sum += exchanged[own + line * p.map_columns.segments]; }
+    return sum;
+}
+
+fn run(group: u32, local: u32) {
+    me = Me(local);
+    let tile = group % p.map_columns.tiles;
+    let slice = p.map_columns.slices - 1u - group / p.map_columns.tiles % p.map_columns.slices;
+    let block = group / p.map_columns.tiles / p.map_columns.slices;
+    let first = p.map_columns.first_row + block * p.map_columns.rows;
+    let first_run = run_of(4u * p.map_columns.tile * tile);
+    find(lookup_row(p.map_columns.statistics, first), first_run, 4u * p.map_columns.tile * tile, slice == 0u);
+
+    let column = tile * p.map_columns.tile + local % LANES;
+    let vectors = (p.map_columns.width + 3u) / 4u;
+    if local % LANES >= p.map_columns.tile || column >= vectors { return; }
+    let by = found4(column, first_run);
+    let start = slice * p.map_columns.slice_rows;
+    let end = min(start + p.map_columns.slice_rows, p.map_columns.rows);
+    let base = block * p.map_columns.rows;
+    let top = row_at((base + start) * p.map_columns.width, p.map_columns.width);
+    var scale: vec4<f32>;
+    var bias: vec4<f32>;
+    if HELD {
+        let at = affine_at(base + start);
+        scale = scale4(at, top, column);
+        bias = bias4(at, top, column);
+    }
+    for (var r = start + local / LANES; r < end; r += ROWS * LINES) {
+        var x: array<vec4<f32>, ROWS>;
+        var nothing = vec4(0.0);
+        for (var q = 0u; q < ROWS; q += 1u) {
+            x[q] = take4(row_of(base + select(r, r + q * LINES, r + q * LINES < end)), column);
+        }
+        for (var q = 0u; q < ROWS; q += 1u) {
+            let n = base + r + q * LINES;
+            if !HELD && r + q * LINES < end {
+                let at = affine_at(n);
+                scale = scale4(at, row_of(n), column);
+                bias = bias4(at, row_of(n), column);
+            }
+            x[q] = normalized4(x[q], by, scale, bias);
+            if FOLDED { nothing = nothing_of(x[q], nothing); } else if r + q * LINES < end { put4(row_of(n), column, x[q]); }
+        }
+        if !FOLDED { continue; }
+        let plain = all(nothing == vec4(0.0));
+        for (var q = 0u; q < ROWS && r + q * LINES < end; q += 1u) {
+            let row = row_of(base + r + q * LINES);
+            if !plain {
+                let at = affine_at(base + r + q * LINES);
+                x[q] = carefully4(take4(row, column), by, scale4(at, row, column), bias4(at, row, column));
+            }
+            put4(row, column, x[q]);
+        }
+    }
+}
+fn row_of(n: u32) -> Row { return row_at(n * p.map_columns.width, p.map_columns.width); }
+
+// Normalizers of the segments of a tile whose first run is `first`, and which are numbered from `base` on.
+fn find(base: u32, first_run: u32, first_column: u32, saves: bool) {
+    let l = p.map_columns.statistics;
+    let i = me.lane % p.map_columns.segments;
+    let run = min(first_run + i, run_of(p.map_columns.width - 1u));
+    let segment = base + run % l.wrap;
+    var moments = merged_by_lines(segment, me.lane / p.map_columns.segments, i);
+    if me.lane < p.map_columns.segments {
+        if p.partials.count > 1u && is_lossy(moments) { moments = merged_carefully(segment); }
+        found[i] = normalizer(moments);
+        let opens = run == first_run + i && run < l.wrap && run * l.run >= p.map_columns.first_column + first_column;
+        if SAVE && saves && opens { store_moments(segment, moments); }
+    }
+    workgroupBarrier();
+}
+// Those of the four columns of a vector of the tile.
+fn found4(vector: u32, first_run: u32) -> Normalizers {
+    if STATISTICS == ALONG {
+        let i = 4u * (me.lane % LANES);
+        return normalizers(found[i], found[i + 1u], found[i + 2u], found[i + 3u]);
+    }
+    let l = p.map_columns.statistics;
+    let column = p.map_columns.first_column + 4u * vector;
+    var i = (column / l.run - first_run) % l.wrap;
+    var place = column % l.run;
+    var four: array<vec4<f32>, 4>;
+    for (var e = 0u; e < 4u; e += 1u) {
+        four[e] = found[min(i, p.map_columns.segments - 1u)];
+        place += 1u;
+        if place == l.run { place = 0u; i = select(i + 1u, 0u, i + 1u == l.wrap); }
+    }
+    return normalizers(four[0], four[1], four[2], four[3]);
+}
