@@ -3,15 +3,14 @@
 //   for each tile of columns, slice of rows, block of rows               (a workgroup each, the last slice first)
 //       m[segment] = moments of the tile's segments                      merged of their partial records, up to 64
 //       each lane (column, line): by, scale, bias of its four columns    held from row to row
-//       for rows line, line + LINES, ... of the slice                     ROWS rows at once
+//       for rows line, line + LINES, ... of the slice                     ROWS rows at once, the last few one by one
 //           y = (x - mean) / divisor * scale + bias
 //
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
 // 2. Segments are merged by lanes of their own, p.map_columns.lines of them each; then every lane looks its four up.
 // 3. Parameters that differ from row to row (not HELD) are looked up when y is computed.
-// 4. Where an infinite scale has to be folded with the mean (FOLDED), y takes the place of x, and is stored once all of it is seen to
-//    be finite; a lane that has others computes them again.
+// 4. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores it again.
 // 5. Moments that were merged here are stored (SAVE) by the workgroup that has the segment's first element.
 //
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
@@ -87,41 +86,35 @@ fn run(group: u32, local: u32) {
     let start = slice * p.map_columns.slice_rows;
     let end = min(start + p.map_columns.slice_rows, p.map_columns.rows);
     let base = block * p.map_columns.rows;
-    let top = row_at((base + start) * p.map_columns.width, p.map_columns.width);
-    var scale: vec4<f32>;
-    var bias: vec4<f32>;
-    if HELD {
-        let at = affine_at(base + start);
-        scale = scale4(at, top, column);
-        bias = bias4(at, top, column);
-    }
-    for (var r = start + local / LANES; r < end; r += ROWS * LINES) {
+    if HELD { look_up(base + start, column); }
+    var r = base + start + local / LANES;
+    for (; r + (ROWS - 1u) * LINES < base + end; r += ROWS * LINES) {
         var x: array<vec4<f32>, ROWS>;
         var nothing = vec4(0.0);
+        for (var q = 0u; q < ROWS; q += 1u) { x[q] = take4(row_of(r + q * LINES), column); }
         for (var q = 0u; q < ROWS; q += 1u) {
-            x[q] = take4(row_of(base + select(r, r + q * LINES, r + q * LINES < end)), column);
+            if !HELD { look_up(r + q * LINES, column); }
+            let y = normalized4(x[q], by, scales, biases);
+            put4(row_of(r + q * LINES), column, y);
+            nothing = nothing_of(y, nothing);
         }
-        for (var q = 0u; q < ROWS; q += 1u) {
-            let n = base + r + q * LINES;
-            if !HELD && r + q * LINES < end {
-                let at = affine_at(n);
-                scale = scale4(at, row_of(n), column);
-                bias = bias4(at, row_of(n), column);
-            }
-            x[q] = normalized4(x[q], by, scale, bias);
-            if FOLDED { nothing = nothing_of(x[q], nothing); } else if r + q * LINES < end { put4(row_of(n), column, x[q]); }
-        }
-        if !FOLDED { continue; }
-        let plain = all(nothing == vec4(0.0));
-        for (var q = 0u; q < ROWS && r + q * LINES < end; q += 1u) {
-            let row = row_of(base + r + q * LINES);
-            if !plain {
-                let at = affine_at(base + r + q * LINES);
-                x[q] = carefully4(take4(row, column), by, scale4(at, row, column), bias4(at, row, column));
-            }
-            put4(row, column, x[q]);
+        if FOLDED && any(nothing != vec4(0.0)) {
+            for (var q = 0u; q < ROWS; q += 1u) { put_carefully(r + q * LINES, column, x[q], by); }
         }
     }
+    for (; r < base + end; r += LINES) { put_carefully(r, column, take4(row_of(r), column), by); }
+}
+// Of the columns, or of the columns of a row.
+var<private> scales: vec4<f32>;
+var<private> biases: vec4<f32>;
+fn look_up(n: u32, column: u32) {
+    let at = affine_at(n);
+    scales = scale4(at, row_of(n), column);
+    biases = bias4(at, row_of(n), column);
+}
+fn put_carefully(n: u32, column: u32, x: vec4<f32>, by: Normalizers) {
+    if !HELD { look_up(n, column); }
+    put4(row_of(n), column, carefully4(x, by, scales, biases));
 }
 fn row_of(n: u32) -> Row { return row_at(n * p.map_columns.width, p.map_columns.width); }
 

@@ -1,14 +1,13 @@
 // Normalizes rows whose elements all belong to one segment.
 //
 //   for each row, tile of it                                     (LANES lanes each, the last first)
-//       x = VECTORS vectors a lane, all loads at once
 //       m = moments of the row's segment                         merged of its partial records, up to 64
+//       x = VECTORS vectors a lane, all loads at once            one by one in tiles at the ends of a row
 //       y = (x - mean(m)) / divisor(m) * scale + bias            scale and bias looked up when y is stored
 //
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
-// 2. Where an infinite scale has to be folded with the mean (FOLDED), y takes the place of x, and is stored once all of the lane's are
-//    seen to be finite; a lane that has others computes its elements again.
+// 2. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores it again.
 // 3. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's first row.
 //
 // Rows are a window of the tensor's, and may be parts of rows: first_row and first_column count what lies before.
@@ -37,9 +36,6 @@ fn run(group: u32, local: u32) {
     let n = unit / p.map_rows.tiles;
     let first = unit % p.map_rows.tiles * (LANES * VECTORS) + me.lane;
     let row = row_at(n * p.map_rows.width, p.map_rows.width);
-    let vectors = vectors_of(row);
-    var x: array<vec4<f32>, VECTORS>;
-    for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, clamped(first + k * LANES, vectors)); }
     let segment = lookup_row(p.map_rows.statistics, p.map_rows.first_row + n);
     let moments = merged_by_lanes(segment);
     if !there { return; }
@@ -47,25 +43,30 @@ fn run(group: u32, local: u32) {
     let four = normalizers(by, by, by, by);
     let at = affine_at(n);
     if SAVE && me.lane == 0u && unit % p.map_rows.tiles == 0u && opens_segment(n) { store_moments(segment, moments); }
-    var nothing = vec4(0.0);
-    for (var k = 0u; k < VECTORS; k += 1u) {
-        let j = first + k * LANES;
-        let c = clamped(j, vectors);
-        x[k] = normalized4(x[k], four, scale4(at, row, c), bias4(at, row, c));
-        if !FOLDED && (FULL || j < vectors) { put4(row, j, x[k]); }
-        if FOLDED { nothing = nothing_of(x[k], nothing); }
-    }
-    if !FOLDED { return; }
-    let plain = all(nothing == vec4(0.0));
-    for (var k = 0u; k < VECTORS; k += 1u) {
-        let j = first + k * LANES;
-        let c = clamped(j, vectors);
-        if !plain { x[k] = carefully4(take4(row, c), four, scale4(at, row, c), bias4(at, row, c)); }
-        if FULL || j < vectors { put4(row, j, x[k]); }
+    // whether all that the lanes are dealt is the row's
+    let begin = first - me.lane;
+    let whole = FULL || (begin > 0u || row.head == 0u) && begin + LANES * VECTORS <= (row.head + row.width) / 4u;
+    if whole {
+        var x: array<vec4<f32>, VECTORS>;
+        var nothing = vec4(0.0);
+        for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, first + k * LANES); }
+        for (var k = 0u; k < VECTORS; k += 1u) {
+            let j = first + k * LANES;
+            let y = normalized4(x[k], four, scale4(at, row, j), bias4(at, row, j));
+            give4(row, j, y);
+            nothing = nothing_of(y, nothing);
+        }
+        if !FOLDED || all(nothing == vec4(0.0)) { return; }
+        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * LANES, x[k], four); }
+    } else {
+        for (var j = first; j < min(begin + LANES * VECTORS, vectors_of(row)); j += LANES) {
+            put_carefully(at, row, j, take4(row, j), four);
+        }
     }
 }
-
-fn clamped(j: u32, vectors: u32) -> u32 { return select(min(j, vectors - 1u), j, FULL); }
+fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizers) {
+    put4(row, j, carefully4(x, by, scale4(at, row, j), bias4(at, row, j)));
+}
 
 // Whether row n of the window is the first of its segment.
 fn opens_segment(n: u32) -> bool {

@@ -1,49 +1,46 @@
-// Merges records over a partition of them, in a fixed order.
+// Merges records over a partition of them, in a fixed order: of slices, of windows, of shards.
 //
-//   records[segment] = combine partials[i] [times scale[a]] over the partial records i of the segment
+//   records[segment] = the partial records i of the segment, merged
 //
-// The partial records are the elements of the partition `window`: slices of segments, columns of segments, or segments of a
-// finer partition that is folded into a coarser one (then weighted by the scale of their affine segment a, where one is
-// bound). LANES invocations own a segment, WORKGROUP_SIZE / LANES segments a workgroup. A segment without partial records
-// gets the identity (0).
+// Partial record i of segment (outer, inner) is number ((outer * count + i / side) * inner_count + inner) * side + i % side.
+// LANES lanes own a segment, WORKGROUP / LANES segments a workgroup: each merges every LANES-th record, then lanes merge in pairs.
+// A segment without partial records gets 0.
 //
-// bindings: params, partials (read), scale? (read), records? (write), grad_scale? (write), grad_bias? (write)
+// bindings: parameters, partials (read), records (write)
+
+override WORKGROUP: u32 = 64u;
+override LANES: u32 = 64u;
+var<workgroup> merged: array<vec4<f32>, WORKGROUP>;
+
+struct Merge {
+    segments: u32,  // that are merged
+    first: u32,     // number of the first of them
+    inner: u32,     // segments side by side
+    count: u32,     // blocks of records of a segment
+    side: u32,      // records of a block, side by side
+}
 
 // Links of a chain have 16 members: short chains keep the rounding small.
 const LINK = 16u;
 
-fn weighted_partial(place: u32) -> Partial {
-    let partial = partial_of(load_partials(place));
-    if params.weighted == 0u { return partial; }
-    return partial_weighed(partial, load_scale(segment_at(params.affine, place) - params.affine_base));
-}
-
 fn run(group: u32, local: u32) {
-    let lane = lane_of(local);
-    let segment = group * (WORKGROUP_SIZE / LANES) + local / LANES;
-    let live = segment < params.segments;
-    let whole = segment + params.record_first;
-    let block = params.window.w;
-    let stride = params.window.z * block;
-    let at = divided(whole, params.window.z);
-    let first = at.x * params.window.y * stride + at.y * block;
-    let count = select(0u, params.window.y * block, live);
-    var sum = partial_none();
-    var k = lane.lane;
-    while k < count {
-        var link = partial_none();
-        for (var n = 0u; n < LINK && k < count; n += 1u) {
-            let place = divided(k, block);
-            link = partial_combine(link, weighted_partial(first + place.x * stride + place.y));
-            k += LANES;
+    let lane = local % LANES;
+    let segment = group * (WORKGROUP / LANES) + local / LANES;
+    let number = segment + p.merge.first;
+    let first = (number / p.merge.inner * p.merge.count * p.merge.inner + number % p.merge.inner) * p.merge.side;
+    let end = select(0u, p.merge.count * p.merge.side, segment < p.merge.segments);
+    var all = vec4(0.0);
+    for (var k = lane; k < end; k += LINK * LANES) {
+        var link = vec4(0.0);
+        for (var i = k; i < min(k + LINK * LANES, end); i += LANES) {
+            link = record_merged(link, load_partials(first + i / p.merge.side * (p.merge.inner * p.merge.side) + i % p.merge.side));
         }
-        sum = partial_combine(sum, link);
+        all = record_merged(all, link);
     }
-    let record = partial_record(partial_lanes(partial_align(sum, lane), lane), 0u);
-    if live && lane.lane == 0u {
-        store_records(segment, record);
-        let gradients = record_gradients(record) * params.gradient_factor;
-        store_grad_bias(segment, gradients.x);
-        store_grad_scale(segment, gradients.y);
+    merged[local] = all;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half { merged[local] = record_merged(merged[local], merged[local + half]); }
     }
+    if lane == 0u && segment < p.merge.segments { store_records(segment, merged[local]); }
 }

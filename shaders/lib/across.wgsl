@@ -39,6 +39,7 @@ var<private> taken: u32;
 fn count_all(n: vec4<f32>, slot: u32) -> f32 { return f32(taken * p.columns.fold); }
 
 fn splat(x: vec4<f32>) -> vec4<f32> { return x; }
+fn splat_bits(x: vec4<u32>) -> vec4<u32> { return x; }
 fn component(x: vec4<f32>, e: u32) -> f32 { return x[e]; }
 
 // The columns of one segment that column c is of: the first of them.
@@ -61,20 +62,20 @@ fn sum_all(x: vec4<f32>, slot: u32) -> vec4<f32> {
 }
 fn max_all(x: vec4<u32>, slot: u32) -> vec4<u32> {
     workgroupBarrier();
-    exchanged[me.local] = vec4<f32>(x);
+    exchanged[me.local] = bitcast<vec4<f32>>(x);
     workgroupBarrier();
-    var tops: vec4<f32>;
-    for (var line = 0u; line < LINES; line += 1u) { tops = max(tops, exchanged[me.column + line * LANES]); }
+    var tops = vec4(0u);
+    for (var line = 0u; line < LINES; line += 1u) { tops = max(tops, bitcast<vec4<u32>>(exchanged[me.column + line * LANES])); }
     if FOLDS {
         workgroupBarrier();
-        exchanged[me.local] = tops;
+        exchanged[me.local] = bitcast<vec4<f32>>(tops);
         workgroupBarrier();
         for (var e = 0u; e < 4u; e += 1u) {
             let start = fold_start(4u * me.column + e);
-            for (var c = start; c < start + p.columns.fold; c += 1u) { tops[e] = max(tops[e], exchanged[c / 4u][c % 4u]); }
+            for (var c = start; c < start + p.columns.fold; c += 1u) { tops[e] = max(tops[e], bitcast<u32>(exchanged[c / 4u][c % 4u])); }
         }
     }
-    return vec4<u32>(tops);
+    return tops;
 }
 fn any_lanes(x: bool) -> bool {
     workgroupBarrier();

@@ -37,6 +37,7 @@ fn count_all(n: vec4<f32>, slot: u32) -> f32 {
 }
 
 fn splat(x: f32) -> vec4<f32> { return vec4(x); }
+fn splat_bits(x: u32) -> vec4<u32> { return vec4(x); }
 fn component(x: f32, e: u32) -> f32 { return x; }
 fn sum_all(x: vec4<f32>, slot: u32) -> f32 { return sum_lanes((x.x + x.y) + (x.z + x.w), slot); }
 fn max_all(x: vec4<u32>, slot: u32) -> u32 { return max_lanes(max(max(x.x, x.y), max(x.z, x.w)), slot); }

@@ -16,6 +16,7 @@ fn normalized4(x: vec4<f32>, by: Normalizers, scale: vec4<f32>, bias: vec4<f32>)
 }
 // An infinite scale by PyTorch's order of operations: x * alpha + (bias - mean * alpha).
 fn carefully4(x: vec4<f32>, by: Normalizers, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
+    if !FOLDED { return normalized4(x, by, scale, bias); }
     let alpha = by.r * scale;
     let folded = x * by.k * alpha + (bias - by.mean * alpha);
     return select(normalized4(x, by, scale, bias), folded, magnitude_bits4(scale) == vec4(p.divisor.folded_scale));

@@ -1,6 +1,8 @@
 // Moments (shift, rest, deviation, count): the mean is shift + rest, the deviation the root of the variance (divided by count), which
 // has the range of the data where a square has not.
 
+const CENTRED = true;
+const RETRIES = true;
 // Of a lane: means of x - shift, and sums of squared differences to them.
 struct Partial { rest: vec4<f32>, squares: vec4<f32>, count: vec4<f32> }
 struct Whole { rest: Sum, variance: Sum, count: f32 }

@@ -11,6 +11,7 @@ alias Fetched = vec4<f32>;
 
 fn median(a: Sum, b: Sum, c: Sum) -> Sum { return max(min(a, b), min(max(a, b), c)); }
 fn known_at(n: u32, row: Row, j: u32) -> Known {
+    if !CENTRED { return Known(Sum(0.0), Sum(1.0), Sum(0.0)); }
     let typical = typical_of(row, j);
     // a shift that is not finite would make NaN of the mean, which may be infinite
     let shift = select(typical, Sum(0.0), (bitcast<Bits>(typical) & Bits(INFINITY)) == Bits(INFINITY));
@@ -20,8 +21,6 @@ fn fetch(n: u32, row: Row, j: u32) -> vec4<f32> { return take4(row, j); }
 
 // For the second attempt: the largest exponents, and the sum of what is not finite.
 struct Extremes { exponent: vec4<u32>, infinite: vec4<f32> }
-const RETRIES = true;
-
 fn extremes_none() -> Extremes { return Extremes(vec4(0u), vec4(0.0)); }
 fn extremes_push(e: Extremes, x: vec4<f32>, live: vec4<bool>) -> Extremes {
     let exponent = select(vec4(0u), magnitude_bits4(x) >> vec4(23u), live);
