@@ -9,10 +9,11 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Gpu, Result, moments};
+use common::{Result, moments};
 use image::{Rgb, RgbImage};
 use wgpu_norm::reference::ReferenceInputs;
 use wgpu_norm::{Epsilon, NormDescriptor, NormKind, StyleEpsilon, Variance};
+use wgpu_norm_tools::compute;
 
 /// A picture as N,C,H,W = 1,3,H,W in Oklab.
 pub struct Lab {
@@ -43,7 +44,8 @@ impl Lab {
     }
 }
 
-/// Oklab (Björn Ottosson, 2020): the cone responses of linear light, their cube roots, and of those lightness and two opponent colours.
+/// Oklab (Björn Ottosson, 2020): the cone responses of linear light, their cube roots, and of those lightness and two
+/// opponent colours.
 const LMS_OF_RGB: [[f32; 3]; 3] = [
     [0.412_221_46, 0.536_332_55, 0.051_445_995],
     [0.211_903_5, 0.680_699_5, 0.107_396_96],
@@ -92,7 +94,7 @@ pub fn transfer(content: &Lab, style: &Lab) -> Result<Lab> {
     let inputs = ReferenceInputs { input: &content.values, style: Some(&style.values), ..Default::default() };
     // the variances of colours are about 1e-4, and eps is to be nothing beside them
     let descriptor = NormDescriptor { eps: Epsilon::InsideRoot(1e-9), ..NormDescriptor::new(kind, &content.shape) };
-    let (values, _) = Gpu::open()?.forward(&descriptor, &inputs)?;
+    let (values, _) = compute::forward(&common::open()?, &descriptor, &inputs)?;
     Ok(Lab { values, shape: content.shape })
 }
 

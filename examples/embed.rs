@@ -5,8 +5,9 @@
 //! cargo run --example embed -- default  WebGPU's default limits, no feature
 //! ```
 //!
-//! A small signal chain: the application writes a ramp of rows, layer norm normalizes each row in place, and the application
-//! squares the result. All of it is one compute pass, one encoder and one submit; nothing is copied in between.
+//! A small signal chain: the application writes a ramp of rows, layer norm normalizes each row in place, and the
+//! application squares the result. All of it is one compute pass, one encoder and one submit; nothing is copied in
+//! between.
 
 use wgpu_norm::{
     Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, StatisticsSource, TensorView,

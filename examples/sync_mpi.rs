@@ -1,6 +1,7 @@
 //! Synchronized batch norm over MPI: each rank normalizes its shard of a batch by the statistics of all shards.
 //!
-//!     mpirun -n 4 sync_mpi             forward and backward over unequal shards, one of them empty, checked against the f64 reference
+//!     mpirun -n 4 sync_mpi             forward and backward over unequal shards, one of them empty, checked against
+//! the f64 reference
 //!     mpirun -n 4 sync_mpi disagree    the last rank has other channels: an error on every rank
 //!     mpirun -n 4 sync_mpi leave       the last rank returns early: an error on every other rank
 //!     mpirun -n 4 sync_mpi endless     passes without end, until a rank is killed

@@ -2,31 +2,6 @@
 
 use std::ops::Range;
 
-/// Element type of a tensor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DataType {
-    /// 32-bit float.
-    #[default]
-    F32,
-    /// 16-bit float. Planned, not supported yet: a plan answers with [`PlanError::UnsupportedDataType`].
-    ///
-    /// [`PlanError::UnsupportedDataType`]: crate::PlanError::UnsupportedDataType
-    F16,
-    /// bfloat16. Planned, not supported yet, as [`DataType::F16`].
-    Bf16,
-}
-
-impl DataType {
-    /// Size of one element in bytes.
-    pub const fn size(self) -> u64 {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-}
-
 /// Which axis of a tensor holds the channels. For use with [`NormDescriptor::format`].
 ///
 /// Shapes are always written as the axes lie in memory, outermost first: `[N, C, H, W]` for
@@ -79,8 +54,7 @@ impl Affine {
 /// The axes over which scale and bias vary. For use with [`NormDescriptor::affine_axes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AffineAxes<'a> {
-    /// As the kind of norm has it: the channels (Batch, Instance, Group), the normalized axes (Layer,
-    /// RMS), the style's statistics (adaptive instance).
+    /// As the kind of norm has it: the channels (Batch, Instance, Group), the normalized axes (Layer, RMS).
     #[default]
     OfKind,
     /// One scale and bias a group, as in ONNX GroupNormalization 18. Only for [`NormKind::Group`].
@@ -117,7 +91,7 @@ impl Default for Epsilon {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SingleElement {
     /// A typed error where PyTorch's modules raise one: Batch and Instance statistics of one element
-    /// a segment, Group where the whole batch leaves one element a group, and an unbiased adaptive instance norm of one
+    /// a segment, Group where the whole batch leaves one element a group, and an unbiased adaptive norm of one
     /// element a segment of content or style.
     #[default]
     Refuse,
@@ -137,6 +111,7 @@ pub enum Variance {
 
 /// The kind of norm, with what only that kind needs. For use with [`NormDescriptor::kind`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum NormKind<'a> {
     /// Statistics per channel, over the batch and all spatial axes (none is fine).
     Batch,
@@ -156,17 +131,6 @@ pub enum NormKind<'a> {
     Rms {
         /// The axes that share statistics; scale and bias have their shape.
         axes: Range<usize>,
-    },
-    /// Adaptive instance normalization: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics
-    /// per sample and channel. [`NormDescriptor::affine`] does not apply: the style takes its place.
-    AdaptiveInstance {
-        /// Shape of the style: rank and channels of the content, any spatial size, and the content's
-        /// batch size or 1 (one style for all samples).
-        style_shape: &'a [u64],
-        /// Divisor of both variances.
-        variance: Variance,
-        /// Where eps enters the style's deviation: inside the root as in the content's, or nowhere.
-        style_eps: StyleEpsilon,
     },
     /// `x / norm_p(x)` over one range of axes. With [`Epsilon::Minimum`] as PyTorch's `normalize`; a
     /// divisor of 0 gives 0, as ONNX LpNormalization has it.
@@ -190,33 +154,6 @@ pub enum NormKind<'a> {
     },
 }
 
-/// Whether eps of an adaptive instance norm enters the style's deviation too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum StyleEpsilon {
-    /// `sqrt(variance(style) + eps)`, as in the content's divisor.
-    #[default]
-    AsContent,
-    /// `sqrt(variance(style))`.
-    None,
-}
-
-impl NormKind<'_> {
-    /// Short name, as the program spells it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Batch => "batch",
-            Self::Instance => "instance",
-            Self::Group { .. } => "group",
-            Self::Layer { .. } => "layer",
-            Self::Rms { .. } => "rms",
-            Self::AdaptiveInstance { .. } => "adain",
-            Self::LpNormalize { .. } => "lp",
-            Self::MeanVariance { .. } => "mvn",
-            Self::Weight { .. } => "weight",
-        }
-    }
-}
-
 /// Describes a norm over a tensor. For use with [`NormEngine::create_norm`].
 ///
 /// [`NormEngine::create_norm`]: crate::NormEngine::create_norm
@@ -230,8 +167,6 @@ pub struct NormDescriptor<'a> {
     pub shape: &'a [u64],
     /// Which axis holds the channels; of no meaning to the kinds that name their axes.
     pub format: MemoryFormat,
-    /// Element type of all tensors.
-    pub dtype: DataType,
     /// Where eps enters the divisor.
     pub eps: Epsilon,
     /// Which parameters are applied.
@@ -242,41 +177,51 @@ pub struct NormDescriptor<'a> {
     pub single_element: SingleElement,
 }
 
-impl<'a> NormDescriptor<'a> {
-    /// A norm of `kind` over `shape`, all else at its default: channels first, f32, scale and bias, and eps as PyTorch
-    /// and ONNX default it (1e-5 inside the root; RMS the machine epsilon, Lp a minimum of 1e-12, mean-variance 1e-9 added).
-    /// RMS has a scale only, Lp and mean-variance neither.
-    pub fn new(kind: NormKind<'a>, shape: &'a [u64]) -> Self {
-        let (eps, affine) = match kind {
-            NormKind::Rms { .. } => (Epsilon::Machine, Affine::Scale),
-            NormKind::LpNormalize { .. } => (Epsilon::Minimum(1e-12), Affine::None),
-            NormKind::MeanVariance { .. } => (Epsilon::AddedToDeviation(1e-9), Affine::None),
-            NormKind::Weight { .. } => (Epsilon::InsideRoot(0.0), Affine::Scale),
-            _ => (Epsilon::default(), Affine::default()),
-        };
-        Self {
-            label: None,
-            kind,
-            shape,
-            format: MemoryFormat::default(),
-            dtype: DataType::default(),
-            eps,
-            affine,
-            affine_axes: AffineAxes::default(),
-            single_element: SingleElement::default(),
-        }
-    }
+/// Describes an adaptive instance norm. For use with [`Planner::plan_adaptive`](crate::Planner::plan_adaptive).
+#[derive(Clone, Copy, Debug)]
+pub struct AdaptiveDescriptor<'a> {
+    /// Prefix of the labels of everything made for this norm.
+    pub label: Option<&'a str>,
+    /// Shape of the content, as its axes lie in memory.
+    pub shape: &'a [u64],
+    /// Shape of the style: rank and channels of the content, any spatial size, and the content's batch size or 1 (one style for
+    /// all samples).
+    pub style_shape: &'a [u64],
+    /// Which axis holds the channels, of both.
+    pub format: MemoryFormat,
+    /// Where eps enters the content's divisor.
+    pub eps: Epsilon,
+    /// Where eps enters the style's deviation.
+    pub style_eps: StyleEpsilon,
+    /// Divisor of both variances.
+    pub variance: Variance,
+    /// What unbiased variances of one element do.
+    pub single_element: SingleElement,
 }
 
-impl NormDescriptor<'_> {
-    /// Checks everything that needs no device: what [`NormEngine::create_norm`] would answer.
-    ///
-    /// # Errors
-    /// [`PlanError`](crate::PlanError) says what is wrong.
-    ///
-    /// [`NormEngine::create_norm`]: crate::NormEngine::create_norm
-    pub fn validate(&self) -> Result<(), crate::PlanError> {
-        crate::plan::Plan::new(self).map(drop)
+/// Whether eps of an adaptive instance norm enters the style's deviation too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StyleEpsilon {
+    /// `sqrt(variance(style) + eps)`, as in the content's divisor.
+    #[default]
+    AsContent,
+    /// `sqrt(variance(style))`.
+    None,
+}
+
+impl<'a> AdaptiveDescriptor<'a> {
+    /// Channels first, eps 1e-5 inside both roots, biased variances.
+    pub fn new(shape: &'a [u64], style_shape: &'a [u64]) -> Self {
+        Self {
+            label: None,
+            shape,
+            style_shape,
+            format: MemoryFormat::default(),
+            eps: Epsilon::default(),
+            style_eps: StyleEpsilon::default(),
+            variance: Variance::default(),
+            single_element: SingleElement::default(),
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 //! The engine: a device, what it can do, and the kernels compiled for it.
 
+mod norms;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sync;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::binding::BindingLimits;
-use crate::descriptor::NormDescriptor;
+use crate::descriptor::{AdaptiveDescriptor, NormDescriptor};
+use crate::device::Device;
+use crate::device::pipelines::{self, PipelineCache};
 use crate::error::{BindError, EngineError, PlanError};
-use crate::kernel::KernelKey;
-use crate::norm::Norm;
-use crate::pipeline_cache::{self, PipelineCache, SharedCache};
-use crate::plan::Plan;
-use crate::profile::ProfileMismatch;
-use crate::schedule::{DeviceProfile, Schedule};
+use crate::facts::DeviceFacts;
+use crate::kernel::Kernel;
+use crate::norm::{Planner, SpectralDescriptor};
+use crate::schedule::{DeviceProfile, ProfileMismatch, Schedule};
+
+pub use norms::{AdaptiveNorm, Norm, SpectralNorm};
 
 /// Fewest storage buffers a stage with which any norm can be computed: input, parameters, statistics, output.
 const MIN_STORAGE_BUFFERS: u64 = 4;
@@ -31,19 +36,8 @@ pub struct NormEngineDescriptor<'a> {
 /// Plans norms for one device and compiles their kernels. Cheap to clone; clones share the kernels.
 #[derive(Clone, Debug)]
 pub struct NormEngine {
-    pub(crate) shared: Arc<Shared>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Shared {
-    pub device: wgpu::Device,
-    pub label: String,
-    pub driver_cache: Option<wgpu::PipelineCache>,
-    pub pipelines: SharedCache,
-    pub profile: DeviceProfile,
-    pub limits: BindingLimits,
-    pub max_workgroups: u64,
-    pub uniform_align: u64,
+    planner: Planner,
+    device: Arc<Device>,
 }
 
 impl NormEngine {
@@ -53,26 +47,15 @@ impl NormEngine {
     /// # Errors
     /// [`EngineError::Limit`] where the device has no compute shaders or too few storage buffers (WebGL).
     pub fn new(device: &wgpu::Device, descriptor: &NormEngineDescriptor<'_>) -> Result<Self, EngineError> {
-        let limits = device.limits();
-        check_limits(&limits)?;
-        let info = device.adapter_info();
-        let profile = profile(descriptor.profile, &info, &limits, device.features());
-        let shared = Shared {
+        check_limits(&device.limits())?;
+        let facts = DeviceFacts::of(device);
+        let device = Device {
             device: device.clone(),
             label: descriptor.label.unwrap_or("wgpu-norm").to_string(),
             driver_cache: descriptor.pipeline_cache.cloned(),
-            pipelines: Arc::new(PipelineCache::default()),
-            profile,
-            limits: BindingLimits {
-                // a range is bound in words
-                max_bytes: limits.max_storage_buffer_binding_size / 4 * 4,
-                max_slots: limits.max_storage_buffers_per_shader_stage,
-                align: u64::from(limits.min_storage_buffer_offset_alignment),
-            },
-            max_workgroups: u64::from(limits.max_compute_workgroups_per_dimension),
-            uniform_align: u64::from(limits.min_uniform_buffer_offset_alignment),
+            pipelines: PipelineCache::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { planner: planner(facts, descriptor.profile), device: Arc::new(device) })
     }
 
     /// This engine with another profile, for comparisons: both share the compiled kernels. `max_binding` stays the device's own.
@@ -80,10 +63,8 @@ impl NormEngine {
     /// # Errors
     /// [`ProfileMismatch`] where the device cannot follow the profile.
     pub fn with_profile(&self, profile: DeviceProfile) -> Result<Self, ProfileMismatch> {
-        let device = self.device();
-        profile.check(&device.adapter_info(), &device.limits(), device.features())?;
-        let profile = DeviceProfile { max_binding: self.shared.profile.max_binding, ..profile };
-        Ok(Self { shared: Arc::new(Shared { profile, ..Shared::clone(&self.shared) }) })
+        let planner = Planner::with_profile(self.planner.facts, profile)?;
+        Ok(Self { planner, device: self.device.clone() })
     }
 
     /// Optional features of this adapter that make norms faster. For use with `wgpu::DeviceDescriptor`.
@@ -111,17 +92,22 @@ impl NormEngine {
 
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
-        &self.shared.device
+        &self.device.device
+    }
+
+    /// What plans its norms.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
     }
 
     /// How schedules see the device.
     pub fn profile(&self) -> &DeviceProfile {
-        &self.shared.profile
+        &self.planner.profile
     }
 
     /// Number of kernels compiled so far.
     pub fn compiled_kernels(&self) -> usize {
-        self.shared.pipelines.len()
+        self.device.pipelines.len()
     }
 
     /// Compiles kernels ahead of the norms that need them, on as many threads as the system runs at once, so that binding
@@ -132,14 +118,11 @@ impl NormEngine {
     /// [`BindError::Pipeline`] of the first kernel that this device cannot compile; natively all others are compiled nevertheless.
     ///
     /// [`BoundNorm::kernels`]: crate::BoundNorm::kernels
-    pub fn warm_up(&self, kernels: &[KernelKey]) -> Result<(), BindError> {
+    pub fn warm_up(&self, kernels: &[Kernel]) -> Result<(), BindError> {
         // each once: a thread that finds a kernel in the making would wait
         let mut known = HashSet::new();
-        let kernels: Vec<KernelKey> = kernels.iter().copied().filter(|key| known.insert(*key)).collect();
-        let shared = &*self.shared;
-        pipeline_cache::for_each(&kernels, |key| {
-            shared.pipelines.get(&shared.device, shared.driver_cache.as_ref(), &shared.label, key).map(drop)
-        })
+        let kernels: Vec<Kernel> = kernels.iter().copied().filter(|key| known.insert(*key)).collect();
+        pipelines::for_each(&kernels, |kernel| self.device.compile(kernel).map(drop))
     }
 
     /// Plans a norm: host work only, cheap enough to repeat when the batch size changes.
@@ -147,9 +130,7 @@ impl NormEngine {
     /// # Errors
     /// [`PlanError`] says what is wrong with the descriptor.
     pub fn create_norm(&self, descriptor: &NormDescriptor<'_>) -> Result<Norm, PlanError> {
-        let plan = Plan::new(descriptor)?;
-        let schedule = Schedule::choose(&plan.computed, plan.affine.as_ref(), &self.shared.profile);
-        Ok(Norm::new(self, plan, schedule, descriptor.label))
+        Ok(Norm::new(self, self.planner.plan(descriptor)?, descriptor.label))
     }
 
     /// As [`NormEngine::create_norm`] with a schedule of the caller's choice, or `Ok(None)` where that schedule cannot
@@ -162,9 +143,24 @@ impl NormEngine {
         descriptor: &NormDescriptor<'_>,
         schedule: Schedule,
     ) -> Result<Option<Norm>, PlanError> {
-        let plan = Plan::new(descriptor)?;
-        let accepted = schedule.accepts(&plan.computed, plan.affine.as_ref(), &self.shared.profile);
-        Ok(accepted.then(|| Norm::new(self, plan, schedule, descriptor.label)))
+        let plan = self.planner.plan_with(descriptor, schedule)?;
+        Ok(plan.map(|plan| Norm::new(self, plan, descriptor.label)))
+    }
+
+    /// Plans an adaptive instance norm.
+    ///
+    /// # Errors
+    /// As [`Planner::plan_adaptive`].
+    pub fn create_adaptive_norm(&self, descriptor: &AdaptiveDescriptor<'_>) -> Result<AdaptiveNorm, PlanError> {
+        Ok(AdaptiveNorm::new(self, self.planner.plan_adaptive(descriptor)?, descriptor.label))
+    }
+
+    /// Plans a spectral norm.
+    ///
+    /// # Errors
+    /// As [`Planner::plan_spectral`].
+    pub fn create_spectral_norm(&self, descriptor: &SpectralDescriptor<'_>) -> Result<SpectralNorm, PlanError> {
+        Ok(SpectralNorm::new(self, self.planner.plan_spectral(descriptor)?, descriptor.label))
     }
 
     /// Schedules that can compute a norm: the one that [`NormEngine::create_norm`] takes, then others worth a comparison.
@@ -172,28 +168,17 @@ impl NormEngine {
     /// # Errors
     /// [`PlanError`] says what is wrong with the descriptor.
     pub fn schedules(&self, descriptor: &NormDescriptor<'_>) -> Result<Vec<Schedule>, PlanError> {
-        let plan = Plan::new(descriptor)?;
-        Ok(Schedule::candidates(&plan.computed, plan.affine.as_ref(), &self.shared.profile))
+        self.planner.schedules(descriptor)
     }
 }
 
-/// The caller's profile where the device can do what it says, else the default.
-fn profile(
-    wanted: Option<DeviceProfile>,
-    info: &wgpu::AdapterInfo,
-    limits: &wgpu::Limits,
-    features: wgpu::Features,
-) -> DeviceProfile {
-    let default = DeviceProfile::new(info, limits, features);
-    let Some(wanted) = wanted else { return default };
-    match wanted.check(info, limits, features) {
-        // what can be bound is the device's own affair
-        Ok(()) => DeviceProfile { max_binding: default.max_binding, ..wanted },
-        Err(mismatch) => {
-            log::warn!("wgpu-norm: profile ignored on {}: {mismatch}", info.name);
-            default
-        }
-    }
+/// With the caller's profile where the device can do what it says, else with the default.
+fn planner(facts: DeviceFacts, wanted: Option<DeviceProfile>) -> Planner {
+    let Some(profile) = wanted else { return Planner::new(facts) };
+    Planner::with_profile(facts, profile).unwrap_or_else(|mismatch| {
+        log::warn!("wgpu-norm: profile ignored: {mismatch}");
+        Planner::new(facts)
+    })
 }
 
 fn check_limits(limits: &wgpu::Limits) -> Result<(), EngineError> {
@@ -207,7 +192,7 @@ fn check_limits(limits: &wgpu::Limits) -> Result<(), EngineError> {
         ("max_compute_workgroups_per_dimension", 1, u64::from(limits.max_compute_workgroups_per_dimension)),
         (
             "max_uniform_buffer_binding_size",
-            size_of::<crate::params::Params>() as u64,
+            crate::kernel::parameters::MAX_SIZE,
             limits.max_uniform_buffer_binding_size,
         ),
     ];

@@ -1,6 +1,7 @@
 //! Errors, one enum a phase. Each carries the numbers that explain it.
 
-use crate::descriptor::{DataType, MemoryFormat};
+use crate::descriptor::MemoryFormat;
+use crate::operand::Operand;
 
 /// Why a descriptor cannot be planned. Returned by [`NormEngine::create_norm`] before anything exists.
 ///
@@ -84,12 +85,6 @@ pub enum PlanError {
         /// p given.
         p: f32,
     },
-    /// The element type is not supported.
-    #[error("element type {dtype:?} is not supported")]
-    UnsupportedDataType {
-        /// Type given.
-        dtype: DataType,
-    },
     /// The style of an adaptive norm does not fit the content.
     #[error(
         "style shape {style:?} does not fit content shape {content:?} ({format:?}): rank and channels must agree, the batch agree or be 1"
@@ -126,7 +121,7 @@ pub enum BindError {
     #[error("{operand} has {actual} elements, the norm needs {expected}")]
     Length {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
         /// Elements needed.
         expected: u64,
         /// Elements in the view.
@@ -136,7 +131,7 @@ pub enum BindError {
     #[error("{operand} has {actual} bytes, the norm needs {expected}")]
     Size {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
         /// Bytes needed.
         expected: u64,
         /// Bytes in the view.
@@ -146,7 +141,7 @@ pub enum BindError {
     #[error("{operand} ends at byte {end} of a buffer of {size} bytes")]
     OutOfBounds {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
         /// First byte behind the view.
         end: u64,
         /// Size of the buffer.
@@ -156,7 +151,7 @@ pub enum BindError {
     #[error("{operand} starts at byte {offset}, no multiple of {align}")]
     Offset {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
         /// Offset given.
         offset: u64,
         /// What it must be a multiple of.
@@ -166,7 +161,7 @@ pub enum BindError {
     #[error("{operand} has a row stride of {stride} elements, rows have {row}")]
     RowStride {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
         /// Stride given.
         stride: u64,
         /// Elements of a row.
@@ -178,35 +173,37 @@ pub enum BindError {
     )]
     Overlap {
         /// One operand.
-        first: &'static str,
+        first: Operand,
         /// The other.
-        second: &'static str,
+        second: Operand,
         /// First shared byte.
         start: u64,
         /// First byte behind the shared range.
         end: u64,
     },
-    /// A buffer lacks a usage.
-    #[error("the buffer of {operand} lacks usage {needed:?}, it has {actual:?}")]
+    /// A buffer cannot be bound as storage.
+    #[error("the buffer of {operand} was made without BufferUsages::STORAGE")]
     Usage {
         /// Which operand.
-        operand: &'static str,
-        /// Usage needed.
-        needed: wgpu::BufferUsages,
-        /// Usages of the buffer.
-        actual: wgpu::BufferUsages,
+        operand: Operand,
+    },
+    /// An operation of which no result is wanted.
+    #[error("{operation} has nothing to write: no result has a view")]
+    NothingWanted {
+        /// The operation.
+        operation: &'static str,
     },
     /// An operand that the norm needs is absent.
     #[error("{operand} is missing")]
     Missing {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
     },
     /// An operand that the norm does not use was given.
     #[error("{operand} was given, but this norm does not use it")]
     Unexpected {
         /// Which operand.
-        operand: &'static str,
+        operand: Operand,
     },
     /// Statistics of one element a segment, asked of a norm that refuses them.
     #[error("{kind} norm computes statistics of one element a segment (shape {shape:?})")]

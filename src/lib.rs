@@ -2,63 +2,61 @@
 #![warn(missing_docs, unreachable_pub)]
 #![deny(unsafe_code)]
 
-mod binding;
-mod bound;
 mod descriptor;
-mod dispatch;
+#[cfg(feature = "wgpu")]
+mod device;
+mod element;
+#[cfg(feature = "wgpu")]
 mod engine;
 mod error;
+mod facts;
 #[cfg(test)]
 mod invariants;
 mod kernel;
+mod lower;
+mod moments;
 mod norm;
-mod operands;
-mod params;
+mod operand;
 mod partition;
-mod pipeline_cache;
 mod plan;
-mod profile;
-mod readback;
+mod recipe;
 pub mod reference;
 mod schedule;
-mod scope;
-pub mod shaders;
-mod spectral;
 #[cfg(feature = "state")]
 mod state;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod sync;
-mod trusted;
 mod view;
-mod wgsl;
-mod window;
+mod walk;
 
-pub use bound::BoundNorm;
 pub use descriptor::{
-    Affine, AffineAxes, DataType, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, RunningUpdate,
+    AdaptiveDescriptor, Affine, AffineAxes, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, RunningUpdate,
     SingleElement, StyleEpsilon, Variance,
 };
-pub use engine::{NormEngine, NormEngineDescriptor};
+#[cfg(all(feature = "wgpu", feature = "profile"))]
+pub use device::TunedProfile;
+#[cfg(feature = "wgpu")]
+pub use device::{BoundNorm, read_buffer};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use device::read_buffer_blocking;
+pub use element::Element;
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use engine::sync;
+#[cfg(feature = "wgpu")]
+pub use engine::{AdaptiveNorm, Norm, NormEngine, NormEngineDescriptor, SpectralNorm};
 pub use error::{BindError, EngineError, PlanError, ReadError};
-pub use kernel::Team;
-pub use kernel::{KernelKey, Spread};
+pub use facts::{DeviceFacts, DeviceKind};
+pub use kernel::Kernel;
+pub use moments::{Records, Spread};
 #[cfg(feature = "mpi")]
 pub use mpi;
-pub use norm::{
-    BackwardArgs, BackwardStatistics, ExportArgs, ForwardArgs, GradientSumsArgs, ImportArgs, InputGradientArgs,
-    MergeArgs, MomentsArgs, Norm, Records, RunningArgs, StatisticsSource, TrainingArgs,
-};
+pub use norm::*;
+pub use operand::Operand;
 pub use partition::Partition;
 pub use plan::{MAX_RANK, normalized_axes};
-pub use profile::ProfileMismatch;
-#[cfg(feature = "profile")]
-pub use profile::TunedProfile;
-pub use readback::read_buffer;
-#[cfg(not(target_arch = "wasm32"))]
-pub use readback::read_buffer_blocking;
-pub use schedule::{Backward, DeviceProfile, Reduce, Schedule, Walk};
-pub use spectral::{PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralNorm};
+pub use recipe::{Binding, Dispatch, Recipe};
+pub use schedule::{Backward, DeviceProfile, ProfileMismatch, Reduce, Schedule, Walk};
 #[cfg(feature = "state")]
 pub use state::{RunningStatistics, State, StateEntry, StateError, StateMistake, StateSpec, StateType, StateValues};
-pub use view::{BufferView, Destination, TensorView};
+pub use view::{Buffer, BufferId, BufferView, Destination, TensorView};
+pub use walk::team::Team;
+#[cfg(feature = "wgpu")]
 pub use wgpu;

@@ -13,17 +13,19 @@
 //! vary. An odometer walks the elements in memory order and knows at each one where its statistics and its
 //! parameters lie. Sums are compensated: tens of millions of elements around a large mean keep all their digits.
 
+mod adaptive;
 mod axes;
 mod backward;
 mod spectral;
 mod statistics;
+mod sum;
 
 use crate::descriptor::{Momentum, NormDescriptor, RunningUpdate};
 use axes::{Axes, Lookup, check_length, check_operand, walk, wide};
-use statistics::{
-    Divisor, Statistics, Style, Sum, compute_statistics, given_statistics, is_centred, variance_correction,
-};
+use statistics::{Divisor, Statistics, compute_statistics, given_statistics, is_centred, variance_correction};
+use sum::Sum;
 
+pub use adaptive::{adaptive, adaptive_backward};
 pub use backward::{ReferenceGradients, backward};
 pub use spectral::{SpectralOrder, SpectralOutput, SpectralReference, spectral, spectral_backward};
 
@@ -36,8 +38,6 @@ pub struct ReferenceInputs<'a, T = f32> {
     pub scale: Option<&'a [T]>,
     /// Present exactly where the norm has a bias.
     pub bias: Option<&'a [T]>,
-    /// Present exactly for adaptive instance norm.
-    pub style: Option<&'a [T]>,
     /// Mean and variance to be taken in place of the input's own: a value a channel for Batch and Instance,
     /// and for the other kinds one a segment, in the form of [`ReferenceOutput::mean`] and
     /// [`ReferenceOutput::variance`].
@@ -152,20 +152,7 @@ pub fn forward<T: Copy + Into<f64>>(
     d: &NormDescriptor,
     inputs: &ReferenceInputs<T>,
 ) -> Result<ReferenceOutput, ReferenceError> {
-    let p = Prepared::new(d, inputs)?;
-    let mut output = Vec::with_capacity(inputs.input.len());
-    walk(wide(inputs.input), &p.axes.sizes, [p.segments(), &p.axes.affine], |x, [segment, parameter]| {
-        let mut y = p.x_hat(x, segment);
-        if let Some(scale) = &p.scale {
-            y *= scale[parameter];
-        }
-        if let Some(bias) = &p.bias {
-            y += bias[parameter];
-        }
-        output.push(y);
-    });
-    let computed = if p.is_given { Statistics::default() } else { p.statistics };
-    Ok(ReferenceOutput { output, mean: computed.mean, variance: computed.spread })
+    Ok(Prepared::new(d, inputs)?.output(inputs.input))
 }
 
 /// What forward and backward both start from.
@@ -177,34 +164,48 @@ struct Prepared {
     divisor: Divisor,
     /// 1 / divisor of each segment.
     reciprocal: Vec<f64>,
-    style: Option<Style>,
-    /// The scale or the deviation of the style.
     scale: Option<Vec<f64>>,
-    /// The bias or the mean of the style.
     bias: Option<Vec<f64>>,
 }
 
 impl Prepared {
     fn new<T: Copy + Into<f64>>(d: &NormDescriptor, inputs: &ReferenceInputs<T>) -> Result<Self, ReferenceError> {
         let axes = Axes::of(d)?;
-        let style = Style::of(d, inputs.style)?;
         check_length("input", inputs.input.len(), axes.sizes.iter().product())?;
-        let parameters = style.is_none().then_some(axes.affine.len);
-        check_operand("scale", inputs.scale, parameters.filter(|_| d.affine.has_scale()))?;
-        check_operand("bias", inputs.bias, parameters.filter(|_| d.affine.has_bias()))?;
+        check_operand("scale", inputs.scale, d.affine.has_scale().then_some(axes.affine.len))?;
+        check_operand("bias", inputs.bias, d.affine.has_bias().then_some(axes.affine.len))?;
 
         let statistics = match inputs.given {
             Some(given) => given_statistics(&axes.given, given, is_centred(&d.kind))?,
             None => compute_statistics(&d.kind, inputs.input, &axes),
         };
         let divisor = Divisor::of(d, axes.computed.count);
-        let reciprocal = statistics.spread.iter().map(|&spread| divisor.reciprocal(spread)).collect();
         let widened = |values: &[T]| wide(values).collect();
-        let (scale, bias) = match &style {
-            Some(style) => (Some(style.deviations()), Some(style.moments.mean.clone())),
-            None => (inputs.scale.map(widened), inputs.bias.map(widened)),
-        };
-        Ok(Self { axes, is_given: inputs.given.is_some(), statistics, divisor, reciprocal, style, scale, bias })
+        let (scale, bias) = (inputs.scale.map(widened), inputs.bias.map(widened));
+        let is_given = inputs.given.is_some();
+        Ok(Self { axes, is_given, statistics, divisor, reciprocal: Vec::new(), scale, bias }.divided())
+    }
+
+    /// With the reciprocals of its divisors.
+    fn divided(self) -> Self {
+        let reciprocal = self.statistics.spread.iter().map(|&spread| self.divisor.reciprocal(spread)).collect();
+        Self { reciprocal, ..self }
+    }
+
+    fn output<T: Copy + Into<f64>>(self, input: &[T]) -> ReferenceOutput {
+        let mut output = Vec::with_capacity(input.len());
+        walk(wide(input), &self.axes.sizes, [self.segments(), &self.axes.affine], |x, [segment, parameter]| {
+            let mut y = self.x_hat(x, segment);
+            if let Some(scale) = &self.scale {
+                y *= scale[parameter];
+            }
+            if let Some(bias) = &self.bias {
+                y += bias[parameter];
+            }
+            output.push(y);
+        });
+        let computed = if self.is_given { Statistics::default() } else { self.statistics };
+        ReferenceOutput { output, mean: computed.mean, variance: computed.spread }
     }
 
     /// The segments that share statistics.

@@ -1,29 +1,74 @@
 //! Views of the caller's buffers.
 
-/// A tensor in a caller's buffer: `len` elements from a byte offset on.
+use std::fmt;
+
+/// A buffer of the caller: a `&wgpu::Buffer`, or a [`BufferId`] where a recipe is made for another host.
+pub trait Buffer: Copy + PartialEq + fmt::Debug {
+    /// Length in bytes.
+    fn size(&self) -> u64;
+
+    /// Whether kernels may bind it as storage.
+    fn is_storage(&self) -> bool {
+        true
+    }
+}
+
+/// A buffer that a host of one's own knows by a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferId {
+    /// What tells buffers apart.
+    pub id: u32,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl Buffer for BufferId {
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+#[cfg(feature = "wgpu")]
+impl Buffer for &wgpu::Buffer {
+    fn size(&self) -> u64 {
+        wgpu::Buffer::size(self)
+    }
+
+    fn is_storage(&self) -> bool {
+        self.usage().contains(wgpu::BufferUsages::STORAGE)
+    }
+}
+
+/// A tensor in a caller's buffer: elements from a byte offset on.
 ///
 /// The offset is any multiple of the element size, whatever the device's binding alignment. Rows of the
 /// innermost axis may be padded: see [`TensorView::with_row_stride`].
-#[derive(Clone, Copy, Debug)]
-pub struct TensorView<'a> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TensorView<B> {
     /// The buffer; needs `BufferUsages::STORAGE`.
-    pub buffer: &'a wgpu::Buffer,
+    pub buffer: B,
     /// Where the tensor starts, in bytes.
     pub offset: u64,
-    /// Number of elements, padding not counted.
-    pub len: u64,
+    /// Number of elements, padding not counted; `None`: as many as the norm needs.
+    pub len: Option<u64>,
     /// Distance between the starts of two rows of the innermost axis in elements; `None`: no padding.
     pub row_stride: Option<u64>,
 }
 
-impl<'a> TensorView<'a> {
-    /// `len` elements that start `offset` bytes into `buffer`.
-    pub const fn new(buffer: &'a wgpu::Buffer, offset: u64, len: u64) -> Self {
-        Self { buffer, offset, len, row_stride: None }
+impl<B: Buffer> TensorView<B> {
+    /// `len` elements that start `offset` bytes into `buffer`: an error where the norm needs another number.
+    pub const fn new(buffer: B, offset: u64, len: u64) -> Self {
+        Self { buffer, offset, len: Some(len), row_stride: None }
+    }
+
+    /// As many elements as the norm needs, from `offset` bytes into `buffer` on; the buffer may go on behind them.
+    pub const fn at(buffer: B, offset: u64) -> Self {
+        Self { buffer, offset, len: None, row_stride: None }
     }
 
     /// All of a buffer of f32.
-    pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
+    pub fn whole(buffer: B) -> Self {
         Self::new(buffer, 0, buffer.size() / 4)
     }
 
@@ -34,28 +79,39 @@ impl<'a> TensorView<'a> {
 }
 
 /// A range of bytes in a caller's buffer: a workspace, statistics, a counter.
-#[derive(Clone, Copy, Debug)]
-pub struct BufferView<'a> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BufferView<B> {
     /// The buffer; needs `BufferUsages::STORAGE`.
-    pub buffer: &'a wgpu::Buffer,
+    pub buffer: B,
     /// Where the range starts, in bytes; a multiple of 16 for statistics and workspaces, of 4 for a counter.
     pub offset: u64,
     /// Length in bytes.
     pub size: u64,
 }
 
-impl<'a> BufferView<'a> {
+impl<B: Buffer> BufferView<B> {
+    /// `size` bytes from byte `offset` on.
+    pub const fn new(buffer: B, offset: u64, size: u64) -> Self {
+        Self { buffer, offset, size }
+    }
+
     /// All of a buffer.
-    pub fn whole(buffer: &'a wgpu::Buffer) -> Self {
+    pub fn whole(buffer: B) -> Self {
         Self { buffer, offset: 0, size: buffer.size() }
     }
 }
 
 /// Where a norm writes.
-#[derive(Clone, Copy, Debug)]
-pub enum Destination<'a> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Destination<B> {
     /// Another view; must not overlap what the norm reads.
-    View(TensorView<'a>),
-    /// Over the input.
+    View(TensorView<B>),
+    /// Over the input (backward: over the gradient to the output).
     InPlace,
+}
+
+impl<B> From<TensorView<B>> for Destination<B> {
+    fn from(view: TensorView<B>) -> Self {
+        Self::View(view)
+    }
 }

@@ -36,11 +36,8 @@ fn in_units4(x: vec4<f32>, unit: vec4<u32>) -> vec4<f32> {
     return select(normal, denormal, (bits & vec4(INFINITY)) == vec4(0u));
 }
 
-// Whether the bits of a variance, or of a mean magnitude, lost nothing worth keeping: 0, or 2^-80 to 2^90. Not infinity, not NaN.
-fn is_ordinary(spread: f32) -> bool {
-    let bits = bitcast<u32>(spread);
-    return bits - 0x17800000u < 0x55000000u || bits == 0u;
-}
+// Whether a variance, or a mean magnitude, lost nothing worth keeping: 2^-80 to 2^90. Not 0, infinity or NaN.
+fn is_ordinary(spread: f32) -> bool { return bitcast<u32>(spread) - 0x17800000u < 0x55000000u; }
 
 // Square root with NaN for a negative argument, which WGSL leaves open.
 fn root(x: f32) -> f32 { return select(sqrt(x), bitcast<f32>(p.exact.nan), bitcast<u32>(x) > 0x80000000u); }

@@ -1,151 +1,56 @@
-//! Binding the backward pass.
+//! The backward pass.
 
-use super::{Norm, REGION_ALIGN};
-use crate::binding::Unbindable;
-use crate::bound::BoundNorm;
-use crate::dispatch::{
-    BackwardMap, ColumnSums, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor, sums_are_gradients,
+use super::{
+    BackwardArgs, BackwardStatistics, Cutter, GradientSumsArgs, InputGradientArgs, NormPlan, Operands, Role,
 };
 use crate::error::BindError;
-use crate::kernel::{Source, Spread, Team};
-use crate::operands::{Operands, Role};
+use crate::kernel::Source;
+use crate::lower::bindings::Unbindable;
+use crate::lower::{
+    BackwardMap, ColumnSums, GradientOperands, Lowering, MergeOperands, Summed, Tensor, sums_are_gradients,
+};
+use crate::moments::RECORD;
+use crate::operand::Operand;
 use crate::partition::Partition;
-use crate::plan::{Divisor, Plan, Reduction};
-use crate::schedule::{Backward, RECORD, Reduce};
-use crate::view::{BufferView, Destination, TensorView};
-
-/// Operands of a backward pass. For use with [`Norm::bind_backward`]. A gradient is computed where it has a view; one that has
-/// none costs nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct BackwardArgs<'a> {
-    /// The input of the forward pass.
-    pub input: TensorView<'a>,
-    /// Gradient to the output.
-    pub grad_output: TensorView<'a>,
-    /// The scale of the forward pass. Needed for the gradient to the input, where the norm has one.
-    pub scale: Option<TensorView<'a>>,
-    /// The style of the forward pass, of an adaptive instance norm.
-    pub style: Option<TensorView<'a>>,
-    /// The statistics of the forward pass.
-    pub statistics: BackwardStatistics<'a>,
-    /// Receives the gradient to the input. In place: over `grad_output`.
-    pub grad_input: Option<Destination<'a>>,
-    /// Receives the gradient to the scale, [`Norm::affine_len`] elements.
-    pub grad_scale: Option<TensorView<'a>>,
-    /// Receives the gradient to the bias, [`Norm::affine_len`] elements.
-    pub grad_bias: Option<TensorView<'a>>,
-    /// Receives the gradient to the style, [`Norm::style_len`] elements.
-    pub grad_style: Option<TensorView<'a>>,
-    /// [`Norm::backward_workspace_size`] bytes, if that is not 0.
-    pub workspace: Option<BufferView<'a>>,
-}
-
-impl<'a> BackwardArgs<'a> {
-    /// A stage by saved statistics, with no gradient wanted yet.
-    fn stage(
-        input: TensorView<'a>,
-        grad_output: TensorView<'a>,
-        scale: Option<TensorView<'a>>,
-        statistics: BufferView<'a>,
-    ) -> Self {
-        let statistics = BackwardStatistics::Saved(statistics);
-        let (style, grad_input, grad_scale, grad_bias, grad_style, workspace) = (None, None, None, None, None, None);
-        Self { input, grad_output, scale, style, statistics, grad_input, grad_scale, grad_bias, grad_style, workspace }
-    }
-}
-
-/// Which statistics a backward pass uses.
-#[derive(Clone, Copy, Debug)]
-pub enum BackwardStatistics<'a> {
-    /// Saved by [`Norm::bind_training`]: they depend on the input, and so does the gradient.
-    Saved(BufferView<'a>),
-    /// Given, as in inference: constants. The gradient is shorter.
-    Given(BufferView<'a>),
-}
-
-/// Operands of gradient sums. For use with [`Norm::bind_gradient_sums`].
-#[derive(Clone, Copy, Debug)]
-pub struct GradientSumsArgs<'a> {
-    /// As in [`BackwardArgs::input`].
-    pub input: TensorView<'a>,
-    /// As in [`BackwardArgs::grad_output`].
-    pub grad_output: TensorView<'a>,
-    /// As in [`BackwardArgs::scale`].
-    pub scale: Option<TensorView<'a>>,
-    /// Records of the statistics that normalized the input, of all shards merged.
-    pub statistics: BufferView<'a>,
-    /// Receives [`Norm::statistics_size`] bytes of records.
-    pub sums: BufferView<'a>,
-    /// As in [`BackwardArgs::grad_scale`], of this shard.
-    pub grad_scale: Option<TensorView<'a>>,
-    /// As in [`BackwardArgs::grad_bias`], of this shard.
-    pub grad_bias: Option<TensorView<'a>>,
-    /// As in [`BackwardArgs::workspace`].
-    pub workspace: Option<BufferView<'a>>,
-}
-
-/// Operands of the gradient to the input from merged sums. For use with [`Norm::bind_input_gradient`].
-#[derive(Clone, Copy, Debug)]
-pub struct InputGradientArgs<'a> {
-    /// As in [`BackwardArgs::input`].
-    pub input: TensorView<'a>,
-    /// As in [`BackwardArgs::grad_output`].
-    pub grad_output: TensorView<'a>,
-    /// As in [`BackwardArgs::scale`].
-    pub scale: Option<TensorView<'a>>,
-    /// As in [`GradientSumsArgs::statistics`].
-    pub statistics: BufferView<'a>,
-    /// Merged records of [`Norm::bind_gradient_sums`].
-    pub sums: BufferView<'a>,
-    /// Receives the gradient to the input. In place: over `grad_output`.
-    pub grad_input: Destination<'a>,
-}
+use crate::plan::{Plan, Reduction};
+use crate::recipe::Recipe;
+use crate::schedule::{Backward, Reduce};
+use crate::view::{Buffer, BufferView, Destination, TensorView};
+use crate::walk::team::Team;
 
 /// Regions of a backward workspace.
 #[derive(Clone, Copy, Debug, Default)]
-struct Regions {
+pub(super) struct Regions {
     sums: u64,
     records: u64,
     partials: u64,
-    style_statistics: u64,
-    style_deviation: u64,
-    grad_mean: u64,
-    grad_deviation: u64,
-    size: u64,
-}
-
-/// The style of an adaptive norm in the table.
-#[derive(Clone, Copy)]
-struct Style {
-    input: Tensor,
-    reduction: Reduction,
-    grad: Option<Tensor>,
+    pub(super) size: u64,
 }
 
 /// Operands of a backward pass in the table.
-struct Bound {
-    input: Tensor,
-    grad_output: Tensor,
-    statistics: Tensor,
-    indexed: Partition,
-    given: bool,
-    scale: Option<Tensor>,
-    grad_input: Option<Tensor>,
-    grad_scale: Option<Tensor>,
-    grad_bias: Option<Tensor>,
+pub(super) struct Bound {
+    pub(super) input: Tensor,
+    pub(super) grad_output: Tensor,
+    pub(super) statistics: Tensor,
+    pub(super) indexed: Partition,
+    pub(super) given: bool,
+    pub(super) scale: Option<Tensor>,
+    pub(super) grad_input: Option<Tensor>,
+    pub(super) grad_scale: Option<Tensor>,
+    pub(super) grad_bias: Option<Tensor>,
     /// On the gradients to scale and bias: those of a style are means over it.
-    factor: [f32; 2],
-    scratch: Tensor,
-    regions: Regions,
+    pub(super) factor: [f32; 2],
+    pub(super) scratch: Tensor,
+    pub(super) regions: Regions,
     /// The caller's own sums.
-    sums: Option<Tensor>,
+    pub(super) sums: Option<Tensor>,
     /// The scale is a factor of the gradient to the input, not a weight in its sums.
-    scale_last: bool,
+    pub(super) scale_last: bool,
 }
 
 impl Bound {
     fn at(&self, offset: u64) -> Tensor {
-        Tensor { offset: self.scratch.offset + offset, ..self.scratch }
+        self.scratch.at(offset)
     }
 
     /// The map to the gradient of the input, where that is wanted.
@@ -159,6 +64,10 @@ impl Bound {
             scale: self.scale.zip(plan.affine),
             scale_last: self.scale_last,
         })
+    }
+
+    fn wants_any(&self) -> bool {
+        self.grad_input.is_some() || self.wants_affine()
     }
 
     fn wants_affine(&self) -> bool {
@@ -192,7 +101,7 @@ fn walked(affine: &Partition, walkers: u32) -> u64 {
     if sums_are_gradients(affine, walkers) { 0 } else { columns * u64::from(walkers) }
 }
 
-impl Norm {
+impl NormPlan {
     /// How gradients are computed from saved statistics.
     pub fn backward_schedule(&self) -> Backward {
         self.backward
@@ -200,7 +109,7 @@ impl Norm {
 
     /// Schedules that can compute the gradients from saved statistics: the one that is taken first.
     pub fn backward_schedules(&self) -> Vec<Backward> {
-        Backward::candidates(&self.plan, &self.shared.profile)
+        Backward::candidates(&self.plan, &self.planner.profile)
     }
 
     /// The same norm with another of its [`Norm::backward_schedules`]; `None` if it is none of them.
@@ -213,19 +122,9 @@ impl Norm {
         self.regions().size
     }
 
-    /// A buffer of [`Norm::backward_workspace_size`] bytes, if any are needed.
-    pub fn create_backward_workspace(&self) -> Option<wgpu::Buffer> {
-        self.create_buffer("backward workspace", self.backward_workspace_size())
-    }
-
-    fn regions(&self) -> Regions {
+    pub(super) fn regions(&self) -> Regions {
         let plan = &self.plan;
-        let mut size = 0;
-        let mut region = |bytes: u64| {
-            let start = size;
-            size += bytes.div_ceil(REGION_ALIGN) * REGION_ALIGN;
-            start
-        };
+        let mut cutter = Cutter::default();
         let affine = plan.affine.unwrap_or(Partition::new(1, 1, 1, 1));
         // given statistics take the way of sums apart, whatever the schedule
         let apart_affine = self.apart.1.partials_size(&affine);
@@ -250,134 +149,120 @@ impl Norm {
                 (affine.segments(), statistics.partials_size(&plan.computed.partition).max(apart_affine))
             }
         };
-        let style = plan.style.zip(self.style);
-        let segments = style.map_or(0, |(style, _)| style.partition.segments());
-        let partials = partials.max(style.map_or(0, |(style, reduce)| reduce.partials_size(&style.partition)));
-        Regions {
-            sums: region(self.statistics_size()),
-            records: region(records * RECORD),
-            partials: region(partials),
-            style_statistics: region(segments * RECORD),
-            style_deviation: region(segments * 4),
-            grad_mean: region(segments * 4),
-            grad_deviation: region(segments * 4),
-            size,
-        }
+        let sums = cutter.region(self.statistics_size());
+        let (records, partials) = (cutter.region(records * RECORD), cutter.region(partials));
+        Regions { sums, records, partials, size: cutter.size }
     }
 
-    /// Binds a backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows it.
+    /// A backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows it.
     /// Gradients of gradients are not computed.
     ///
     /// # Errors
-    /// [`BindError`] says which operand is wrong; nothing has been recorded or written then.
-    pub fn bind_backward(&self, args: &BackwardArgs<'_>) -> Result<BoundNorm, BindError> {
+    /// [`BindError`] says which operand is wrong.
+    pub fn backward<B: Buffer>(&self, args: &BackwardArgs<B>) -> Result<Recipe<B>, BindError> {
         let mut operands = Operands::default();
-        let (bound, style) = self.backward_operands(&mut operands, args, None)?;
-        self.finish(operands, "backward", |lowering| match style {
-            Some(style) => self.styled_backward(lowering, bound, &style),
-            None => self.plain_backward(lowering, &bound),
-        })
+        let bound = self.backward_operands(&mut operands, args, None)?;
+        if !bound.wants_any() {
+            return Err(BindError::NothingWanted { operation: "backward" });
+        }
+        let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
+        let bound = Bound { scratch, ..bound };
+        self.lower("backward", operands, |lowering| self.lower_backward(lowering, &bound))
     }
 
-    fn backward_operands(
+    /// The operands of a backward pass, parameters and what is wanted included.
+    fn backward_operands<B: Buffer>(
         &self,
-        operands: &mut Operands,
-        args: &BackwardArgs<'_>,
-        sums: Option<(&BufferView<'_>, Role)>,
-    ) -> Result<(Bound, Option<Style>), BindError> {
+        operands: &mut Operands<B>,
+        args: &BackwardArgs<B>,
+        sums: Option<(&BufferView<B>, Role)>,
+    ) -> Result<Bound, BindError> {
         let plan = &self.plan;
-        let (len, row_len, affine_len) = (plan.elements, plan.computed.row_len, self.affine_len());
+        let affine_len = self.affine_len();
+        let bound = self.backward_tensors(operands, args, sums)?;
+        let mut parameter = |operand, view: &Option<TensorView<B>>, used: bool, role| match view {
+            Some(_) if !used => Err(BindError::Unexpected { operand }),
+            Some(view) => operands.list(operand, view, affine_len, role).map(Some),
+            None => Ok(None),
+        };
+        let scale = parameter(Operand::Scale, &args.scale, plan.scale, Role::Read)?;
+        let grad_scale = parameter(Operand::GradScale, &args.grad_scale, plan.scale, Role::Written)?;
+        let grad_bias = parameter(Operand::GradBias, &args.grad_bias, plan.bias, Role::Written)?;
+        if plan.scale && scale.is_none() && args.grad_input.is_some() {
+            return Err(BindError::Missing { operand: Operand::Scale });
+        }
+        Ok(Bound { scale, grad_scale, grad_bias, ..bound })
+    }
+
+    /// The operands that every backward pass has.
+    pub(super) fn backward_tensors<B: Buffer>(
+        &self,
+        operands: &mut Operands<B>,
+        args: &BackwardArgs<B>,
+        sums: Option<(&BufferView<B>, Role)>,
+    ) -> Result<Bound, BindError> {
+        let plan = &self.plan;
+        let (len, row_len) = (plan.elements, plan.computed.row_len);
         let in_place = matches!(args.grad_input, Some(Destination::InPlace));
-        let input = operands.tensor("input", &args.input, len, row_len, Role::Read)?;
+        let input = operands.tensor(Operand::Input, &args.input, len, row_len, Role::Read)?;
         let role = if in_place { Role::Written } else { Role::Read };
-        let grad_output = operands.tensor("grad_output", &args.grad_output, len, row_len, role)?;
+        let grad_output = operands.tensor(Operand::GradOutput, &args.grad_output, len, row_len, role)?;
         let (statistics, indexed, given) = match &args.statistics {
             BackwardStatistics::Saved(view) => {
-                let statistics = operands.records("saved statistics", view, self.statistics_size(), Role::Read)?;
+                let statistics = operands.records(Operand::Moments, view, self.statistics_size(), Role::Read)?;
                 (statistics, plan.computed.partition, false)
             }
             BackwardStatistics::Given(view) => {
                 let given = self.given("backward from given statistics")?;
-                (operands.records("given statistics", view, self.given_statistics_size(), Role::Read)?, given, true)
+                (operands.records(Operand::Moments, view, self.given_statistics_size(), Role::Read)?, given, true)
             }
         };
-        let own = plan.style.is_none();
-        let mut parameter = |name, view: &Option<TensorView<'_>>, used: bool, role| match view {
-            Some(_) if !used => Err(BindError::Unexpected { operand: name }),
-            Some(view) => operands.tensor(name, view, affine_len, affine_len, role).map(Some),
-            None => Ok(None),
-        };
-        let scale = parameter("scale", &args.scale, plan.scale && own, Role::Read)?;
-        let grad_scale = parameter("grad_scale", &args.grad_scale, plan.scale && own, Role::Written)?;
-        let grad_bias = parameter("grad_bias", &args.grad_bias, plan.bias && own, Role::Written)?;
-        if plan.scale && own && scale.is_none() && args.grad_input.is_some() {
-            return Err(BindError::Missing { operand: "scale" });
-        }
         let grad_input = match &args.grad_input {
-            Some(Destination::View(view)) => Some(operands.tensor("grad_input", view, len, row_len, Role::Written)?),
+            Some(Destination::View(view)) => Some(operands.tensor(Operand::GradInput, view, len, row_len, Role::Written)?),
             Some(Destination::InPlace) => Some(grad_output),
             None => None,
         };
-        let style = self.style_operand(operands, args.style.as_ref())?.map(|(input, reduction, _)| (input, reduction));
-        let grad_style = match (&args.grad_style, plan.style) {
-            (Some(view), Some(style)) => {
-                Some(operands.tensor("grad_style", view, style.partition.elements(), style.row_len, Role::Written)?)
-            }
-            (Some(_), None) => return Err(BindError::Unexpected { operand: "grad_style" }),
-            (None, _) => None,
-        };
         let sums = sums
-            .map(|(view, role)| operands.records("gradient sums", view, self.statistics_size(), role))
+            .map(|(view, role)| operands.records(Operand::Sums, view, self.statistics_size(), role))
             .transpose()?;
-        if sums.is_none() && grad_input.is_none() && grad_scale.is_none() && grad_bias.is_none() && grad_style.is_none()
-        {
-            return Err(BindError::Missing { operand: "a gradient" });
-        }
-        let regions = self.regions();
-        // the map alone needs no scratch
-        let maps_only = sums.is_some() && grad_input.is_some();
-        let scratch_size = if maps_only { 0 } else { regions.size };
-        let scratch = self.workspace_operand(operands, args.workspace.as_ref(), scratch_size)?;
-        let factor = [1.0; 2];
-        let bound = Bound {
+        Ok(Bound {
             input,
             grad_output,
             statistics,
             indexed,
             given,
-            scale,
+            scale: None,
             grad_input,
-            grad_scale,
-            grad_bias,
-            factor,
-            scratch,
-            regions,
+            grad_scale: None,
+            grad_bias: None,
+            factor: [1.0; 2],
+            scratch: Tensor::NOWHERE,
+            regions: self.regions(),
             sums,
             scale_last: !given && plan.shares_scale(),
-        };
-        Ok((bound, style.map(|(input, reduction)| Style { input, reduction, grad: grad_style })))
+        })
     }
 
-    /// Binds the sums that the gradient to the input needs, as records that can be merged with those of other shards of the
+    /// The sums that the gradient to the input needs, as records that can be merged with those of other shards of the
     /// batch, and the gradients to scale and bias of this shard.
     ///
     /// # Errors
-    /// As [`Norm::bind_backward`].
-    pub fn bind_gradient_sums(&self, args: &GradientSumsArgs<'_>) -> Result<BoundNorm, BindError> {
-        let GradientSumsArgs { input, grad_output, scale, statistics, sums, grad_scale, grad_bias, workspace } = *args;
-        self.check_plain("gradient sums")?;
-        if self.plan.scale && scale.is_none() {
-            return Err(BindError::Missing { operand: "scale" });
+    /// As [`NormPlan::backward`].
+    pub fn gradient_sums<B: Buffer>(&self, args: &GradientSumsArgs<B>) -> Result<Recipe<B>, BindError> {
+        if self.plan.scale && args.scale.is_none() {
+            return Err(BindError::Missing { operand: Operand::Scale });
         }
-        let args = BackwardArgs {
-            grad_scale,
-            grad_bias,
-            workspace,
-            ..BackwardArgs::stage(input, grad_output, scale, statistics)
+        let stage = BackwardArgs {
+            scale: args.scale,
+            grad_scale: args.grad_scale,
+            grad_bias: args.grad_bias,
+            ..BackwardArgs::new(args.input, args.grad_output, BackwardStatistics::Saved(args.statistics))
         };
         let mut operands = Operands::default();
-        let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Written)))?;
-        self.finish(operands, "gradient sums", |lowering| {
+        let bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Written)))?;
+        let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
+        let bound = Bound { scratch, ..bound };
+        self.lower("gradient sums", operands, |lowering| {
             if self.plan.elements == 0 {
                 self.empty_gradients(lowering, &bound)?;
                 let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
@@ -387,29 +272,22 @@ impl Norm {
         })
     }
 
-    /// Binds the gradient to the input from merged sums.
+    /// The gradient to the input from merged sums.
     ///
     /// # Errors
-    /// As [`Norm::bind_backward`].
-    pub fn bind_input_gradient(&self, args: &InputGradientArgs<'_>) -> Result<BoundNorm, BindError> {
-        let InputGradientArgs { input, grad_output, scale, statistics, sums, grad_input } = *args;
-        self.check_plain("input gradient")?;
-        let stage = BackwardArgs::stage(input, grad_output, scale, statistics);
-        let args = BackwardArgs { grad_input: Some(grad_input), ..stage };
+    /// As [`NormPlan::backward`].
+    pub fn input_gradient<B: Buffer>(&self, args: &InputGradientArgs<B>) -> Result<Recipe<B>, BindError> {
+        let stage = BackwardArgs {
+            scale: args.scale,
+            grad_input: Some(args.grad_input),
+            ..BackwardArgs::new(args.input, args.grad_output, BackwardStatistics::Saved(args.statistics))
+        };
         let mut operands = Operands::default();
-        let (bound, _) = self.backward_operands(&mut operands, &args, Some((&sums, Role::Read)))?;
-        self.finish(operands, "input gradient", |lowering| match bound.map(&self.plan) {
+        let bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Read)))?;
+        self.lower("input gradient", operands, |lowering| match bound.map(&self.plan) {
             Some(map) if self.plan.elements > 0 => lowering.apply_backward(&self.plan.computed, &map, bound.sums, None),
             _ => Ok(()),
         })
-    }
-
-    /// Adaptive norms have no stages: their style is a tensor of its own.
-    pub(super) fn check_plain(&self, operation: &'static str) -> Result<(), BindError> {
-        match self.plan.style {
-            Some(_) => Err(BindError::NoSuchOperation { kind: self.plan.kind, operation }),
-            None => Ok(()),
-        }
     }
 
     /// Sums over no element are 0.
@@ -423,37 +301,8 @@ impl Norm {
         }
     }
 
-    /// The style's moments are recomputed; its gradient is a map of its own, with the gradients to deviation and mean as scale and bias.
-    fn styled_backward(&self, lowering: &mut Lowering, mut bound: Bound, style: &Style) -> Result<(), Unbindable> {
-        let Style { input, reduction: style, grad: grad_style } = *style;
-        let regions = bound.regions;
-        let statistics = bound.at(regions.style_statistics);
-        let Some(reduce) = self.style else { return Ok(()) };
-        lowering.reduce(&style, &reduce, &Summed::Values(input), statistics, bound.at(regions.partials))?;
-        lowering.export(&style, statistics, None, Some((Spread::Deviation, bound.at(regions.style_deviation))))?;
-        bound.scale = Some(bound.at(regions.style_deviation));
-        if grad_style.is_some() {
-            let n = style.partition.segment_len() as f32;
-            bound.grad_scale = Some(bound.at(regions.grad_deviation));
-            bound.grad_bias = Some(bound.at(regions.grad_mean));
-            bound.factor = [1.0 / n, style.divisor.factor / n];
-        }
-        self.plain_backward(lowering, &bound)?;
-        let Some(grad_style) = grad_style else { return Ok(()) };
-        let map = MapOperands {
-            input: Some(input),
-            output: grad_style,
-            row_len: style.row_len,
-            affine: Some(style.partition),
-            scale: bound.grad_scale,
-            bias: bound.grad_bias,
-        };
-        // the derivative of the root, whatever is added to it
-        let root = Reduction { divisor: Divisor { added: 0.0, ..style.divisor }, ..style };
-        lowering.apply(&root, &style.partition, &map, Some(statistics))
-    }
-
-    fn plain_backward(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
+    /// Every gradient that is wanted.
+    pub(super) fn lower_backward(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
         if self.plan.elements == 0 {
             return self.empty_gradients(lowering, bound);
         }

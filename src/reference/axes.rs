@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{ReferenceError, statistics::Sum};
+use super::ReferenceError;
+use super::sum::Sum;
 use crate::descriptor::{AffineAxes, MemoryFormat, NormDescriptor, NormKind};
 
 /// The axes of a tensor and what varies along which of them.
@@ -21,7 +22,7 @@ pub(super) struct Axes {
 impl Axes {
     pub(super) fn of(d: &NormDescriptor) -> Result<Self, ReferenceError> {
         let rank = d.shape.len();
-        let channel = channel_axis(d);
+        let channel = channel_axis(d.format, rank);
         check_kind(&d.kind, rank)?;
         let rest = |axes: &[usize]| (0..rank).filter(|axis| !axes.contains(axis)).collect::<Vec<_>>();
 
@@ -29,11 +30,6 @@ impl Axes {
             NormKind::Batch => (vec![channel], vec![channel], vec![channel]),
             NormKind::Instance => (vec![0, channel], vec![channel], vec![channel]),
             NormKind::Group { .. } => (vec![0, channel], vec![0, channel], vec![channel, channel + 1]),
-            NormKind::AdaptiveInstance { style_shape, .. } => {
-                let shared = style_shape.first() == Some(&1);
-                let style = if shared { vec![channel] } else { vec![0, channel] };
-                (vec![0, channel], vec![0, channel], style)
-            }
             NormKind::Layer { axes } | NormKind::Rms { axes } | NormKind::LpNormalize { axes, .. } => {
                 let axes = checked_range(axes, rank)?;
                 (rest(&axes), rest(&axes), axes)
@@ -49,7 +45,6 @@ impl Axes {
         };
         let is_split = matches!(d.kind, NormKind::Group { .. });
         let affine = match d.affine_axes {
-            _ if matches!(d.kind, NormKind::AdaptiveInstance { .. }) => of_kind,
             AffineAxes::OfKind => of_kind,
             AffineAxes::Groups if is_split => vec![channel],
             AffineAxes::Groups => return Err(ReferenceError::GroupScale { kind: d.kind.name() }),
@@ -128,10 +123,10 @@ pub(super) fn walk<E, const N: usize>(
     }
 }
 
-pub(super) fn channel_axis(d: &NormDescriptor) -> usize {
-    match d.format {
+pub(super) fn channel_axis(format: MemoryFormat, rank: usize) -> usize {
+    match format {
         MemoryFormat::ChannelsFirst => 1,
-        MemoryFormat::ChannelsLast => d.shape.len().saturating_sub(1),
+        MemoryFormat::ChannelsLast => rank.saturating_sub(1),
     }
 }
 
@@ -147,9 +142,7 @@ pub(super) fn addressable(shape: &[u64]) -> Result<Vec<usize>, ReferenceError> {
 
 pub(super) fn check_kind(kind: &NormKind, rank: usize) -> Result<(), ReferenceError> {
     match *kind {
-        NormKind::Batch | NormKind::Instance | NormKind::Group { .. } | NormKind::AdaptiveInstance { .. }
-            if rank < 2 =>
-        {
+        NormKind::Batch | NormKind::Instance | NormKind::Group { .. } if rank < 2 => {
             Err(ReferenceError::RankTooLow { kind: kind.name(), rank, min: 2 })
         }
         NormKind::Weight { .. } if rank == 0 => Err(ReferenceError::RankTooLow { kind: kind.name(), rank, min: 1 }),

@@ -9,11 +9,11 @@
 //!
 //! without `mean(g)` where the norm does not centre. A deviation has `ddivisor/dx = (x - mean) / (n * divisor)`, but
 //! for eps and the factor of an unbiased variance; a norm has `sign(x) * (|x| / norm)^(p - 1)`. Given statistics are
-//! constants, and leave `dx = g / divisor`. A style gets the gradients of the scale and bias that are its deviation
-//! and mean.
+//! constants, and leave `dx = g / divisor`.
 
 use super::axes::{check_length, walk, wide};
-use super::statistics::{Style, Sum, norm_order, power, sums, values};
+use super::statistics::{norm_order, power, sums, values};
+use super::sum::Sum;
 use super::{Prepared, ReferenceError, ReferenceInputs};
 use crate::descriptor::{NormDescriptor, NormKind};
 
@@ -26,8 +26,6 @@ pub struct ReferenceGradients {
     pub scale: Vec<f64>,
     /// Gradient of the bias.
     pub bias: Vec<f64>,
-    /// Gradient of the style of an adaptive instance norm.
-    pub style: Vec<f64>,
 }
 
 /// Carries the gradient of the output of [`forward`](super::forward) back to its inputs.
@@ -42,23 +40,27 @@ pub fn backward<T: Copy + Into<f64>>(
 ) -> Result<ReferenceGradients, ReferenceError> {
     let p = Prepared::new(d, inputs)?;
     check_length("grad_output", grad_output.len(), inputs.input.len())?;
-    let sums = Sums::of(&p, inputs.input, grad_output);
+    Ok(gradients(&p, &d.kind, inputs, grad_output))
+}
+
+pub(super) fn gradients<T: Copy + Into<f64>>(
+    p: &Prepared,
+    kind: &NormKind,
+    inputs: &ReferenceInputs<T>,
+    grad_output: &[T],
+) -> ReferenceGradients {
+    let sums = Sums::of(p, inputs.input, grad_output);
     let input = if p.is_given {
-        frozen(&p, grad_output)
+        frozen(p, grad_output)
     } else {
-        through_statistics(&p, &d.kind, inputs.input, grad_output, &sums)
-    };
-    let style = match (&p.style, inputs.style) {
-        (Some(style), Some(values)) => of_style(style, values, &sums),
-        _ => Vec::new(),
+        through_statistics(p, kind, inputs.input, grad_output, &sums)
     };
     let if_present = |gradient: Vec<f64>, operand: Option<&[T]>| operand.map_or_else(Vec::new, |_| gradient);
-    Ok(ReferenceGradients {
+    ReferenceGradients {
         input,
         scale: if_present(sums.dy_x_hat, inputs.scale),
         bias: if_present(sums.dy, inputs.bias),
-        style,
-    })
+    }
 }
 
 /// What all gradients are made of.
@@ -147,17 +149,4 @@ fn sharers_of_largest<T: Copy + Into<f64>>(p: &Prepared, input: &[T]) -> Vec<f64
 /// Derivative of the norm of order `p` of a segment by one of its elements; the largest magnitude is not shared.
 fn norm_derivative(x: f64, norm: f64, p: f64) -> f64 {
     if x == 0.0 || (p.is_infinite() && x.abs() < norm) { 0.0 } else { x.signum() * power(x.abs() / norm, p - 1.0) }
-}
-
-/// The mean of the style is the bias, its deviation the scale.
-fn of_style<T: Copy + Into<f64>>(style: &Style, values: &[T], sums: &Sums) -> Vec<f64> {
-    let Style { sizes, segments, moments, divisor } = style;
-    let mut gradient = Vec::with_capacity(values.len());
-    walk(wide(values), sizes, [segments], |x, [segment]| {
-        let through_mean = sums.dy[segment] / segments.count;
-        let slope = divisor.slope(moments.spread[segment]);
-        let through_deviation = slope.map_or(0.0, |slope| sums.dy_x_hat[segment] * slope * (x - moments.mean[segment]));
-        gradient.push(through_mean + through_deviation);
-    });
-    gradient
 }

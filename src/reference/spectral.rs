@@ -13,7 +13,8 @@
 
 use super::ReferenceError;
 use super::axes::{Lookup, addressable, check_length, walk, wide};
-use super::statistics::{Sum, values};
+use super::statistics::values;
+use super::sum::Sum;
 
 /// Which of the two vectors a power iteration renews first. For use with [`SpectralReference::order`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

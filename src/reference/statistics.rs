@@ -1,28 +1,9 @@
-//! Sums, and the statistics and divisors made of them.
+//! Statistics and the divisors made of them.
 
 use super::ReferenceError;
-use super::axes::{Axes, Lookup, addressable, channel_axis, check_length, check_operand, walk, wide};
-use crate::descriptor::{Epsilon, NormDescriptor, NormKind, StyleEpsilon, Variance};
-
-/// Neumaier's sum: the digits that an addition loses are collected apart.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sum {
-    total: f64,
-    lost: f64,
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, x: f64) {
-        let total = self.total + x;
-        let (large, small) = if self.total.abs() >= x.abs() { (self.total, x) } else { (x, self.total) };
-        *self = Self { total, lost: self.lost + ((large - total) + small) };
-    }
-
-    /// The lost digits of an infinite sum are NaN and do not count.
-    pub(super) fn value(self) -> f64 {
-        if self.total.is_finite() { self.total + self.lost } else { self.total }
-    }
-}
+use super::axes::{Axes, Lookup, check_length, walk, wide};
+use super::sum::Sum;
+use crate::descriptor::{Epsilon, NormDescriptor, NormKind, Variance};
 
 /// Mean and spread a segment; no mean where the norm does not centre. The spread is what
 /// [`ReferenceOutput::variance`](super::ReferenceOutput::variance) says.
@@ -56,7 +37,7 @@ pub(super) fn compute_statistics<T: Copy + Into<f64>>(kind: &NormKind, input: &[
     Statistics { mean: Vec::new(), spread: averages(input, sizes, segments, |x, _| x * x) }
 }
 
-fn moments<T: Copy + Into<f64>>(input: &[T], sizes: &[usize], segments: &Lookup) -> Statistics {
+pub(super) fn moments<T: Copy + Into<f64>>(input: &[T], sizes: &[usize], segments: &Lookup) -> Statistics {
     let mean = averages(input, sizes, segments, |x, _| x);
     let spread = averages(input, sizes, segments, |x, segment| (x - mean[segment]).powi(2));
     Statistics { mean, spread }
@@ -128,50 +109,6 @@ pub(super) fn given_statistics<T: Copy + Into<f64>>(
     Ok(Statistics { mean: wide(mean).collect(), spread: wide(variance).collect() })
 }
 
-/// The style of an adaptive instance norm: its mean and deviation are the bias and the scale, in the order of
-/// [`Axes::affine`].
-pub(super) struct Style {
-    pub(super) sizes: Vec<usize>,
-    pub(super) segments: Lookup,
-    pub(super) moments: Statistics,
-    pub(super) divisor: Divisor,
-}
-
-impl Style {
-    /// `None` for the other kinds of norm.
-    pub(super) fn of<T: Copy + Into<f64>>(
-        d: &NormDescriptor,
-        style: Option<&[T]>,
-    ) -> Result<Option<Self>, ReferenceError> {
-        let NormKind::AdaptiveInstance { style_shape, variance, style_eps } = d.kind else {
-            return check_operand("style", style, None).map(|()| None);
-        };
-        let channel = channel_axis(d);
-        let same = |axis: usize| style_shape.get(axis) == d.shape.get(axis);
-        let batch_fits = same(0) || style_shape.first() == Some(&1);
-        if style_shape.len() != d.shape.len() || !batch_fits || !same(channel) {
-            return Err(ReferenceError::StyleShape { style: style_shape.to_vec(), content: d.shape.to_vec() });
-        }
-        let sizes = addressable(style_shape)?;
-        check_operand("style", style, Some(sizes.iter().product()))?;
-        let segments = Lookup::new(&sizes, &[0, channel]);
-        let moments = moments(style.unwrap_or_default(), &sizes, &segments);
-        let divisor = Divisor {
-            eps: if style_eps == StyleEpsilon::None { Epsilon::InsideRoot(0.0) } else { d.eps },
-            is_norm: false,
-            factor: variance_correction(variance, segments.count),
-            count: segments.count,
-            // A constant style has the deviation 0, of which nothing is divided.
-            is_zero_harmless: true,
-        };
-        Ok(Some(Self { sizes, segments, moments, divisor }))
-    }
-
-    pub(super) fn deviations(&self) -> Vec<f64> {
-        self.moments.spread.iter().map(|&spread| self.divisor.value(spread)).collect()
-    }
-}
-
 /// The way from the spread of a segment to its divisor.
 pub(super) struct Divisor {
     eps: Epsilon,
@@ -187,13 +124,20 @@ pub(super) struct Divisor {
 
 impl Divisor {
     pub(super) fn of(d: &NormDescriptor, count: f64) -> Self {
-        use NormKind::{AdaptiveInstance, Batch, Instance, LpNormalize, Weight};
-        let factor = match d.kind {
-            AdaptiveInstance { variance, .. } => variance_correction(variance, count),
-            _ => 1.0,
-        };
+        use NormKind::{Batch, Instance, LpNormalize, Weight};
         let is_zero_harmless = matches!(d.kind, Batch | Instance | LpNormalize { .. } | Weight { .. });
-        Self { eps: d.eps, is_norm: norm_order(&d.kind).is_some(), factor, count, is_zero_harmless }
+        Self { eps: d.eps, is_norm: norm_order(&d.kind).is_some(), factor: 1.0, count, is_zero_harmless }
+    }
+
+    /// Of a deviation, whose reciprocal at 0 IEEE decides.
+    pub(super) fn of_deviation(eps: Epsilon, variance: Variance, count: f64) -> Self {
+        let factor = variance_correction(variance, count);
+        Self { eps, is_norm: false, factor, count, is_zero_harmless: false }
+    }
+
+    /// The same where a constant does no harm: nothing is divided by it.
+    pub(super) fn with_harmless_zero(self) -> Self {
+        Self { is_zero_harmless: true, ..self }
     }
 
     fn root(&self, spread: f64) -> f64 {

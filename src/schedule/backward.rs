@@ -2,11 +2,14 @@
 
 use std::fmt;
 
-use super::{DeviceProfile, RECORD, ROWS_ALIKE, Reduce, UNROLLED, fewest_walkers, fused_team, row_quads};
-use crate::dispatch::geometry::{Items, MIN_HELD};
-use crate::kernel::Team;
+use super::{DeviceProfile, Reduce, UNROLLED, fused_team};
+use crate::moments::RECORD;
 use crate::partition::Partition;
 use crate::plan::Plan;
+use crate::walk::row_quads;
+use crate::walk::rows::{Items, MIN_HELD};
+use crate::walk::team::Team;
+use crate::walk::workers::{ROWS_ALIKE, fewest_walkers};
 
 /// Fewest rows of a walker: below that, its partial sums cost more than it wins.
 const MIN_ROWS_PER_WALKER: u64 = 4;
@@ -89,7 +92,6 @@ impl Backward {
     fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
         let statistics = &plan.computed.partition;
         let items = Items::new(statistics, plan.affine.as_ref()).filter(|items| !items.strided)?;
-        let items = Items { joins: false, ..items };
         let team = fused_team(&items, profile, profile.held_quads_backward.min(UNROLLED))?;
         let rows = plan.fused_rows()?;
         let parts = rows.kept_inner / statistics.segment_len().max(1);
@@ -124,14 +126,13 @@ impl Backward {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{DeviceFacts, DeviceKind};
     use crate::descriptor::{NormDescriptor, NormKind};
 
     /// Few rows have no room for records of each column, and need none.
     #[test]
     fn gradients_of_one_long_row_are_written_by_its_map() {
-        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
-        let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 27, ..wgpu::Limits::default() };
-        let profile = DeviceProfile::new(&info, &limits, wgpu::Features::empty());
+        let profile = DeviceProfile::new(&DeviceFacts { kind: DeviceKind::Software, ..DeviceFacts::DEFAULT });
         for (shape, expected) in [([1, 1 << 24], 1), ([4, 1 << 22], 1), ([1024, 4096], 8)] {
             let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &shape)).unwrap();
             let chosen = Backward::candidates(&plan, &profile)[0];
@@ -142,8 +143,7 @@ mod tests {
     /// So many rows that walkers would not come to an end on some drivers have more walkers.
     #[test]
     fn walkers_of_many_rows_are_many() {
-        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan);
-        let profile = DeviceProfile::new(&info, &wgpu::Limits::default(), wgpu::Features::empty());
+        let profile = DeviceProfile::new(&DeviceFacts { kind: DeviceKind::Software, ..DeviceFacts::DEFAULT });
         let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[1 << 20, 64])).unwrap();
         let Backward::Fused { team, walkers } = Backward::candidates(&plan, &profile)[0] else { panic!("fused") };
         assert!((1 << 20) / u64::from(walkers) * team.held_turns() <= 65_535, "{walkers} of {team}");

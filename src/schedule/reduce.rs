@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use super::{DeviceProfile, RECORD, Walk, even_quads, few_quads, row_quads};
-use crate::kernel::{MAX_TURNS, Team};
+use super::{DeviceProfile, Walk, even_quads, few_quads};
+use crate::moments::RECORD;
 use crate::partition::Partition;
+use crate::walk::row_quads;
+use crate::walk::team::Team;
 
 /// Longest run of elements that one invocation accumulates: keeps the chain of roundings short.
 const MAX_CHAIN: u64 = 4096;
@@ -23,9 +25,6 @@ const MIN_SLICE_PER_LANE: u64 = 16;
 
 /// Fewest rows of a slice of columns, for each invocation: every column of a slice leaves a record.
 const MIN_SLICE_ROWS: u64 = 64;
-
-/// Turns of columns with which chunks are as long as with one.
-const FEW_TURNS: u32 = 2;
 
 /// Longest segment, in quads, of which an invocation has one to itself.
 const SHORT_SEGMENT: u64 = 512;
@@ -78,13 +77,9 @@ impl Reduce {
         let columns = (partition.kept_inner * partition.reduced_inner).div_ceil(4);
         let tile = columns.clamp(1, profile.workgroup_size.into()).next_power_of_two() as u32;
         let lanes = profile.workgroup_size / tile;
-        // where one workgroup's neighbours would be another's, a processor reads long rows itself, fewer of them at once
-        let turns =
-            if profile.min_lanes == 1 { columns.div_ceil(tile.into()).clamp(1, MAX_TURNS.into()) as u32 } else { 1 };
         let quads = few_quads(partition.reduced_outer, lanes, profile);
-        let quads = if turns > FEW_TURNS { quads.div_ceil(2) } else { quads };
         // the lanes of a column are too far apart in the workgroup for a subgroup
-        Team { cluster: 1, turns, ..profile.team(lanes, 1, quads) }
+        Team { cluster: 1, ..profile.team(lanes, 1, quads) }
     }
 
     /// Segments (columns: quads of columns) of a workgroup.
@@ -166,8 +161,7 @@ impl Reduce {
             }
             Walk::Columns => {
                 let tiles = u64::from(self.team.turns);
-                let touched = if tiles > 1 { partition.reduced_outer * (1 + tiles.div_ceil(4)) } else { 0 };
-                partition.reduced_outer.div_ceil(lanes * quads) * (tiles + 1) + touched
+                partition.reduced_outer.div_ceil(lanes * quads) * (tiles + 1)
             }
         }
     }

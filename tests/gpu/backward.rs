@@ -4,6 +4,8 @@ use crate::forward::table;
 use crate::harness::*;
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::*;
+use wgpu_norm_tools::compute::Runner;
+use wgpu_norm_tools::failure::Failure;
 
 /// Which gradients are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,74 +19,29 @@ pub struct Wanted {
 /// Gradients in the order input, scale, bias, style; empty where not wanted.
 pub type Gradients = [Vec<f32>; 4];
 
-fn buffer_of(gpu: &Gpu, values: &Option<Vec<f32>>) -> Option<wgpu::Buffer> {
-    values.as_ref().map(|v| gpu.guarded(v))
-}
-
-fn view<'a>(buffer: &'a Option<wgpu::Buffer>, len: usize) -> Option<TensorView<'a>> {
-    buffer.as_ref().map(|b| guarded_view(b, len))
-}
-
 pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, BindError> {
-    let len = data.input.len();
-    let (input, output, grad_output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]), gpu.guarded(dy));
-    let [scale, bias, style] = [&data.scale, &data.bias, &data.style].map(|d| buffer_of(gpu, d));
-    let affine = norm.affine_len() as usize;
-    let style_len = norm.style_len().unwrap_or(0) as usize;
-    let records = if data.given.is_some() { norm.given_segment_count() } else { norm.segment_count() };
-    let statistics = gpu.buffer(&vec![POISON; 4 * records.max(1) as usize]);
-    let statistics_view = BufferView { buffer: &statistics, offset: 0, size: 16 * records };
-    let workspace = norm.create_workspace();
-    let before = match &data.given {
-        Some((mean, variance)) => {
-            let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
-            let (mean, variance) = (TensorView::new(&mean, 0, records), TensorView::new(&variance, 0, records));
-            norm.bind_import(&ImportArgs { mean, variance, statistics: statistics_view })?
-        }
-        None => norm.bind_training(&TrainingArgs {
-            input: guarded_view(&input, len),
-            output: Destination::View(guarded_view(&output, len)),
-            scale: view(&scale, affine),
-            bias: view(&bias, affine),
-            style: view(&style, style_len),
-            saved: statistics_view,
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })?,
+    backward(gpu, norm, data, dy, wanted).map_err(refusal)
+}
+
+fn backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, Failure> {
+    let runner = Runner::new(gpu, norm.clone(), &data.inputs(), None, GUARD)?;
+    let upload = |what, values: &[f32]| gpu.upload_guarded(what, values, GUARD);
+    let (input, output) = (upload("input", &data.input)?, upload("output", &data.input)?);
+    let grad_output = upload("grad_output", dy)?;
+    let mut work = match data.given {
+        Some(_) => runner.import()?,
+        None => runner.train(input.view(), output.view())?,
     };
-    let lens = [len, affine, affine, style_len];
-    let flags = [wanted.input, wanted.scale, wanted.bias, wanted.style];
-    let gradients: Vec<Option<wgpu::Buffer>> =
-        flags.iter().zip(lens).map(|(&want, len)| want.then(|| gpu.guarded(&vec![POISON; len]))).collect();
-    let workspace = norm.create_backward_workspace();
-    let bound = norm.bind_backward(&BackwardArgs {
-        input: guarded_view(&input, len),
-        grad_output: guarded_view(&grad_output, len),
-        scale: view(&scale, affine),
-        style: view(&style, style_len),
-        statistics: match data.given {
-            Some(_) => BackwardStatistics::Given(statistics_view),
-            None => BackwardStatistics::Saved(statistics_view),
-        },
-        grad_input: view(&gradients[0], len).map(Destination::View),
-        grad_scale: view(&gradients[1], affine),
-        grad_bias: view(&gradients[2], affine),
-        grad_style: view(&gradients[3], style_len),
-        workspace: workspace.as_ref().map(BufferView::whole),
-    })?;
-    gpu.run(&[&before, &bound]);
-    let read = |k: usize| gradients[k].as_ref().map_or(Vec::new(), |b| gpu.read_guarded(b));
-    Ok([read(0), read(1), read(2), read(3)])
+    let gradients = runner.gradients([wanted.input, wanted.scale, wanted.bias, wanted.style], GUARD)?;
+    work.push(runner.backward(input.view(), grad_output.view(), &gradients)?);
+    gpu.run_all(&work)?;
+    let read = |k: usize| gradients[k].as_ref().map_or(Ok(Vec::new()), |tensor| gpu.download_whole(tensor));
+    Ok([read(0)?, read(1)?, read(2)?, read(3)?])
 }
 
 /// Errors of the gradients as shares of the magnitude of their terms.
 pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual: &Gradients) -> Result<f64, String> {
-    let inputs = ReferenceInputs {
-        input: &data.input,
-        scale: data.scale.as_deref(),
-        bias: data.bias.as_deref(),
-        style: data.style.as_deref(),
-        given: data.given.as_ref().map(|(m, v)| (m.as_slice(), v.as_slice())),
-    };
+    let inputs = data.inputs();
     let expected = reference::backward(descriptor, &inputs, dy).map_err(|e| e.to_string())?;
     // the gradient to the input is a difference: its terms are as large as the gradient with frozen statistics
     let by_rows =
@@ -99,7 +56,8 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
         expected.input.clone()
     };
     let magnitude = |values: &[f64]| values.iter().fold(0.0f64, |m, e| m.max(e.abs()));
-    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to a bias
+    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to
+    // a bias
     let summed = |terms: &[f32], len: usize| -> Result<f64, String> {
         let zeros = vec![0.0; len];
         let bias_only = NormDescriptor { affine: Affine::Bias, ..descriptor.clone() };

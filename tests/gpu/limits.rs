@@ -76,8 +76,8 @@ fn tensors_larger_than_a_binding_are_cut_into_windows() {
     assert!(failed.is_empty(), "the schedule of choice must work: {failed:?}");
 }
 
-/// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations; scales that take a loop of their
-/// own need most turns.
+/// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations; scales that take a
+/// loop of their own need most turns.
 #[test]
 fn walkers_do_not_outlast_a_drivers_loops() {
     let gpu = open(&adapter(), NormEngine::required_limits(&adapter()));

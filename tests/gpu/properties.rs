@@ -1,5 +1,5 @@
-//! Random shapes, kinds, formats and wanted gradients against the f64 reference; its own gradients are held against finite
-//! differences in `src/reference`.
+//! Random shapes, kinds, formats and wanted gradients against the f64 reference; its own gradients are held against
+//! finite differences in `src/reference`.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -1,4 +1,5 @@
-//! Batches in shards: the stages, and synchronized batch norm over ranks on threads, against the f64 reference of the whole batch.
+//! Batches in shards: the stages, and synchronized batch norm over ranks on threads, against the f64 reference of the
+//! whole batch.
 
 use std::thread;
 use std::time::{Duration, Instant};

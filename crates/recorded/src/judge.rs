@@ -1,0 +1,336 @@
+//! Judging an outcome: tensor by tensor, by the rules of `judge.py` beside the recorded cases, and counted as it
+//! counts.
+//!
+//! A tensor passes (`--tolerance peer`) if NaN, +inf and -inf stand where the f64 oracle, rounded to float32, or the
+//! recorded float32 result has them, and if elsewhere `|ours - oracle| / scale <= max(2 * recorded error, 1e-6)`.
+//!
+//! A tensor is exact (`--tolerance 1e-6`) if that is at most 1e-6, whatever the recorded result is; this is asked of
+//! the tensors whose oracle is finite throughout.
+
+use wgpu_norm::{BindError, PlanError};
+use wgpu_norm_tools::check::{Comparison, is_same};
+use wgpu_norm_tools::failure::Failure;
+
+use crate::golden::{Expected, Raises, Store};
+use crate::{Array, Outcome, Refusal, Values};
+
+/// Smallest error that counts, in units of the scale.
+const FLOOR: f64 = 1e-6;
+/// Results whose names start so are gradients.
+const GRADIENTS: [&str; 6] = ["dx", "dweight", "dbias", "dstyle", "dv", "dg"];
+
+/// What a case is worth.
+#[derive(Default)]
+pub struct Verdict {
+    /// How many tensors are good.
+    pub tally: Tally,
+    /// What is wrong; nothing where the case passes.
+    pub faults: Vec<String>,
+}
+
+/// How many tensors are good, and how good.
+#[derive(Clone, Copy, Default, serde::Serialize)]
+pub struct Tally {
+    /// Outputs, and refusals.
+    pub outputs: Count,
+    /// Gradients.
+    pub gradients: Count,
+    /// Running statistics, the saved ones that are asked for, u, v and sigma.
+    pub statistics: Count,
+    /// Tensors within 1e-6 of the oracle, of those whose oracle is finite.
+    pub exact: Count,
+    /// Largest error of a tensor that is good, in units of its scale.
+    pub worst_error: f64,
+    /// Largest error of the recorded float32 results of the same tensors.
+    pub recorded_worst_error: f64,
+}
+
+impl Tally {
+    /// All tensors, and refusals.
+    pub fn tensors(&self) -> Count {
+        let mut all = self.outputs;
+        all += self.gradients;
+        all += self.statistics;
+        all
+    }
+
+    /// Where a result of this name counts.
+    fn of(&mut self, name: &str) -> &mut Count {
+        let is = |start: &str| name.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        match name {
+            _ if is("output") => &mut self.outputs,
+            _ if GRADIENTS.into_iter().any(is) => &mut self.gradients,
+            _ => &mut self.statistics,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.outputs += other.outputs;
+        self.gradients += other.gradients;
+        self.statistics += other.statistics;
+        self.exact += other.exact;
+        self.worst_error = self.worst_error.max(other.worst_error);
+        self.recorded_worst_error = self.recorded_worst_error.max(other.recorded_worst_error);
+    }
+}
+
+/// How many of how many are good.
+#[derive(Clone, Copy, Default, serde::Serialize)]
+pub struct Count {
+    /// Good ones.
+    pub good: usize,
+    /// All.
+    pub total: usize,
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.good += other.good;
+        self.total += other.total;
+    }
+}
+
+impl Count {
+    fn add(&mut self, good: bool) {
+        self.total += 1;
+        self.good += usize::from(good);
+    }
+}
+
+/// Judges `outcome` by what was expected.
+pub fn judge(expected: &Expected, outcome: &Outcome, store: &Store) -> Result<Verdict, Failure> {
+    let mut verdict = Verdict::default();
+    match (&expected.raises, outcome) {
+        // The recorded framework stumbled there rather than refused: an engine is free.
+        (Some(raises), _) if raises.kind == "IndexError" => {}
+        (Some(raises), Outcome::Refused(refusal)) if is_reason(raises, refusal) => verdict.tally.outputs.add(true),
+        (Some(raises), outcome) => {
+            verdict.tally.outputs.add(false);
+            let instead = match outcome {
+                Outcome::Refused(refusal) => format!("refused, but because {refusal}"),
+                Outcome::Computed(_) => "not refused".to_owned(),
+            };
+            verdict.faults.push(format!("{instead}; recorded: {}", raises.message));
+        }
+        (None, outcome) => judge_tensors(&mut verdict, expected, outcome, store)?,
+    }
+    Ok(verdict)
+}
+
+fn judge_tensors(verdict: &mut Verdict, expected: &Expected, outcome: &Outcome, store: &Store) -> Result<(), Failure> {
+    if let Outcome::Refused(refusal) = outcome {
+        verdict.faults.push(format!("refused: {refusal}"));
+    }
+    for (name, spec) in &expected.outputs {
+        let ours = match outcome {
+            Outcome::Computed(results) => results.get(name),
+            Outcome::Refused(_) => None,
+        };
+        if spec.optional {
+            continue;
+        }
+        if !spec.oracle {
+            // Counters. `judge.py` does not count them.
+            let integers = expected.integers(name, store)?;
+            let equal = matches!(ours, Some(Array { values: Values::I64(ours), .. }) if *ours == integers);
+            if !equal {
+                verdict.faults.push(format!("{name}: not {integers:?}"));
+            }
+            continue;
+        }
+        let (shape, oracle) = expected.oracle(name, store)?;
+        let recorded = Recorded { shape, oracle, peer: expected.peer(name, store)?, scale: spec.scale };
+        let measured = recorded.measure(ours);
+        if recorded.is_finite() {
+            // Here the recorded result excuses no NaN.
+            let is_finite = ours.is_some_and(Array::is_finite);
+            verdict.tally.exact.add(is_finite && measured.as_ref().is_ok_and(|error| *error <= FLOOR));
+        }
+        let limit = (2.0 * spec.peer_error()).max(FLOOR);
+        let measured =
+            measured.and_then(|error| if error <= limit { Ok(error) } else { Err(Fault::Error { error, limit }) });
+        verdict.tally.of(name).add(measured.is_ok());
+        match measured {
+            Ok(error) => {
+                let tally = &mut verdict.tally;
+                tally.worst_error = tally.worst_error.max(error);
+                tally.recorded_worst_error = tally.recorded_worst_error.max(spec.peer_error());
+            }
+            Err(fault) => verdict.faults.push(format!("{name}: {fault}")),
+        }
+    }
+    Ok(())
+}
+
+/// Why a tensor does not pass.
+#[derive(Debug, PartialEq, thiserror::Error)]
+enum Fault {
+    #[error("missing")]
+    Missing,
+    #[error("shape {actual:?}, expected {expected:?}")]
+    Shape { actual: Vec<u64>, expected: Vec<u64> },
+    #[error("NaN or infinity differ in {count} elements, first {index}: {actual}, oracle {expected}")]
+    NotFinite { count: usize, index: usize, actual: f32, expected: f64 },
+    #[error("error {error:.3e} of the scale, at most {limit:.3e} is good")]
+    Error { error: f64, limit: f64 },
+}
+
+/// One recorded result.
+struct Recorded {
+    shape: Vec<u64>,
+    oracle: Vec<f64>,
+    peer: Vec<f32>,
+    scale: f64,
+}
+
+impl Recorded {
+    /// Whether the oracle is finite in float32.
+    fn is_finite(&self) -> bool {
+        self.oracle.iter().all(|&value| (value as f32).is_finite())
+    }
+
+    /// The largest error of `ours` in units of the scale, if NaN and infinity are in their places.
+    fn measure(&self, ours: Option<&Array>) -> Result<f64, Fault> {
+        let Some(Array { shape, values: Values::F32(ours) }) = ours else {
+            return Err(Fault::Missing);
+        };
+        if *shape != self.shape || ours.len() != self.oracle.len() {
+            return Err(Fault::Shape { actual: shape.clone(), expected: self.shape.clone() });
+        }
+        let excused = |index: usize| is_same(ours[index], self.peer[index]);
+        let found = Comparison::with_excuse(ours, &self.oracle, self.scale, excused);
+        match found.first_misplaced {
+            None => Ok(found.relative),
+            Some(index) => {
+                let (actual, expected) = (ours[index], self.oracle[index]);
+                Err(Fault::NotFinite { count: found.misplaced, index, actual, expected })
+            }
+        }
+    }
+}
+
+/// Whether the engine's refusal has the reason of the recorded one.
+fn is_reason(raises: &Raises, refusal: &Refusal) -> bool {
+    use BindError as Bind;
+    use PlanError as Plan;
+    let says = |words: &str| raises.message.contains(words);
+    match refusal {
+        Refusal::Plan(Plan::Epsilon { .. }) | Refusal::Bind(Bind::TrainingEpsilon { .. }) => {
+            says("eps must be positive")
+        }
+        Refusal::Bind(Bind::SingleElement { .. }) => says("more than 1 value") || says("more than 1 spatial element"),
+        Refusal::Plan(Plan::GroupsDoNotDivideChannels { .. }) => says("divisible by num_groups"),
+        Refusal::Plan(Plan::NormalizedShape { .. }) => says("Given normalized_shape"),
+        Refusal::Plan(Plan::RankTooLow { .. }) => says("at least 2 dimensions"),
+        Refusal::Plan(Plan::EmptySegments { .. }) => says("HxW to be greater than 0"),
+        Refusal::Bind(Bind::Length { operand: "scale", .. }) => says("Expected weight to be of same shape"),
+        Refusal::Bind(Bind::Length { operand: "bias", .. }) => says("Expected bias to be of same shape"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::Results;
+    use crate::golden::Family;
+    use crate::setup::{Support, support};
+
+    use crate::*;
+
+    fn recorded(oracle: &[f64], peer: &[f32], scale: f64) -> Recorded {
+        let (shape, oracle, peer) = (vec![oracle.len() as u64], oracle.to_vec(), peer.to_vec());
+        Recorded { shape, oracle, peer, scale }
+    }
+
+    #[test]
+    fn tensors_pass_by_error_and_by_place_of_nan_and_infinity() {
+        const NAN: f32 = f32::NAN;
+        const INF: f32 = f32::INFINITY;
+        /// Oracle, recorded result, scale, ours, error where it is good.
+        type Row = (&'static [f64], &'static [f32], f64, &'static [f32], Option<f64>);
+        let table: [Row; 8] = [
+            (&[1.0, 2.0], &[1.0, 2.0], 2.0, &[1.0, 2.0], Some(0.0)),
+            (&[1.0, 2.0], &[1.0, 2.0], 2.0, &[1.5, 2.0], Some(0.25)),
+            (&[1.0, 2.0], &[1.0, 2.0], 0.0, &[1.0, 2.25], Some(0.25)),
+            (&[1.0, 2.0], &[1.0, 2.0], 2.0, &[1.0, 4.0], Some(1.0)),
+            // Overflow: as the oracle rounds, or as the recorded result is.
+            (&[1e39], &[3e38], 1.0, &[INF], Some(0.0)),
+            (&[1e39], &[NAN], 1.0, &[NAN], Some(0.0)),
+            (&[1e39], &[INF], 1.0, &[-INF], None),
+            (&[1.0], &[1.0], 1.0, &[NAN], None),
+        ];
+        for (oracle, peer, scale, ours, expected) in table {
+            let ours = Array::vector(ours.to_vec());
+            let measured = recorded(oracle, peer, scale).measure(Some(&ours));
+            assert_eq!(measured.as_ref().ok(), expected.as_ref(), "{oracle:?} {peer:?} {scale} {measured:?}");
+        }
+        assert_eq!(recorded(&[1.0], &[1.0], 1.0).measure(None), Err(Fault::Missing));
+        let matrix = Array::new(&[1, 1], Values::F32(vec![1.0]));
+        assert!(matches!(recorded(&[1.0], &[1.0], 1.0).measure(Some(&matrix)), Err(Fault::Shape { .. })));
+    }
+
+    #[test]
+    fn refusals_need_the_recorded_reason() {
+        let reasons = [
+            (Refusal::Plan(PlanError::Epsilon { eps: -1.0 }), "batch_norm eps must be positive during training"),
+            (Refusal::Bind(BindError::TrainingEpsilon { eps: 0.0 }), "batch_norm eps must be positive during training"),
+            (
+                Refusal::Bind(BindError::SingleElement { kind: "batch", shape: vec![1] }),
+                "Expected more than 1 spatial element when training",
+            ),
+            (
+                Refusal::Plan(PlanError::GroupsDoNotDivideChannels { groups: 3, channels: 10 }),
+                "num_channels (10) must be divisible by num_groups (3)",
+            ),
+            (
+                Refusal::Bind(BindError::Length { operand: "bias", expected: 6, actual: 2 }),
+                "Expected bias to be of same shape as normalized_shape",
+            ),
+        ];
+        for (at, (refusal, _)) in reasons.iter().enumerate() {
+            for (other, (_, message)) in reasons.iter().enumerate() {
+                let raises = Raises { kind: "ValueError".into(), message: (*message).into() };
+                let same = reasons[at].1 == reasons[other].1;
+                assert_eq!(is_reason(&raises, refusal), same, "{refusal} {message}");
+            }
+        }
+    }
+
+    /// Recorded float32 results must pass with the error that the index gives them, and fail when they are moved.
+    #[test]
+    fn recorded_results_judge_themselves() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+        let mut judged = 0;
+        for family in Family::open_all(&dir).unwrap() {
+            for case in &family.cases {
+                let nothing = Outcome::Computed(Results::new());
+                let expected = case.expected.open(&nothing);
+                if support(&case.request) != Support::Runs || expected.raises.is_some() {
+                    continue;
+                }
+                let mut results = Results::new();
+                for name in case.request.wanted.keys().filter(|name| !name.contains("batches")) {
+                    let shape = &case.request.wanted[name].shape;
+                    let values = expected.peer(name, &family.store).unwrap();
+                    results.insert(name.clone(), Array::new(shape, Values::F32(values)));
+                }
+                let mut verdict = Verdict::default();
+                judge_tensors(&mut verdict, expected, &Outcome::Computed(results), &family.store).unwrap();
+                let name = &case.request.name;
+                let all = verdict.tally.tensors();
+                assert_eq!(all.good, all.total, "{name}: {:?}", verdict.faults);
+                let Tally { worst_error, recorded_worst_error, .. } = verdict.tally;
+                let difference = (worst_error - recorded_worst_error).abs();
+                assert!(difference <= 1e-5 * recorded_worst_error + 1e-12, "{name}");
+                let missing = judge(expected, &nothing, &family.store).unwrap();
+                assert_eq!((missing.tally.tensors().good, missing.tally.tensors().total), (0, all.total), "{name}");
+                judged += all.total;
+            }
+        }
+        assert!(judged > 1000, "{judged}");
+    }
+}

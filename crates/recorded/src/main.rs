@@ -1,0 +1,263 @@
+//! `recorded`: recorded cases of other frameworks, computed here and judged.
+//!
+//! A case goes one way: its request is computed, the outcome opens the sealed expectation, the outcome is judged
+//! by it. Refusals come from the library's typed errors, never from the index.
+
+mod compute;
+mod derived;
+mod golden;
+mod gradients;
+mod inputs;
+mod judge;
+mod report;
+mod setup;
+mod spectral;
+mod sync;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use wgpu_norm::{BindError, PlanError};
+use wgpu_norm_tools::device::{DeviceArgs, Gpu};
+use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
+use wgpu_norm_tools::files::FileError;
+use wgpu_norm_tools::{output, terminal};
+
+use golden::{Case, Family};
+use report::{Report, Row};
+use setup::Support;
+
+const EXAMPLES: &str = "\
+Examples:
+  recorded tests/golden --output results
+  recorded tests/golden --output results --family torch_hard --filter large_mean --force
+
+A case passes where every output, gradient and running statistic has NaN and infinity where the f64 oracle or the \
+recorded float32 result has them, and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale); or \
+where the recorded framework refuses it and the engine refuses it for the same reason. Exit code 1 if a case fails. \
+Tensors within 1e-6 of the oracle, whatever the recorded result is, are counted besides.";
+
+/// Name of the file that lists the refused cases.
+const RAISED: &str = "raised.json";
+
+/// Runs recorded cases of other frameworks and judges the results.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Args {
+    /// Recorded cases: a folder with one folder a family, or one such folder.
+    dir: PathBuf,
+    /// Folder for the results: FAMILY.safetensors, and raised.json, the list of refused cases.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Only this family.
+    #[arg(long, value_name = "FAMILY")]
+    family: Option<String>,
+    /// Only cases whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Leave out cases whose class contains one of these, `|` between them.
+    #[arg(long, value_name = "TEXT|TEXT")]
+    skip_class: Option<String>,
+    /// Replace results of an earlier run.
+    #[arg(long)]
+    force: bool,
+    /// Which device.
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came out of a case.
+pub enum Outcome {
+    /// Tensors by name.
+    Computed(Results),
+    /// The engine refused it.
+    Refused(Refusal),
+}
+
+/// Computed tensors by name.
+pub type Results = BTreeMap<String, Array>;
+
+/// Why the engine refused.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// When it planned.
+    #[error(transparent)]
+    Plan(PlanError),
+    /// When it bound.
+    #[error(transparent)]
+    Bind(BindError),
+}
+
+impl Refusal {
+    /// Whether the case is refused, not the device.
+    fn is_of_case(&self) -> bool {
+        !matches!(self, Self::Bind(BindError::Limit { .. } | BindError::Pipeline { .. }))
+    }
+}
+
+/// A computed tensor.
+pub struct Array {
+    shape: Vec<u64>,
+    values: Values,
+}
+
+/// Its elements.
+pub enum Values {
+    /// Floats.
+    F32(Vec<f32>),
+    /// Integers.
+    I64(Vec<i64>),
+}
+
+impl Array {
+    /// Elements in the wanted shape, or as a vector where their number does not fit it: then the judge sees it.
+    fn new(shape: &[u64], values: Values) -> Self {
+        let len = match &values {
+            Values::F32(values) => values.len() as u64,
+            Values::I64(values) => values.len() as u64,
+        };
+        let fits = shape.iter().product::<u64>() == len;
+        Self { shape: if fits { shape.to_vec() } else { vec![len] }, values }
+    }
+
+    fn vector(values: Vec<f32>) -> Self {
+        Self { shape: vec![values.len() as u64], values: Values::F32(values) }
+    }
+
+    fn is_finite(&self) -> bool {
+        match &self.values {
+            Values::F32(values) => values.iter().all(|value| value.is_finite()),
+            Values::I64(_) => true,
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        match &self.values {
+            Values::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Values::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return terminal::usage(&error),
+    };
+    output::remove_on_interrupt();
+    run(&args).unwrap_or_else(|failure| failure.report())
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let families = select(args)?;
+    check_output(args, &families)?;
+    let advice = "recorded cases run on one; scripts/test installs a software driver";
+    let gpu = Gpu::require(&args.device, advice)?.poisoning();
+    std::fs::create_dir_all(&args.output).map_err(|error| Failure::file(&args.output, error))?;
+    let report = replay(&gpu, args, &families)?;
+    if args.json {
+        terminal::print_json(&report)?
+    } else {
+        terminal::print(&report.to_string())?
+    }
+    Ok(if report.has_failures() { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
+}
+
+fn select(args: &Args) -> Result<Vec<Family>, Failure> {
+    let mut families = Family::open_all(&args.dir)?;
+    if let Some(wanted) = &args.family {
+        let names: Vec<String> = families.iter().map(|family| family.name.clone()).collect();
+        families.retain(|family| family.name == *wanted);
+        if families.is_empty() {
+            return Err(Failure::Usage(format!("no family '{wanted}'; there are {}", names.join(", "))));
+        }
+    }
+    let skipped: Vec<&str> = args.skip_class.iter().flat_map(|text| text.split('|')).collect();
+    for family in &mut families {
+        family.cases.retain(|Case { request, .. }| {
+            args.filter.as_ref().is_none_or(|text| request.name.contains(text))
+                && !skipped.iter().any(|text| request.class.contains(text))
+        });
+    }
+    families.retain(|family| !family.cases.is_empty());
+    if families.is_empty() {
+        return Err(Failure::Usage(format!("{}: no case matches", args.dir.display())));
+    }
+    Ok(families)
+}
+
+/// Before any work: nothing is overwritten unasked, and no recorded case ever.
+fn check_output(args: &Args, families: &[Family]) -> Result<(), Failure> {
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    if let Some(output) = canonical(&args.output)
+        && Some(&output) == canonical(&args.dir).as_ref()
+    {
+        return Err(Failure::file(&args.output, FileError::OutputIsInput(args.dir.clone())));
+    }
+    let names = families.iter().map(|family| format!("{}.safetensors", family.name));
+    for name in names.chain([RAISED.to_owned()]) {
+        let path = args.output.join(name);
+        if path.exists() && !args.force {
+            return Err(Failure::file(&path, FileError::Exists));
+        }
+    }
+    Ok(())
+}
+
+fn replay(gpu: &Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure> {
+    let total: usize = families.iter().map(|family| family.cases.len()).sum();
+    let bar = terminal::progress("recorded", total as u64, false);
+    let mut report = Report::new(gpu.describe());
+    let mut raised = Vec::new();
+    for family in families {
+        let mut row = Row::new(&family.name);
+        let mut results = BTreeMap::new();
+        for Case { request, expected } in &family.cases {
+            bar.inc(1);
+            let support = setup::support(request);
+            if support != Support::Runs {
+                row.leave_out(support);
+                continue;
+            }
+            let outcome = compute::compute(gpu, request, &family.store)?;
+            row.add(request, judge::judge(expected.open(&outcome), &outcome, &family.store)?);
+            match outcome {
+                Outcome::Refused(refusal) if refusal.is_of_case() => raised.push(request.name.clone()),
+                Outcome::Refused(_) => {}
+                Outcome::Computed(tensors) => {
+                    let key = |name: String| format!("{}/{name}", request.name);
+                    results.extend(tensors.into_iter().map(|(name, array)| (key(name), array)));
+                }
+            }
+        }
+        if !results.is_empty() {
+            write_results(&args.output.join(format!("{}.safetensors", family.name)), &results, args.force)?;
+        }
+        report.add(row);
+    }
+    bar.finish_and_clear();
+    let path = args.output.join(RAISED);
+    let text = serde_json::to_vec_pretty(&raised).map_err(|error| Failure::file(&path, std::io::Error::from(error)))?;
+    output::write_bytes(&path, &text, args.force)?;
+    Ok(report)
+}
+
+fn write_results(path: &Path, results: &BTreeMap<String, Array>, force: bool) -> Result<(), Failure> {
+    let invalid = |error| Failure::file(path, std::io::Error::other(error));
+    let bytes: Vec<Vec<u8>> = results.values().map(Array::to_bytes).collect();
+    let mut views = Vec::with_capacity(results.len());
+    for ((name, array), bytes) in results.iter().zip(&bytes) {
+        let dtype = match array.values {
+            Values::F32(_) => safetensors::Dtype::F32,
+            Values::I64(_) => safetensors::Dtype::I64,
+        };
+        let shape = array.shape.iter().map(|&size| size as usize).collect();
+        views.push((name, safetensors::tensor::TensorView::new(dtype, shape, bytes).map_err(invalid)?));
+    }
+    output::write_bytes(path, &safetensors::serialize(views, None).map_err(invalid)?, force)
+}

@@ -1,0 +1,168 @@
+//! Synchronized batch norm: a thread a rank, each with its shard of the batch.
+
+use std::thread;
+
+use wgpu_norm::sync::{LocalTransport, SyncBackwardArgs, SyncBatchNorm, SyncForwardArgs};
+use wgpu_norm::{
+    Affine, BufferView, Destination, Epsilon, ExportArgs, MomentsArgs, Norm, NormDescriptor, NormKind, RunningArgs,
+    Spread,
+};
+use wgpu_norm_tools::device::{Gpu, Tensor};
+use wgpu_norm_tools::failure::Failure;
+
+use crate::golden::{Request, Store};
+use crate::setup;
+use crate::{Array, Results, Values};
+
+/// What all ranks have alike.
+struct Common<'a> {
+    gpu: &'a Gpu,
+    request: &'a Request,
+    scale: Option<Vec<f32>>,
+    bias: Option<Vec<f32>>,
+    running: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// What one rank has.
+struct Shard {
+    rank: usize,
+    shape: Vec<u64>,
+    input: Vec<f32>,
+    grad_output: Vec<f32>,
+}
+
+impl Shard {
+    fn read(rank: usize, request: &Request, store: &Store) -> Result<Option<Self>, Failure> {
+        let name = format!("input_{rank}");
+        let Some(spec) = request.inputs.get(&name) else { return Ok(None) };
+        let input = request.input(&name, store)?.unwrap_or_default();
+        let grad_output = request.input(&format!("dy_{rank}"), store)?.unwrap_or_default();
+        Ok(Some(Self { rank, shape: spec.shape.clone(), input, grad_output }))
+    }
+}
+
+/// All ranks, and what is summed over them.
+pub fn sync_batch_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Results, Failure> {
+    let read = |name: &str| request.input(name, store);
+    let running = read("running_mean")?.zip(read("running_var")?);
+    let common = Common { gpu, request, scale: read("weight")?, bias: read("bias")?, running };
+    let shards = (0..).map_while(|rank| Shard::read(rank, request, store).transpose());
+    let shards: Vec<Shard> = shards.collect::<Result<_, _>>()?;
+    let common = &common;
+    let ranks = thread::scope(|scope| {
+        let transports = LocalTransport::group(shards.len());
+        let start = |(shard, transport)| scope.spawn(move || run_rank(common, shard, transport));
+        let threads: Vec<_> = shards.iter().zip(transports).map(start).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect::<Vec<Result<Results, Failure>>>()
+    });
+    let mut results = Results::new();
+    for rank in ranks {
+        results.extend(rank?);
+    }
+    for name in ["dweight", "dbias"] {
+        let own: Vec<&Vec<f32>> =
+            (0..shards.len()).filter_map(|rank| values(&results, &format!("{name}_{rank}"))).collect();
+        if let (Some(first), Some(spec)) = (own.first(), request.wanted.get(name)) {
+            let sum = |channel: usize| own.iter().map(|rank| f64::from(rank[channel])).sum::<f64>() as f32;
+            let sums = (0..first.len()).map(sum).collect();
+            results.insert(name.into(), Array::new(&spec.shape, Values::F32(sums)));
+        }
+    }
+    Ok(results)
+}
+
+fn values<'a>(results: &'a Results, name: &str) -> Option<&'a Vec<f32>> {
+    match results.get(name)?.values {
+        Values::F32(ref values) => Some(values),
+        Values::I64(_) => None,
+    }
+}
+
+/// Forward and backward of one rank, in step with the others.
+fn run_rank(common: &Common<'_>, shard: &Shard, transport: LocalTransport) -> Result<Results, Failure> {
+    let Common { gpu, request, .. } = *common;
+    let (scale, bias) = (&common.scale, &common.bias);
+    let descriptor = NormDescriptor {
+        eps: Epsilon::InsideRoot(request.attrs.eps.flatten().unwrap_or(1e-5) as f32),
+        affine: Affine::with(scale.as_ref().map(drop), bias.as_ref().map(drop)),
+        ..NormDescriptor::new(NormKind::Batch, &shard.shape)
+    };
+    let mut norm = SyncBatchNorm::new(&gpu.engine, &gpu.queue, &descriptor, transport)?;
+    let upload = |values: &Option<Vec<f32>>| values.as_ref().map(|values| gpu.upload("parameter", values)).transpose();
+    let (scale, bias) = (upload(scale)?, upload(bias)?);
+    let (input, grad_output) = (gpu.upload("input", &shard.input)?, gpu.upload("grad_output", &shard.grad_output)?);
+    let len = shard.input.len() as u64;
+    let (output, grad_input) = (gpu.tensor("output", len)?, gpu.tensor("grad_input", len)?);
+    let parameter =
+        |like: &Option<Tensor>| like.as_ref().map(|_| gpu.tensor("gradient", norm.norm().affine_len())).transpose();
+    let (grad_scale, grad_bias) = (parameter(&scale)?, parameter(&bias)?);
+    norm.forward(&SyncForwardArgs {
+        input: input.view(),
+        output: Destination::View(output.view()),
+        scale: scale.as_ref().map(Tensor::view),
+        bias: bias.as_ref().map(Tensor::view),
+    })?;
+    norm.backward(&SyncBackwardArgs {
+        input: input.view(),
+        grad_output: grad_output.view(),
+        scale: scale.as_ref().map(Tensor::view),
+        grad_input: Some(Destination::View(grad_input.view())),
+        grad_scale: grad_scale.as_ref().map(Tensor::view),
+        grad_bias: grad_bias.as_ref().map(Tensor::view),
+    })?;
+
+    let mut tensors =
+        vec![("output", Some(output)), ("dx", Some(grad_input)), ("dweight", grad_scale), ("dbias", grad_bias)];
+    let [mean, rstd] = local_statistics(gpu, norm.norm(), &input)?;
+    tensors.extend([("local_mean", Some(mean)), ("local_rstd", Some(rstd))]);
+    let own = tensors.into_iter().filter_map(|(name, tensor)| Some((format!("{name}_{}", shard.rank), tensor?)));
+    let mut results = Results::new();
+    for (name, tensor) in own.chain(whole_statistics(common, &norm)?) {
+        if let Some(spec) = request.wanted.get(&name) {
+            results.insert(name, Array::new(&spec.shape, Values::F32(gpu.download(&tensor)?)));
+        }
+    }
+    Ok(results)
+}
+
+/// Mean and 1 / deviation of the shard alone.
+fn local_statistics(gpu: &Gpu, norm: &Norm, input: &Tensor) -> Result<[Tensor; 2], Failure> {
+    let records = gpu.buffer("statistics", norm.statistics_size())?;
+    let records = BufferView::whole(&records);
+    let workspace = gpu.buffer("workspace", norm.moments_workspace_size())?;
+    let workspace = Some(BufferView::whole(&workspace));
+    let moments = norm.bind_moments(&MomentsArgs { input: input.view(), records, workspace })?;
+    let (mean, rstd) = (gpu.tensor("mean", norm.segment_count())?, gpu.tensor("rstd", norm.segment_count())?);
+    let (mean_view, spread) = (Some(mean.view()), Some((Spread::Rstd, rstd.view())));
+    let export = norm.bind_export(&ExportArgs { statistics: records, mean: mean_view, spread })?;
+    gpu.run_all(&[moments, export])?;
+    Ok([mean, rstd])
+}
+
+/// Statistics of the whole batch, and the running ones that have taken it in: the same on every rank.
+fn whole_statistics(
+    common: &Common<'_>,
+    sync: &SyncBatchNorm<LocalTransport>,
+) -> Result<Vec<(String, Tensor)>, Failure> {
+    let (gpu, norm, statistics) = (common.gpu, sync.norm(), sync.merged_statistics()?);
+    let (mean, rstd) = (gpu.tensor("mean", norm.segment_count())?, gpu.tensor("rstd", norm.segment_count())?);
+    let (mean_view, spread) = (Some(mean.view()), Some((Spread::Rstd, rstd.view())));
+    let mut work = vec![norm.bind_export(&ExportArgs { statistics, mean: mean_view, spread })?];
+    let mut all = vec![("save_mean".to_owned(), mean), ("save_rstd".to_owned(), rstd)];
+    if let Some((mean, variance)) = &common.running {
+        let (mean, variance) = (gpu.upload("mean", mean)?, gpu.upload("variance", variance)?);
+        work.push(norm.bind_running_update(&RunningArgs {
+            statistics,
+            mean: mean.view(),
+            variance: variance.view(),
+            batches: None,
+            update: setup::running_update(common.request),
+        })?);
+        all.extend([("running_mean_out".to_owned(), mean), ("running_var_out".to_owned(), variance)]);
+    }
+    gpu.run_all(&work)?;
+    Ok(all)
+}

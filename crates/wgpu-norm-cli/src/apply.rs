@@ -1,0 +1,353 @@
+//! `wgpu-norm apply`: one norm over a file.
+//!
+//! Outputs are checked first, then every header, then the plan; only then is a device opened and elements read. So a
+//! bad request costs nothing and leaves nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use wgpu_norm::{Affine, BindError, Norm, NormDescriptor, RunningStatistics, State, StateSpec};
+use wgpu_norm_tools::check::{Comparison, unravel};
+use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
+use wgpu_norm_tools::device::Gpu;
+use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
+use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
+use wgpu_norm_tools::output::{Part, Target};
+use wgpu_norm_tools::terminal;
+
+use crate::Global;
+
+pub use args::ApplyArgs;
+use args::{Files, Kind, Operation};
+use settings::{Settings, Update};
+
+mod args;
+mod settings;
+mod spectral;
+
+/// What `--check` allows, in units of the largest value.
+const TOLERANCE: f64 = 1e-5;
+
+/// Applies what is asked for.
+pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
+    match &args.operation {
+        Operation::Norm(kind) => norm(kind, global),
+        Operation::Spectral(args) => spectral::run(args, global),
+    }
+}
+
+fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
+    let files = kind.files();
+    let mut input_spec = files.input.clone();
+    input_spec.name = files.tensor.clone().or(input_spec.name);
+    // Before the headers: an output that exists is reported even where the input is broken too.
+    Target::new(&files.output, files.force, &[&input_spec.path])?;
+    let input = TensorFile::open(&input_spec, "--tensor NAME")?;
+    let shape = input.shape().to_vec();
+    let settings = kind.settings(&shape)?;
+    let targets = Targets::new(files, &settings, &input_spec)?;
+    let operands = Operands::open(input, &settings)?;
+    let name = files.output_tensor.clone().or(operands.input.name.clone()).unwrap_or_else(|| "output".to_owned());
+    let style_shape = operands.style.as_ref().map(|style| style.shape().to_vec()).unwrap_or_default();
+    let descriptor = settings.descriptor(&shape, &style_shape);
+    descriptor.validate()?;
+
+    let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
+    if gpu.is_none() && !files.cpu {
+        terminal::note("no GPU adapter found, computing on the CPU reference");
+    }
+    let norm = gpu.as_ref().map(|gpu| gpu.engine.create_norm(&descriptor)).transpose()?;
+    if let Some(norm) = &norm {
+        operands.check(norm)?;
+    }
+    let mut tensors = operands.read(&settings)?;
+    let outcome = match (&gpu, &norm) {
+        (Some(gpu), Some(norm)) => on_gpu(gpu, norm, &mut tensors, files.check, settings.mode)?,
+        _ => on_cpu(&descriptor, &tensors, settings.mode)?,
+    };
+    let check = if files.check { Some(check(&descriptor, &tensors, &outcome)?) } else { None };
+    drop(tensors);
+    targets.write(&name, &shape, &settings.statistics_shape(&shape), &outcome)?;
+
+    let state_output = settings.update.map(|update| update.out);
+    Report::new(descriptor.kind.name(), &shape, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
+}
+
+/// The files to write.
+struct Targets {
+    output: Target,
+    statistics: [Option<Target>; 2],
+    running: Option<Target>,
+}
+
+impl Targets {
+    fn new(files: &Files, settings: &Settings<'_>, input: &TensorSpec) -> Result<Self, Failure> {
+        let affine = settings.scale.into_iter().chain(settings.bias);
+        let running = settings.running.into_iter().flat_map(|(mean, variance)| [mean, variance]);
+        let inputs: Vec<&Path> = [input]
+            .into_iter()
+            .chain(affine)
+            .chain(settings.style)
+            .chain(running)
+            .map(|spec| spec.path.as_path())
+            .collect();
+        let target = |path: &Path| Target::new(path, files.force, &inputs);
+        let output = target(&files.output)?;
+        let [mean, rstd] = settings.statistics_out.map(|path| path.map(target).transpose());
+        let statistics = [mean?, rstd?];
+        let state = |path: &Path| Target::for_state(path, files.force, &inputs);
+        let running = settings.update.map(|update| state(update.out)).transpose()?;
+        let mut seen = vec![&output];
+        for target in statistics.iter().chain([&running]).flatten() {
+            if seen.iter().any(|earlier| earlier.same_as(target)) {
+                return Err(Failure::file(target.path(), FileError::SameOutputs));
+            }
+            seen.push(target);
+        }
+        Ok(Self { output, statistics, running })
+    }
+
+    fn write(&self, name: &str, shape: &[u64], statistics_shape: &[u64], outcome: &Outcome) -> Result<(), Failure> {
+        // all files are whole before the first has its name
+        let mut parts = vec![self.output.part_of_tensor(name, shape, &outcome.output)?];
+        if let Some((mean, rstd)) = &outcome.statistics {
+            for (target, name, data) in [(&self.statistics[0], "mean", mean), (&self.statistics[1], "rstd", rstd)] {
+                if let Some(target) = target {
+                    parts.push(target.part_of_tensor(name, statistics_shape, data)?);
+                }
+            }
+        }
+        if let (Some(target), Some(running)) = (&self.running, &outcome.running) {
+            parts.push(target.part_of_bytes(&checkpoint(running)?)?);
+        }
+        parts.into_iter().try_for_each(Part::finish)
+    }
+}
+
+/// Running statistics as PyTorch's modules keep them.
+fn checkpoint(running: &Running) -> Result<Vec<u8>, Failure> {
+    let spec = StateSpec::batch(running.mean.len() as u64, Affine::None, RunningStatistics::Tracked);
+    let mut state = State::default();
+    state.insert("running_mean", running.mean.clone());
+    state.insert("running_var", running.variance.clone());
+    state.insert("num_batches_tracked", running.batches.unwrap_or(0));
+    Ok(state.save(&spec)?)
+}
+
+/// The files to read, their headers found good.
+struct Operands {
+    input: TensorFile,
+    scale: Option<TensorFile>,
+    bias: Option<TensorFile>,
+    style: Option<TensorFile>,
+    running: Option<(TensorFile, TensorFile)>,
+}
+
+impl Operands {
+    fn open(input: TensorFile, settings: &Settings<'_>) -> Result<Self, Failure> {
+        let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");
+        let optional = |spec: Option<&TensorSpec>| spec.map(open).transpose();
+        let running = match settings.running {
+            Some((mean, variance)) => Some((open(mean)?, open(variance)?)),
+            None => None,
+        };
+        Ok(Self {
+            input,
+            scale: optional(settings.scale)?,
+            bias: optional(settings.bias)?,
+            style: optional(settings.style)?,
+            running,
+        })
+    }
+
+    /// Compares the lengths with what the norm needs, before any element is read.
+    fn check(&self, norm: &Norm) -> Result<(), Failure> {
+        let (mean, variance) = self.running.as_ref().map(|(mean, variance)| (mean, variance)).unzip();
+        let needed = [
+            ("scale", self.scale.as_ref(), norm.affine_len()),
+            ("bias", self.bias.as_ref(), norm.affine_len()),
+            ("running mean", mean, norm.given_segment_count()),
+            ("running variance", variance, norm.given_segment_count()),
+        ];
+        for (operand, file, expected) in needed {
+            if let Some(actual) = file.map(TensorFile::len).filter(|&len| len != expected) {
+                return Err(BindError::Length { operand, expected, actual }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn read(self, settings: &Settings<'_>) -> Result<Tensors, Failure> {
+        let optional = |file: Option<TensorFile>| file.map(TensorFile::read).transpose();
+        let statistics = match self.running {
+            Some((mean, variance)) => Some((mean.read()?, variance.read()?)),
+            None => None,
+        };
+        let (given, running) = match (statistics, settings.update) {
+            (Some((mean, variance)), Some(Update { update, batches, .. })) => {
+                (None, Some(Running { mean, variance, batches: Some(batches), update }))
+            }
+            (statistics, _) => (statistics, None),
+        };
+        Ok(Tensors {
+            input: self.input.read()?,
+            scale: optional(self.scale)?,
+            bias: optional(self.bias)?,
+            style: optional(self.style)?,
+            given,
+            running,
+        })
+    }
+}
+
+fn check(descriptor: &NormDescriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> Result<Check, Failure> {
+    let reference = tensors.reference(descriptor)?;
+    let mut check = Check::new(descriptor.shape, &outcome.output, &reference.output);
+    if let (Some(before), Some(after)) = (&tensors.running, &outcome.running) {
+        let (mean, variance) = before.reference(&reference, tensors.segment_len(reference.mean.len()));
+        let comparisons = [Comparison::new(&after.mean, &mean), Comparison::new(&after.variance, &variance)];
+        check.passed &= comparisons.iter().all(|comparison| comparison.holds(TOLERANCE));
+        check.running = comparisons.iter().map(|comparison| comparison.relative).reduce(f64::max);
+    }
+    Ok(check)
+}
+
+impl Check {
+    fn new(shape: &[u64], actual: &[f32], expected: &[f64]) -> Self {
+        let comparison = Comparison::new(actual, expected);
+        let (passed, at) = (comparison.holds(TOLERANCE), unravel(comparison.index, shape));
+        Self { passed, tolerance: TOLERANCE, at, running: None, comparison }
+    }
+}
+
+#[derive(Serialize)]
+struct Check {
+    passed: bool,
+    tolerance: f64,
+    /// Index of the largest error along each axis.
+    at: Vec<u64>,
+    /// Largest error of the running statistics, in units of the largest of them.
+    running: Option<f64>,
+    #[serde(flatten)]
+    comparison: Comparison,
+}
+
+#[derive(Serialize)]
+struct Report {
+    norm: &'static str,
+    shape: Vec<u64>,
+    /// `null`: the CPU reference.
+    adapter: Option<String>,
+    kernels: Vec<String>,
+    workspace_bytes: u64,
+    /// Seconds of each step.
+    seconds: Vec<(&'static str, f64)>,
+    /// What a spectral norm divides by.
+    sigma: Option<f32>,
+    check: Option<Check>,
+    output: String,
+    /// Running statistics, or weight, u and v.
+    state_output: Option<String>,
+}
+
+impl Report {
+    fn new(norm: &'static str, shape: &[u64], gpu: Option<&Gpu>, outcome: &Outcome, files: &Files) -> Self {
+        Self {
+            norm,
+            shape: shape.to_vec(),
+            adapter: gpu.map(Gpu::describe),
+            kernels: outcome.kernels.clone(),
+            workspace_bytes: outcome.workspace,
+            seconds: outcome.times.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect(),
+            sigma: None,
+            check: None,
+            output: files.output.display().to_string(),
+            state_output: None,
+        }
+    }
+
+    /// Prints it all; a check that failed is the exit code.
+    fn finish(mut self, check: Option<Check>, state: Option<&Path>, global: &Global) -> Result<ExitCode, Failure> {
+        let failed = check.as_ref().is_some_and(|check| !check.passed);
+        (self.check, self.state_output) = (check, state.map(|path| path.display().to_string()));
+        if global.json.on_stdout() {
+            terminal::print_json(&self)?
+        } else {
+            terminal::print(&self.text())?
+        }
+        Ok(if failed { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
+    }
+
+    fn text(&self) -> String {
+        let adapter = self.adapter.as_deref().unwrap_or("none, CPU reference in f64");
+        let times: Vec<String> = self.seconds.iter().map(|(name, s)| format!("{name} {:.1} ms", s * 1e3)).collect();
+        let mut lines = vec![format!("norm      {} over {:?}", self.norm, self.shape), format!("adapter   {adapter}")];
+        if self.adapter.is_some() {
+            lines.push(format!("kernels   {} (workspace {} bytes)", dispatches(&self.kernels), self.workspace_bytes));
+        }
+        lines.push(format!("time      {}", times.join(", ")));
+        if let Some(sigma) = self.sigma {
+            lines.push(format!("sigma     {sigma}"));
+        }
+        if let Some(check) = &self.check {
+            lines.push(format!("check     {}", check.text()));
+        }
+        lines.push(format!("wrote     {}", self.output));
+        lines.extend(self.state_output.iter().map(|state| format!("wrote     {state}")));
+        lines.join("\n")
+    }
+}
+
+/// Names in the order in which they first run, each with how often it runs: once for each window of a large tensor, and
+/// in each iteration.
+fn dispatches(kernels: &[String]) -> String {
+    let first = |&(at, name): &(usize, &String)| !kernels[..at].contains(name);
+    let names = kernels.iter().enumerate().filter(first).map(|(_, name)| {
+        let count = kernels.iter().filter(|other| *other == name).count();
+        if count > 1 { format!("{name} x{count}") } else { name.clone() }
+    });
+    if kernels.is_empty() { "none".to_owned() } else { names.collect::<Vec<_>>().join(", ") }
+}
+
+impl Check {
+    fn text(&self) -> String {
+        let Comparison { error, actual, expected, scale, relative, misplaced, .. } = &self.comparison;
+        let mut text = format!(
+            "largest error {error:.3e} at {:?} (got {actual:?}, reference {expected:?}), {relative:.3e} of the scale \
+             {scale:.3e}, allowed {:.0e}",
+            self.at, self.tolerance
+        );
+        if let Some(first) = self.comparison.first_misplaced {
+            text += &format!("; NaN or infinity differ at {misplaced} elements, the first flat index {first}");
+        }
+        if let Some(running) = self.running {
+            text += &format!("; running statistics {running:.3e} of theirs");
+        }
+        format!("{}: {text}", terminal::verdict(if self.passed { "ok" } else { "FAILED" }, self.passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_named_once() {
+        let of = |names: &[&str]| dispatches(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&[]), "none");
+        assert_eq!(of(&["reduce", "apply"]), "reduce, apply");
+        assert_eq!(of(&["reduce", "apply", "reduce", "apply", "export"]), "reduce x2, apply x2, export");
+    }
+
+    #[test]
+    fn updated_statistics_are_a_checkpoint() {
+        let update = wgpu_norm::RunningUpdate::default();
+        let running = Running { mean: vec![0.5, 2.0], variance: vec![1.0, 3.0], batches: Some(7), update };
+        let spec = StateSpec::batch(2, Affine::None, RunningStatistics::Tracked);
+        let state = State::load(&checkpoint(&running).unwrap(), &spec).unwrap();
+        assert_eq!(state.f32("running_mean").unwrap(), [0.5, 2.0]);
+        assert_eq!(state.f32("running_var").unwrap(), [1.0, 3.0]);
+        assert_eq!(state.counter("num_batches_tracked").unwrap(), 7);
+    }
+}

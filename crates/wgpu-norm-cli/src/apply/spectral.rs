@@ -1,0 +1,220 @@
+//! `wgpu-norm apply spectral`: power iterations and the division of a weight.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use wgpu_norm::reference::{self, SpectralOrder, SpectralOutput, SpectralReference};
+use wgpu_norm::{
+    BindError, BufferView, Destination, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec,
+};
+use wgpu_norm_tools::compute::Outcome;
+use wgpu_norm_tools::device::Gpu;
+use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
+use wgpu_norm_tools::output::Target;
+use wgpu_norm_tools::terminal;
+
+use crate::Global;
+use crate::cases::Random;
+
+use super::args::{Order, SpectralArgs};
+use super::{Check, Report};
+
+/// Iterations that PyTorch starts with, and those of each step after.
+const ITERATIONS: [u32; 2] = [15, 1];
+/// Start of the random vectors.
+const SEED: u64 = 0x5EED;
+
+/// A weight and its singular vectors (empty for a weight of rank 1).
+struct Operands {
+    weight: Vec<f32>,
+    u: Vec<f32>,
+    v: Vec<f32>,
+}
+
+/// What came out besides the output.
+struct Divided {
+    outcome: Outcome,
+    u: Vec<f32>,
+    v: Vec<f32>,
+    sigma: f32,
+}
+
+/// Applies it.
+pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let files = &args.files;
+    let mut input = files.input.clone();
+    input.name = files.tensor.clone().or(input.name);
+    let vectors = args.u.as_ref().zip(args.v.as_ref());
+    let read: Vec<&TensorSpec> = [&input].into_iter().chain(vectors.iter().flat_map(|(u, v)| [*u, *v])).collect();
+    let read: Vec<&Path> = read.iter().map(|spec| spec.path.as_path()).collect();
+    let output = Target::new(&files.output, files.force, &read)?;
+    let state = args.state_out.as_deref().map(|path| Target::for_state(path, files.force, &read)).transpose()?;
+    if let Some(state) = state.as_ref().filter(|state| state.same_as(&output)) {
+        return Err(Failure::file(state.path(), FileError::SameOutputs));
+    }
+    let weight = TensorFile::open(&input, "--tensor NAME")?;
+    let shape = weight.shape().to_vec();
+    let name = files.output_tensor.clone().or(weight.name.clone()).unwrap_or_else(|| "output".to_owned());
+    // Which checks the axis too, before the product that needs it.
+    let spec = StateSpec::spectral(&shape, args.dim)?;
+    let operands = Operands::read(weight, vectors, &shape, args.dim)?;
+    let request = Request { args, shape: &shape };
+
+    let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
+    if gpu.is_none() && !files.cpu {
+        terminal::note("no GPU adapter found, computing on the CPU reference");
+    }
+    let divided = match &gpu {
+        Some(gpu) => request.on_gpu(gpu, &operands)?,
+        None => request.on_cpu(&operands)?,
+    };
+    let check = match files.check {
+        true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output)),
+        false => None,
+    };
+    let divided_part = output.part_of_tensor(&name, &shape, &divided.outcome.output)?;
+    if let Some(target) = &state {
+        target.part_of_bytes(&checkpoint(&spec, &operands.weight, &divided)?)?.finish()?;
+    }
+    divided_part.finish()?;
+    let report = Report::new("spectral", &shape, gpu.as_ref(), &divided.outcome, files);
+    Report { sigma: Some(divided.sigma), ..report }.finish(check, args.state_out.as_deref(), global)
+}
+
+fn checkpoint(spec: &StateSpec, weight: &[f32], divided: &Divided) -> Result<Vec<u8>, Failure> {
+    let mut state = State::default();
+    state.insert("parametrizations.weight.original", weight.to_vec());
+    if !divided.u.is_empty() {
+        state.insert("parametrizations.weight.0._u", divided.u.clone());
+        state.insert("parametrizations.weight.0._v", divided.v.clone());
+    }
+    Ok(state.save(spec)?)
+}
+
+impl Operands {
+    fn read(
+        weight: TensorFile,
+        vectors: Option<(&TensorSpec, &TensorSpec)>,
+        shape: &[u64],
+        dim: usize,
+    ) -> Result<Self, Failure> {
+        let rows = shape.get(dim).copied().unwrap_or(0);
+        let columns = weight.len().checked_div(rows).unwrap_or(0);
+        let (u, v) = match vectors {
+            Some((u, v)) => {
+                let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");
+                let (u, v) = (open(u)?, open(v)?);
+                if shape.len() == 1 {
+                    return Err(BindError::Unexpected { operand: "u and v" }.into());
+                }
+                for (operand, file, expected) in [("u", &u, rows), ("v", &v, columns)] {
+                    if file.len() != expected {
+                        return Err(BindError::Length { operand, expected, actual: file.len() }.into());
+                    }
+                }
+                (u.read()?, v.read()?)
+            }
+            None if shape.len() == 1 => (Vec::new(), Vec::new()),
+            None => (unit_vector(rows, SEED), unit_vector(columns, SEED + 1)),
+        };
+        Ok(Self { weight: weight.read()?, u, v })
+    }
+}
+
+/// A random direction.
+fn unit_vector(len: u64, seed: u64) -> Vec<f32> {
+    let mut random = Random(seed);
+    let vector: Vec<f32> = (0..len).map(|_| random.normal()).collect();
+    let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    vector.iter().map(|&x| (f64::from(x) / length) as f32).collect()
+}
+
+/// What is asked of a weight of this shape.
+struct Request<'a> {
+    args: &'a SpectralArgs,
+    shape: &'a [u64],
+}
+
+impl Request<'_> {
+    fn iterations(&self) -> PowerIterations {
+        let [start, step] = ITERATIONS;
+        let default = if self.args.u.is_some() { step } else { start };
+        match self.args.frozen {
+            true => PowerIterations::Frozen,
+            false => PowerIterations::Count(self.args.iterations.unwrap_or(default)),
+        }
+    }
+
+    fn on_gpu(&self, gpu: &Gpu, operands: &Operands) -> Result<Divided, Failure> {
+        let order = match self.args.order {
+            Order::UThenV => PowerOrder::UThenV,
+            Order::VThenU => PowerOrder::VThenU,
+        };
+        let (dim, eps) = (self.args.dim, self.args.eps);
+        let descriptor = SpectralDescriptor { dim, eps, order, ..SpectralDescriptor::new(self.shape) };
+        let norm = gpu.engine.create_spectral_norm(&descriptor)?;
+        let start = Instant::now();
+        let (weight, output) = (gpu.upload("weight", &operands.weight)?, gpu.tensor("output", norm.len())?);
+        let (u, v, sigma) = (gpu.upload("u", &operands.u)?, gpu.upload("v", &operands.v)?, gpu.tensor("sigma", 1)?);
+        let workspace = gpu.buffer("workspace", norm.workspace_size())?;
+        let uploaded = start.elapsed();
+        let bound = norm.bind_forward(&wgpu_norm::SpectralArgs {
+            weight: weight.view(),
+            vectors: (self.shape.len() > 1).then(|| (u.view(), v.view())),
+            sigma: sigma.view(),
+            output: Destination::View(output.view()),
+            iterations: self.iterations(),
+            workspace: BufferView::whole(&workspace),
+        })?;
+        gpu.healthy()?;
+        let computed = gpu.run(|pass| bound.record(pass))?;
+        let outcome = Outcome {
+            output: gpu.download(&output)?,
+            statistics: None,
+            running: None,
+            kernels: bound.kernels().map(|kernel| kernel.to_string()).collect(),
+            workspace: norm.workspace_size(),
+            times: vec![("upload", uploaded), ("compute", computed)],
+        };
+        let sigma = gpu.download(&sigma)?.first().copied().unwrap_or(0.0);
+        Ok(Divided { outcome, u: gpu.download(&u)?, v: gpu.download(&v)?, sigma })
+    }
+
+    fn on_cpu(&self, operands: &Operands) -> Result<Divided, Failure> {
+        let start = Instant::now();
+        let result = self.reference(operands)?;
+        let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let outcome = Outcome {
+            output: round(&result.output),
+            statistics: None,
+            running: None,
+            kernels: Vec::new(),
+            workspace: 0,
+            times: vec![("compute", start.elapsed())],
+        };
+        Ok(Divided { outcome, u: round(&result.u), v: round(&result.v), sigma: result.sigma as f32 })
+    }
+
+    fn reference(&self, operands: &Operands) -> Result<SpectralOutput, Failure> {
+        let iterations = match self.iterations() {
+            PowerIterations::Count(0) => return Err(BindError::PowerIterations.into()),
+            PowerIterations::Count(count) => count,
+            PowerIterations::Frozen => 0,
+        };
+        Ok(reference::spectral(&SpectralReference {
+            weight: &operands.weight,
+            shape: self.shape,
+            dim: self.args.dim,
+            u: &operands.u,
+            v: &operands.v,
+            iterations,
+            order: match self.args.order {
+                Order::UThenV => SpectralOrder::UThenV,
+                Order::VThenU => SpectralOrder::VThenU,
+            },
+            eps: self.args.eps,
+        })?)
+    }
+}

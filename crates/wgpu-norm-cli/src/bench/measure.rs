@@ -1,0 +1,209 @@
+//! One case on the device: a norm and its roof over the same buffers, in turn, and peers in turn with both.
+//!
+//! A sample is the time of one pass with many dispatches, divided by their number. What was timed is then checked: the
+//! very same bindings once more, over outputs that were poisoned.
+
+use std::cell::Cell;
+
+use wgpu_norm::Norm;
+use wgpu_norm::wgpu::ComputePass;
+use wgpu_norm_tools::device::Gpu;
+use wgpu_norm_tools::failure::Failure;
+
+use super::case::{BenchCase, Pass, Variant};
+use super::clock::Clock;
+use super::oracle::Oracle;
+use super::peer::Peer;
+use super::report::Row;
+use super::request::Request;
+use super::rig::{Needs, Rig};
+use super::roof::Roofs;
+use super::sample::{Budget, Contestant, Dispatches, in_turn};
+use super::times::Times;
+
+/// What measures every case.
+pub struct Bench<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// What times it.
+    pub clock: &'a Clock,
+    /// What norms are compared with.
+    pub roofs: &'a Roofs,
+    /// Of the case before.
+    pub oracle: Option<Oracle>,
+    /// Other implementations.
+    pub peers: Vec<Peer>,
+}
+
+/// What became of a case.
+pub enum Outcome {
+    /// It was measured: this implementation first, then its peers.
+    Measured(Vec<Row>),
+    /// It was not.
+    Skipped {
+        /// Bytes of its buffers.
+        needs_bytes: u64,
+        /// Why not.
+        why: String,
+    },
+    /// Someone asked for the end.
+    Interrupted,
+}
+
+impl Bench<'_> {
+    /// Measures a case.
+    pub fn measure(&mut self, case: &BenchCase) -> Result<Outcome, Failure> {
+        let gpu = self.gpu;
+        let described = case.case();
+        let norm = gpu.engine.create_norm(&described.descriptor())?;
+        let needs = Needs::of(case, &norm, gpu.info.device_type);
+        let skipped = |why: String| Ok(Outcome::Skipped { needs_bytes: needs.bytes, why });
+        if let Some(why) = needs.refusal(&gpu.device.limits()) {
+            return skipped(why);
+        }
+        if self.oracle.as_ref().is_none_or(|oracle| !oracle.serves(case)) {
+            // the old one goes before the new one comes
+            self.oracle = None;
+        }
+        let oracle = self.oracle.get_or_insert_with(|| Oracle::new(case, &norm));
+        let Some(rig) = Rig::new(gpu, &norm, case, &needs, oracle)? else {
+            return skipped("the device has no memory left".to_owned());
+        };
+        // some norms are refused by their size here
+        let norms = match rig.sets.iter().map(|set| rig.bind(set)).collect::<Result<Vec<_>, _>>() {
+            Ok(norms) => norms,
+            Err(error) => return skipped(error.to_string()),
+        };
+        gpu.healthy()?;
+        let next = &Cell::new(0);
+        let (sets, clock) = (rig.sets.len(), self.clock);
+        let record = |pass: &mut ComputePass<'_>, set: usize| norms[set].record(pass);
+        let mut ours = Dispatches { gpu, clock, sets, next, record: &record };
+        let Some(times) = in_turn_with(self.roofs, &mut self.peers, case, &rig, &mut ours)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        rig.poison()?;
+        ours.run(sets)?;
+        let error = rig.worst_error(oracle)?;
+        let roof_bytes = case.traffic().roof.tensors() * rig.sets[0].input.buffer.size();
+        let roof_gbps = roof_bytes as f64 / times.roof.median / 1e9;
+        let ours = Row { schedule: schedule(case, &norm), error: Some(error), ..row(case, times.ours, roof_gbps) };
+        let peers = times.peers.into_iter().map(|(name, time)| Row { peer: Some(name), ..row(case, time, roof_gbps) });
+        Ok(Outcome::Measured([ours].into_iter().chain(peers).collect()))
+    }
+}
+
+/// Times of a case.
+struct Turns {
+    ours: Times,
+    roof: Times,
+    /// By name.
+    peers: Vec<(String, Times)>,
+}
+
+/// Samples of the norm, of its roof and of the peers that have the case; `None` after an interrupt.
+fn in_turn_with(
+    roofs: &Roofs,
+    peers: &mut [Peer],
+    case: &BenchCase,
+    rig: &Rig<'_>,
+    ours: &mut Dispatches<'_>,
+) -> Result<Option<Turns>, Failure> {
+    let gpu = ours.gpu;
+    let roof = case.traffic().roof;
+    let bound: Vec<_> = rig
+        .sets
+        .iter()
+        .map(|set| {
+            let second = set.second.as_ref().unwrap_or(&set.input);
+            roofs.bind(gpu, roof, [&set.input, second, &set.output])
+        })
+        .collect();
+    gpu.healthy()?;
+    let record = |pass: &mut ComputePass<'_>, set: usize| bound[set].record(pass);
+    let mut roof = Dispatches { record: &record, ..*ours };
+    let request = Request::new(case);
+    let mut peers: Vec<&mut Peer> =
+        peers.iter_mut().filter_map(|peer| peer.prepare(request.as_ref()?).then_some(peer)).collect();
+    let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
+    let mut contestants: Vec<&mut dyn Contestant> = vec![&mut roof, ours];
+    contestants.extend(peers.iter_mut().map(|peer| &mut **peer as &mut dyn Contestant));
+    let Some(times) = in_turn(&mut contestants, &Budget::of_row(gpu.info.device_type))? else { return Ok(None) };
+    let mut times = times.into_iter();
+    // only peers give up, and all after an interrupt
+    let (Some(Some(roof)), Some(Some(ours))) = (times.next(), times.next()) else { return Ok(None) };
+    let peers = names.into_iter().zip(times).filter_map(|(name, time)| Some((name, time?))).collect();
+    Ok(Some(Turns { ours, roof, peers }))
+}
+
+fn schedule(case: &BenchCase, norm: &Norm) -> String {
+    match (case.variant, case.pass) {
+        (Variant::BatchInference, _) => "given".to_owned(),
+        (_, Pass::Backward) => norm.backward_schedule().to_string(),
+        _ => norm.schedule().to_string(),
+    }
+}
+
+/// A row of the report, by a peer that has neither name nor schedule nor error yet.
+fn row(case: &BenchCase, time: Times, roof_gbps: f64) -> Row {
+    let traffic = case.traffic();
+    Row {
+        peer: None,
+        variant: case.variant.name(),
+        shape: case.shape_name(),
+        format: case.format.name().to_owned(),
+        dtype: "f32".to_owned(),
+        pass: case.pass.name().to_owned(),
+        schedule: String::new(),
+        median_ms: time.median * 1e3,
+        p20_ms: time.p20 * 1e3,
+        p80_ms: time.p80 * 1e3,
+        min_bytes: traffic.min_bytes,
+        gbps: traffic.min_bytes as f64 / time.median / 1e9,
+        roof: traffic.roof,
+        roof_gbps,
+        roof_elements: traffic.roof_elements,
+        ratio: traffic.bytes as f64 / (roof_gbps * 1e9) / time.median,
+        error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::case::Format;
+
+    #[test]
+    fn cases_are_measured_and_checked() {
+        let Some(gpu) = Gpu::open(&wgpu_norm_tools::device::DeviceArgs::default()).unwrap() else { return };
+        let (clock, roofs) = (Clock::new(&gpu), Roofs::new(&gpu, &Clock::Wall).unwrap());
+        let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers: Vec::new() };
+        for (variant, format, pass) in [
+            (Variant::Layer(2), Format::Rows, Pass::Forward),
+            (Variant::Lp(2.0, 1), Format::Rows, Pass::Backward),
+            (Variant::BatchInference, Format::First, Pass::Forward),
+            (Variant::BatchTraining, Format::Last, Pass::Training),
+            (Variant::BatchTraining, Format::Last, Pass::Backward),
+            (Variant::AdaptiveInstance, Format::Last, Pass::Forward),
+        ] {
+            let case = BenchCase::new(variant, &[2, 3, 5], format, pass);
+            let Outcome::Measured(rows) = bench.measure(&case).unwrap() else { panic!("{}", case.name()) };
+            let [row] = rows.as_slice() else { panic!("{} rows", rows.len()) };
+            assert!(row.error.unwrap() < 1e-6, "{}: {:?}", case.name(), row.error);
+            assert!(row.p20_ms > 0.0 && row.p20_ms <= row.p80_ms && row.ratio > 0.0, "{}", case.name());
+        }
+        let large = BenchCase::new(Variant::Layer(1), &[1 << 20, 1 << 20], Format::Rows, Pass::Forward);
+        let Outcome::Skipped { needs_bytes, why } = bench.measure(&large).unwrap() else { panic!("it has no room") };
+        assert!(needs_bytes > 8 << 40 && why.contains("4398046511104"), "{needs_bytes}: {why}");
+    }
+
+    #[test]
+    fn a_ratio_is_the_time_of_the_roof_over_ours() {
+        let case = BenchCase::new(Variant::BatchTraining, &[10, 1, 100], Format::First, Pass::Training);
+        let time = Times { p20: 1e-6, median: 2e-6, p80: 4e-6 };
+        let row = row(&case, time, 12.0);
+        // 3E, scale, bias, mean, 1 / deviation: 12016 bytes at 12 GB/s
+        assert!((row.ratio - 12016.0 / 12e9 / 2e-6).abs() < 1e-12, "{}", row.ratio);
+        assert!((row.gbps - 8016.0 / 2e-6 / 1e9).abs() < 1e-12, "{}", row.gbps);
+    }
+}

@@ -1,0 +1,87 @@
+//! A case in the words of the protocol that other implementations speak.
+
+use serde::Serialize;
+
+use super::case::{BenchCase, Format, Pass, Variant};
+
+/// What is asked of a peer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Request {
+    variant: &'static str,
+    /// In the order N, C, spatial axes; rows and width.
+    shape: Vec<u64>,
+    format: &'static str,
+    pass: &'static str,
+    groups: Option<u64>,
+    /// By the batch's own statistics.
+    training: bool,
+    eps: f64,
+}
+
+impl Request {
+    /// None where the protocol has no word for the case.
+    pub fn new(case: &BenchCase) -> Option<Self> {
+        let (variant, groups) = match case.variant {
+            Variant::Layer(1) => ("layer", None),
+            Variant::Rms(1) => ("rms", None),
+            Variant::BatchInference | Variant::BatchTraining => ("batch", None),
+            Variant::Instance => ("instance", None),
+            Variant::Group(groups) => ("group", Some(groups)),
+            Variant::Layer(_) | Variant::Rms(_) | Variant::Lp(..) | Variant::AdaptiveInstance => return None,
+        };
+        let shape = match case.format {
+            // a width, and how many of them
+            Format::Rows => {
+                let width = *case.shape.last()?;
+                vec![case.elements() / width.max(1), width]
+            }
+            Format::First | Format::Last => case.shape.clone(),
+        };
+        Some(Self {
+            variant,
+            shape,
+            format: case.format.name(),
+            pass: case.pass.name(),
+            groups,
+            training: case.variant == Variant::BatchTraining || case.pass != Pass::Forward,
+            eps: 1e-5,
+        })
+    }
+}
+
+/// A line that asks for a case.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Which.
+    pub case: Request,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_asked_for_in_the_words_of_the_protocol() {
+        let line = |variant, shape: &[u64], format, pass| {
+            let case = Request::new(&BenchCase::new(variant, shape, format, pass))?;
+            Some(serde_json::to_string(&Line { case }).unwrap())
+        };
+        assert_eq!(
+            line(Variant::Group(32), &[8, 64, 7, 5], Format::Last, Pass::Forward).unwrap(),
+            concat!(
+                r#"{"case":{"variant":"group","shape":[8,64,7,5],"format":"channels-last","pass":"forward","#,
+                r#""groups":32,"training":false,"eps":0.00001}}"#
+            )
+        );
+        for (variant, format, pass, part) in [
+            (Variant::Layer(1), Format::Rows, Pass::Forward, r#""shape":[6,5],"format":"rows""#),
+            (Variant::BatchInference, Format::First, Pass::Forward, r#""training":false"#),
+            (Variant::BatchTraining, Format::First, Pass::Backward, r#""training":true"#),
+        ] {
+            let line = line(variant, &[2, 3, 5], format, pass).unwrap();
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert_eq!(line(Variant::Lp(2.0, 1), &[2, 3], Format::Rows, Pass::Forward), None);
+        assert_eq!(line(Variant::Layer(2), &[2, 3, 5], Format::Rows, Pass::Forward), None);
+    }
+}

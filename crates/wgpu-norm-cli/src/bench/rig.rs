@@ -1,0 +1,300 @@
+//! The buffers of a case, and the norm bound to them.
+//!
+//! Each dispatch takes the next of several sets of tensors that together are larger than any cache, so that what it
+//! reads is cold.
+
+use wgpu_norm::wgpu;
+use wgpu_norm::{
+    BackwardArgs, BackwardStatistics, BindError, BoundNorm, BufferView, Destination, ForwardArgs, ImportArgs, Norm,
+    StatisticsSource, TrainingArgs,
+};
+use wgpu_norm_tools::check::Comparison;
+use wgpu_norm_tools::device::{Gpu, Tensor};
+use wgpu_norm_tools::failure::Failure;
+
+use super::case::{BenchCase, Pass, Variant};
+use super::oracle::Oracle;
+use super::roof::QUAD;
+
+/// Bytes of all sets: four times the cache of a large GPU, and of a processor.
+const COLD: u64 = 256 << 20;
+const COLD_SOFTWARE: u64 = 128 << 20;
+/// Numbers of sets: while one is used, another is forgotten.
+const SETS: std::ops::RangeInclusive<u64> = 2..=64;
+/// What outputs hold before the pass that is checked.
+const POISON: f32 = f32::NAN;
+
+/// The buffers of a case.
+pub struct Rig<'a> {
+    gpu: &'a Gpu,
+    norm: Norm,
+    pass: Pass,
+    /// Tensors of the dispatches in turn.
+    pub sets: Vec<Set>,
+    scale: Option<Tensor>,
+    bias: Option<Tensor>,
+    grad_scale: Option<Tensor>,
+    grad_bias: Option<Tensor>,
+    /// Mean, variance, and the records of them.
+    given: Option<(Tensor, Tensor, wgpu::Buffer)>,
+    workspace: Option<wgpu::Buffer>,
+}
+
+/// What one dispatch has for itself.
+pub struct Set {
+    /// What is normalized.
+    pub input: Tensor,
+    /// The gradient to the output, or a style.
+    pub second: Option<Tensor>,
+    /// The output, or the gradient to the input.
+    pub output: Tensor,
+    /// Statistics for backward.
+    saved: Option<wgpu::Buffer>,
+}
+
+/// What a case needs of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Sets of tensors.
+    sets: u64,
+    /// Bytes of all buffers.
+    pub bytes: u64,
+    /// Bytes of the largest.
+    largest: u64,
+}
+
+impl Needs {
+    /// Of a case on a kind of device.
+    pub fn of(case: &BenchCase, norm: &Norm, device_type: wgpu::DeviceType) -> Self {
+        let tensor = tensor_bytes(case.elements());
+        let tensors = if has_second(case) { 3 } else { 2 };
+        let sets = set_count(tensors * tensor, device_type);
+        let parameter = 4 * norm.affine_len();
+        let workspace = workspace_size(norm, case.pass);
+        let saved = if case.pass == Pass::Forward { 0 } else { sets * norm.statistics_size() };
+        let bytes = sets * tensors * tensor + 4 * parameter + saved + workspace;
+        Self { sets, bytes, largest: tensor.max(parameter) }
+    }
+
+    /// Why a device cannot have it.
+    pub fn refusal(&self, limits: &wgpu::Limits) -> Option<String> {
+        let (binding, buffer) = (limits.max_storage_buffer_binding_size, limits.max_buffer_size);
+        let most = binding.min(buffer);
+        (self.largest > most)
+            .then(|| format!("a tensor has {} bytes, a binding of this device at most {most}", self.largest))
+    }
+}
+
+fn has_second(case: &BenchCase) -> bool {
+    case.pass == Pass::Backward || case.variant == Variant::AdaptiveInstance
+}
+
+fn workspace_size(norm: &Norm, pass: Pass) -> u64 {
+    let backward = if pass == Pass::Backward { norm.backward_workspace_size() } else { 0 };
+    norm.workspace_size().max(backward)
+}
+
+impl<'a> Rig<'a> {
+    /// Makes and fills all buffers; `None` where the device has no memory for them.
+    pub fn new(
+        gpu: &'a Gpu,
+        norm: &Norm,
+        case: &BenchCase,
+        needs: &Needs,
+        oracle: &Oracle,
+    ) -> Result<Option<Self>, Failure> {
+        let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let rig = Self::allocate(gpu, norm, case, needs)?;
+        if pollster::block_on(scope.pop()).is_some() {
+            return Ok(None);
+        }
+        rig.fill(case, oracle)?;
+        Ok(Some(rig))
+    }
+
+    fn allocate(gpu: &'a Gpu, norm: &Norm, case: &BenchCase, needs: &Needs) -> Result<Self, Failure> {
+        let backward = case.pass == Pass::Backward;
+        let bytes = tensor_bytes(norm.len());
+        let tensor = |what| Ok::<_, Failure>(Tensor { len: norm.len(), ..gpu.tensor(what, bytes / 4)? });
+        let set = |_| {
+            let saved = (case.pass != Pass::Forward).then(|| gpu.buffer("statistics", norm.statistics_size()));
+            Ok::<_, Failure>(Set {
+                input: tensor("input")?,
+                second: has_second(case).then(|| tensor("second")).transpose()?,
+                output: tensor("output")?,
+                saved: saved.transpose()?,
+            })
+        };
+        let descriptor = case.case();
+        let affine = descriptor.descriptor().affine;
+        let parameter = |what, wanted: bool| wanted.then(|| gpu.tensor(what, norm.affine_len())).transpose();
+        let channels = norm.given_segment_count();
+        let given = match case.variant {
+            Variant::BatchInference => Some((
+                gpu.tensor("mean", channels)?,
+                gpu.tensor("variance", channels)?,
+                gpu.buffer("records", norm.given_statistics_size())?,
+            )),
+            _ => None,
+        };
+        let workspace = Some(workspace_size(norm, case.pass)).filter(|&bytes| bytes > 0);
+        Ok(Self {
+            gpu,
+            norm: norm.clone(),
+            pass: case.pass,
+            sets: (0..needs.sets).map(set).collect::<Result<_, _>>()?,
+            scale: parameter("scale", affine.has_scale())?,
+            bias: parameter("bias", affine.has_bias())?,
+            grad_scale: parameter("grad_scale", backward && affine.has_scale())?,
+            grad_bias: parameter("grad_bias", backward && affine.has_bias())?,
+            given,
+            workspace: workspace.map(|bytes| gpu.buffer("workspace", bytes)).transpose()?,
+        })
+    }
+
+    /// Uploads the same tensors to every set, and computes the statistics that the pass needs.
+    fn fill(&self, case: &BenchCase, oracle: &Oracle) -> Result<(), Failure> {
+        let tensors = &oracle.tensors;
+        let second = if case.pass == Pass::Backward { Some(&oracle.grad_output) } else { tensors.style.as_ref() };
+        for set in &self.sets {
+            self.gpu.fill(&set.input, &tensors.input)?;
+            if let (Some(operand), Some(data)) = (&set.second, second) {
+                self.gpu.fill(operand, data)?;
+            }
+            // nobody has written it yet: the device would clear it while it is timed
+            self.gpu.clear(&set.output);
+        }
+        for (operand, data) in [(&self.scale, &tensors.scale), (&self.bias, &tensors.bias)] {
+            if let (Some(operand), Some(data)) = (operand, data) {
+                self.gpu.fill(operand, data)?;
+            }
+        }
+        if let (Some((mean, variance, records)), Some(data)) = (&self.given, &tensors.given) {
+            self.gpu.fill(mean, &data.0)?;
+            self.gpu.fill(variance, &data.1)?;
+            let statistics = BufferView::whole(records);
+            let import =
+                self.norm.bind_import(&ImportArgs { mean: mean.view(), variance: variance.view(), statistics })?;
+            self.gpu.run(|pass| import.record(pass))?;
+        }
+        if case.pass == Pass::Backward {
+            for set in &self.sets {
+                let training = self.bind_forward(set)?;
+                self.gpu.run(|pass| training.record(pass))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same norm from now on by another plan.
+    pub fn serve(&mut self, norm: &Norm) -> Result<(), Failure> {
+        let needed = workspace_size(norm, self.pass);
+        if self.workspace.as_ref().map_or(0, wgpu::Buffer::size) < needed {
+            self.workspace = Some(self.gpu.buffer("workspace", needed)?);
+        }
+        self.norm = norm.clone();
+        Ok(())
+    }
+
+    /// The norm over one set, in the pass of the case.
+    pub fn bind(&self, set: &Set) -> Result<BoundNorm, BindError> {
+        if self.pass == Pass::Backward { self.bind_backward(set) } else { self.bind_forward(set) }
+    }
+
+    fn bind_forward(&self, set: &Set) -> Result<BoundNorm, BindError> {
+        let (input, output) = (set.input.view(), Destination::View(set.output.view()));
+        let (scale, bias) = (self.scale.as_ref().map(Tensor::view), self.bias.as_ref().map(Tensor::view));
+        let style = if self.norm.style_len().is_some() { set.second.as_ref().map(Tensor::view) } else { None };
+        let workspace = self.workspace.as_ref().map(BufferView::whole);
+        if let Some(saved) = &set.saved {
+            let saved = BufferView::whole(saved);
+            return self.norm.bind_training(&TrainingArgs { input, output, scale, bias, style, saved, workspace });
+        }
+        let statistics = match &self.given {
+            Some((_, _, records)) => StatisticsSource::Given(BufferView::whole(records)),
+            None => StatisticsSource::Input,
+        };
+        self.norm.bind_forward(&ForwardArgs { input, output, scale, bias, style, statistics, workspace })
+    }
+
+    fn bind_backward(&self, set: &Set) -> Result<BoundNorm, BindError> {
+        let missing = |operand| BindError::Missing { operand };
+        let saved = set.saved.as_ref().ok_or(missing("statistics"))?;
+        self.norm.bind_backward(&BackwardArgs {
+            input: set.input.view(),
+            grad_output: set.second.as_ref().ok_or(missing("grad_output"))?.view(),
+            scale: self.scale.as_ref().map(Tensor::view),
+            style: None,
+            statistics: BackwardStatistics::Saved(BufferView::whole(saved)),
+            grad_input: Some(Destination::View(set.output.view())),
+            grad_scale: self.grad_scale.as_ref().map(Tensor::view),
+            grad_bias: self.grad_bias.as_ref().map(Tensor::view),
+            grad_style: None,
+            workspace: self.workspace.as_ref().map(BufferView::whole),
+        })
+    }
+
+    /// Poisons every output.
+    pub fn poison(&self) -> Result<(), Failure> {
+        let poison = vec![POISON; self.norm.len().max(self.norm.affine_len()) as usize];
+        let outputs = self.sets.iter().map(|set| &set.output).chain(&self.grad_scale).chain(&self.grad_bias);
+        for output in outputs {
+            self.gpu.fill(output, &poison[..output.len as usize])?;
+        }
+        Ok(())
+    }
+
+    /// The largest error over all outputs, each in units of its largest value; [`f64::MAX`] where a NaN is misplaced.
+    pub fn worst_error(&self, oracle: &mut Oracle) -> Result<f64, Failure> {
+        if self.pass != Pass::Backward {
+            let output = oracle.output()?;
+            return self.sets.iter().try_fold(0.0, |worst, set| Ok(self.error(&set.output, output)?.max(worst)));
+        }
+        let expected = oracle.gradients()?;
+        let inputs = self.sets.iter().map(|set| (&set.output, &expected.input));
+        let scale = self.grad_scale.iter().map(|grad| (grad, &expected.scale));
+        let bias = self.grad_bias.iter().map(|grad| (grad, &expected.bias));
+        let mut all = inputs.chain(scale).chain(bias);
+        all.try_fold(0.0, |worst, (operand, expected)| Ok(self.error(operand, expected)?.max(worst)))
+    }
+
+    fn error(&self, operand: &Tensor, expected: &[f64]) -> Result<f64, Failure> {
+        let comparison = Comparison::new(&self.gpu.download(operand)?, expected);
+        Ok(if comparison.misplaced == 0 { comparison.relative } else { f64::MAX })
+    }
+}
+
+/// Bytes of a tensor's buffer, which the roof moves to its end.
+fn tensor_bytes(len: u64) -> u64 {
+    (len * 4).next_multiple_of(QUAD)
+}
+
+/// Sets of `bytes` each that no cache holds.
+fn set_count(bytes: u64, device_type: wgpu::DeviceType) -> u64 {
+    let cold = if device_type == wgpu::DeviceType::Cpu { COLD_SOFTWARE } else { COLD };
+    cold.div_ceil(bytes.max(1)).clamp(*SETS.start(), *SETS.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_outgrow_caches_within_limits() {
+        let (gpu, software) = (wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::Cpu);
+        let cases = [(8 << 20, gpu, 32), (8 << 20, software, 16), (1 << 30, gpu, 2), (1, gpu, 64), (0, software, 64)];
+        for (bytes, device_type, expected) in cases {
+            assert_eq!(set_count(bytes, device_type), expected, "{bytes} bytes");
+        }
+        assert_eq!([0, 1, 4, 5].map(tensor_bytes), [0, 16, 16, 32]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_size() {
+        let limits = wgpu::Limits::default();
+        let most = limits.max_storage_buffer_binding_size;
+        let needs = |largest| Needs { sets: 2, bytes: 4 * largest, largest };
+        assert_eq!(needs(most).refusal(&limits), None);
+        assert!(needs(most + 4).refusal(&limits).unwrap().contains("134217732"));
+    }
+}

@@ -1,0 +1,413 @@
+//! `wgpu-norm bench --tune`: the profile with which norms are fastest on this adapter, by coordinate descent.
+//!
+//! One value of the profile at a time goes down and up by halves and doubles, until that costs. A candidate is measured
+//! in turn with the best so far and with the roof, over a few small norms; it wins where it is faster twice, and where
+//! what it has computed then is right.
+
+use std::cell::Cell;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use wgpu_norm::wgpu::{ComputePass, DeviceType};
+use wgpu_norm::{BoundNorm, DeviceProfile, NormEngine, TunedProfile};
+use wgpu_norm_tools::device::{DeviceArgs, Gpu};
+use wgpu_norm_tools::failure::{EXIT_INTERRUPTED, Failure};
+use wgpu_norm_tools::output::{self, Target};
+use wgpu_norm_tools::terminal;
+
+use super::beside::geometric_mean;
+use super::case::{BenchCase, Format, Pass, Variant};
+use super::clock::Clock;
+use super::oracle::Oracle;
+use super::report::TOLERANCE;
+use super::rig::{Needs, Rig};
+use super::roof::Roofs;
+use super::sample::{Budget, Contestant, Dispatches, in_turn};
+
+/// A candidate takes at most so much of the time of the best so far: what is nearer is noise.
+const GAIN: f64 = 0.97;
+/// No norm may take longer than so much of its time before.
+const LOSS: f64 = 1.25;
+/// The search ends after so long, with what it has.
+const SEARCH: Duration = Duration::from_secs(85);
+/// All values are tried so often: one may pay only after another.
+const ROUNDS: usize = 2;
+/// Elements that a workgroup may find again in a cache.
+const CACHED: u32 = 1 << 16;
+/// No value goes beyond.
+const MOST: u32 = 1 << 16;
+/// Elements of a probe's tensor, without and with a device of its own.
+const ELEMENTS: [u64; 2] = [1 << 20, 1 << 24];
+
+/// A value of the profile.
+struct Field {
+    name: &'static str,
+    of: fn(&mut DeviceProfile) -> &mut u32,
+}
+
+/// Those that decide most go first.
+const FIELDS: [Field; 10] = [
+    Field { name: "held_quads", of: |profile| &mut profile.held_quads },
+    Field { name: "held_quads_backward", of: |profile| &mut profile.held_quads_backward },
+    Field { name: "quads", of: |profile| &mut profile.quads },
+    Field { name: "max_lanes", of: |profile| &mut profile.max_lanes },
+    Field { name: "min_lanes", of: |profile| &mut profile.min_lanes },
+    Field { name: "workgroup_size", of: |profile| &mut profile.workgroup_size },
+    Field { name: "map_quads", of: |profile| &mut profile.map_quads },
+    Field { name: "cached", of: |profile| &mut profile.cached },
+    Field { name: "workgroups", of: |profile| &mut profile.workgroups },
+    Field { name: "subgroup", of: |profile| &mut profile.subgroup },
+];
+
+/// What became of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is the best now.
+    Better,
+    /// Neither better nor worse: what lies beyond may be.
+    Even,
+    /// It is slower, wrong, impossible, or was tried before.
+    Worse,
+}
+
+/// Norms that lead to different kernels: short rows, long ones, unaligned ones, one that the device shares; planes in
+/// both formats.
+fn probes(elements: u64) -> [BenchCase; 8] {
+    let rows = |variant, width: u64, pass| BenchCase::new(variant, &[elements / width, width], Format::Rows, pass);
+    let planes = |variant, format, pass| BenchCase::new(variant, &[elements >> 16, 64, 32, 32], format, pass);
+    let (layer, rms) = (Variant::Layer(1), Variant::Rms(1));
+    [
+        rows(layer, 64, Pass::Forward),
+        rows(layer, 1024, Pass::Forward),
+        rows(rms, 1 << 16, Pass::Forward),
+        rows(layer, elements, Pass::Forward),
+        rows(layer, 1023, Pass::Backward),
+        planes(Variant::BatchTraining, Format::First, Pass::Training),
+        planes(Variant::Group(32), Format::Last, Pass::Forward),
+        planes(Variant::BatchTraining, Format::Last, Pass::Backward),
+    ]
+}
+
+/// A norm on its buffers.
+struct Probe<'a> {
+    case: BenchCase,
+    rig: Rig<'a>,
+    oracle: Oracle,
+    /// By the best profile so far: one for each set of buffers.
+    best: Vec<BoundNorm>,
+}
+
+/// Two times of a probe, and that of its roof.
+struct Duel {
+    best: f64,
+    candidate: f64,
+    roof: f64,
+}
+
+/// What searches.
+struct Tuner<'a> {
+    gpu: &'a Gpu,
+    clock: &'a Clock,
+    roofs: &'a Roofs,
+    probes: Vec<Probe<'a>>,
+    best: DeviceProfile,
+    tried: Vec<DeviceProfile>,
+    /// Invocations of the subgroups that the device has enabled.
+    subgroup: u32,
+    /// Elements of the cache that the search began with.
+    cached: u32,
+    end: Instant,
+}
+
+/// Searches, prints what it found, and writes the profile. An interrupt ends it with nothing written.
+pub fn run(target: &Target, args: &DeviceArgs) -> Result<ExitCode, Failure> {
+    let gpu = &Gpu::require(args, "bench has nothing to tune without one")?;
+    output::defer_interrupt();
+    let clock = &Clock::new(gpu);
+    let roofs = &Roofs::new(gpu, clock)?;
+    let before = *gpu.engine.profile();
+    let mut tuner = Tuner {
+        gpu,
+        clock,
+        roofs,
+        probes: Probe::all(gpu)?,
+        best: before,
+        tried: vec![before],
+        subgroup: subgroup(gpu),
+        cached: before.cached,
+        end: Instant::now() + SEARCH,
+    };
+    tuner.search()?;
+    let found = tuner.best;
+    let lines = tuner.compare(before, found)?;
+    if output::is_interrupted() {
+        terminal::note("interrupted: no profile was written");
+        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+    }
+    target.write_bytes(TunedProfile::new(&gpu.info, found).to_json().as_bytes())?;
+    terminal::print(&format!("{}\n\n{lines}\n\nwritten to {}", gpu.describe(), target.path().display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl<'a> Probe<'a> {
+    /// Those that the device has room for, bound by the profile of its engine.
+    fn all(gpu: &'a Gpu) -> Result<Vec<Self>, Failure> {
+        let own = usize::from(gpu.info.device_type != DeviceType::Cpu);
+        let mut all = Vec::new();
+        for case in probes(ELEMENTS[own]) {
+            let norm = gpu.engine.create_norm(&case.case().descriptor())?;
+            let needs = Needs::of(&case, &norm, gpu.info.device_type);
+            let oracle = Oracle::new(&case, &norm);
+            let fits = needs.refusal(&gpu.device.limits()).is_none();
+            let rig = if fits { Rig::new(gpu, &norm, &case, &needs, &oracle)? } else { None };
+            let Some(rig) = rig else {
+                terminal::note(&format!("left out for want of memory: {} ({} bytes)", case.name(), needs.bytes));
+                continue;
+            };
+            let best = rig.sets.iter().map(|set| rig.bind(set)).collect::<Result<_, _>>()?;
+            all.push(Self { case, rig, oracle, best });
+        }
+        Ok(all)
+    }
+
+    /// The norm as an engine plans it, on the probe's buffers.
+    fn bind(&mut self, engine: &NormEngine) -> Result<Vec<BoundNorm>, Failure> {
+        self.rig.serve(&engine.create_norm(&self.case.case().descriptor())?)?;
+        Ok(self.rig.sets.iter().map(|set| self.rig.bind(set)).collect::<Result<_, _>>()?)
+    }
+}
+
+/// As the device's own profile has it.
+fn subgroup(gpu: &Gpu) -> u32 {
+    DeviceProfile::new(&gpu.info, &gpu.device.limits(), gpu.device.features()).subgroup
+}
+
+/// Whether both do the same.
+fn alike(first: &[BoundNorm], second: &[BoundNorm]) -> bool {
+    let work = |bound: &[BoundNorm]| bound.first().map(|norm| norm.kernels().zip(norm.grids()).collect::<Vec<_>>());
+    work(first) == work(second)
+}
+
+impl Tuner<'_> {
+    /// Tries every value of the profile, as long as there is time.
+    fn search(&mut self) -> Result<(), Failure> {
+        let bar = terminal::progress("tune", (ROUNDS * FIELDS.len()) as u64, false);
+        for _ in 0..ROUNDS {
+            let before = self.best;
+            for field in &FIELDS {
+                bar.set_message(field.name);
+                for step in [|value: u32| value / 2, |value: u32| value.saturating_mul(2)] {
+                    self.walk(field, step)?;
+                }
+                bar.inc(1);
+            }
+            if self.best == before {
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        if self.is_late() && !output::is_interrupted() {
+            terminal::note(&format!("the search ended after {} s, before all candidates were tried", SEARCH.as_secs()));
+        }
+        Ok(())
+    }
+
+    fn is_late(&self) -> bool {
+        output::is_interrupted() || Instant::now() >= self.end
+    }
+
+    /// Steps along a field until that costs.
+    fn walk(&mut self, field: &Field, step: fn(u32) -> u32) -> Result<(), Failure> {
+        let mut candidate = self.best;
+        loop {
+            let value = (field.of)(&mut candidate);
+            // subgroups and caches are used whole or not at all
+            *value = match field.name {
+                "subgroup" if *value > 1 => 1,
+                "subgroup" => self.subgroup,
+                "cached" if *value > 0 => 0,
+                "cached" => self.cached.max(CACHED),
+                _ => step(*value),
+            };
+            if self.is_late() || *value > MOST.max(self.cached) || self.judge(candidate)? == Verdict::Worse {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Measures a candidate, and keeps it where it is better.
+    fn judge(&mut self, candidate: DeviceProfile) -> Result<Verdict, Failure> {
+        if self.tried.contains(&candidate) {
+            return Ok(Verdict::Worse);
+        }
+        self.tried.push(candidate);
+        let Ok(engine) = self.gpu.engine.with_profile(candidate) else { return Ok(Verdict::Worse) };
+        let bound = match self.probes.iter_mut().map(|probe| probe.bind(&engine)).collect::<Result<Vec<_>, _>>() {
+            Ok(bound) => bound,
+            // a kernel that this driver does not compile, a grid that is too large
+            Err(Failure::Bind(_)) => return Ok(Verdict::Worse),
+            Err(failure) => return Err(failure),
+        };
+        self.gpu.healthy()?;
+        let mut verdict = self.measure(&bound)?;
+        if verdict == Verdict::Better {
+            // twice, and rightly
+            verdict = self.measure(&bound)?;
+        }
+        if verdict == Verdict::Better && !self.is_right(&bound)? {
+            verdict = Verdict::Worse;
+        }
+        if verdict == Verdict::Better {
+            self.best = candidate;
+            self.probes.iter_mut().zip(bound).for_each(|(probe, bound)| probe.best = bound);
+        }
+        Ok(verdict)
+    }
+
+    /// Whether a candidate is faster in the mean, and nowhere much slower.
+    fn measure(&self, bound: &[Vec<BoundNorm>]) -> Result<Verdict, Failure> {
+        let mut ratios = Vec::new();
+        for (probe, candidate) in self.probes.iter().zip(bound) {
+            if alike(&probe.best, candidate) {
+                ratios.push(1.0);
+                continue;
+            }
+            let Some(duel) = self.duel(probe, &probe.best, candidate)? else { return Ok(Verdict::Worse) };
+            ratios.push(duel.candidate / duel.best);
+            if duel.candidate > duel.best * LOSS {
+                return Ok(Verdict::Worse);
+            }
+        }
+        let mean = geometric_mean(ratios.into_iter());
+        Ok(if mean <= GAIN {
+            Verdict::Better
+        } else if mean * GAIN >= 1.0 {
+            Verdict::Worse
+        } else {
+            Verdict::Even
+        })
+    }
+
+    /// Whether what a candidate computes is what the reference computes.
+    fn is_right(&mut self, bound: &[Vec<BoundNorm>]) -> Result<bool, Failure> {
+        for (probe, candidate) in self.probes.iter_mut().zip(bound) {
+            if alike(&probe.best, candidate) {
+                continue;
+            }
+            probe.rig.poison()?;
+            self.gpu.run(|pass| candidate.iter().for_each(|norm| norm.record(pass)))?;
+            let error = probe.rig.worst_error(&mut probe.oracle)?;
+            if error > TOLERANCE {
+                terminal::note(&format!(
+                    "a faster candidate was refused, its error is {error:.1e}: {}",
+                    probe.case.name()
+                ));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Times of two bindings of a probe, in turn with its roof; `None` after an interrupt.
+    fn duel(&self, probe: &Probe<'_>, best: &[BoundNorm], candidate: &[BoundNorm]) -> Result<Option<Duel>, Failure> {
+        let (gpu, clock, next) = (self.gpu, self.clock, &Cell::new(0));
+        let sets = &probe.rig.sets;
+        let roofs: Vec<_> = sets
+            .iter()
+            .map(|set| {
+                let second = set.second.as_ref().unwrap_or(&set.input);
+                self.roofs.bind(gpu, probe.case.traffic().roof, [&set.input, second, &set.output])
+            })
+            .collect();
+        let roof = |pass: &mut ComputePass<'_>, set: usize| roofs[set].record(pass);
+        let first = |pass: &mut ComputePass<'_>, set: usize| best[set].record(pass);
+        let second = |pass: &mut ComputePass<'_>, set: usize| candidate[set].record(pass);
+        let mut roof = Dispatches { gpu, clock, sets: sets.len(), next, record: &roof };
+        let (mut first, mut second) = (Dispatches { record: &first, ..roof }, Dispatches { record: &second, ..roof });
+        let contestants: &mut [&mut dyn Contestant] = &mut [&mut roof, &mut first, &mut second];
+        let Some(times) = in_turn(contestants, &Budget::of_candidate(gpu.info.device_type))? else { return Ok(None) };
+        let medians: Vec<f64> = times.into_iter().flatten().map(|times| times.median).collect();
+        let [roof, best, candidate] = medians[..] else { return Ok(None) };
+        Ok(Some(Duel { best, candidate, roof }))
+    }
+
+    /// What changed, and by how much.
+    fn compare(&mut self, mut before: DeviceProfile, mut found: DeviceProfile) -> Result<String, Failure> {
+        if before == found {
+            return Ok(format!("no candidate of {} was faster: the profile stays as it was", self.tried.len() - 1));
+        }
+        let changed = FIELDS.iter().filter_map(|field| {
+            let (old, new) = (*(field.of)(&mut before), *(field.of)(&mut found));
+            (old != new).then(|| format!("{} {old} -> {new}", field.name))
+        });
+        let changed = changed.collect::<Vec<_>>().join(", ");
+        let engine = self.gpu.engine.with_profile(before).map_err(|error| Failure::Usage(error.to_string()))?;
+        let old = self.probes.iter_mut().map(|probe| probe.bind(&engine)).collect::<Result<Vec<_>, _>>()?;
+        let mut table = terminal::table(&["norm", "before", "tuned", "times as fast"]);
+        let mut gains = Vec::new();
+        for (probe, old) in self.probes.iter().zip(&old) {
+            let Some(Duel { best, candidate, roof }) = self.duel(probe, old, &probe.best)? else { break };
+            let traffic = probe.case.traffic();
+            let tensors = traffic.roof.tensors() * 4 * probe.case.elements();
+            let share = |time: f64| format!("{:.0} %", 100.0 * traffic.bytes as f64 / tensors as f64 * roof / time);
+            table.add_row([probe.case.name(), share(best), share(candidate), format!("{:.2}", best / candidate)]);
+            gains.push(best / candidate);
+        }
+        let mean = geometric_mean(gains.into_iter());
+        Ok(format!(
+            "{changed}\n\n{table}\n\n{mean:.2} times as fast in the geometric mean; shares are of the roof, as in the \
+             table of bench"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_and_probes_are_what_they_say() {
+        let gpu = Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap();
+        let mut profile = *gpu.engine.profile();
+        for field in &FIELDS {
+            *(field.of)(&mut profile) = 77;
+            let line = format!("{}: 77,", field.name);
+            assert!(format!("{profile:?}").contains(&line), "{line} in {profile:?}");
+            *(field.of)(&mut profile) = 1;
+        }
+        for case in ELEMENTS.into_iter().flat_map(probes) {
+            case.case().descriptor().validate().unwrap();
+            assert!(case.elements().is_power_of_two() || case.name().contains("1023"), "{}", case.name());
+        }
+    }
+
+    #[test]
+    fn a_profile_of_one_lane_is_right_and_told_apart() {
+        let gpu = &Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap();
+        let clock = &Clock::new(gpu);
+        let roofs = &Roofs::new(gpu, clock).unwrap();
+        let best = *gpu.engine.profile();
+        let mut probes = Probe::all(gpu).unwrap();
+        probes.drain(2..);
+        let end = Instant::now();
+        let mut tuner = Tuner {
+            gpu,
+            clock,
+            roofs,
+            probes,
+            best,
+            tried: vec![best],
+            subgroup: subgroup(gpu),
+            cached: best.cached,
+            end,
+        };
+        let engine = gpu.engine.with_profile(DeviceProfile { max_lanes: 1, held_quads: 1, ..best }).unwrap();
+        let bound: Vec<_> = tuner.probes.iter_mut().map(|probe| probe.bind(&engine).unwrap()).collect();
+        assert!(!alike(&tuner.probes[1].best, &bound[1]));
+        assert!(tuner.is_right(&bound).unwrap());
+        // what was tried is not tried again, and without time nothing is
+        assert_eq!(tuner.judge(best).unwrap(), Verdict::Worse);
+        tuner.walk(&FIELDS[0], |value| value / 2).unwrap();
+        assert_eq!(tuner.tried, [best]);
+    }
+}

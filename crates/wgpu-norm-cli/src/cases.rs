@@ -1,0 +1,234 @@
+//! The cases of `wgpu-norm verify`: kinds and shapes that have gone wrong somewhere, and what they are filled with.
+
+use wgpu_norm::MemoryFormat::{ChannelsFirst, ChannelsLast};
+use wgpu_norm::NormKind::{AdaptiveInstance, Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
+use wgpu_norm::{Affine, Epsilon, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance};
+use wgpu_norm_tools::compute::Tensors;
+use wgpu_norm_tools::files::element_count;
+
+/// A kind of norm over a shape.
+pub struct Case<'a> {
+    /// The kind.
+    pub kind: NormKind<'a>,
+    /// Sizes of the axes as they lie in memory.
+    pub shape: &'a [u64],
+    /// Where the channels are.
+    pub format: MemoryFormat,
+}
+
+/// What a tensor is filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Mean 0.5, deviation 1.
+    Normal,
+    /// Mean 1e4, deviation 1: where E[x^2] - mean^2 has no digit left.
+    LargeMean,
+    /// 3.7 everywhere: the output must be the bias.
+    Constant,
+    /// 0 everywhere.
+    Zero,
+    /// One NaN, which must poison its segment and only it.
+    NotANumber,
+}
+
+/// Above this only [`Fill::Normal`] and [`Fill::LargeMean`] are run.
+const SMALL: u64 = 20_000;
+
+const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
+    Case { kind, shape, format: ChannelsFirst }
+}
+
+const fn last(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
+    Case { kind, shape, format: ChannelsLast }
+}
+
+const fn adain(style_shape: &'static [u64], variance: Variance, style_eps: StyleEpsilon) -> NormKind<'static> {
+    AdaptiveInstance { style_shape, variance, style_eps }
+}
+
+/// All of them. Widths take every remainder of 4; 4099 is a prime beyond a workgroup's reach; 70 001 segments are more
+/// than one dimension of a dispatch; a million elements are more than a workgroup reduces.
+pub const CASES: &[Case<'static>] = &[
+    case(Batch, &[2, 3]),
+    case(Batch, &[7, 4]),
+    case(Batch, &[5, 1, 1]),
+    case(Batch, &[3, 5, 7]),
+    case(Batch, &[2, 3, 4, 4]),
+    case(Batch, &[2, 3, 2, 3, 5]),
+    case(Batch, &[2, 2, 4099]),
+    case(Batch, &[2, 70_001]),
+    case(Batch, &[70_001, 2]),
+    case(Batch, &[3, 2, 500, 333]),
+    last(Batch, &[2, 5, 7, 3]),
+    last(Batch, &[4, 6, 6, 16]),
+    last(Batch, &[2, 4099, 5]),
+    last(Batch, &[2, 250, 333, 6]),
+    case(Instance, &[2, 3, 5]),
+    case(Instance, &[3, 2, 4, 4]),
+    case(Instance, &[1, 3, 7, 7]),
+    case(Instance, &[2, 3, 1]),
+    case(Instance, &[2, 2, 4099]),
+    case(Instance, &[2, 35_003, 3]),
+    case(Instance, &[1, 2, 500, 1001]),
+    last(Instance, &[2, 5, 7, 3]),
+    last(Instance, &[3, 6, 6, 8]),
+    last(Instance, &[2, 3, 35_003]),
+    last(Instance, &[2, 1031, 4]),
+    case(Group { groups: 1 }, &[2, 6, 5]),
+    case(Group { groups: 2 }, &[3, 6, 7]),
+    case(Group { groups: 2 }, &[9, 6, 7]),
+    case(Group { groups: 6 }, &[2, 6, 3, 3]),
+    case(Group { groups: 32 }, &[2, 64, 8, 8]),
+    case(Group { groups: 3 }, &[4, 6]),
+    case(Group { groups: 2 }, &[1, 4, 500, 503]),
+    last(Group { groups: 2 }, &[2, 5, 7, 6]),
+    last(Group { groups: 4 }, &[3, 4, 4, 16]),
+    last(Group { groups: 3 }, &[2, 1031, 9]),
+    case(Layer { axes: 1..2 }, &[3, 1]),
+    case(Layer { axes: 1..2 }, &[5, 64]),
+    case(Layer { axes: 1..2 }, &[5, 65]),
+    case(Layer { axes: 1..2 }, &[5, 66]),
+    case(Layer { axes: 1..2 }, &[5, 67]),
+    case(Layer { axes: 1..2 }, &[3, 4099]),
+    case(Layer { axes: 1..2 }, &[70_001, 5]),
+    case(Layer { axes: 0..1 }, &[1_000_003]),
+    case(Layer { axes: 1..4 }, &[2, 3, 4, 5]),
+    case(Layer { axes: 1..2 }, &[2, 5, 3, 7]),
+    case(Layer { axes: 0..2 }, &[3, 5, 6]),
+    case(Layer { axes: 0..1 }, &[4099, 3]),
+    case(Rms { axes: 1..2 }, &[5, 64]),
+    case(Rms { axes: 1..2 }, &[5, 61]),
+    case(Rms { axes: 1..2 }, &[5, 1]),
+    case(Rms { axes: 1..3 }, &[2, 7, 586]),
+    case(Rms { axes: 1..2 }, &[3, 5, 4]),
+    case(Rms { axes: 0..1 }, &[1_000_003]),
+    case(adain(&[2, 3, 5, 4], Variance::Biased, StyleEpsilon::AsContent), &[2, 3, 4, 7]),
+    case(adain(&[1, 3, 6], Variance::Unbiased, StyleEpsilon::None), &[2, 3, 4099]),
+    case(adain(&[2, 2, 150_001], Variance::Biased, StyleEpsilon::AsContent), &[2, 2, 9]),
+    last(adain(&[2, 5, 4, 3], Variance::Unbiased, StyleEpsilon::AsContent), &[2, 4, 7, 3]),
+    case(LpNormalize { p: 1.0, axes: 1..2 }, &[5, 67]),
+    case(LpNormalize { p: 2.0, axes: 1..2 }, &[3, 4, 5]),
+    case(LpNormalize { p: 3.5, axes: 1..2 }, &[3, 1031]),
+    case(LpNormalize { p: f32::INFINITY, axes: 0..1 }, &[33, 3]),
+    case(LpNormalize { p: 2.0, axes: 0..1 }, &[]),
+    case(MeanVariance { axes: &[0, 2, 3] }, &[3, 4, 3, 5]),
+    case(MeanVariance { axes: &[1] }, &[3, 7, 5]),
+    case(MeanVariance { axes: &[0, 1, 2] }, &[3, 41, 5]),
+    case(Weight { dim: Some(0) }, &[7, 5, 3]),
+    case(Weight { dim: Some(1) }, &[7, 5, 9]),
+    case(Weight { dim: Some(2) }, &[31, 9, 4]),
+    case(Weight { dim: None }, &[33, 67]),
+    case(Weight { dim: Some(0) }, &[3, 100_003]),
+];
+
+impl Case<'_> {
+    /// The kinds of contents this case is run with.
+    pub fn fills(&self) -> &'static [Fill] {
+        let all = &[Fill::Normal, Fill::LargeMean, Fill::Constant, Fill::Zero, Fill::NotANumber];
+        if self.len() <= SMALL { all } else { &all[..2] }
+    }
+
+    /// Those of them that gradients are computed from.
+    pub fn backward_fills(&self) -> &'static [Fill] {
+        if self.len() <= SMALL { self.fills() } else { &[Fill::LargeMean] }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> u64 {
+        element_count(self.shape).unwrap_or(0)
+    }
+
+    /// Whether statistics may be given.
+    pub fn takes_running_statistics(&self) -> bool {
+        matches!(self.kind, Batch | Instance)
+    }
+
+    /// The norm.
+    pub fn descriptor(&self) -> NormDescriptor<'_> {
+        let eps = match self.kind {
+            LpNormalize { .. } => Epsilon::Minimum(1e-12),
+            MeanVariance { .. } => Epsilon::AddedToDeviation(1e-9),
+            Rms { .. } => Epsilon::Machine,
+            Weight { .. } => Epsilon::InsideRoot(0.0),
+            _ => Epsilon::InsideRoot(1e-5),
+        };
+        let affine = match self.kind {
+            LpNormalize { .. } | AdaptiveInstance { .. } | MeanVariance { .. } => Affine::None,
+            Weight { .. } => Affine::Scale,
+            _ => Affine::ScaleAndBias,
+        };
+        NormDescriptor {
+            format: self.format,
+            eps,
+            affine,
+            single_element: SingleElement::Allow,
+            ..NormDescriptor::new(self.kind.clone(), self.shape)
+        }
+    }
+
+    /// Operands with `affine_len` parameters, and running statistics of so many `channels` where asked for.
+    pub fn tensors(&self, fill: Fill, affine_len: u64, channels: Option<u64>) -> Tensors {
+        let mut random = Random(0x9E37_79B9 ^ self.len());
+        let style = match self.kind {
+            AdaptiveInstance { style_shape, .. } => {
+                Some(random.fill(Fill::Normal, element_count(style_shape).unwrap_or(0)))
+            }
+            _ => None,
+        };
+        let affine = self.descriptor().affine;
+        let mean = if fill == Fill::LargeMean { 1e4 } else { 0.5 };
+        Tensors {
+            input: random.fill(fill, self.len()),
+            scale: affine.has_scale().then(|| random.many(affine_len, |r| 0.5 + r.uniform())),
+            bias: affine.has_bias().then(|| random.many(affine_len, |r| r.uniform() - 0.5)),
+            style,
+            running: None,
+            given: channels.map(|n| (random.many(n, |r| mean + r.uniform()), random.many(n, |r| 0.5 + r.uniform()))),
+        }
+    }
+
+    /// A gradient to the output.
+    pub fn grad_output(&self) -> Vec<f32> {
+        Random(0xD1B5_4A32 ^ self.len()).many(self.len(), |random| 4.0 * random.uniform() - 2.0)
+    }
+}
+
+/// splitmix64: the same numbers on every machine.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In 0..1, 24 bits.
+    fn uniform(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u32 << 24) as f32
+    }
+
+    /// Mean 0, deviation 1: the sum of 12 uniform numbers, nearly normal.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
+    }
+
+    fn many(&mut self, len: u64, mut next: impl FnMut(&mut Self) -> f32) -> Vec<f32> {
+        (0..len).map(|_| next(self)).collect()
+    }
+
+    fn fill(&mut self, fill: Fill, len: u64) -> Vec<f32> {
+        let mut data = match fill {
+            Fill::Normal | Fill::NotANumber => self.many(len, |random| 0.5 + random.normal()),
+            Fill::LargeMean => self.many(len, |random| 1e4 + random.normal()),
+            Fill::Constant => vec![3.7; len as usize],
+            Fill::Zero => vec![0.0; len as usize],
+        };
+        let middle = data.len() / 2;
+        if fill == Fill::NotANumber && !data.is_empty() {
+            data[middle] = f32::NAN;
+        }
+        data
+    }
+}

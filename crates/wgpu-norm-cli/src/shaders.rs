@@ -1,0 +1,193 @@
+//! `wgpu-norm shaders`: every kernel as WGSL, SPIR-V, MSL or HLSL, with its bindings.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use naga::back::{self, hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ResourceBinding, ShaderStage};
+use serde::Serialize;
+use wgpu_norm::shaders::{ShaderInfo, all};
+use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::output::write_bytes;
+use wgpu_norm_tools::terminal;
+
+use crate::Global;
+
+/// Arguments of `wgpu-norm shaders`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  wgpu-norm shaders --target wgsl --out kernels/
+  wgpu-norm shaders --target spirv --out spirv/ && spirv-val --target-env vulkan1.1 spirv/*.spv")]
+pub struct ShadersArgs {
+    /// Language to write.
+    #[arg(long, value_enum)]
+    target: Target,
+    /// Folder to write to, made where it is missing; files of the same names are replaced.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Target {
+    /// As the engine hands it to wgpu, overrides still open.
+    Wgsl,
+    /// SPIR-V 1.3, binary.
+    Spirv,
+    /// Metal Shading Language 2.4.
+    Msl,
+    /// HLSL for shader model 6.2.
+    Hlsl,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    kernel: &'a str,
+    file: String,
+    entry_point: &'a str,
+    bindings: Vec<Binding<'a>>,
+    constants: Vec<(&'a str, f64)>,
+}
+
+#[derive(Serialize)]
+struct Binding<'a> {
+    binding: u32,
+    name: &'a str,
+    access: &'a str,
+}
+
+/// Translates and writes every kernel.
+pub fn run(args: ShadersArgs, global: &Global) -> Result<ExitCode, Failure> {
+    std::fs::create_dir_all(&args.out).map_err(|error| Failure::file(&args.out, error))?;
+    let kernels = all();
+    let mut written = Vec::new();
+    for kernel in &kernels {
+        let (extension, bytes) = translate(kernel, args.target)
+            .map_err(|message| Failure::Shader { kernel: kernel.name.clone(), message })?;
+        let file = format!("{}.{extension}", file_name(&kernel.name));
+        write_bytes(&args.out.join(&file), &bytes, true)?;
+        written.push(Written {
+            kernel: &kernel.name,
+            file,
+            entry_point: kernel.entry_point,
+            bindings: kernel
+                .bindings
+                .iter()
+                .map(|b| Binding { binding: b.binding, name: &b.name, access: b.access })
+                .collect(),
+            constants: kernel.constants.clone(),
+        });
+    }
+    if global.json.on_stdout() {
+        terminal::print_json(&written)?;
+    } else {
+        terminal::print(&table(&written))?;
+        terminal::print(&format!("{} kernels written to {}", written.len(), args.out.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(written: &[Written]) -> String {
+    let mut table = terminal::table(&["kernel", "entry point", "bindings", "constants"]);
+    for kernel in written {
+        let bindings: Vec<String> =
+            kernel.bindings.iter().map(|b| format!("{} {} ({})", b.binding, b.name, b.access)).collect();
+        let constants: Vec<String> = kernel.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        table.add_row(vec![
+            kernel.kernel.to_owned(),
+            kernel.entry_point.to_owned(),
+            bindings.join(", "),
+            constants.join(" "),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+/// Letters, digits and `-_.=+!` of a kernel's name.
+fn file_name(kernel: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.=+!".contains(c) { c } else { '_' };
+    kernel.chars().map(safe).collect()
+}
+
+/// File extension and contents of a kernel in the target language.
+fn translate(kernel: &ShaderInfo, target: Target) -> Result<(&'static str, Vec<u8>), String> {
+    let module = naga::front::wgsl::parse_str(&kernel.source)
+        .map_err(|error| error.emit_to_string_with_path(&kernel.source, &kernel.name))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(&kernel.source))?;
+    let constants = kernel.constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    let entry_point = (ShaderStage::Compute, kernel.entry_point);
+    let (module, info) = back::pipeline_constants::process_overrides(&module, &info, Some(entry_point), &constants)
+        .map_err(|error| error.to_string())?;
+    match target {
+        // Names, comments and overrides stay as they are; what is above has proved it sound.
+        Target::Wgsl => Ok(("wgsl", kernel.source.clone().into_bytes())),
+        Target::Spirv => Ok(("spv", spirv(kernel, &module, &info)?)),
+        Target::Msl => Ok(("metal", metal(kernel, &module, &info)?.into_bytes())),
+        Target::Hlsl => Ok(("hlsl", high_level(kernel, &module, &info)?.into_bytes())),
+    }
+}
+
+fn spirv(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    // 1.3 is the first with subgroup operations.
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    let pipeline =
+        spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: kernel.entry_point.to_owned() };
+    let words = spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())?;
+    Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+}
+
+fn metal(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result<String, String> {
+    // Slots as wgpu numbers them: the bindings in order, then the sizes of the runtime-sized arrays.
+    let resources = kernel.bindings.iter().zip(0..).map(|(b, slot)| {
+        let target = msl::BindTarget { buffer: Some(slot), mutable: b.access == "read_write", ..Default::default() };
+        (ResourceBinding { group: 0, binding: b.binding }, target)
+    });
+    let resources = msl::EntryPointResources {
+        resources: resources.collect(),
+        sizes_buffer: Some(kernel.bindings.len() as u8),
+        ..Default::default()
+    };
+    let options = msl::Options {
+        lang_version: (2, 4),
+        per_entry_point_map: [(kernel.entry_point.to_owned(), resources)].into(),
+        fake_missing_bindings: false,
+        ..Default::default()
+    };
+    let pipeline = msl::PipelineOptions {
+        entry_point: Some((ShaderStage::Compute, kernel.entry_point.to_owned())),
+        ..Default::default()
+    };
+    msl::write_string(module, info, &options, &pipeline).map(|(text, _)| text).map_err(|error| error.to_string())
+}
+
+fn high_level(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result<String, String> {
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
+    let pipeline = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, kernel.entry_point.to_owned())) };
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_translates_into_every_language() {
+        for kernel in all() {
+            for target in [Target::Wgsl, Target::Spirv, Target::Msl, Target::Hlsl] {
+                let (extension, bytes) = translate(&kernel, target).unwrap();
+                assert!(!bytes.is_empty(), "{}.{extension}", kernel.name);
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_have_files_of_their_own() {
+        let names: std::collections::BTreeSet<String> = all().iter().map(|kernel| file_name(&kernel.name)).collect();
+        assert_eq!(names.len(), all().len());
+    }
+}

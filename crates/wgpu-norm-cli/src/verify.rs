@@ -1,0 +1,195 @@
+//! `wgpu-norm verify`: every case under every schedule that accepts it, forward and backward, against the f64
+//! reference.
+//!
+//! Each run writes between guard bands, at aligned and at odd offsets, and is done twice: both results must be equal
+//! to the last bit. All of that is done on one device after the other ([`Pass`]).
+
+use std::process::ExitCode;
+
+use wgpu_norm::Norm;
+use wgpu_norm_tools::check::Comparison;
+use wgpu_norm_tools::compute::{Runner, Tensors};
+use wgpu_norm_tools::device::{self, Gpu, POISON};
+use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::terminal;
+
+use crate::Global;
+use crate::cases::{CASES, Case, Fill};
+
+mod gradients;
+mod passes;
+mod results;
+
+use passes::{Pass, Station};
+use results::Results;
+
+/// Largest error in units of the largest value or term: some 30 roundings of f32, whatever the length of a segment.
+const TOLERANCE: f64 = 2e-6;
+/// Elements before and after a tensor: a multiple of every binding alignment, and an odd number.
+const GUARDS: [u64; 2] = [64, 61];
+
+/// Arguments of `wgpu-norm verify`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Every schedule is forced on every case that it accepts, in passes with a device each:
+  adapter   its limits and its subgroup operations; each case with all of its contents
+  defaults  WebGPU's default limits and no feature, so no subgroups; each case with normal
+            numbers, small ones with a NaN too
+  as-gpu    as adapter, with schedules as for a small GPU; each case with normal numbers;
+            schedules of more than a million invocations only where they are chosen.
+            Left out where the adapter is a GPU, unless --pass names it.
+A --profile is followed in pass adapter only.
+
+Examples:
+  wgpu-norm verify
+  wgpu-norm verify --filter group --schedules
+  wgpu-norm verify --pass defaults --filter layer
+  wgpu-norm verify --adapter llvmpipe --json")]
+pub struct VerifyArgs {
+    /// Only kinds of norm whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only this pass [default: all that make a difference on the adapter].
+    #[arg(long)]
+    pass: Option<Pass>,
+    /// A line for every schedule instead of one for each family of schedules.
+    #[arg(long)]
+    schedules: bool,
+}
+
+/// Runs all cases in all passes.
+pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.kind.name().contains(text));
+    let cases: Vec<&Case> = CASES.iter().filter(selected).collect();
+    if cases.is_empty() {
+        let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.kind.name()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Failure::Usage(format!("no kind of norm matches the filter; there are {names}")));
+    }
+    let adapter = passes::adapter(&global.device)?;
+    let info = adapter.get_info();
+    let passes = args.pass.as_ref().map_or_else(|| Pass::all(info.device_type), std::slice::from_ref);
+    let work = |pass: &Pass| cases.iter().map(|case| pass.fills(case).len() as u64).sum::<u64>();
+    let bar = terminal::progress("verify", passes.iter().map(work).sum(), false);
+    let mut results = Results::new(device::describe(&info), args.schedules || global.json.on_stdout());
+    for pass in passes {
+        // goes with its kernels before the next one is opened
+        let station = pass.open(&adapter, &global.device)?;
+        results.begin(&station.device);
+        for case in &cases {
+            let (name, shape, device) = (case.kind.name(), case.shape, &station.device);
+            bar.set_message(format!("{device}: {name} {shape:?}"));
+            for &fill in pass.fills(case) {
+                verify(&station, case, fill, &mut results).inspect_err(|_| {
+                    terminal::note(&format!("stopped at {device}: {name} {shape:?} {:?} {fill:?}", case.format));
+                })?;
+                bar.inc(1);
+            }
+        }
+    }
+    bar.finish_and_clear();
+    results.print(global)
+}
+
+/// One case with one fill, under every schedule; given statistics once, they are not reduced.
+fn verify(station: &Station, case: &Case, fill: Fill, results: &mut Results) -> Result<(), Failure> {
+    let gpu = &station.gpu;
+    let descriptor = case.descriptor();
+    let first = gpu.engine.create_norm(&descriptor)?;
+    let tensors = case.tensors(fill, first.affine_len(), None);
+    let reference = tensors.reference(&descriptor)?.output;
+    for (index, schedule) in gpu.engine.schedules(&descriptor)?.into_iter().enumerate() {
+        let norm = gpu.engine.create_norm_with(&descriptor, schedule)?;
+        // the first is the one that is chosen
+        let Some(norm) = norm.filter(|norm| index == 0 || station.pass.forces(norm)) else { continue };
+        let run = Run { gpu, norm: &norm, tensors: &tensors, guard: GUARDS[index % 2] };
+        results.add(case, fill, schedule.to_string(), run.verify(&reference))?;
+    }
+    if case.takes_running_statistics() {
+        let tensors = case.tensors(fill, first.affine_len(), Some(first.given_segment_count()));
+        let reference = tensors.reference(&descriptor)?.output;
+        for guard in GUARDS {
+            let run = Run { gpu, norm: &first, tensors: &tensors, guard };
+            results.add(case, fill, "given".to_owned(), run.verify(&reference))?;
+        }
+    }
+    if station.pass.backward_fills(case).contains(&fill) {
+        gradients::verify(gpu, case, fill, &first, results)?;
+    }
+    gpu.healthy()
+}
+
+/// One norm on the device.
+struct Run<'a> {
+    gpu: &'a Gpu,
+    norm: &'a Norm,
+    tensors: &'a Tensors,
+    /// Elements around input and output.
+    guard: u64,
+}
+
+/// What came out of two runs.
+struct Verdict {
+    /// Which tensor.
+    what: &'static str,
+    comparison: Comparison,
+    /// Something else than the numbers that is wrong.
+    fault: Option<&'static str>,
+}
+
+impl Verdict {
+    /// Compares what two runs wrote between their guards.
+    fn of(what: &'static str, runs: [&[f32]; 2], guard: u64, compare: impl FnOnce(&[f32]) -> Comparison) -> Self {
+        let guard = guard as usize;
+        let inside = |run| <[f32]>::split_at(run, guard).1.split_at(run.len() - 2 * guard).0;
+        let touched = |run: &&[f32]| {
+            let (before, after) = (&run[..guard], &run[run.len() - guard..]);
+            before.iter().chain(after).any(|value| *value != POISON)
+        };
+        let differs = |(first, second): (&f32, &f32)| first.to_bits() != second.to_bits();
+        let fault = if runs.iter().any(touched) {
+            Some("wrote outside the tensor")
+        } else if runs[0].iter().zip(runs[1]).any(differs) {
+            Some("two runs differ")
+        } else {
+            None
+        };
+        Self { what, comparison: compare(inside(runs[0])), fault }
+    }
+
+    fn passed(&self) -> bool {
+        self.fault.is_none() && self.comparison.holds(TOLERANCE)
+    }
+}
+
+impl Run<'_> {
+    fn verify(&self, reference: &[f64]) -> Result<Verdict, Failure> {
+        let Self { gpu, tensors, guard, .. } = *self;
+        let input = gpu.upload_guarded("input", &tensors.input, guard)?;
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let output = gpu.guarded("output", input.len, guard)?;
+            let runner = Runner::new(gpu, self.norm.clone(), &tensors.as_inputs(), None, 0)?;
+            let work = runner.forward(input.view(), output.view())?;
+            gpu.healthy()?;
+            gpu.run_all(&work)?;
+            runs.push(gpu.download_guarded(&output)?);
+        }
+        Ok(Verdict::of("output", [&runs[0], &runs[1]], guard, |inside| Comparison::new(inside, reference)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_and_every_remainder_is_there() {
+        for kind in ["batch", "instance", "group", "layer", "rms", "adain", "lp", "mvn", "weight"] {
+            assert!(CASES.iter().any(|case| case.kind.name() == kind), "{kind}");
+        }
+        for remainder in 0..4 {
+            assert!(CASES.iter().any(|case| case.shape.last().is_some_and(|width| width % 4 == remainder)));
+        }
+    }
+}

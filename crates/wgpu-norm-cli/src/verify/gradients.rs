@@ -1,0 +1,148 @@
+//! Gradients of a case under every schedule that computes them.
+//!
+//! Errors are in units of the magnitude of the terms: a sum that cancels is as exact as what is added up, and so is the
+//! gradient to the input, which is a difference.
+
+use std::cmp::Ordering;
+
+use wgpu_norm::reference::{self, ReferenceInputs};
+use wgpu_norm::{Affine, MemoryFormat, Norm, NormDescriptor, NormKind};
+use wgpu_norm_tools::check::{Comparison, largest};
+use wgpu_norm_tools::compute::{Runner, Tensors};
+use wgpu_norm_tools::device::{Gpu, Tensor};
+use wgpu_norm_tools::failure::Failure;
+
+use crate::cases::{Case, Fill};
+
+use super::{GUARDS, Results, Verdict};
+
+/// The gradients in the order in which they stand everywhere here.
+const NAMES: [&str; 4] = ["grad_input", "grad_scale", "grad_bias", "grad_style"];
+
+/// One case with one fill, under every schedule; from given statistics there is but one.
+pub fn verify(gpu: &Gpu, case: &Case, fill: Fill, norm: &Norm, results: &mut Results) -> Result<(), Failure> {
+    let grad_output = case.grad_output();
+    let tensors = case.tensors(fill, norm.affine_len(), None);
+    let expected = expected(&case.descriptor(), &tensors, &grad_output)?;
+    for (index, schedule) in norm.backward_schedules().into_iter().enumerate() {
+        let Some(norm) = norm.with_backward_schedule(schedule) else { continue };
+        let run = Run { gpu, norm: &norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[index % 2] };
+        results.add(case, fill, schedule.to_string(), run.verify(&expected))?;
+    }
+    if case.takes_running_statistics() {
+        let tensors = case.tensors(fill, norm.affine_len(), Some(norm.given_segment_count()));
+        let expected = self::expected(&case.descriptor(), &tensors, &grad_output)?;
+        let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[1] };
+        results.add(case, fill, "backward given".to_owned(), run.verify(&expected))?;
+    }
+    Ok(())
+}
+
+/// What one gradient should be.
+struct Expected {
+    /// Empty where the norm has no such input.
+    values: Vec<f64>,
+    /// Magnitude of the terms.
+    unit: f64,
+}
+
+fn expected(descriptor: &NormDescriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<[Expected; 4], Failure> {
+    let inputs = tensors.as_inputs();
+    let exact = reference::backward(descriptor, &inputs, grad_output)?;
+    // The style does not matter to the normalized input, and an adaptive norm is an instance norm without it.
+    let kind = match &descriptor.kind {
+        NormKind::AdaptiveInstance { .. } => NormKind::Instance,
+        kind => kind.clone(),
+    };
+    let bare = NormDescriptor { kind, affine: Affine::None, ..descriptor.clone() };
+    let normalized = reference::forward(&bare, &ReferenceInputs { scale: None, bias: None, style: None, ..inputs })?;
+    let terms = |grad_output: &[f32]| reference::backward(descriptor, &inputs, grad_output);
+    let of_mean = terms(&grad_output.iter().map(|grad| grad.abs()).collect::<Vec<_>>())?;
+    let aligned = grad_output.iter().zip(&normalized.output).map(|(grad, x)| grad.abs() * x.signum() as f32);
+    let of_deviation = terms(&aligned.collect::<Vec<_>>())?;
+    let unit = match tensors.given {
+        Some(_) => largest(&exact.input),
+        None => largest(&frozen(descriptor, &inputs, (&normalized.mean, &normalized.variance), grad_output)?),
+    };
+    let style_unit = largest(&of_mean.style).max(largest(&of_deviation.style));
+    Ok([
+        Expected { values: exact.input, unit },
+        Expected { values: exact.scale, unit: largest(&of_deviation.scale) },
+        Expected { values: exact.bias, unit: largest(&of_mean.bias) },
+        Expected { values: exact.style, unit: style_unit },
+    ])
+}
+
+/// The gradient to the input with the input's own statistics as constants: its largest term.
+fn frozen(
+    descriptor: &NormDescriptor<'_>,
+    inputs: &ReferenceInputs<'_>,
+    (mean, variance): (&[f64], &[f64]),
+    grad_output: &[f32],
+) -> Result<Vec<f64>, Failure> {
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
+    let (mean, variance) = (narrow(mean), narrow(variance));
+    let kind = match descriptor.kind {
+        // It takes given statistics a channel; group norm takes them a segment.
+        NormKind::Instance => NormKind::Group { groups: channels(descriptor) },
+        ref kind => kind.clone(),
+    };
+    let descriptor = NormDescriptor { kind, ..descriptor.clone() };
+    let inputs = ReferenceInputs { given: Some((&mean, &variance)), ..*inputs };
+    Ok(reference::backward(&descriptor, &inputs, grad_output)?.input)
+}
+
+fn channels(descriptor: &NormDescriptor<'_>) -> u64 {
+    let axis = match descriptor.format {
+        MemoryFormat::ChannelsFirst => 1,
+        MemoryFormat::ChannelsLast => descriptor.shape.len() - 1,
+    };
+    descriptor.shape[axis]
+}
+
+/// One norm on the device.
+struct Run<'a> {
+    gpu: &'a Gpu,
+    norm: &'a Norm,
+    tensors: &'a Tensors,
+    grad_output: &'a [f32],
+    /// Elements around input and gradients.
+    guard: u64,
+}
+
+impl Run<'_> {
+    /// The worst of the gradients.
+    fn verify(&self, expected: &[Expected; 4]) -> Result<Verdict, Failure> {
+        let runs = [self.once(expected)?, self.once(expected)?];
+        let verdicts = (0..NAMES.len()).filter_map(|index| {
+            let runs = [runs[0][index].as_deref()?, runs[1][index].as_deref()?];
+            let Expected { values, unit } = &expected[index];
+            Some(Verdict::of(NAMES[index], runs, self.guard, |inside| Comparison::in_units(inside, values, *unit)))
+        });
+        let badness = |verdict: &Verdict| (!verdict.passed(), verdict.comparison.relative);
+        let order = |a: &Verdict, b: &Verdict| badness(a).partial_cmp(&badness(b)).unwrap_or(Ordering::Equal);
+        // The gradient to the input is always there.
+        verdicts.max_by(order).ok_or_else(|| Failure::Usage("no gradient to verify".to_owned()))
+    }
+
+    /// Forward with saved or imported statistics, then all gradients that the norm has; with their guards.
+    fn once(&self, expected: &[Expected; 4]) -> Result<[Option<Vec<f32>>; 4], Failure> {
+        let Self { gpu, tensors, guard, .. } = *self;
+        let input = gpu.upload_guarded("input", &tensors.input, guard)?;
+        let grad_output = gpu.upload_guarded("grad_output", self.grad_output, guard)?;
+        let output = gpu.tensor("output", input.len)?;
+        let runner = Runner::new(gpu, self.norm.clone(), &tensors.as_inputs(), None, 0)?;
+        let mut work = match &tensors.given {
+            None => runner.train(input.view(), output.view())?,
+            Some(_) => runner.import()?,
+        };
+        let wanted = expected.each_ref().map(|expected| !expected.values.is_empty());
+        let gradients = runner.gradients(wanted, guard)?;
+        work.push(runner.backward(input.view(), grad_output.view(), &gradients)?);
+        gpu.healthy()?;
+        gpu.run_all(&work)?;
+        let read = |gradient: &Option<Tensor>| gradient.as_ref().map(|tensor| gpu.download_guarded(tensor)).transpose();
+        let [input, scale, bias, style] = gradients.each_ref().map(read);
+        Ok([input?, scale?, bias?, style?])
+    }
+}

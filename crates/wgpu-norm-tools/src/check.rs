@@ -1,0 +1,135 @@
+//! Comparing a result with the f64 reference.
+
+use serde::Serialize;
+
+/// Where and how far a result is from the reference.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// Largest |actual - expected| where both are finite.
+    pub error: f64,
+    /// Flat index of it.
+    pub index: usize,
+    /// The result there.
+    pub actual: f32,
+    /// The reference there.
+    pub expected: f64,
+    /// Largest finite |expected|, or another unit; 1 where that is 0.
+    pub scale: f64,
+    /// `error / scale`.
+    pub relative: f64,
+    /// Positions where only one is NaN or infinite, or both in different ways.
+    pub misplaced: usize,
+    /// The first of them.
+    pub first_misplaced: Option<usize>,
+}
+
+impl Comparison {
+    /// Compares element by element, in units of the largest expected value. A reference beyond the range of f32 counts
+    /// as infinite.
+    pub fn new(actual: &[f32], expected: &[f64]) -> Self {
+        Self::in_units(actual, expected, largest(expected))
+    }
+
+    /// As [`Comparison::new`], in other units; an absolute error where they are 0.
+    pub fn in_units(actual: &[f32], expected: &[f64], unit: f64) -> Self {
+        Self::with_excuse(actual, expected, unit, |_| false)
+    }
+
+    /// As [`Comparison::in_units`], where a NaN or an infinity in the wrong place may be excused, by its index.
+    pub fn with_excuse(actual: &[f32], expected: &[f64], unit: f64, excused: impl Fn(usize) -> bool) -> Self {
+        assert_eq!(actual.len(), expected.len(), "result and reference of one tensor");
+        let scale = if unit > 0.0 { unit } else { 1.0 };
+        let first = (actual.first().copied().unwrap_or(0.0), expected.first().copied().unwrap_or(0.0));
+        let mut worst = Self {
+            error: 0.0,
+            index: 0,
+            actual: first.0,
+            expected: first.1,
+            scale,
+            relative: 0.0,
+            misplaced: 0,
+            first_misplaced: None,
+        };
+        for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
+            let rounded = expected as f32;
+            if !(actual.is_finite() && rounded.is_finite()) {
+                let same = is_same(actual, rounded) || excused(index);
+                worst.misplaced += usize::from(!same);
+                worst.first_misplaced = worst.first_misplaced.or((!same).then_some(index));
+                continue;
+            }
+            let error = (f64::from(actual) - expected).abs();
+            if error > worst.error {
+                (worst.error, worst.index, worst.actual, worst.expected) = (error, index, actual, expected);
+            }
+        }
+        worst.relative = worst.error / scale;
+        worst
+    }
+
+    /// Whether all is within `tolerance` of the scale, NaN and infinities in their places.
+    pub fn holds(&self, tolerance: f64) -> bool {
+        self.misplaced == 0 && self.relative <= tolerance
+    }
+}
+
+/// Whether both are one number, or both NaN.
+pub fn is_same(a: f32, b: f32) -> bool {
+    a == b || (a.is_nan() && b.is_nan())
+}
+
+/// The largest magnitude that is finite in f32.
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().filter(|value| (**value as f32).is_finite()).fold(0.0, |max, value| max.max(value.abs()))
+}
+
+/// Index along each axis of the flat `index`.
+pub fn unravel(mut index: usize, shape: &[u64]) -> Vec<u64> {
+    let mut axes: Vec<u64> = shape
+        .iter()
+        .rev()
+        .map(|&size| {
+            let size = size.max(1);
+            let along = index as u64 % size;
+            index = (index as u64 / size) as usize;
+            along
+        })
+        .collect();
+    axes.reverse();
+    axes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_misplaced_values_are_found() {
+        let nan = f32::NAN;
+        let inf = f32::INFINITY;
+        /// actual, expected, error, index, misplaced
+        type Case<'a> = (&'a [f32], &'a [f64], f64, usize, usize);
+        let cases: &[Case] = &[
+            (&[], &[], 0.0, 0, 0),
+            (&[1.0, 2.0], &[1.0, 2.5], 0.5, 1, 0),
+            (&[nan, 2.0], &[f64::NAN, 2.0], 0.0, 0, 0),
+            (&[nan, 2.0], &[1.0, 2.0], 0.0, 0, 1),
+            (&[1.0, 2.0], &[f64::NAN, 2.0], 0.0, 0, 1),
+            (&[inf, -inf], &[1e300, -1e300], 0.0, 0, 0),
+            (&[inf, inf], &[1e300, -1e300], 0.0, 0, 1),
+            (&[0.25], &[0.0], 0.25, 0, 0),
+        ];
+        for (actual, expected, error, index, misplaced) in cases {
+            let found = Comparison::new(actual, expected);
+            assert_eq!((found.error, found.index, found.misplaced), (*error, *index, *misplaced), "{actual:?}");
+            assert_eq!(found.holds(1e-5), *error == 0.0 && *misplaced == 0, "{actual:?}");
+        }
+    }
+
+    #[test]
+    fn indices_unravel() {
+        assert_eq!(unravel(0, &[]), [0u64; 0]);
+        assert_eq!(unravel(23, &[2, 3, 4]), [1, 2, 3]);
+        assert_eq!(unravel(5, &[2, 3]), [1, 2]);
+    }
+}

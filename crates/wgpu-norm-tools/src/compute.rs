@@ -1,0 +1,450 @@
+//! One norm over tensors in memory: on the GPU, or on the CPU reference. The program, the recorded cases, the tests and
+//! the examples bind norms here.
+
+use std::time::{Duration, Instant};
+
+use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
+use wgpu_norm::wgpu;
+use wgpu_norm::{
+    BackwardArgs, BackwardStatistics, BindError, BoundNorm, BufferView, Destination, Epsilon, ExportArgs, ForwardArgs,
+    ImportArgs, Norm, NormDescriptor, NormKind, RunningArgs, RunningUpdate, SingleElement, Spread, StatisticsSource,
+    TensorView, TrainingArgs,
+};
+
+use crate::device::{Gpu, Tensor};
+use crate::failure::Failure;
+
+/// The operands of a norm.
+#[derive(Clone, Default)]
+pub struct Tensors {
+    /// What is normalized.
+    pub input: Vec<f32>,
+    /// Factor of the result.
+    pub scale: Option<Vec<f32>>,
+    /// Summand of the result.
+    pub bias: Option<Vec<f32>>,
+    /// Of an adaptive norm.
+    pub style: Option<Vec<f32>>,
+    /// Mean and variance of each channel, in place of the input's own.
+    pub given: Option<(Vec<f32>, Vec<f32>)>,
+    /// Running statistics that take in the input.
+    pub running: Option<Running>,
+}
+
+/// Running statistics.
+#[derive(Clone)]
+pub struct Running {
+    /// A mean a channel.
+    pub mean: Vec<f32>,
+    /// A variance a channel.
+    pub variance: Vec<f32>,
+    /// Batches taken in, where they are counted.
+    pub batches: Option<u32>,
+    /// How the next is weighed.
+    pub update: RunningUpdate,
+}
+
+impl Running {
+    /// Exact, after a batch with such `statistics` of `count` elements a segment.
+    pub fn reference(&self, statistics: &ReferenceOutput, count: u64) -> (Vec<f64>, Vec<f64>) {
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let before = (wide(&self.mean), wide(&self.variance));
+        reference::update_running(
+            statistics,
+            count,
+            (&before.0, &before.1),
+            self.update,
+            self.batches.unwrap_or(0).into(),
+        )
+    }
+}
+
+impl Tensors {
+    /// As the reference takes them.
+    pub fn as_inputs(&self) -> ReferenceInputs<'_> {
+        ReferenceInputs {
+            input: &self.input,
+            scale: self.scale.as_deref(),
+            bias: self.bias.as_deref(),
+            style: self.style.as_deref(),
+            given: self.given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
+        }
+    }
+
+    /// Elements of each of so many segments.
+    pub fn segment_len(&self, segments: usize) -> u64 {
+        self.input.len().checked_div(segments).unwrap_or(0) as u64
+    }
+
+    /// The f64 reference.
+    pub fn reference(&self, descriptor: &NormDescriptor<'_>) -> Result<ReferenceOutput, Failure> {
+        Ok(reference::forward(descriptor, &self.as_inputs())?)
+    }
+}
+
+/// Whether the statistics are wanted too, and training's checks with them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The output alone.
+    Forward,
+    /// As a training step computes it.
+    Training,
+    /// The output, and mean and 1 / deviation of each segment.
+    WithStatistics,
+}
+
+/// What a norm gave.
+pub struct Outcome {
+    /// The normalized tensor.
+    pub output: Vec<f32>,
+    /// Mean and 1 / deviation of each segment.
+    pub statistics: Option<(Vec<f32>, Vec<f32>)>,
+    /// The running statistics that have taken in the input.
+    pub running: Option<Running>,
+    /// The kernels that ran, in order; none on the CPU.
+    pub kernels: Vec<String>,
+    /// Bytes of workspace.
+    pub workspace: u64,
+    /// Name and duration of each step.
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Computes on the CPU, in f64, rounded once.
+pub fn on_cpu(descriptor: &NormDescriptor<'_>, tensors: &Tensors, mode: Mode) -> Result<Outcome, Failure> {
+    let start = Instant::now();
+    let result = tensors.reference(descriptor)?;
+    refuse(descriptor, mode, tensors.input.len(), result.mean.len())?;
+    let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let statistics = (mode == Mode::WithStatistics).then(|| {
+        let rstd = result.variance.iter().map(|&variance| rstd(variance, descriptor.eps) as f32).collect();
+        (round(&result.mean), rstd)
+    });
+    let running = tensors.running.as_ref().map(|running| {
+        let count = tensors.segment_len(result.mean.len());
+        let (mean, variance) = running.reference(&result, count);
+        Running {
+            mean: round(&mean),
+            variance: round(&variance),
+            batches: running.batches.map(|batches| batches + 1),
+            ..running.clone()
+        }
+    });
+    let output = round(&result.output);
+    let times = vec![("compute", start.elapsed())];
+    Ok(Outcome { output, statistics, running, kernels: Vec::new(), workspace: 0, times })
+}
+
+/// What the engine refuses to bind and the reference computes as the formula stands: the program answers alike on both.
+/// Given statistics have no computed segment.
+fn refuse(descriptor: &NormDescriptor<'_>, mode: Mode, elements: usize, segments: usize) -> Result<(), Failure> {
+    if mode == Mode::Training && descriptor.eps == Epsilon::InsideRoot(0.0) {
+        return Err(BindError::TrainingEpsilon { eps: 0.0 }.into());
+    }
+    let single = match descriptor.kind {
+        NormKind::Batch | NormKind::Instance => elements == segments,
+        // Group norm counts the whole batch.
+        NormKind::Group { groups } => elements as u64 == groups,
+        _ => false,
+    };
+    if single && elements > 0 && descriptor.single_element == SingleElement::Refuse {
+        let (kind, shape) = (descriptor.kind.name(), descriptor.shape.to_vec());
+        return Err(BindError::SingleElement { kind, shape }.into());
+    }
+    Ok(())
+}
+
+fn rstd(variance: f64, eps: Epsilon) -> f64 {
+    match eps {
+        Epsilon::InsideRoot(eps) | Epsilon::AsGiven(eps) => (variance + f64::from(eps)).sqrt().recip(),
+        Epsilon::AddedToDeviation(eps) => (variance.sqrt() + f64::from(eps)).recip(),
+        Epsilon::Minimum(eps) => variance.sqrt().max(f64::from(eps)).recip(),
+        Epsilon::Machine => (variance + f64::from(f32::EPSILON)).sqrt().recip(),
+    }
+}
+
+/// A norm on the device with its parameters, statistics and workspace.
+pub struct Runner<'a> {
+    /// Where it runs.
+    pub gpu: &'a Gpu,
+    /// The norm.
+    pub norm: Norm,
+    scale: Option<Tensor>,
+    bias: Option<Tensor>,
+    style: Option<Tensor>,
+    /// Running statistics that take in each training step.
+    pub running: Option<RunningTensors>,
+    /// Statistics in place of the input's own, not imported yet.
+    given: Option<(Tensor, Tensor)>,
+    /// Records of the given or the computed statistics, as many bytes as they need.
+    records: (wgpu::Buffer, u64),
+    workspace: wgpu::Buffer,
+}
+
+/// Running statistics on the device.
+pub struct RunningTensors {
+    /// A mean a channel.
+    pub mean: Tensor,
+    /// A variance a channel.
+    pub variance: Tensor,
+    batches: Option<wgpu::Buffer>,
+    update: RunningUpdate,
+}
+
+/// Gradients on the device: to the input, the scale, the bias, the style.
+pub type Gradients = [Option<Tensor>; 4];
+
+impl<'a> Runner<'a> {
+    /// Uploads all but the input, each tensor between `guard` elements.
+    pub fn new(
+        gpu: &'a Gpu,
+        norm: Norm,
+        inputs: &ReferenceInputs<'_>,
+        running: Option<&Running>,
+        guard: u64,
+    ) -> Result<Self, Failure> {
+        let upload = |what, data: &[f32]| gpu.upload_guarded(what, data, guard);
+        let optional = |what, data: Option<&[f32]>| data.map(|data| upload(what, data)).transpose();
+        let given = match inputs.given {
+            Some((mean, variance)) => Some((upload("running mean", mean)?, upload("running variance", variance)?)),
+            None => None,
+        };
+        let running = match running {
+            Some(Running { mean, variance, batches, update }) => Some(RunningTensors {
+                mean: upload("running mean", mean)?,
+                variance: upload("running variance", variance)?,
+                batches: batches.map(|batches| gpu.counter(batches)).transpose()?,
+                update: *update,
+            }),
+            None => None,
+        };
+        let records = if given.is_some() { norm.given_statistics_size() } else { norm.statistics_size() };
+        Ok(Self {
+            gpu,
+            scale: optional("scale", inputs.scale)?,
+            bias: optional("bias", inputs.bias)?,
+            style: optional("style", inputs.style)?,
+            running,
+            given,
+            records: (gpu.buffer("statistics", records)?, records),
+            workspace: gpu.buffer("workspace", norm.workspace_size())?,
+            norm,
+        })
+    }
+
+    fn records(&self) -> BufferView<'_> {
+        BufferView { buffer: &self.records.0, offset: 0, size: self.records.1 }
+    }
+
+    fn workspace(&self) -> Option<BufferView<'_>> {
+        (self.norm.workspace_size() > 0).then(|| BufferView::whole(&self.workspace))
+    }
+
+    /// The output alone, by the given statistics where there are some.
+    pub fn forward(&self, input: TensorView<'_>, output: TensorView<'_>) -> Result<Vec<BoundNorm>, BindError> {
+        let mut work = self.import()?;
+        work.push(self.norm.bind_forward(&ForwardArgs {
+            input,
+            output: Destination::View(output),
+            scale: self.scale.as_ref().map(Tensor::view),
+            bias: self.bias.as_ref().map(Tensor::view),
+            style: self.style.as_ref().map(Tensor::view),
+            statistics: match self.given {
+                Some(_) => StatisticsSource::Given(self.records()),
+                None => StatisticsSource::Input,
+            },
+            workspace: self.workspace(),
+        })?);
+        Ok(work)
+    }
+
+    /// Turns given statistics into records.
+    pub fn import(&self) -> Result<Vec<BoundNorm>, BindError> {
+        let import = |(mean, variance): &(Tensor, Tensor)| {
+            let (mean, variance) = (mean.view(), variance.view());
+            self.norm.bind_import(&ImportArgs { mean, variance, statistics: self.records() })
+        };
+        self.given.iter().map(import).collect()
+    }
+
+    /// The output, with statistics of the input that are saved, and taken in by the running statistics.
+    pub fn train(&self, input: TensorView<'_>, output: TensorView<'_>) -> Result<Vec<BoundNorm>, BindError> {
+        let mut work = vec![self.norm.bind_training(&TrainingArgs {
+            input,
+            output: Destination::View(output),
+            scale: self.scale.as_ref().map(Tensor::view),
+            bias: self.bias.as_ref().map(Tensor::view),
+            style: self.style.as_ref().map(Tensor::view),
+            saved: self.records(),
+            workspace: self.workspace(),
+        })?];
+        if let Some(RunningTensors { mean, variance, batches, update }) = &self.running {
+            work.push(self.norm.bind_running_update(&RunningArgs {
+                statistics: self.records(),
+                mean: mean.view(),
+                variance: variance.view(),
+                batches: batches.as_ref().map(|buffer| BufferView { buffer, offset: 0, size: 4 }),
+                update: *update,
+            })?);
+        }
+        Ok(work)
+    }
+
+    /// Saved statistics as plain numbers.
+    pub fn export(
+        &self,
+        mean: Option<TensorView<'_>>,
+        spread: Option<(Spread, TensorView<'_>)>,
+    ) -> Result<BoundNorm, BindError> {
+        self.norm.bind_export(&ExportArgs { statistics: self.records(), mean, spread })
+    }
+
+    /// Memory for the gradients that are wanted, between `guard` elements.
+    pub fn gradients(&self, wanted: [bool; 4], guard: u64) -> Result<Gradients, Failure> {
+        let norm = &self.norm;
+        let gradient =
+            |index: usize, what, len: u64| wanted[index].then(|| self.gpu.guarded(what, len, guard)).transpose();
+        Ok([
+            gradient(0, "grad_input", norm.len())?,
+            gradient(1, "grad_scale", norm.affine_len())?,
+            gradient(2, "grad_bias", norm.affine_len())?,
+            gradient(3, "grad_style", norm.style_len().unwrap_or(0))?,
+        ])
+    }
+
+    /// The gradients, by the statistics that [`Runner::train`] saved or [`Runner::import`] made.
+    pub fn backward(
+        &self,
+        input: TensorView<'_>,
+        grad_output: TensorView<'_>,
+        gradients: &Gradients,
+    ) -> Result<BoundNorm, Failure> {
+        let [grad_input, grad_scale, grad_bias, grad_style] =
+            gradients.each_ref().map(|gradient| gradient.as_ref().map(Tensor::view));
+        let size = self.norm.backward_workspace_size();
+        let workspace = self.gpu.buffer("workspace", size)?;
+        Ok(self.norm.bind_backward(&BackwardArgs {
+            input,
+            grad_output,
+            scale: self.scale.as_ref().map(Tensor::view),
+            style: self.style.as_ref().map(Tensor::view),
+            statistics: match self.given {
+                Some(_) => BackwardStatistics::Given(self.records()),
+                None => BackwardStatistics::Saved(self.records()),
+            },
+            grad_input: grad_input.map(Destination::View),
+            grad_scale,
+            grad_bias,
+            grad_style,
+            workspace: (size > 0).then(|| BufferView::whole(&workspace)),
+        })?)
+    }
+
+    /// The running statistics as they are now.
+    pub fn download_running(&self) -> Result<Option<Running>, Failure> {
+        let Some(RunningTensors { mean, variance, batches, update }) = &self.running else { return Ok(None) };
+        Ok(Some(Running {
+            mean: self.gpu.download(mean)?,
+            variance: self.gpu.download(variance)?,
+            batches: batches.as_ref().map(|batches| self.gpu.download_counter(batches)).transpose()?,
+            update: *update,
+        }))
+    }
+}
+
+/// Computes on the device. Unless the tensors are to be kept, their memory is given back once they are uploaded.
+pub fn on_gpu(gpu: &Gpu, norm: &Norm, tensors: &mut Tensors, keep: bool, mode: Mode) -> Result<Outcome, Failure> {
+    let mut clock = Clock::new();
+    let runner = Runner::new(gpu, norm.clone(), &tensors.as_inputs(), tensors.running.as_ref(), 0)?;
+    let input = gpu.upload("input", &tensors.input)?;
+    let output = gpu.tensor("output", tensors.input.len() as u64)?;
+    if !keep {
+        *tensors = Tensors::default();
+    }
+    clock.lap("upload");
+    let mut work = match mode {
+        Mode::Training | Mode::WithStatistics if runner.given.is_none() => runner.train(input.view(), output.view())?,
+        _ => runner.forward(input.view(), output.view())?,
+    };
+    let mut exported = None;
+    if mode == Mode::WithStatistics {
+        let segments = norm.segment_count();
+        let (mean, rstd) = (gpu.tensor("mean", segments)?, gpu.tensor("rstd", segments)?);
+        work.push(runner.export(Some(mean.view()), Some((Spread::Rstd, rstd.view())))?);
+        exported = Some((mean, rstd));
+    }
+    gpu.healthy()?;
+    clock.lap("pipelines");
+    gpu.run_all(&work)?;
+    clock.lap("compute");
+    let output = gpu.download(&output)?;
+    let statistics = match &exported {
+        Some((mean, rstd)) => Some((gpu.download(mean)?, gpu.download(rstd)?)),
+        None => None,
+    };
+    clock.lap("download");
+    let running = runner.download_running()?;
+    let kernels = kernels(&work);
+    Ok(Outcome { output, statistics, running, kernels, workspace: norm.workspace_size(), times: clock.laps })
+}
+
+/// The output of a norm, and the kernels that made it.
+pub fn forward(
+    gpu: &Gpu,
+    descriptor: &NormDescriptor<'_>,
+    inputs: &ReferenceInputs<'_>,
+) -> Result<(Vec<f32>, Vec<String>), Failure> {
+    let norm = gpu.engine.create_norm(descriptor)?;
+    let (input, output) = (gpu.upload("input", inputs.input)?, gpu.tensor("output", norm.len())?);
+    let work = Runner::new(gpu, norm, inputs, None, 0)?.forward(input.view(), output.view())?;
+    gpu.run_all(&work)?;
+    Ok((gpu.download(&output)?, kernels(&work)))
+}
+
+/// Names of the kernels in the order in which they run.
+pub fn kernels(work: &[BoundNorm]) -> Vec<String> {
+    work.iter().flat_map(BoundNorm::kernels).map(|kernel| kernel.to_string()).collect()
+}
+
+struct Clock {
+    last: Instant,
+    laps: Vec<(&'static str, Duration)>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { last: Instant::now(), laps: Vec::new() }
+    }
+
+    fn lap(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.laps.push((name, now - self.last));
+        self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu_norm::Affine;
+
+    use super::*;
+
+    #[test]
+    fn the_cpu_refuses_what_the_engine_refuses() {
+        let refusal = |kind: NormKind<'_>, shape: &[u64], eps: f32, mode: Mode| {
+            let descriptor = NormDescriptor {
+                eps: Epsilon::InsideRoot(eps),
+                affine: Affine::None,
+                ..NormDescriptor::new(kind, shape)
+            };
+            let tensors = Tensors { input: vec![1.0; shape.iter().product::<u64>() as usize], ..Tensors::default() };
+            on_cpu(&descriptor, &tensors, mode).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let layer = || NormKind::Layer { axes: 0..1 };
+        assert!(refusal(NormKind::Batch, &[2, 2], 0.0, Mode::Training).contains("eps above 0"));
+        assert!(refusal(NormKind::Batch, &[1, 4], 1e-5, Mode::Training).contains("one element"));
+        assert!(refusal(NormKind::Instance, &[2, 3, 1], 1e-5, Mode::Forward).contains("one element"));
+        assert!(refusal(NormKind::Group { groups: 2 }, &[1, 2], 1e-5, Mode::Forward).contains("one element"));
+        assert_eq!(refusal(NormKind::Group { groups: 2 }, &[2, 2], 1e-5, Mode::Forward), "");
+        assert_eq!(refusal(layer(), &[4], 0.0, Mode::WithStatistics), "");
+    }
+}

@@ -1,0 +1,15 @@
+//! What the program `wgpu-norm`, the recorded cases and the tests of the engine share: a device, norms on it, the f64
+//! reference beside them, tensor files, and words for a terminal.
+
+#![warn(missing_docs, unreachable_pub)]
+#![deny(unsafe_code)]
+
+pub mod check;
+pub mod compute;
+pub mod device;
+pub mod failure;
+pub mod files;
+mod npy;
+pub mod output;
+pub mod safetensors_file;
+pub mod terminal;

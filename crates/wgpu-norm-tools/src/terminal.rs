@@ -1,0 +1,123 @@
+//! Standard output and error: text, JSON, colours, tables, progress.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
+
+use crate::failure::{EXIT_ERROR, Failure};
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+/// Columns where there is no terminal.
+const PAGE: usize = 160;
+
+/// Writes `text` and a newline to standard output.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Stdout)
+}
+
+/// Writes `value` as JSON to standard output.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(|error| Failure::Stdout(error.into()))?;
+    writeln!(out).and_then(|()| out.flush()).map_err(Failure::Stdout)
+}
+
+/// Writes `error: message` to standard error, on one line whatever the message holds.
+pub fn error(message: &str) {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let prefix = paint("error:", RED, &io::stderr());
+    // Nothing is left to be done where standard error is closed.
+    let _ = writeln!(io::stderr(), "{prefix} {line}");
+}
+
+/// Help as clap prints it; a mistake as one line like every other error.
+pub fn usage(mistake: &clap::Error) -> ExitCode {
+    match mistake.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = mistake.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = mistake.print();
+            ExitCode::from(EXIT_ERROR)
+        }
+        _ => {
+            let text = mistake.to_string();
+            let mut paragraphs = text.split("\n\n").map(str::trim);
+            let mut line = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            for tip in paragraphs.filter(|paragraph| paragraph.starts_with("tip:")) {
+                line += &format!(" ({tip})");
+            }
+            self::error(&line);
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+/// Writes a remark to standard error.
+pub fn note(message: &str) {
+    let _ = writeln!(io::stderr(), "note: {message}");
+}
+
+/// `text` in green where `good`, else in red; plain where standard output is no terminal.
+pub fn verdict(text: &str, good: bool) -> String {
+    paint(text, if good { GREEN } else { RED }, &io::stdout())
+}
+
+fn paint(text: &str, style: Style, stream: &impl IsTerminal) -> String {
+    if has_colours(stream) { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+fn has_colours(stream: &impl IsTerminal) -> bool {
+    // https://no-color.org: present and not empty, whatever its value.
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    stream.is_terminal() && !refused && !dumb
+}
+
+/// Columns of standard output.
+pub fn width() -> usize {
+    terminal_size::terminal_size().map_or(PAGE, |(width, _)| usize::from(width.0))
+}
+
+/// A table without lines: columns for the eye, fields for `awk`. Colours of cells where standard output is a terminal.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    if has_colours(&io::stdout()) {
+        table.enforce_styling()
+    } else {
+        table.force_no_tty()
+    };
+    table
+}
+
+/// The bar that is shown.
+static CURRENT: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// A bar on a terminal, nothing elsewhere. `bytes`: the unit is bytes, else pieces of work.
+pub fn progress(label: &'static str, total: u64, bytes: bool) -> ProgressBar {
+    // one bar at a time: work within work shows the outer one
+    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let busy = current.as_ref().and_then(WeakProgressBar::upgrade).is_some_and(|bar| !bar.is_finished());
+    if busy || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let counter = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len} {msg}" };
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}, {{eta}} left")) {
+        Ok(style) => {
+            let bar = bar.with_style(style).with_prefix(label);
+            *current = Some(bar.downgrade());
+            bar
+        }
+        Err(_) => ProgressBar::hidden(),
+    }
+}

@@ -1,0 +1,23 @@
+// Writes records as plain numbers: the mean, and one measure of the spread.
+//
+//   mean[s] = shift + rest;   spread[s] = variance | 1 / divisor | divisor
+//
+// One invocation a segment.
+//
+// bindings: params, statistics (read), mean? (write), spread? (write)
+
+// 0: variance (or mean square, or norm), 1: 1 / divisor, 2: divisor
+override SPREAD: u32 = 0u;
+
+fn run(group: u32, local: u32) {
+    let segment = group * WORKGROUP_SIZE + local;
+    if segment >= params.segments { return; }
+    let acc = load_moments(segment);
+    store_mean(segment, acc.x + acc.y);
+    let divisor = at_least(record_divisor(acc), params.eps_minimum) + params.eps_added;
+    switch SPREAD {
+        case 1u: { store_spread(segment, inverse(divisor)); }
+        case 2u: { store_spread(segment, divisor); }
+        default: { store_spread(segment, record_spread(acc)); }
+    }
+}

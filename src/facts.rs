@@ -1,0 +1,64 @@
+//! What planning has to know of a device, in plain numbers.
+
+/// Kind of a device: what schedules are for.
+#[cfg_attr(feature = "profile", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// Hardware: it is kept busy.
+    Gpu,
+    /// A driver that runs kernels on a processor: it has to give right results, and to compile them quickly.
+    Software,
+}
+
+/// What planning has to know of a device: kind, limits, subgroups. From wgpu by `DeviceFacts::of`, or written down by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceFacts {
+    /// Hardware or software.
+    pub kind: DeviceKind,
+    /// A size in invocations that no subgroup undercuts; 1 where kernels may not use subgroup operations.
+    pub min_subgroup: u32,
+    /// Most invocations of a workgroup.
+    pub max_workgroup_size: u32,
+    /// Most bytes of workgroup memory.
+    pub max_workgroup_memory: u32,
+    /// Most workgroups along one dimension of a grid.
+    pub max_workgroup_count: u32,
+    /// Storage buffers that a kernel may bind.
+    pub max_storage_buffers: u32,
+    /// Most bytes of a storage binding.
+    pub max_binding: u64,
+    /// What offsets of storage bindings are multiples of.
+    pub storage_align: u32,
+    /// What offsets of uniform bindings are multiples of.
+    pub uniform_align: u32,
+}
+
+impl DeviceFacts {
+    /// WebGPU's default limits, no feature, hardware.
+    pub const DEFAULT: Self = Self {
+        kind: DeviceKind::Gpu,
+        min_subgroup: 1,
+        max_workgroup_size: 256,
+        max_workgroup_memory: 16 << 10,
+        max_workgroup_count: 65_535,
+        max_storage_buffers: 8,
+        max_binding: 128 << 20,
+        storage_align: 256,
+        uniform_align: 256,
+    };
+
+    /// The limits of `wgpu::Limits::downlevel_defaults`: four storage buffers, which serve inference.
+    pub const DOWNLEVEL: Self = Self { max_storage_buffers: 4, ..Self::DEFAULT };
+
+    /// Most bytes of a range that can be bound wherever it starts.
+    pub(crate) fn max_range(&self) -> u64 {
+        self.max_binding.saturating_sub(self.storage_align.into()) / 4 * 4
+    }
+
+    /// Most invocations of a workgroup, a power of two: workgroup memory has a vector for each.
+    pub(crate) fn largest_workgroup(&self) -> u32 {
+        let largest = self.max_workgroup_size.min(self.max_workgroup_memory / 16);
+        1 << largest.max(1).ilog2()
+    }
+}

@@ -1,0 +1,301 @@
+//! Which kernel a dispatch needs: everything that changes the compiled code, and nothing else.
+
+use std::fmt;
+
+use crate::element::Element;
+use crate::moments::Accumulator;
+use crate::operand::Operand;
+
+/// The entry of a kernel: one WGSL file each, in `shaders/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Entry {
+    /// Normalize whole segments in one dispatch.
+    Fused,
+    /// Reduce slices along memory.
+    ReduceRows,
+    /// Reduce interleaved segments.
+    ReduceColumns,
+    /// Merge partial records.
+    Merge,
+    /// Normalize by records.
+    Apply,
+    /// Gradients of whole contiguous segments.
+    FusedRowsBackward,
+    /// Gradient to the input by sums.
+    ApplyBackward,
+    /// Records to plain numbers.
+    Export,
+    /// Plain numbers to records.
+    Import,
+    /// Running statistics.
+    Running,
+    /// Count a batch.
+    Count,
+}
+
+impl Entry {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Fused,
+        Self::FusedRowsBackward,
+        Self::ApplyBackward,
+        Self::ReduceRows,
+        Self::ReduceColumns,
+        Self::Merge,
+        Self::Apply,
+        Self::Export,
+        Self::Import,
+        Self::Running,
+        Self::Count,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::ReduceRows => "reduce_rows",
+            Self::ReduceColumns => "reduce_columns",
+            Self::Merge => "merge",
+            Self::Apply => "apply",
+            Self::FusedRowsBackward => "fused_rows_backward",
+            Self::ApplyBackward => "apply_backward",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Running => "running",
+            Self::Count => "count",
+        }
+    }
+
+    /// Whether its parameters are one block for all kernels, and its accessors take elements.
+    pub(crate) const fn is_old(self) -> bool {
+        true
+    }
+
+    /// Whether the kernel's code depends on the accumulator.
+    pub(crate) const fn accumulates(self, source: Source) -> bool {
+        match self {
+            Self::Import | Self::Running | Self::Count => false,
+            Self::Merge => matches!(source, Source::Values),
+            _ => true,
+        }
+    }
+
+    /// Whether invocations exchange what they have summed up.
+    pub(crate) const fn exchanges(self) -> bool {
+        !matches!(self, Self::Apply | Self::ApplyBackward | Self::Export | Self::Import | Self::Count)
+    }
+
+    /// What the kernel's records can be made of.
+    pub(crate) const fn sources(self) -> &'static [Source] {
+        match self {
+            Self::ReduceRows | Self::ReduceColumns | Self::Merge => &[Source::Values, Source::Gradients],
+            Self::FusedRowsBackward | Self::ApplyBackward => &[Source::Gradients],
+            _ => &[Source::Values],
+        }
+    }
+
+    /// Operands in the order of their bindings, read-only ones first; `true`: written.
+    pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
+        use Operand::*;
+        match self {
+            Self::Fused => {
+                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)]
+            }
+            Self::ReduceRows | Self::ReduceColumns => {
+                &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Records, true)]
+            }
+            Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
+            Self::Apply => &[(Input, false), (Moments, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::FusedRowsBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Moments, false),
+                (Scale, false),
+                (Output, true),
+                (Partials, true),
+                (GradScale, true),
+                (GradBias, true),
+            ],
+            Self::ApplyBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Moments, false),
+                (Sums, false),
+                (Scale, false),
+                (Output, true),
+                (Partials, true),
+                (GradScale, true),
+                (GradBias, true),
+            ],
+            Self::Export => &[(Moments, false), (Mean, true), (Spread, true)],
+            Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
+            Self::Running => &[(Moments, false), (Batches, false), (Mean, true), (Variance, true)],
+            Self::Count => &[(Batches, true)],
+        }
+    }
+}
+
+/// What the records of a kernel are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// Values: statistics.
+    Values,
+    /// Gradients and normalized values: gradient sums.
+    Gradients,
+}
+
+/// Most operands of a kernel.
+pub(crate) const MAX_OPERANDS: usize = 9;
+
+/// Most storage bindings of a kernel: what WebGPU's default limits allow.
+pub(crate) const MAX_SLOTS: usize = 8;
+
+/// What the elements of a binding are to a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Content {
+    /// `array<f32>`.
+    #[default]
+    Floats,
+    /// `array<vec4<f32>>`.
+    Vectors,
+    /// `array<u32>`.
+    Words,
+}
+
+/// One storage binding, to a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct SlotLayout {
+    pub writes: bool,
+    pub content: Content,
+}
+
+/// Bindings of a kernel: where its operands are, and what each binding is. Operands of one buffer share a binding where they overlap
+/// or could not be bound apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Layout {
+    /// For each of the entry's operands the binding that holds it, counted from 0.
+    pub slot_of: [Option<u8>; MAX_OPERANDS],
+    pub slots: [SlotLayout; MAX_SLOTS],
+    pub count: u8,
+}
+
+impl Layout {
+    /// The bindings, in order.
+    pub(crate) fn slots(&self) -> &[SlotLayout] {
+        &self.slots[..usize::from(self.count)]
+    }
+
+    /// Whether each binding is written.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = bool> {
+        self.slots.into_iter().take(self.count.into()).map(|slot| slot.writes)
+    }
+}
+
+/// How lanes that share a row exchange what they have of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Exchange {
+    /// They do not.
+    None,
+    /// Within a subgroup.
+    Subgroup,
+    /// Within subgroups, then through workgroup memory.
+    Workgroup,
+    /// Through workgroup memory: no subgroup operations.
+    Memory,
+}
+
+/// Named numbers that a kernel is compiled with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Settings {
+    values: [(&'static str, u32); MAX_SETTINGS],
+    count: u8,
+}
+
+const MAX_SETTINGS: usize = 24;
+
+impl Settings {
+    /// With one more.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<u32>) -> Self {
+        debug_assert!(self.get(name).is_none(), "{name} is set twice");
+        self.values[usize::from(self.count)] = (name, value.into());
+        self.count += 1;
+        self
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.values.into_iter().take(self.count.into())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<u32> {
+        self.iter().find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// Those whose name passes.
+    pub(crate) fn filter(&self, pass: impl Fn(&str) -> bool) -> Self {
+        self.iter().filter(|(name, _)| pass(name)).fold(Self::default(), |all, (name, value)| all.with(name, value))
+    }
+}
+
+/// Everything that the source and the constants of a pipeline depend on.
+///
+/// Derived from partition shapes, accumulator, operands and types alone: equal work of different norms has equal kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    pub(crate) entry: Entry,
+    pub(crate) accumulator: Option<Accumulator>,
+    pub(crate) source: Source,
+    pub(crate) exchange: Exchange,
+    pub(crate) layout: Layout,
+    pub(crate) element: Element,
+    /// Rows of a tensor are padded.
+    pub(crate) padded: bool,
+    /// Neighbouring elements belong to neighbouring segments.
+    pub(crate) across: bool,
+    /// Sizes of arrays in registers: constants of the source.
+    pub(crate) consts: Settings,
+    /// Pipeline-overridable constants.
+    pub(crate) overrides: Settings,
+}
+
+impl Kernel {
+    /// The entry's operands, with the binding of those that are present.
+    pub(crate) fn operands(&self) -> impl Iterator<Item = (Operand, Option<u8>)> + '_ {
+        self.entry.operands().iter().zip(self.layout.slot_of).map(|(&(operand, _), slot)| (operand, slot))
+    }
+
+    /// The operands in a binding, counted from 0.
+    pub(crate) fn operands_in(&self, slot: usize) -> impl Iterator<Item = Operand> + '_ {
+        let here = move |s: Option<u8>| s.is_some_and(|s| usize::from(s) == slot);
+        self.operands().filter(move |&(_, s)| here(s)).map(|(operand, _)| operand)
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.entry.name())?;
+        if let Some(accumulator) = self.accumulator {
+            write!(f, ".{}", accumulator.name())?;
+        }
+        if self.source == Source::Gradients {
+            f.write_str(".gradients")?;
+        }
+        // the bindings: operands that share one are joined
+        for (slot, layout) in self.layout.slots().iter().enumerate() {
+            let names: Vec<_> = self.operands_in(slot).map(Operand::name).collect();
+            let access = if layout.writes { "!" } else { "" };
+            let content = if layout.content == Content::Vectors { "4" } else { "" };
+            write!(f, "{}{}{content}{access}", if slot == 0 { "." } else { "-" }, names.join("+"))?;
+        }
+        for (set, word) in [(self.padded, ".padded"), (self.across, ".across")] {
+            f.write_str(if set { word } else { "" })?;
+        }
+        if self.exchange != Exchange::None {
+            write!(f, ".{}", format!("{:?}", self.exchange).to_lowercase())?;
+        }
+        for (name, value) in self.consts.iter().chain(self.overrides.iter()).filter(|&(_, value)| value != 0) {
+            write!(f, ".{}", name.to_lowercase())?;
+            if value != 1 {
+                write!(f, "{value}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! Kernels: what changes their code, their parameters, their source.
+
+mod access;
+mod key;
+pub(crate) mod old;
+pub(crate) mod parameters;
+mod source;
+
+pub(crate) use access::is_tensor;
+pub use key::Kernel;
+pub(crate) use key::{Content, Entry, Exchange, Layout, MAX_OPERANDS, MAX_SLOTS, Settings, SlotLayout, Source};

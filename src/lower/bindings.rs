@@ -1,0 +1,260 @@
+//! Operands to bindings: which range of which buffer each dispatch binds, and which operands share a binding.
+
+use std::ops::Range;
+
+use crate::kernel::{Content, Entry, Layout, MAX_OPERANDS, MAX_SLOTS, SlotLayout};
+use crate::operand::Operand;
+pub(crate) use crate::walk::window::Unbindable;
+
+/// Bytes of four elements.
+const QUAD: u64 = 16;
+
+/// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Access {
+    pub operand: Operand,
+    pub buffer: usize,
+    pub bytes: Range<u64>,
+    /// Elements of a row and distance between rows, where rows are padded.
+    pub rows: Option<(u64, u64)>,
+}
+
+/// What of a device's limits bounds a binding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BindingLimits {
+    pub max_bytes: u64,
+    pub max_slots: u32,
+    pub align: u64,
+}
+
+/// One storage binding.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slot {
+    pub buffer: usize,
+    pub bytes: Range<u64>,
+}
+
+/// Bindings of a dispatch.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bindings {
+    pub layout: Layout,
+    pub slots: Vec<Slot>,
+    /// Where each operand of the entry starts in its binding, in words.
+    pub offsets: [u32; 12],
+    /// Place of the first element in a quad of its binding, where runs may start inside a quad.
+    pub phase: u32,
+    pub leads: bool,
+}
+
+/// How a dispatch walks its operands: what decides which bindings can be read by 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QuadWalk {
+    /// Every run starts at a multiple of this, in elements.
+    pub unit: u64,
+    /// Runs may start inside a quad: its elements before the run are loaded, but not taken.
+    pub leads: bool,
+    /// Scale and bias are walked like the tensors.
+    pub along: bool,
+}
+
+/// Binds the operands of one dispatch.
+///
+/// wgpu counts usage by buffer: where one operand of a buffer is written, all are bound for writing, and two bindings of it must
+/// not overlap once their starts are aligned. So operands of one buffer share a binding wherever it is long enough for them.
+pub(crate) fn bind(
+    entry: Entry,
+    accesses: &[Access],
+    limits: &BindingLimits,
+    walk: Option<QuadWalk>,
+    sizes: &[u64],
+) -> Result<Bindings, Unbindable> {
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut slot_of = [None; MAX_OPERANDS];
+    for (position, &(operand, _)) in entry.operands().iter().enumerate() {
+        let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
+        slot_of[position] = Some(place(&mut slots, access, limits)?);
+    }
+    let written = |buffer: usize| {
+        let writes = |&&(operand, written): &&(Operand, bool)| {
+            written && accesses.iter().any(|a| a.operand == operand && a.buffer == buffer)
+        };
+        entry.operands().iter().find(writes).is_some()
+    };
+    if slots.len() > MAX_SLOTS.min(limits.max_slots as usize) {
+        return Err(Unbindable::TooMany { needed: slots.len() as u32 });
+    }
+    let mut layout = Layout { slot_of, slots: [SlotLayout::default(); MAX_SLOTS], count: slots.len() as u8 };
+    for (k, slot) in slots.iter().enumerate() {
+        if written(slot.buffer) {
+            layout.slots[k].writes = true;
+            let clash = slots[..k].iter().find(|s| s.buffer == slot.buffer && overlaps(&s.bytes, &slot.bytes));
+            if let Some(other) = clash {
+                let end = slot.bytes.end.max(other.bytes.end);
+                return Err(Unbindable::TooLong { needed: end - slot.bytes.start.min(other.bytes.start) });
+            }
+        }
+    }
+    let mut offsets = [0; 12];
+    for (position, &(operand, _)) in entry.operands().iter().enumerate() {
+        let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
+        let Some(slot) = slot_of[position].map(usize::from) else { continue };
+        offsets[position] = ((access.bytes.start - slots[slot].bytes.start) / 4) as u32;
+        if operand == Operand::Batches {
+            layout.slots[slot].content = Content::Words;
+        }
+    }
+    let mut bindings = Bindings { layout, slots, offsets, phase: 0, leads: false };
+    widen(entry, &mut bindings, walk, limits, sizes);
+    Ok(bindings)
+}
+
+/// Reads and writes by 16 bytes wherever every operand of a binding allows it.
+fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: &BindingLimits, sizes: &[u64]) {
+    let slot_of = bindings.layout.slot_of;
+    let reference = [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput].into_iter().find_map(|operand| {
+        let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
+        Some((bindings.offsets[position] % 4, slot_of[position]?))
+    });
+    let phase = reference.map_or(0, |(phase, _)| phase);
+    let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
+    let by_vectors = |k: usize, leads: bool| {
+        let slot = &bindings.slots[k];
+        let end = slot.bytes.end.next_multiple_of(QUAD);
+        let size = sizes.get(slot.buffer).copied().unwrap_or(0);
+        let mut operands = entry.operands().iter().enumerate().filter(|&(at, _)| slot_of[at] == Some(k as u8));
+        end <= size
+            && end - slot.bytes.start <= limits.max_bytes
+            && operands.all(|(at, &(operand, written))| {
+                let offset = bindings.offsets[at] % 4;
+                match operand {
+                    Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
+                    Operand::Output | Operand::GradInput => offset == 0 && aligned,
+                    // of columns, as vectors of them
+                    Operand::GradScale | Operand::GradBias => walk.is_some() && offset == 0 && aligned,
+                    // read one by one from any place, or as the tensors are
+                    Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
+                    _ => !(written && operand.words() == 1) && operand != Operand::Batches && offset == 0,
+                }
+            })
+    };
+    // runs of whole vectors have no room for another
+    let wanted = walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
+    let leads = wanted && reference.is_some_and(|(_, slot)| by_vectors(slot.into(), true));
+    let vectors: Vec<bool> = (0..bindings.slots.len()).map(|k| by_vectors(k, leads)).collect();
+    bindings.leads = leads;
+    bindings.phase = if leads { phase } else { 0 };
+    for (k, slot) in bindings.slots.iter_mut().enumerate().filter(|&(k, _)| vectors[k]) {
+        bindings.layout.slots[k].content = Content::Vectors;
+        slot.bytes.end = slot.bytes.end.next_multiple_of(QUAD);
+    }
+}
+
+/// The slot of an access: one of its buffer that stays short enough with it, or a new one.
+fn place(slots: &mut Vec<Slot>, access: &Access, limits: &BindingLimits) -> Result<u8, Unbindable> {
+    let start = access.bytes.start / limits.align * limits.align;
+    let bytes = start..access.bytes.end;
+    if bytes.end - bytes.start > limits.max_bytes {
+        return Err(Unbindable::TooLong { needed: bytes.end - bytes.start });
+    }
+    for (k, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.buffer == access.buffer) {
+        let union = slot.bytes.start.min(bytes.start)..slot.bytes.end.max(bytes.end);
+        if union.end - union.start <= limits.max_bytes {
+            slot.bytes = union;
+            return Ok(k as u8);
+        }
+    }
+    slots.push(Slot { buffer: access.buffer, bytes });
+    Ok(slots.len() as u8 - 1)
+}
+
+fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BindingLimits = BindingLimits { max_bytes: 4096, max_slots: 8, align: 256 };
+
+    fn access(operand: Operand, buffer: usize, bytes: Range<u64>) -> Access {
+        Access { operand, buffer, bytes, rows: None }
+    }
+
+    #[test]
+    fn separate_buffers_have_a_binding_each() {
+        let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
+        let bound = bind(Entry::Fused, &accesses, &LIMITS, None, &[]).unwrap();
+        assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
+        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]);
+        assert_eq!((bound.layout.writable, bound.offsets[0], bound.offsets[3]), (0b10, 1, 0));
+    }
+
+    #[test]
+    fn an_arena_is_one_binding_bound_for_writing() {
+        let accesses = [
+            access(Operand::Input, 0, 4..44),
+            access(Operand::Scale, 0, 1000..1040),
+            access(Operand::Output, 0, 44..84),
+        ];
+        let bound = bind(Entry::Fused, &accesses, &LIMITS, None, &[]).unwrap();
+        assert_eq!(bound.slots, [Slot { buffer: 0, bytes: 0..1040 }]);
+        assert_eq!((bound.layout.writable, &bound.offsets[..4]), (1, [1, 250, 0, 11].as_slice()));
+    }
+
+    #[test]
+    fn far_ranges_of_an_arena_are_bound_apart_and_near_ones_refused() {
+        let far = [access(Operand::Input, 0, 0..4000), access(Operand::Output, 0, 8192..12192)];
+        assert_eq!(bind(Entry::Fused, &far, &LIMITS, None, &[]).unwrap().layout.writable, 0b11);
+        // the output starts in the 256 bytes where the input ends, and both together are too long for a binding
+        let near = [access(Operand::Input, 0, 0..3900), access(Operand::Output, 0, 3900..7900)];
+        assert_eq!(bind(Entry::Fused, &near, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 7900 }));
+        let long = [access(Operand::Input, 0, 0..5000)];
+        assert_eq!(bind(Entry::Fused, &long, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 5000 }));
+    }
+
+    #[test]
+    fn too_many_bindings_are_refused() {
+        let limits = BindingLimits { max_slots: 1, ..LIMITS };
+        let accesses = [access(Operand::Input, 0, 0..40), access(Operand::Output, 1, 0..40)];
+        assert_eq!(bind(Entry::Fused, &accesses, &limits, None, &[]), Err(Unbindable::TooMany { needed: 2 }));
+    }
+
+    /// (offset of input, of output, unit of the runs, sizes of the buffers) to (bindings by 16 bytes, phase, leads).
+    #[test]
+    fn bindings_are_read_by_quads_where_all_of_their_operands_allow_it() {
+        let cases = [
+            ("aligned", 0, 0, 8, [64, 64], (0b11, 0, false)),
+            ("odd rows: written one by one", 0, 0, 7, [64, 64], (0b01, 0, true)),
+            ("an odd start of odd rows", 4, 0, 7, [64, 64], (0b01, 1, true)),
+            ("an odd start: whole quads would need one more", 4, 0, 8, [64, 64], (0b00, 0, false)),
+            ("an odd start of the output", 0, 4, 8, [64, 64], (0b01, 0, false)),
+            ("the last quad is not there", 4, 0, 7, [44, 64], (0b00, 0, false)),
+        ];
+        for (name, input, output, unit, sizes, expected) in cases {
+            let accesses =
+                [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
+            let walk = QuadWalk { unit, leads: true, along: false };
+            let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
+            assert_eq!((bound.layout.quads, bound.phase, bound.leads), expected, "{name}");
+        }
+    }
+
+    /// Odd rows are written by quads only where both tensors start with a quad, and the last one is there.
+    #[test]
+    fn quads_that_runs_share_are_written_where_their_walkers_join_them() {
+        let cases = [
+            ("both aligned", 0, 0, [64, 64], true),
+            ("an odd start of the input", 4, 0, [64, 64], false),
+            ("an odd start of the output", 0, 4, [64, 64], false),
+            ("the output's last quad is not there", 0, 0, [64, 40], false),
+        ];
+        for (name, input, output, sizes, expected) in cases {
+            let accesses =
+                [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
+            let walk = QuadWalk { unit: 7, leads: true, joins: true, along: false };
+            let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
+            assert_eq!((bound.joins, bound.layout.quads >> 1 & 1 == 1), (expected, expected), "{name}");
+        }
+    }
+}

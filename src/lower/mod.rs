@@ -1,0 +1,158 @@
+//! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
+
+pub(crate) mod bindings;
+mod old;
+mod tensor;
+
+pub(crate) use old::{
+    BackwardMap, ColumnSums, GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, sums_are_gradients,
+};
+pub(crate) use tensor::{Tensor, access};
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::error::BindError;
+use crate::facts::DeviceFacts;
+use crate::kernel::parameters::Parameters;
+use crate::kernel::{Entry, Exchange, Kernel, Settings, Source, is_tensor};
+use crate::moments::Accumulator;
+use crate::recipe::{self, Recipe};
+use crate::schedule::DeviceProfile;
+use crate::walk::window;
+use bindings::{Access, BindingLimits, QuadWalk, Slot, Unbindable};
+
+/// One dispatch, ready to be given a pipeline and a bind group.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    pub key: Kernel,
+    pub slots: Vec<Slot>,
+    pub parameters: Parameters,
+    pub workgroups: u64,
+}
+
+/// What all stages of one binding share.
+pub(crate) struct Lowering {
+    facts: DeviceFacts,
+    limits: BindingLimits,
+    pub profile: DeviceProfile,
+    /// Bytes of the buffers of the table.
+    sizes: Vec<u64>,
+    pub dispatches: Vec<Dispatch>,
+}
+
+/// A kernel before its bindings are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft {
+    pub entry: Entry,
+    pub accumulator: Option<Accumulator>,
+    pub source: Source,
+    pub exchange: Exchange,
+    pub across: bool,
+    pub consts: Settings,
+    /// All but HEADS, which the bindings decide.
+    pub overrides: Settings,
+    /// How rows are walked: what can be read by vectors. `None`: by words.
+    pub walk: Option<QuadWalk>,
+    /// Column of the window's first element in its row of the innermost axis, where rows are padded.
+    pub column: u64,
+}
+
+impl Lowering {
+    pub(crate) fn new(facts: DeviceFacts, profile: DeviceProfile, sizes: Vec<u64>) -> Self {
+        let limits = BindingLimits {
+            // a range is bound in words
+            max_bytes: facts.max_binding / 4 * 4,
+            max_slots: facts.max_storage_buffers,
+            align: facts.storage_align.into(),
+        };
+        Self { facts, limits, profile, sizes, dispatches: Vec::new() }
+    }
+
+    /// The recipe of what has been lowered, over these buffers.
+    pub(crate) fn recipe<B>(self, operation: &'static str, buffers: Vec<B>) -> Result<Recipe<B>, BindError> {
+        let mut kernels = Vec::new();
+        let max = u64::from(self.facts.max_workgroup_count);
+        let dispatches = self.dispatches.iter().map(|dispatch| {
+            let kernel = kernels.iter().position(|key| *key == dispatch.key).unwrap_or_else(|| {
+                kernels.push(dispatch.key);
+                kernels.len() - 1
+            });
+            let binding = |(slot, writes): (&Slot, bool)| recipe::Binding {
+                buffer: slot.buffer,
+                offset: slot.bytes.start,
+                size: slot.bytes.end - slot.bytes.start,
+                writes,
+            };
+            Ok(recipe::Dispatch {
+                kernel,
+                workgroups: grid(operation, dispatch.workgroups, max)?,
+                parameters: dispatch.parameters.bytes(&dispatch.key.fields()),
+                bindings: dispatch.slots.iter().zip(dispatch.key.layout.writes()).map(binding).collect(),
+            })
+        });
+        let dispatches = dispatches.collect::<Result<_, _>>()?;
+        Ok(Recipe { operation, buffers, kernels, dispatches })
+    }
+
+    /// Cuts `range` at multiples of `units` (descending) until what each part touches can be bound.
+    fn windows(
+        &self,
+        entry: Entry,
+        range: Range<u64>,
+        units: &[u64],
+        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+    ) -> Result<Vec<Range<u64>>, Unbindable> {
+        let mut out = Vec::new();
+        if !range.is_empty() {
+            window::cut(
+                range,
+                units,
+                &|r| bindings::bind(entry, &accesses(r), &self.limits, None, &self.sizes).map(|_| ()),
+                &mut out,
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// Binds what a dispatch touches and adds it. Settings that have to do with bindings, and the block `places`, come from here.
+    pub(crate) fn dispatch(
+        &mut self,
+        draft: Draft,
+        parameters: Parameters,
+        accesses: &[Access],
+        workgroups: u64,
+    ) -> Result<(), Unbindable> {
+        let bound = bindings::bind(draft.entry, accesses, &self.limits, draft.walk, &self.sizes)?;
+        let overrides = if bound.leads { draft.overrides.with("HEADS", true) } else { draft.overrides };
+        let Draft { entry, accumulator, source, exchange, across, consts, column, .. } = draft;
+        let rows = accesses.iter().find_map(|access| access.rows);
+        let layout = bound.layout;
+        let element = Element::F32;
+        let padded = rows.is_some();
+        let key =
+            Kernel { entry, accumulator, source, exchange, layout, element, padded, across, consts, overrides };
+        let row_len = rows.map_or(1, |(len, _)| len);
+        let mut places = vec![bound.phase, row_len as u32, column as u32];
+        for (&(operand, _), offset) in entry.operands().iter().zip(bound.offsets) {
+            places.push(offset);
+            if is_tensor(operand) {
+                let own = accesses.iter().find(|access| access.operand == operand).and_then(|access| access.rows);
+                places.push(own.map_or(row_len, |(_, stride)| stride) as u32);
+            }
+        }
+        let parameters = parameters.with_bytes("places", bytemuck::cast_slice(&places).to_vec());
+        self.dispatches.push(Dispatch { key, slots: bound.slots, parameters, workgroups });
+        Ok(())
+    }
+}
+
+/// Workgroups as a grid of two dimensions, as square as needed and no more.
+fn grid(operation: &'static str, workgroups: u64, max: u64) -> Result<[u32; 2], BindError> {
+    let rows = workgroups.div_ceil(max).max(1);
+    if rows > max {
+        let (limit, available) = ("max_compute_workgroups_per_dimension", max);
+        return Err(BindError::Limit { operation, limit, needed: rows, available });
+    }
+    Ok([workgroups.div_ceil(rows) as u32, rows as u32])
+}

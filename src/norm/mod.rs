@@ -1,0 +1,377 @@
+//! A planned norm: operations on views of buffers to recipes. Pure: no device is touched.
+
+mod adaptive;
+mod args;
+mod backward;
+pub(crate) mod operands;
+mod planner;
+mod spectral;
+mod stages;
+
+use crate::descriptor::{Momentum, RunningUpdate, Variance};
+use crate::error::BindError;
+use crate::kernel::{Entry, Source};
+use crate::kernel::parameters::Params;
+use crate::lower::bindings::Unbindable;
+use crate::lower::{Lowering, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
+use crate::moments::RECORD;
+use crate::operand::Operand;
+use crate::partition::Partition;
+use crate::plan::{Plan, Reduction, Refusal};
+use crate::recipe::Recipe;
+use crate::schedule::{Backward, Schedule};
+use crate::view::{Buffer, BufferView, Destination, TensorView};
+use operands::{Operands, Role};
+
+pub use adaptive::{AdaptiveArgs, AdaptiveBackwardArgs, AdaptivePlan};
+pub use args::*;
+pub use planner::Planner;
+pub use spectral::{
+    PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralPlan,
+};
+
+/// Regions of a workspace start at multiples of this: the largest alignment that WebGPU lets a device ask of bindings.
+pub(crate) const REGION_ALIGN: u64 = 256;
+
+/// A norm planned for one shape and one device: every operation is a function from views of buffers to a [`Recipe`].
+#[derive(Clone, Debug)]
+pub struct NormPlan {
+    planner: Planner,
+    plan: Plan,
+    schedule: Schedule,
+    backward: Backward,
+    /// Sums over statistics and over affine segments by themselves.
+    apart: (crate::schedule::Reduce, crate::schedule::Reduce),
+}
+
+/// Regions of a workspace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Workspace {
+    statistics: u64,
+    partials: u64,
+    size: u64,
+}
+
+/// Cuts a workspace into regions.
+#[derive(Default)]
+pub(crate) struct Cutter {
+    pub size: u64,
+}
+
+impl Cutter {
+    /// The start of a region of so many bytes.
+    pub(crate) fn region(&mut self, bytes: u64) -> u64 {
+        let start = self.size;
+        self.size += bytes.div_ceil(REGION_ALIGN) * REGION_ALIGN;
+        start
+    }
+}
+
+/// Operands of a map, before they are checked.
+struct MapArgs<B> {
+    input: TensorView<B>,
+    output: Destination<B>,
+    scale: Option<TensorView<B>>,
+    bias: Option<TensorView<B>>,
+    workspace: Option<BufferView<B>>,
+}
+
+impl NormPlan {
+    pub(crate) fn new(planner: Planner, plan: Plan, schedule: Schedule) -> Self {
+        let backward = Backward::candidates(&plan, &planner.profile)[0];
+        let apart = Backward::apart(&plan, &planner.profile);
+        Self { planner, plan, schedule, backward, apart }
+    }
+
+    /// The kind of norm, as the program spells it.
+    pub fn kind(&self) -> &'static str {
+        self.plan.kind
+    }
+
+    /// Whether shards of a batch can share statistics.
+    pub(crate) fn crosses_samples(&self) -> bool {
+        self.plan.crosses_samples
+    }
+
+    /// How statistics are computed.
+    pub fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    /// Elements of input and output.
+    pub fn len(&self) -> u64 {
+        self.plan.elements
+    }
+
+    /// Whether the tensor has no element.
+    pub fn is_empty(&self) -> bool {
+        self.plan.elements == 0
+    }
+
+    /// Elements of scale and of bias; 0 where neither is applied.
+    pub fn affine_len(&self) -> u64 {
+        self.plan.affine_len()
+    }
+
+    /// Number of segments whose statistics are computed.
+    pub fn segment_count(&self) -> u64 {
+        self.plan.computed.partition.segments()
+    }
+
+    /// Elements of one segment.
+    pub fn segment_len(&self) -> u64 {
+        self.plan.computed.partition.segment_len()
+    }
+
+    /// Number of running means, and of running variances: the channels. 0 for kinds without running statistics.
+    pub fn given_segment_count(&self) -> u64 {
+        self.plan.given.map_or(0, |given| given.segments())
+    }
+
+    /// Bytes of the moments that a training pass saves: 16 a segment.
+    pub fn statistics_size(&self) -> u64 {
+        self.segment_count() * RECORD
+    }
+
+    /// Bytes of the moments of given statistics: 16 a channel.
+    pub fn given_statistics_size(&self) -> u64 {
+        self.given_segment_count() * RECORD
+    }
+
+    /// Bytes of workspace that a forward or training pass needs; 0: none.
+    pub fn workspace_size(&self) -> u64 {
+        self.workspace().size
+    }
+
+    fn workspace(&self) -> Workspace {
+        let mut cutter = Cutter::default();
+        let (statistics, partials) = match &self.schedule {
+            Schedule::Split(reduce) if self.plan.elements > 0 => {
+                (self.statistics_size(), reduce.partials_size(&self.plan.computed.partition))
+            }
+            Schedule::Fused(_) | Schedule::Split(_) => (0, 0),
+        };
+        let (statistics, partials) = (cutter.region(statistics), cutter.region(partials));
+        Workspace { statistics, partials, size: cutter.size }
+    }
+
+    /// A forward pass.
+    ///
+    /// # Errors
+    /// [`BindError`] says which operand is wrong.
+    pub fn forward<B: Buffer>(&self, args: &ForwardArgs<B>) -> Result<Recipe<B>, BindError> {
+        let ForwardArgs { input, output, scale, bias, statistics, workspace } = *args;
+        let map = MapArgs { input, output, scale, bias, workspace };
+        match statistics {
+            StatisticsSource::Input => self.computed(&map, None),
+            StatisticsSource::Given(records) => {
+                let given = self.given("inference from given statistics")?;
+                self.mapped(&map, given, &records, self.given_statistics_size())
+            }
+            StatisticsSource::Saved(records) => {
+                self.mapped(&map, self.plan.computed.partition, &records, self.statistics_size())
+            }
+        }
+    }
+
+    /// A forward pass that saves the statistics of its input as moments.
+    ///
+    /// # Errors
+    /// As [`NormPlan::forward`].
+    pub fn training<B: Buffer>(&self, args: &TrainingArgs<B>) -> Result<Recipe<B>, BindError> {
+        let TrainingArgs { input, output, scale, bias, saved, workspace } = *args;
+        self.computed(&MapArgs { input, output, scale, bias, workspace }, Some(&saved))
+    }
+
+    fn computed<B: Buffer>(&self, args: &MapArgs<B>, saved: Option<&BufferView<B>>) -> Result<Recipe<B>, BindError> {
+        self.check_computed()?;
+        let mut operands = Operands::default();
+        let saved = self.saved(&mut operands, saved)?;
+        let map = self.map(&mut operands, args)?;
+        let scratch = operands.workspace(args.workspace.as_ref(), self.workspace_size())?;
+        self.lower("forward", operands, |lowering| self.lower_computed(lowering, &map, saved, scratch))
+    }
+
+    /// Whether statistics may be computed from the input.
+    fn check_computed(&self) -> Result<(), BindError> {
+        match self.plan.refusal {
+            Some(Refusal::SingleElement) => {
+                Err(BindError::SingleElement { kind: self.plan.kind, shape: self.plan.shape.clone() })
+            }
+            Some(Refusal::TrainingEpsilon(eps)) => Err(BindError::TrainingEpsilon { eps }),
+            None => Ok(()),
+        }
+    }
+
+    /// Where moments are saved.
+    fn saved<B: Buffer>(
+        &self,
+        operands: &mut Operands<B>,
+        view: Option<&BufferView<B>>,
+    ) -> Result<Option<Tensor>, BindError> {
+        let size = self.statistics_size();
+        view.map(|view| operands.records(Operand::Moments, view, size, Role::Written)).transpose()
+    }
+
+    /// Normalizes by the input's own statistics.
+    fn lower_computed(
+        &self,
+        lowering: &mut Lowering,
+        map: &MapOperands,
+        saved: Option<Tensor>,
+        scratch: Tensor,
+    ) -> Result<(), Unbindable> {
+        let reduction = &self.plan.computed;
+        let layout = self.workspace();
+        match self.schedule {
+            Schedule::Fused(team) if self.plan.elements > 0 => lowering.fused(Entry::Fused, reduction, team, map, saved),
+            Schedule::Split(reduce) if self.plan.elements > 0 => {
+                let statistics = saved.unwrap_or(scratch.at(layout.statistics));
+                let input = Summed::Values(map.input.unwrap_or(map.output));
+                lowering.reduce(reduction, &reduce, &input, statistics, scratch.at(layout.partials))?;
+                lowering.apply(reduction, &reduction.partition, map, Some(statistics))
+            }
+            // no element: there is nothing to normalize, but saved statistics say so
+            Schedule::Fused(_) | Schedule::Split(_) => {
+                let nothing = MergeOperands::nothing(self.segment_count(), saved);
+                saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
+            }
+        }
+    }
+
+    /// Normalizes by moments that are there.
+    fn mapped<B: Buffer>(
+        &self,
+        args: &MapArgs<B>,
+        partition: Partition,
+        records: &BufferView<B>,
+        size: u64,
+    ) -> Result<Recipe<B>, BindError> {
+        let mut operands = Operands::default();
+        let statistics = operands.records(Operand::Moments, records, size, Role::Read)?;
+        let map = self.map(&mut operands, args)?;
+        self.lower("inference", operands, |lowering| {
+            lowering.apply(&self.plan.computed, &partition, &map, Some(statistics))
+        })
+    }
+
+    /// The conversion of saved moments to plain numbers.
+    ///
+    /// # Errors
+    /// As [`NormPlan::forward`]; [`BindError::NothingWanted`].
+    pub fn export<B: Buffer>(&self, args: &ExportArgs<B>) -> Result<Recipe<B>, BindError> {
+        let mut operands = Operands::default();
+        let segments = self.segment_count();
+        let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
+        let mean =
+            args.mean.map(|view| operands.list(Operand::Mean, &view, segments, Role::Written)).transpose()?;
+        let spread = args
+            .spread
+            .map(|(kind, view)| Ok((kind, operands.list(Operand::Spread, &view, segments, Role::Written)?)))
+            .transpose()?;
+        if mean.is_none() && spread.is_none() {
+            return Err(BindError::NothingWanted { operation: "export" });
+        }
+        self.lower("export", operands, |lowering| lowering.export(&self.plan.computed, statistics, mean, spread))
+    }
+
+    /// The conversion of running means and variances to moments.
+    ///
+    /// # Errors
+    /// As [`NormPlan::forward`].
+    pub fn import<B: Buffer>(&self, args: &ImportArgs<B>) -> Result<Recipe<B>, BindError> {
+        let partition = self.given("running statistics")?;
+        let channels = partition.segments();
+        let mut operands = Operands::default();
+        let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Read)?;
+        let variance = operands.list(Operand::RunningVariance, &args.variance, channels, Role::Read)?;
+        let size = self.given_statistics_size();
+        let statistics = operands.records(Operand::Moments, &args.statistics, size, Role::Written)?;
+        let reduction = Reduction { partition, ..self.plan.computed };
+        self.lower("import", operands, |lowering| lowering.import(&reduction, mean, Some(variance), statistics))
+    }
+
+    /// The update of running statistics by the moments of a training pass. Running statistics change here and nowhere else.
+    ///
+    /// # Errors
+    /// As [`NormPlan::forward`]; [`BindError::Momentum`].
+    pub fn running_update<B: Buffer>(&self, args: &RunningArgs<B>) -> Result<Recipe<B>, BindError> {
+        let channels = self.given("running statistics")?.segments();
+        let params = running_params(&args.update)?;
+        let mut operands = Operands::default();
+        let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
+        let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Written)?;
+        let variance = operands.list(Operand::RunningVariance, &args.variance, channels, Role::Written)?;
+        let counter =
+            args.batches.map(|view| operands.range(Operand::Batches, &view, 4, 4, Role::Written)).transpose()?;
+        if args.update.momentum == Momentum::Cumulative && counter.is_none() {
+            return Err(BindError::Missing { operand: Operand::Batches });
+        }
+        let tensors = RunningTensors { statistics, mean, variance, counter };
+        // the kernel reads the counter, a dispatch of its own counts
+        let read =
+            RunningTensors { counter: counter.filter(|_| args.update.momentum == Momentum::Cumulative), ..tensors };
+        let samples = self.segment_count().checked_div(channels).unwrap_or(0);
+        self.lower("running update", operands, |lowering| {
+            if samples > 0 {
+                lowering.running((channels, samples), params, &read)?;
+            }
+            counter.map_or(Ok(()), |counter| lowering.count(counter))
+        })
+    }
+
+    fn given(&self, operation: &'static str) -> Result<Partition, BindError> {
+        self.plan.given.ok_or(BindError::NoSuchOperation { kind: self.plan.kind, operation })
+    }
+
+    fn map<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
+        let plan = &self.plan;
+        let map = self.map_operands(operands, args)?;
+        let mut parameter = |operand: Operand, view: &Option<TensorView<B>>, used: bool| match (view, used) {
+            (Some(view), true) => operands.list(operand, view, plan.affine_len(), Role::Read).map(Some),
+            (None, false) => Ok(None),
+            (Some(_), false) => Err(BindError::Unexpected { operand }),
+            (None, true) => Err(BindError::Missing { operand }),
+        };
+        let scale = parameter(Operand::Scale, &args.scale, plan.scale)?;
+        let bias = parameter(Operand::Bias, &args.bias, plan.bias)?;
+        Ok(MapOperands { scale, bias, ..map })
+    }
+
+    /// Input and output.
+    fn map_operands<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
+        let plan = &self.plan;
+        let row_len = plan.computed.row_len;
+        let (input, output) = match &args.output {
+            Destination::View(output) => {
+                let input = operands.tensor(Operand::Input, &args.input, plan.elements, row_len, Role::Read)?;
+                (input, operands.tensor(Operand::Output, output, plan.elements, row_len, Role::Written)?)
+            }
+            Destination::InPlace => {
+                let both = operands.tensor(Operand::Input, &args.input, plan.elements, row_len, Role::Written)?;
+                (both, both)
+            }
+        };
+        Ok(MapOperands { input: Some(input), output, row_len, affine: plan.affine, scale: None, bias: None })
+    }
+
+    fn lower<B: Buffer>(
+        &self,
+        operation: &'static str,
+        operands: Operands<B>,
+        stages: impl FnOnce(&mut Lowering) -> Result<(), Unbindable>,
+    ) -> Result<Recipe<B>, BindError> {
+        self.planner.lower(operation, operands.buffers, stages)
+    }
+}
+
+fn running_params(update: &RunningUpdate) -> Result<Params, BindError> {
+    let (momentum, cumulative) = match update.momentum {
+        Momentum::Weight(weight) if (0.0..=1.0).contains(&weight) => (weight, 0),
+        Momentum::AsGiven(weight) if weight.is_finite() => (weight, 0),
+        Momentum::Weight(momentum) | Momentum::AsGiven(momentum) => return Err(BindError::Momentum { momentum }),
+        Momentum::Cumulative => (0.0, 1),
+    };
+    let unbiased = u32::from(update.variance == Variance::Unbiased);
+    Ok(Params { momentum, cumulative, unbiased, ..Params::default() })
+}

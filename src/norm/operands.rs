@@ -1,0 +1,175 @@
+//! The caller's views, checked and given a place in a table of buffers.
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::error::BindError;
+use crate::lower::Tensor;
+use crate::moments::RECORD;
+use crate::operand::Operand;
+use crate::view::{Buffer, BufferView, TensorView};
+
+/// Views of one binding. Every check that needs no device happens here, before anything is recorded.
+pub(crate) struct Operands<B> {
+    pub buffers: Vec<B>,
+    spans: Vec<Span>,
+}
+
+impl<B> Default for Operands<B> {
+    fn default() -> Self {
+        Self { buffers: Vec::new(), spans: Vec::new() }
+    }
+}
+
+/// Bytes that an operand touches.
+struct Span {
+    operand: Operand,
+    buffer: usize,
+    bytes: Range<u64>,
+    /// Bytes of a row and distance between rows, where rows are padded.
+    rows: Option<(u64, u64)>,
+    written: bool,
+}
+
+/// Whether a kernel writes an operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Read,
+    Written,
+}
+
+impl<B: Buffer> Operands<B> {
+    /// A tensor of `len` elements in rows of `row_len`.
+    pub(crate) fn tensor(
+        &mut self,
+        operand: Operand,
+        view: &TensorView<B>,
+        len: u64,
+        row_len: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        if let Some(actual) = view.len.filter(|&actual| actual != len) {
+            return Err(BindError::Length { operand, expected: len, actual });
+        }
+        let word = Element::F32.bytes();
+        let rows = match view.row_stride {
+            Some(stride) if stride < row_len => {
+                return Err(BindError::RowStride { operand, stride, row: row_len });
+            }
+            Some(stride) if stride > row_len && len > row_len => Some((row_len, stride)),
+            _ => None,
+        };
+        let elements = match rows {
+            Some((row, stride)) => (len / row - 1).checked_mul(stride).and_then(|n| n.checked_add(row)),
+            None => Some(len),
+        };
+        let size = elements.and_then(|n| n.checked_mul(word)).unwrap_or(u64::MAX);
+        let bytes = check_range(operand, view.buffer, view.offset, size, word)?;
+        let buffer = self.place(view.buffer);
+        let row_bytes = rows.map(|(row, stride)| (row * word, stride * word));
+        self.add(Span { operand, buffer, bytes, rows: row_bytes, written: role == Role::Written })?;
+        Ok(Tensor { buffer, offset: view.offset, rows })
+    }
+
+    /// Records of `size` bytes, no more and no fewer: those of another norm are told by their number.
+    pub(crate) fn records(
+        &mut self,
+        operand: Operand,
+        view: &BufferView<B>,
+        size: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        if view.size != size && size > 0 {
+            return Err(BindError::Size { operand, expected: size, actual: view.size });
+        }
+        self.range(operand, view, size, RECORD, role)
+    }
+
+    /// `size` bytes or more, aligned to `align`.
+    pub(crate) fn range(
+        &mut self,
+        operand: Operand,
+        view: &BufferView<B>,
+        size: u64,
+        align: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        if view.size < size {
+            return Err(BindError::Size { operand, expected: size, actual: view.size });
+        }
+        let bytes = check_range(operand, view.buffer, view.offset, size, align)?;
+        let buffer = self.place(view.buffer);
+        self.add(Span { operand, buffer, bytes, rows: None, written: role == Role::Written })?;
+        Ok(Tensor { buffer, offset: view.offset, rows: None })
+    }
+
+    /// A list of `len` elements: parameters, means.
+    pub(crate) fn list(
+        &mut self,
+        operand: Operand,
+        view: &TensorView<B>,
+        len: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        self.tensor(operand, view, len, len, role)
+    }
+
+    /// The workspace, or a place that nothing refers to where none is needed.
+    pub(crate) fn workspace(&mut self, view: Option<&BufferView<B>>, size: u64) -> Result<Tensor, BindError> {
+        match view {
+            _ if size == 0 => Ok(Tensor { buffer: usize::MAX, offset: 0, rows: None }),
+            Some(view) => self.range(Operand::Workspace, view, size, RECORD, Role::Written),
+            None => Err(BindError::Missing { operand: Operand::Workspace }),
+        }
+    }
+
+    fn place(&mut self, buffer: B) -> usize {
+        self.buffers.iter().position(|known| *known == buffer).unwrap_or_else(|| {
+            self.buffers.push(buffer);
+            self.buffers.len() - 1
+        })
+    }
+
+    fn add(&mut self, span: Span) -> Result<(), BindError> {
+        for other in self.spans.iter().filter(|other| other.buffer == span.buffer && (other.written || span.written)) {
+            let shared = other.bytes.start.max(span.bytes.start)..other.bytes.end.min(span.bytes.end);
+            if !shared.is_empty() && !columns_apart(other, &span) {
+                return Err(BindError::Overlap {
+                    first: other.operand,
+                    second: span.operand,
+                    start: shared.start,
+                    end: shared.end,
+                });
+            }
+        }
+        self.spans.push(span);
+        Ok(())
+    }
+}
+
+/// Whether two views of padded rows with one stride hold different columns of it.
+fn columns_apart(a: &Span, b: &Span) -> bool {
+    let (Some((row_a, stride)), Some((row_b, stride_b))) = (a.rows, b.rows) else { return false };
+    let phase = (b.bytes.start + stride - a.bytes.start % stride) % stride;
+    stride == stride_b && phase >= row_a && phase + row_b <= stride
+}
+
+fn check_range<B: Buffer>(
+    operand: Operand,
+    buffer: B,
+    offset: u64,
+    size: u64,
+    align: u64,
+) -> Result<Range<u64>, BindError> {
+    if !offset.is_multiple_of(align) {
+        return Err(BindError::Offset { operand, offset, align });
+    }
+    let end = offset.saturating_add(size);
+    if end > buffer.size() {
+        return Err(BindError::OutOfBounds { operand, end, size: buffer.size() });
+    }
+    if !buffer.is_storage() {
+        return Err(BindError::Usage { operand });
+    }
+    Ok(offset..end)
+}

@@ -1,0 +1,227 @@
+//! Descriptor to partitions and flags, by the row of the table of kinds.
+
+mod axes;
+mod kinds;
+
+use std::ops::Range;
+
+use crate::descriptor::{Affine, Epsilon, NormDescriptor, SingleElement, Variance};
+use crate::error::PlanError;
+use crate::moments::{Accumulator, Divisor};
+use crate::partition::Partition;
+use axes::TensorAxes;
+use kinds::{Row, SingleRule};
+
+pub(crate) use axes::channel_axis;
+
+/// Largest rank of a tensor.
+pub const MAX_RANK: usize = 8;
+
+/// Largest size of one slot of a partition: two digits of it add up in a u32.
+const MAX_SLOT: u64 = 1 << 31;
+
+/// Largest tensor in elements: its bytes and the bytes of its statistics (16 a segment) still fit an i64.
+const MAX_ELEMENTS: u64 = 1 << 58;
+
+/// Moments of one tensor: what to reduce, and over which segments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reduction {
+    pub partition: Partition,
+    pub accumulator: Accumulator,
+    pub divisor: Divisor,
+    /// Elements of a row of the innermost axis.
+    pub row_len: u64,
+}
+
+/// The common refinement of the statistics and the affine partition: elements that share both segments. Its segments in turn
+/// are the elements of two partitions, of which the statistics' and the affine segments are the segments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Refinement {
+    pub partition: Partition,
+    pub statistics: Partition,
+    pub affine: Partition,
+}
+
+/// Why statistics must not be computed from the input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Refusal {
+    SingleElement,
+    TrainingEpsilon(f32),
+}
+
+/// A norm as partitions and flags.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// Of messages and labels only.
+    pub kind: &'static str,
+    pub shape: Vec<u64>,
+    pub elements: u64,
+    /// Statistics computed from the input.
+    pub computed: Reduction,
+    /// Statistics that are given: running ones, one a channel.
+    pub given: Option<Partition>,
+    pub affine: Option<Partition>,
+    /// What backward reduces over, where it is coarser than elements.
+    pub refinement: Option<Refinement>,
+    pub scale: bool,
+    pub bias: bool,
+    pub refusal: Option<Refusal>,
+    /// Shards of a batch can share statistics.
+    pub crosses_samples: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(descriptor: &NormDescriptor<'_>) -> Result<Self, PlanError> {
+        let row = kinds::row(&descriptor.kind, Some(descriptor.eps));
+        let elements = elements_of(descriptor.shape)?;
+        let axes = TensorAxes::new(descriptor, &row)?;
+        let partition = axes.partition(&axes.statistics)?;
+        check_slots(partition, descriptor.shape)?;
+        let given = if row.running { Some(axes.channels(descriptor)?) } else { None };
+        let affine = axes.partition(&axes.affine).and_then(|p| check_slots(p, descriptor.shape).map(|()| p));
+        if row.refuses_empty && partition.segment_len() == 0 {
+            return Err(PlanError::EmptySegments { kind: row.name, shape: descriptor.shape.to_vec() });
+        }
+        // a denormal p is 0 to devices that flush
+        if row.accumulator == Accumulator::Power && !(f32::MIN_POSITIVE..f32::INFINITY).contains(&row.p) {
+            return Err(PlanError::NormOrder { p: row.p });
+        }
+        Ok(Self {
+            kind: row.name,
+            shape: descriptor.shape.to_vec(),
+            elements,
+            computed: Reduction {
+                partition,
+                accumulator: row.accumulator,
+                divisor: divisor_of(&row, descriptor.eps, partition.segment_len())?,
+                row_len: descriptor.shape.last().copied().unwrap_or(1),
+            },
+            given,
+            affine: if descriptor.affine == Affine::None { None } else { Some(affine?) },
+            refinement: axes.refinement(descriptor.affine != Affine::None),
+            scale: descriptor.affine.has_scale(),
+            bias: descriptor.affine.has_bias(),
+            refusal: refusal_of(&row, descriptor, axes.segment_len()),
+            crosses_samples: row.crosses_samples,
+        })
+    }
+
+    /// The tensor as outer segments of parameters, each of rows of kept places: for statistics over contiguous rows, whose
+    /// parameters (if any) differ from place to place.
+    pub(crate) fn rows(&self) -> Option<Partition> {
+        let statistics = &self.computed.partition;
+        let (rows, len) = (statistics.segments(), statistics.segment_len());
+        let contiguous = statistics.is_contiguous() && len > 0;
+        match self.affine {
+            None => contiguous.then(|| Partition::new(1, rows, len, 1)),
+            Some(affine) => (contiguous && affine.kept_inner == len && affine.reduced_inner == 1).then_some(affine),
+        }
+    }
+
+    /// The tensor as outer segments of rows of one or more whole statistics segments, such that parameters belong to columns, or one to
+    /// a segment.
+    pub(crate) fn fused_rows(&self) -> Option<Partition> {
+        let statistics = &self.computed.partition;
+        if let Some(rows) = self.rows() {
+            return Some(rows);
+        }
+        if !statistics.is_contiguous() {
+            return None;
+        }
+        if self.shares_scale() {
+            return Some(Partition::new(1, statistics.segments(), statistics.segment_len(), 1));
+        }
+        let [outer, rows, c, d] = self.affine?.dims();
+        let whole = outer == 1 && (c * d).is_multiple_of(statistics.segment_len().max(1));
+        whole.then(|| Partition::new(1, rows, c * d, 1))
+    }
+
+    /// All elements of a statistics segment have one scale: a factor of their gradients, not a weight in their sums.
+    pub(crate) fn shares_scale(&self) -> bool {
+        self.refinement.is_some_and(|refinement| refinement.partition == self.computed.partition)
+    }
+
+    /// Elements of scale and bias.
+    pub(crate) fn affine_len(&self) -> u64 {
+        self.affine.map_or(0, |p| p.segments())
+    }
+}
+
+pub(crate) fn elements_of(shape: &[u64]) -> Result<u64, PlanError> {
+    if shape.len() > MAX_RANK {
+        return Err(PlanError::RankTooHigh { rank: shape.len(), max: MAX_RANK });
+    }
+    // zero sizes do not excuse an overflow of the others: statistics and parameters have their shapes
+    let overflows = || PlanError::ShapeOverflows { shape: shape.to_vec() };
+    let product =
+        shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size.max(1))).ok_or_else(overflows)?;
+    if product > MAX_ELEMENTS {
+        return Err(overflows());
+    }
+    Ok(shape.iter().product())
+}
+
+pub(crate) fn check_slots(partition: Partition, shape: &[u64]) -> Result<(), PlanError> {
+    if partition.dims().iter().any(|&size| size > MAX_SLOT) {
+        return Err(PlanError::ShapeOverflows { shape: shape.to_vec() });
+    }
+    Ok(())
+}
+
+fn divisor_of(row: &Row<'_>, eps: Epsilon, segment_len: u64) -> Result<Divisor, PlanError> {
+    let factor = if row.sums { segment_len as f32 } else { 1.0 };
+    let Row { p, inverse_of_zero, infinities, .. } = *row;
+    let mut divisor = Divisor { inside: 0.0, added: 0.0, minimum: 0.0, factor, p, inverse_of_zero, infinities };
+    match eps {
+        Epsilon::InsideRoot(eps) => divisor.inside = checked_eps(eps)?,
+        Epsilon::AddedToDeviation(eps) => divisor.added = checked_eps(eps)?,
+        Epsilon::Minimum(eps) => divisor.minimum = checked_eps(eps)?,
+        Epsilon::Machine => divisor.inside = f32::EPSILON,
+        Epsilon::AsGiven(eps) if eps.is_finite() => divisor.inside = eps,
+        Epsilon::AsGiven(eps) => return Err(PlanError::Epsilon { eps }),
+    }
+    if !row.roots && divisor.inside != 0.0 {
+        return Err(PlanError::EpsilonInsideNorm { eps: divisor.inside });
+    }
+    Ok(divisor)
+}
+
+pub(crate) fn unbiased_factor(variance: Variance, n: u64) -> f32 {
+    match variance {
+        Variance::Biased => 1.0,
+        Variance::Unbiased => (n as f64 / (n as f64 - 1.0)) as f32,
+    }
+}
+
+pub(crate) fn checked_eps(eps: f32) -> Result<f32, PlanError> {
+    if eps.is_finite() && eps >= 0.0 { Ok(eps) } else { Err(PlanError::Epsilon { eps }) }
+}
+
+/// PyTorch's rules.
+fn refusal_of(row: &Row<'_>, descriptor: &NormDescriptor<'_>, segment_len: u64) -> Option<Refusal> {
+    let single = match row.single {
+        SingleRule::Fine => false,
+        SingleRule::OneASegment => segment_len == 1,
+        SingleRule::OneInTheBatch => descriptor.shape[0].saturating_mul(segment_len) == 1,
+    };
+    if single && descriptor.single_element == SingleElement::Refuse && !descriptor.shape.contains(&0) {
+        return Some(Refusal::SingleElement);
+    }
+    match descriptor.eps {
+        Epsilon::InsideRoot(eps) | Epsilon::AsGiven(eps) if row.trains_with_eps && eps <= 0.0 => {
+            Some(Refusal::TrainingEpsilon(eps))
+        }
+        _ => None,
+    }
+}
+
+/// The axes that a PyTorch `normalized_shape` names: the last ones, if the shape ends with it.
+///
+/// # Errors
+/// [`PlanError::NormalizedShape`] if it does not.
+pub fn normalized_axes(shape: &[u64], normalized: &[u64]) -> Result<Range<usize>, PlanError> {
+    if normalized.is_empty() || !shape.ends_with(normalized) {
+        return Err(PlanError::NormalizedShape { normalized: normalized.to_vec(), shape: shape.to_vec() });
+    }
+    Ok(shape.len() - normalized.len()..shape.len())
+}
