@@ -112,13 +112,13 @@ fn look_up(n: u32, column: u32) {
     scales = scale4(at, row_of(n), column);
     biases = bias4(at, row_of(n), column);
 }
-fn put_carefully(n: u32, column: u32, x: vec4<f32>, by: Normalizers) {
+fn put_carefully(n: u32, column: u32, x: vec4<f32>, by: Normalizer4) {
     if !HELD { look_up(n, column); }
     put4(row_of(n), column, carefully4(x, by, scales, biases));
 }
 fn row_of(n: u32) -> Row { return row_at(n * p.map_columns.width, p.map_columns.width); }
 
-// Normalizers of the segments of a tile whose first run is `first`, and which are numbered from `base` on.
+// Normalizer4 of the segments of a tile whose first run is `first`, and which are numbered from `base` on.
 fn find(base: u32, first_run: u32, first_column: u32, saves: bool) {
     let l = p.map_columns.statistics;
     let i = me.lane % p.map_columns.segments;
@@ -134,10 +134,10 @@ fn find(base: u32, first_run: u32, first_column: u32, saves: bool) {
     workgroupBarrier();
 }
 // Those of the four columns of a vector of the tile.
-fn found4(vector: u32, first_run: u32) -> Normalizers {
+fn found4(vector: u32, first_run: u32) -> Normalizer4 {
     if STATISTICS == ALONG {
         let i = 4u * (me.lane % LANES);
-        return normalizers(found[i], found[i + 1u], found[i + 2u], found[i + 3u]);
+        return joined_normalizers(found[i], found[i + 1u], found[i + 2u], found[i + 3u]);
     }
     let l = p.map_columns.statistics;
     let column = p.map_columns.first_column + 4u * vector;
@@ -149,5 +149,5 @@ fn found4(vector: u32, first_run: u32) -> Normalizers {
         place += 1u;
         if place == l.run { place = 0u; i = select(i + 1u, 0u, i + 1u == l.wrap); }
     }
-    return normalizers(four[0], four[1], four[2], four[3]);
+    return joined_normalizers(four[0], four[1], four[2], four[3]);
 }

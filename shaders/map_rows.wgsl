@@ -40,7 +40,7 @@ fn run(group: u32, local: u32) {
     let moments = merged_by_lanes(segment);
     if !there { return; }
     let by = normalizer(moments);
-    let four = normalizers(by, by, by, by);
+    let four = splat_normalizer(by);
     let at = affine_at(n);
     if SAVE && me.lane == 0u && unit % p.map_rows.tiles == 0u && opens_segment(n) { store_moments(segment, moments); }
     // whether all that the lanes are dealt is the row's
@@ -64,7 +64,7 @@ fn run(group: u32, local: u32) {
         }
     }
 }
-fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizers) {
+fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizer4) {
     put4(row, j, carefully4(x, by, scale4(at, row, j), bias4(at, row, j)));
 }
 

@@ -94,6 +94,7 @@ fn firsts_of(row: Row, j: u32) -> vec4<f32> {
     }
     return firsts;
 }
+fn median(a: Sum, b: Sum, c: Sum) -> Sum { return max(min(a, b), min(max(a, b), c)); }
 fn typical_of(row: Row, j: u32) -> vec4<f32> {
     let middle = row_at(row.first + p.columns.rows / 2u * row.width, row.width);
     let last = row_at(row.first + (p.columns.rows - 1u) * row.width, row.width);

@@ -46,6 +46,7 @@ fn element_of(row: Row, column: u32) -> f32 {
     let i = row.head + column;
     return take4(row, i / 4u)[i % 4u];
 }
+fn median(a: Sum, b: Sum, c: Sum) -> Sum { return max(min(a, b), min(max(a, b), c)); }
 fn typical_of(row: Row, j: u32) -> f32 {
     let apart = p.runs.inner * row.width;
     let middle = row_at(row.first + p.runs.count / 2u * apart, row.width);

@@ -1,21 +1,19 @@
 // Elements by the normalizers of four segments (or of one, four times), and what becomes of them.
-struct Normalizers { k: vec4<f32>, mean: vec4<f32>, rest: vec4<f32>, r: vec4<f32> }
-
 // Whether an infinite scale is folded with the mean.
 override FOLDED: bool = false;
 // Whether every vector of a row is whole and is the row's, and whether all that lanes are dealt is there.
 override EDGES: bool = false;
 override FULL: bool = false;
 
-fn normalizers(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> Normalizers {
+fn joined_normalizers(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> Normalizer4 {
     let by = transpose(mat4x4(a, b, c, d));
-    return Normalizers(by[0], by[1], by[2], by[3]);
+    return Normalizer4(by[0], by[1], by[2], by[3]);
 }
-fn normalized4(x: vec4<f32>, by: Normalizers, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
+fn normalized4(x: vec4<f32>, by: Normalizer4, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
     return fma(fma(fma(x, by.k, -by.mean), by.r, by.rest), scale, bias);
 }
 // An infinite scale by PyTorch's order of operations: x * alpha + (bias - mean * alpha).
-fn carefully4(x: vec4<f32>, by: Normalizers, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
+fn carefully4(x: vec4<f32>, by: Normalizer4, scale: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
     if !FOLDED { return normalized4(x, by, scale, bias); }
     let alpha = by.r * scale;
     let folded = x * by.k * alpha + (bias - by.mean * alpha);

@@ -4,6 +4,15 @@
 // function opaque, so that no compiler makes (x - mean) * k of it, which overflows where x * k - mean * k does not; rest is rest * r, so
 // that no compiler takes r out of the sum again.
 
+// Of the four elements of a vector.
+struct Normalizer4 {
+    k: vec4<f32>,
+    mean: vec4<f32>,
+    rest: vec4<f32>,
+    r: vec4<f32>,
+}
+fn splat_normalizer(by: vec4<f32>) -> Normalizer4 { return Normalizer4(by.xxxx, by.yyyy, by.zzzz, by.wwww); }
+
 // Whether the divisor is the root of variance + eps: no other eps, no factor.
 override PLAIN: bool = false;
 

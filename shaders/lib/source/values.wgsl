@@ -9,7 +9,6 @@ struct Known {
 }
 alias Fetched = vec4<f32>;
 
-fn median(a: Sum, b: Sum, c: Sum) -> Sum { return max(min(a, b), min(max(a, b), c)); }
 fn known_at(n: u32, row: Row, j: u32) -> Known {
     if !CENTRED { return Known(Sum(0.0), Sum(1.0), Sum(0.0)); }
     let typical = typical_of(row, j);
