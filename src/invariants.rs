@@ -15,6 +15,11 @@ fn profile() -> DeviceProfile {
     DeviceProfile {
         workgroup_size: 64,
         max_lanes: 64,
+        units: 16,
+        unit_lanes: 256,
+        unit_registers: 64 << 10,
+        vectors: 8,
+        vectors_backward: 2,
         min_lanes: 8,
         subgroup: 1,
         held_quads: 8,

@@ -39,13 +39,31 @@ const MAX_PARTIALS: u64 = 16 << 20;
 /// Most turns of a loop over what an invocation holds: lavapipe unrolls no more, and what is not unrolled is not in registers.
 const UNROLLED: u32 = 32;
 
+/// Compute units of a device that is not known better: an H100's or H200's. wgpu does not tell.
+const UNITS: u32 = 132;
+
+/// Lanes that a compute unit holds: NVIDIA's, AMD's; many others have fewer, and then more units' worth of lanes wait their turn.
+const UNIT_LANES: u32 = 2048;
+
+/// Registers of a compute unit: 256 KB on NVIDIA, and no less elsewhere but on small devices.
+const UNIT_REGISTERS: u32 = 64 << 10;
+
+/// Registers of a lane beside the vectors that it holds, as compilers were seen to use them.
+const SPARE_REGISTERS: u32 = 40;
+
 /// What schedules depend on of a device.
 #[cfg_attr(feature = "profile", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceProfile {
     /// Hardware, which is kept busy, or a software driver, which has to compile quickly.
     pub kind: DeviceKind,
-    /// Invocations of a workgroup.
+    /// Compute units.
+    pub units: u32,
+    /// Lanes that a unit holds at a time.
+    pub unit_lanes: u32,
+    /// Registers of a unit, of four bytes.
+    pub unit_registers: u32,
+    /// Invocations of a workgroup, where nothing asks for others.
     pub workgroup_size: u32,
     /// Most invocations that share a segment.
     pub max_lanes: u32,
@@ -53,6 +71,10 @@ pub struct DeviceProfile {
     pub min_lanes: u32,
     /// Invocations that exchange without workgroup memory: a size that no subgroup undercuts; 1 without subgroup operations.
     pub subgroup: u32,
+    /// Most vectors of four elements that a lane holds of a segment, forward.
+    pub vectors: u32,
+    /// Most vectors of each of two tensors that it holds, backward.
+    pub vectors_backward: u32,
     /// Most quads of four elements that an invocation holds of a segment.
     pub held_quads: u32,
     /// Most quads that it holds of two tensors, parameters and sums.
@@ -75,8 +97,14 @@ impl DeviceProfile {
         let software = facts.kind == DeviceKind::Software;
         Self {
             kind: facts.kind,
+            units: if software { 8 } else { UNITS },
+            unit_lanes: if software { 256 } else { UNIT_LANES },
+            unit_registers: UNIT_REGISTERS,
             workgroup_size: if software { 64 } else { 256 }.min(largest),
-            max_lanes: if software { 64 } else { 1024 }.min(largest),
+            max_lanes: if software { 256 } else { 1024 }.min(largest),
+            // small subgroups are Intel's, whose compiler spills more than four
+            vectors: if software || facts.min_subgroup >= 32 { 8 } else { 4 },
+            vectors_backward: 2,
             min_lanes: 8,
             subgroup: facts.min_subgroup.min(largest),
             held_quads: 8,
@@ -86,6 +114,16 @@ impl DeviceProfile {
             workgroups: if software { 32 } else { 2048 },
             max_binding: facts.max_range(),
         }
+    }
+
+    /// Lanes that fill the device.
+    pub(crate) fn lanes(&self) -> u64 {
+        u64::from(self.units) * u64::from(self.unit_lanes)
+    }
+
+    /// Whether a unit has the registers for a workgroup of lanes that hold so many vectors each, and what they compute with.
+    pub(crate) fn has_registers(&self, workgroup: u32, vectors: u32) -> bool {
+        u64::from(workgroup) * u64::from(4 * vectors + SPARE_REGISTERS) <= self.unit_registers.into()
     }
 
     /// Partial records are bound whole.

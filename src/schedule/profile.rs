@@ -4,6 +4,9 @@ use super::DeviceProfile;
 use crate::facts::DeviceFacts;
 use crate::walk::team::MAX_QUADS;
 
+/// Most vectors that a lane holds: compilers unroll loops of no more turns, and beyond there are no registers.
+pub(crate) const MAX_VECTORS: u32 = 16;
+
 /// Why a profile is not for a device. Returned by [`DeviceProfile::check`] and by what reads tuned profiles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -69,6 +72,11 @@ impl DeviceProfile {
             ("subgroup", self.subgroup, subgroup),
         ];
         let counts = [
+            ("units", self.units, u32::MAX >> 12),
+            ("unit_lanes", self.unit_lanes, 1 << 12),
+            ("unit_registers", self.unit_registers, u32::MAX),
+            ("vectors", self.vectors, MAX_VECTORS),
+            ("vectors_backward", self.vectors_backward, MAX_VECTORS),
             ("held_quads", self.held_quads, MAX_QUADS),
             ("held_quads_backward", self.held_quads_backward, MAX_QUADS),
             ("quads", self.quads, MAX_QUADS),

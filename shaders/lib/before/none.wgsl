@@ -1,0 +1,3 @@
+// What the statistics see of vector j of a row, and of one element: the input.
+fn take4(row: Row, j: u32) -> vec4<f32> { return load4_input(row, j); }
+fn take(row: Row, column: u32) -> f32 { return load_input(row, column); }

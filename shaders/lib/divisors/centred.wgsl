@@ -1,0 +1,13 @@
+// Moments (shift, rest, deviation, count): x_hat = (x - mean) / root(variance).
+
+// The shift becomes the mean rounded to f32, the rest what that leaves: x - shift is then as small as it can be.
+// Opaque: compilers take a difference of large numbers apart where something is added to it.
+fn record_center(record: vec4<f32>) -> vec2<f32> {
+    let mean = record.x + record.y;
+    return vec2(mean, opaque(record.x - mean) + record.y);
+}
+fn record_norm(record: vec4<f32>, eps: f32) -> f32 { return root_of_square(record.z, p.divisor.factor, eps); }
+// The variance.
+fn record_spread(record: vec4<f32>) -> f32 { return record.z * record.z; }
+// The moments of x * by.
+fn record_times(record: vec4<f32>, by: f32) -> vec4<f32> { return vec4(record.xyz * by, record.w); }

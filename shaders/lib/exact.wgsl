@@ -1,0 +1,45 @@
+// Differences whose rounding matters, and numbers in units of a power of two. No other file subtracts a shift or a mean.
+struct Exact {
+    one: f32,      // 1, unknown to the compiler
+    nothing: f32,  // 0, unknown to the compiler
+    zero: u32,     // 0, unknown to the compiler
+    nan: u32,      // bits of a NaN
+}
+
+// a - b where a is itself a difference, as in (x - shift) - rest. Compilers turn a plain subtraction into x - (shift + rest), which
+// rounds the mean to one f32; a product with a one that they do not know they leave alone. It costs what a subtraction costs.
+fn difference(a: f32, b: f32) -> f32 { return fma(a, p.exact.one, -b); }
+fn difference4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return fma(a, vec4(p.exact.one), -b); }
+
+// A product that must not be factored out of a sum: (x - shift) * k overflows where x * k - shift * k does not. For what is
+// computed once a segment: it costs an instruction.
+fn opaque(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ p.exact.zero); }
+fn opaque4(x: vec4<f32>) -> vec4<f32> { return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4(p.exact.zero)); }
+
+// Bits of |x|. As integers they order like the magnitudes, with NaN above infinity: `max` on floats swallows NaN.
+fn magnitude_bits(x: f32) -> u32 { return bitcast<u32>(x) & 0x7fffffffu; }
+fn magnitude_bits4(x: vec4<f32>) -> vec4<u32> { return bitcast<vec4<u32>>(x) & vec4(0x7fffffffu); }
+const INFINITY: u32 = 0x7f800000u;
+fn is_finite(x: f32) -> bool { return magnitude_bits(x) < INFINITY; }
+
+// A unit is 2^(unit - 127), unit 1 to 253: the exponent field of the largest magnitude of a segment. Powers below the range are 0.
+fn unit_of(bits: u32) -> u32 { return clamp(bits >> 23u, 1u, 253u); }
+fn power_of_two(field: i32) -> f32 { return bitcast<f32>(u32(clamp(field, 0, 254)) << 23u); }
+
+// x in units, exactly. Denormal numbers as integers: a device that flushes them does not see them.
+fn in_units4(x: vec4<f32>, unit: vec4<u32>) -> vec4<f32> {
+    let bits = bitcast<vec4<u32>>(x);
+    let field = vec4<i32>(unit);
+    let steps = vec4<f32>(bits & vec4(0x7fffffu)) * bitcast<vec4<f32>>(vec4<u32>(max(vec4(105) - field, vec4(0))) << vec4(23u));
+    let denormal = bitcast<vec4<f32>>(bitcast<vec4<u32>>(steps) | (bits & vec4(0x80000000u)));
+    let normal = x * bitcast<vec4<f32>>((vec4(254u) - unit) << vec4(23u));
+    return select(normal, denormal, (bits & vec4(INFINITY)) == vec4(0u));
+}
+
+// Whether a variance, or a mean magnitude, lost nothing worth keeping: 2^-80 to 2^90. Not 0, infinity or NaN.
+fn is_ordinary(spread: f32) -> bool { return bitcast<u32>(spread) - 0x17800000u < 0x55000000u; }
+
+// Square root with NaN for a negative argument, which WGSL leaves open.
+fn root(x: f32) -> f32 { return select(sqrt(x), bitcast<f32>(p.exact.nan), bitcast<u32>(x) > 0x80000000u); }
+// The larger of two numbers, the second not negative; NaN if the first is NaN.
+fn at_least(x: f32, minimum: f32) -> f32 { return select(x, minimum, bitcast<u32>(x) < bitcast<u32>(minimum)); }

@@ -1,0 +1,56 @@
+// Sums over the LANES lanes of a row without subgroup operations: a tree in workgroup memory. WORKGROUP / LANES rows a workgroup, any
+// powers of two. Barriers: 2 + log2(LANES) an exchange. All lanes of a row get the same bits. Uniform control flow.
+override WORKGROUP: u32 = 256u;
+override LANES: u32 = 32u;
+// Rows of a workgroup take every barrier together.
+const ROWS_PART = false;
+var<workgroup> words: array<u32, WORKGROUP>;
+var<workgroup> words4: array<vec4<f32>, WORKGROUP>;
+struct Me { lane: u32, group: u32 }
+var<private> me: Me;
+fn enter_lanes(local: u32) { me = Me(local % LANES, local / LANES); }
+
+fn sum_lanes(x: f32, slot: u32) -> f32 {
+    let own = me.group * LANES + me.lane;
+    workgroupBarrier();   // what an earlier exchange left here has been read
+    words[own] = bitcast<u32>(x);
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if me.lane < half { words[own] = bitcast<u32>(bitcast<f32>(words[own]) + bitcast<f32>(words[own + half])); }
+    }
+    workgroupBarrier();
+    return bitcast<f32>(words[me.group * LANES]);
+}
+fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> { return sum4_lanes(vec4(x, 0.0, 0.0), slot).xy; }
+fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
+    let own = me.group * LANES + me.lane;
+    workgroupBarrier();
+    words4[own] = x;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if me.lane < half { words4[own] += words4[own + half]; }
+    }
+    workgroupBarrier();
+    return words4[me.group * LANES];
+}
+
+fn max_lanes(x: u32, slot: u32) -> u32 {
+    let own = me.group * LANES + me.lane;
+    workgroupBarrier();
+    words[own] = x;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if me.lane < half { words[own] = max(words[own], words[own + half]); }
+    }
+    workgroupBarrier();
+    return words[me.group * LANES];
+}
+
+// Whether it is so in any row of the workgroup: uniform for every validator.
+fn any_lanes(x: bool) -> bool {
+    workgroupBarrier();
+    if me.group == 0u && me.lane == 0u { words[0] = 0u; }
+    workgroupBarrier();
+    if x { words[0] = 1u; }
+    return workgroupUniformLoad(&words[0]) != 0u;
+}
