@@ -15,7 +15,6 @@
 //
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
 
-const ROWS = 4u;
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 16u;
 override LINES: u32 = 16u;          // WORKGROUP / LANES

@@ -14,7 +14,6 @@
 //
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
 
-const VECTORS = 4u;
 const SLOTS = 2u;
 override SAVE: bool = false;
 

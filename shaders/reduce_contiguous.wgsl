@@ -18,7 +18,6 @@
 //
 // bindings: parameters, [those of the source (read)], partials (read and write)
 
-const FLIGHT = 8u;
 const SLOTS = 6u;
 // Whether segments are several runs.
 override RUNS: bool = false;

@@ -14,7 +14,6 @@
 //
 // bindings: parameters, [those of the source (read)], partials (read and write)
 
-const FLIGHT = 8u;
 
 fn row_of(outer: u32, row: u32) -> Row {
     return row_at((outer * p.columns.rows + row) * p.columns.width, p.columns.width);

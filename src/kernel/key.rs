@@ -17,8 +17,16 @@ pub(crate) enum Entry {
     ReduceColumns,
     /// Merge partial records.
     Merge,
-    /// Normalize by records.
-    Apply,
+    /// Reduce slices of segments that are long runs of memory.
+    ReduceContiguous,
+    /// Reduce slices of interleaved segments.
+    ReduceStrided,
+    /// Merge records of moments.
+    MergeMoments,
+    /// Normalize rows of one segment each.
+    MapRows,
+    /// Normalize rows of many segments.
+    MapColumns,
     /// Gradients of whole contiguous segments.
     FusedRowsBackward,
     /// Gradient to the input by sums.
@@ -34,14 +42,18 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Fused,
         Self::FusedRowsBackward,
         Self::ApplyBackward,
         Self::ReduceRows,
         Self::ReduceColumns,
         Self::Merge,
-        Self::Apply,
+        Self::ReduceContiguous,
+        Self::ReduceStrided,
+        Self::MergeMoments,
+        Self::MapRows,
+        Self::MapColumns,
         Self::Export,
         Self::Import,
         Self::Running,
@@ -54,7 +66,11 @@ impl Entry {
             Self::ReduceRows => "reduce_rows",
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
-            Self::Apply => "apply",
+            Self::ReduceContiguous => "reduce_contiguous",
+            Self::ReduceStrided => "reduce_strided",
+            Self::MergeMoments => "merge_moments",
+            Self::MapRows => "map_rows",
+            Self::MapColumns => "map_columns",
             Self::FusedRowsBackward => "fused_rows_backward",
             Self::ApplyBackward => "apply_backward",
             Self::Export => "export",
@@ -66,7 +82,15 @@ impl Entry {
 
     /// Whether its parameters are one block for all kernels, and its accessors take elements.
     pub(crate) const fn is_old(self) -> bool {
-        true
+        matches!(
+            self,
+            Self::Fused
+                | Self::ReduceRows
+                | Self::ReduceColumns
+                | Self::Merge
+                | Self::FusedRowsBackward
+                | Self::ApplyBackward
+        )
     }
 
     /// Whether the kernel's code depends on the accumulator.
@@ -80,7 +104,7 @@ impl Entry {
 
     /// Whether invocations exchange what they have summed up.
     pub(crate) const fn exchanges(self) -> bool {
-        !matches!(self, Self::Apply | Self::ApplyBackward | Self::Export | Self::Import | Self::Count)
+        !matches!(self, Self::MapColumns | Self::ApplyBackward | Self::Export | Self::Import | Self::Count)
     }
 
     /// What the kernel's records can be made of.
@@ -103,7 +127,18 @@ impl Entry {
                 &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Records, true)]
             }
             Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
-            Self::Apply => &[(Input, false), (Moments, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::ReduceContiguous | Self::ReduceStrided => {
+                &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Partials, true)]
+            }
+            Self::MergeMoments => &[(Partials, false), (Records, true)],
+            Self::MapRows | Self::MapColumns => &[
+                (Input, false),
+                (Partials, false),
+                (Scale, false),
+                (Bias, false),
+                (Output, true),
+                (Moments, true),
+            ],
             Self::FusedRowsBackward => &[
                 (Input, false),
                 (GradOutput, false),

@@ -83,13 +83,9 @@ const fn kernel_source(entry: Entry) -> &'static str {
         Entry::ReduceRows => include_str!("../../shaders/old/reduce_rows.wgsl"),
         Entry::ReduceColumns => include_str!("../../shaders/old/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../../shaders/old/merge.wgsl"),
-        Entry::Apply => include_str!("../../shaders/old/apply.wgsl"),
         Entry::FusedRowsBackward => include_str!("../../shaders/old/fused_rows_backward.wgsl"),
         Entry::ApplyBackward => include_str!("../../shaders/old/apply_backward.wgsl"),
-        Entry::Export => include_str!("../../shaders/old/export.wgsl"),
-        Entry::Import => include_str!("../../shaders/old/import.wgsl"),
-        Entry::Running => include_str!("../../shaders/old/running.wgsl"),
-        Entry::Count => include_str!("../../shaders/old/count.wgsl"),
+        _ => "",
     }
 }
 
@@ -119,9 +115,6 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
         ),
         (Entry::Merge, Source::Values) => (&[RECORD, CHUNK, INDEX], Uses::Accumulates),
         (Entry::Merge, Source::Gradients) => (&[GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing),
-        (Entry::Apply, _) => {
-            (&[CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Divides)
-        }
         (Entry::FusedRowsBackward, _) => (
             &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
@@ -130,8 +123,7 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
             &[GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
             Uses::Divides,
         ),
-        (Entry::Export, _) => (&[], Uses::Divides),
-        (Entry::Import | Entry::Running | Entry::Count, _) => (&[], Uses::Nothing),
+        _ => (&[], Uses::Nothing),
     }
 }
 
@@ -139,7 +131,6 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
 const fn direction(key: &Kernel) -> Option<&'static str> {
     match key.entry {
         _ if key.across => Some(ACROSS),
-        Entry::Export | Entry::Import | Entry::Count => None,
         _ => Some(ALONG),
     }
 }

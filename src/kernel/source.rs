@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use super::key::{Entry, Kernel};
-use super::{access, old};
+use super::{access, old, reduced};
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
 #[derive(Clone, Copy)]
 pub(super) struct Fragment {
-    text: &'static str,
-    block: Option<(&'static str, &'static str)>,
+    pub(super) text: &'static str,
+    pub(super) block: Option<(&'static str, &'static str)>,
 }
 
 macro_rules! fragment {
@@ -30,13 +30,17 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         | Entry::ReduceRows
         | Entry::ReduceColumns
         | Entry::Merge
-        | Entry::Apply
         | Entry::FusedRowsBackward
-        | Entry::ApplyBackward
+        | Entry::ApplyBackward => Vec::new(),
+        Entry::ReduceContiguous
+        | Entry::ReduceStrided
+        | Entry::MapRows
+        | Entry::MapColumns
+        | Entry::MergeMoments
         | Entry::Export
         | Entry::Import
         | Entry::Running
-        | Entry::Count => Vec::new(),
+        | Entry::Count => reduced::fragments(kernel),
     }
 }
 

@@ -7,7 +7,8 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    BackwardMap, ColumnSums, GradientOperands, Lowering, MergeOperands, Summed, Tensor, sums_are_gradients,
+    BackwardMap, ColumnSums, GradientOperands, Lowering, MergeOperands, Summed, Tensor, old_partials_size,
+    sums_are_gradients,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
@@ -122,12 +123,17 @@ impl NormPlan {
         self.regions().size
     }
 
+    /// Bytes of partial gradient sums.
+    fn sums_size(&self, reduce: &Reduce, partition: &Partition) -> u64 {
+        reduce.partials_size(partition).max(old_partials_size(partition, &self.planner.profile))
+    }
+
     pub(super) fn regions(&self) -> Regions {
         let plan = &self.plan;
         let mut cutter = Cutter::default();
         let affine = plan.affine.unwrap_or(Partition::new(1, 1, 1, 1));
         // given statistics take the way of sums apart, whatever the schedule
-        let apart_affine = self.apart.1.partials_size(&affine);
+        let apart_affine = self.sums_size(&self.apart.1, &affine);
         let (records, partials) = match self.backward {
             Backward::Fused { walkers, .. } if plan.affine.is_some() => {
                 // where rows have one scale each they leave a record each, and walkers none
@@ -138,15 +144,15 @@ impl NormPlan {
             Backward::Fused { .. } => (0, 0),
             Backward::Rows { reduce, walkers } => {
                 let places = walked(&affine, walkers) * RECORD;
-                let sums = reduce.partials_size(&plan.computed.partition);
+                let sums = self.sums_size(&reduce, &plan.computed.partition);
                 (affine.segments(), places.max(sums).max(apart_affine))
             }
             Backward::Folded(reduce) => {
                 let refined = plan.refinement.map_or(affine, |r| r.partition);
-                (refined.segments().max(affine.segments()), reduce.partials_size(&refined).max(apart_affine))
+                (refined.segments().max(affine.segments()), self.sums_size(&reduce, &refined).max(apart_affine))
             }
             Backward::Apart { statistics, .. } => {
-                (affine.segments(), statistics.partials_size(&plan.computed.partition).max(apart_affine))
+                (affine.segments(), self.sums_size(&statistics, &plan.computed.partition).max(apart_affine))
             }
         };
         let sums = cutter.region(self.statistics_size());

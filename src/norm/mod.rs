@@ -11,9 +11,9 @@ mod stages;
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
 use crate::error::BindError;
 use crate::kernel::{Entry, Source};
-use crate::kernel::parameters::Params;
+use crate::kernel::blocks::Running;
 use crate::lower::bindings::Unbindable;
-use crate::lower::{Lowering, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
+use crate::lower::{Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Tensor};
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -147,7 +147,8 @@ impl NormPlan {
         let mut cutter = Cutter::default();
         let (statistics, partials) = match &self.schedule {
             Schedule::Split(reduce) if self.plan.elements > 0 => {
-                (self.statistics_size(), reduce.partials_size(&self.plan.computed.partition))
+                let statistics = if reduce.slices > 1 { 0 } else { self.statistics_size() };
+                (statistics, reduce.partials_size(&self.plan.computed.partition))
             }
             Schedule::Fused(_) | Schedule::Split(_) => (0, 0),
         };
@@ -226,10 +227,13 @@ impl NormPlan {
         match self.schedule {
             Schedule::Fused(team) if self.plan.elements > 0 => lowering.fused(Entry::Fused, reduction, team, map, saved),
             Schedule::Split(reduce) if self.plan.elements > 0 => {
-                let statistics = saved.unwrap_or(scratch.at(layout.statistics));
-                let input = Summed::Values(map.input.unwrap_or(map.output));
-                lowering.reduce(reduction, &reduce, &input, statistics, scratch.at(layout.partials))?;
-                lowering.apply(reduction, &reduction.partition, map, Some(statistics))
+                let statistics = scratch.at(layout.statistics);
+                let input = map.input.unwrap_or(map.output);
+                let slices = reduce.slices.into();
+                let (records, saved) =
+                    if slices > 1 { (scratch.at(layout.partials), saved) } else { (saved.unwrap_or(statistics), None) };
+                lowering.reduce_slices(reduction, &reduce, input, records)?;
+                lowering.map(reduction, &reduction.partition, map, &Moments { records: Some(records), slices, saved })
             }
             // no element: there is nothing to normalize, but saved statistics say so
             Schedule::Fused(_) | Schedule::Split(_) => {
@@ -297,7 +301,7 @@ impl NormPlan {
     /// As [`NormPlan::forward`]; [`BindError::Momentum`].
     pub fn running_update<B: Buffer>(&self, args: &RunningArgs<B>) -> Result<Recipe<B>, BindError> {
         let channels = self.given("running statistics")?.segments();
-        let params = running_params(&args.update)?;
+        let params = running_block(&args.update)?;
         let mut operands = Operands::default();
         let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
         let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Written)?;
@@ -365,7 +369,7 @@ impl NormPlan {
     }
 }
 
-fn running_params(update: &RunningUpdate) -> Result<Params, BindError> {
+fn running_block(update: &RunningUpdate) -> Result<Running, BindError> {
     let (momentum, cumulative) = match update.momentum {
         Momentum::Weight(weight) if (0.0..=1.0).contains(&weight) => (weight, 0),
         Momentum::AsGiven(weight) if weight.is_finite() => (weight, 0),
@@ -373,5 +377,5 @@ fn running_params(update: &RunningUpdate) -> Result<Params, BindError> {
         Momentum::Cumulative => (0.0, 1),
     };
     let unbiased = u32::from(update.variance == Variance::Unbiased);
-    Ok(Params { momentum, cumulative, unbiased, ..Params::default() })
+    Ok(Running { momentum, cumulative, unbiased, ..Running::default() })
 }

@@ -7,7 +7,7 @@ use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
-use crate::lower::{BackwardMap, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
+use crate::lower::{old_partials_size, BackwardMap, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -213,7 +213,7 @@ impl SpectralPlan {
         let mut region = |bytes: u64| scratch.at(cutter.region(bytes));
         let (rows, columns) = (self.rows.segments(), self.columns.segments());
         let all = [self.rows, self.columns, run(rows), run(columns), run(self.elements)];
-        let partials = all.iter().map(|p| self.reduce(p).partials_size(p)).max().unwrap_or(0);
+        let partials = all.iter().map(|p| self.reduce(p).partials_size(p).max(old_partials_size(p, &self.planner.profile))).max().unwrap_or(0);
         let regions = Regions {
             sigma: region(RECORD),
             scalar: region(RECORD),

@@ -2,9 +2,12 @@
 
 mod backward;
 mod profile;
+mod map;
 mod reduce;
 
 pub use backward::Backward;
+pub(crate) use map::{Grid, MapColumns, MapRows};
+pub(crate) use reduce::{fold_vectors, run_vectors};
 pub use reduce::Reduce;
 
 use std::fmt;
@@ -127,7 +130,7 @@ impl DeviceProfile {
     }
 
     /// Partial records are bound whole.
-    fn max_partials(&self) -> u64 {
+    pub(crate) fn max_partials(&self) -> u64 {
         MAX_PARTIALS.min(self.max_binding)
     }
 
@@ -144,16 +147,16 @@ impl DeviceProfile {
     }
 
     /// Invocations that fill the device.
-    fn invocations(&self) -> u64 {
+    pub(crate) fn invocations(&self) -> u64 {
         u64::from(self.workgroups) * u64::from(self.workgroup_size)
     }
 
-    fn max_workgroup(&self) -> u32 {
+    pub(crate) fn max_workgroup(&self) -> u32 {
         self.workgroup_size.max(self.max_lanes)
     }
 
     /// A team whose lanes walk runs of `quads` quads, with few of them idle; the more lanes the better.
-    fn walk(&self, quads: u64, max_lanes: u32, max_quads: u32) -> (u32, u32) {
+    pub(crate) fn walk(&self, quads: u64, max_lanes: u32, max_quads: u32) -> (u32, u32) {
         let slots = |lanes: u64| {
             let each = even_quads(quads.div_ceil(lanes), max_quads);
             (lanes * quads.div_ceil(lanes).next_multiple_of(each.into()), each)
@@ -237,13 +240,8 @@ impl Schedule {
             let halves = fused.filter(|team| (2..=4).contains(&team.quads));
             all.extend(fused.map(Self::Fused));
             all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));
-            for (walk, slices, run_lanes) in
-                [(Walk::Rows, 1, team.lanes), (Walk::Rows, 3, 1), (Walk::Columns, 1, 1), (Walk::Columns, 3, 1)]
-            {
-                let cluster = if walk == Walk::Columns { 1 } else { team.cluster };
-                all.push(Self::Split(Reduce { walk, team: Team { run_lanes, cluster, ..team }, slices }));
-            }
         }
+        all.extend(Reduce::candidates(partition, profile).into_iter().map(Self::Split));
         let mut unique = Vec::new();
         for schedule in all {
             if !unique.contains(&schedule) && schedule.accepts(reduction, affine, profile) {
@@ -273,12 +271,12 @@ fn teams(profile: &DeviceProfile) -> Vec<Team> {
 }
 
 /// Quads for `lanes` invocations that share `all` of them: no more than there are, of few different numbers.
-fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
+pub(crate) fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
     all.div_ceil(lanes.into()).clamp(1, profile.quads.into()).next_power_of_two().min(profile.quads.into()) as u32
 }
 
 /// Quads for chunks of `all` of them: at most `most`, at least half as many, and such that all chunks are full or nearly so.
-fn even_quads(all: u64, most: u32) -> u32 {
+pub(crate) fn even_quads(all: u64, most: u32) -> u32 {
     if all <= most.into() {
         return all.max(1) as u32;
     }
