@@ -9,8 +9,10 @@ use crate::operand::Operand;
 /// The entry of a kernel: one WGSL file each, in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
-    /// Normalize whole segments in one dispatch.
-    Fused,
+    /// Normalize segments that are rows, held in registers.
+    RowForward,
+    /// Normalize segments that are columns, held in registers.
+    TileForward,
     /// Reduce slices along memory.
     ReduceRows,
     /// Reduce interleaved segments.
@@ -42,8 +44,9 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 15] = [
-        Self::Fused,
+    pub(crate) const ALL: [Self; 16] = [
+        Self::RowForward,
+        Self::TileForward,
         Self::FusedRowsBackward,
         Self::ApplyBackward,
         Self::ReduceRows,
@@ -62,7 +65,8 @@ impl Entry {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Fused => "fused",
+            Self::RowForward => "row_forward",
+            Self::TileForward => "tile_forward",
             Self::ReduceRows => "reduce_rows",
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
@@ -84,8 +88,7 @@ impl Entry {
     pub(crate) const fn is_old(self) -> bool {
         matches!(
             self,
-            Self::Fused
-                | Self::ReduceRows
+            Self::ReduceRows
                 | Self::ReduceColumns
                 | Self::Merge
                 | Self::FusedRowsBackward
@@ -120,8 +123,8 @@ impl Entry {
     pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
         use Operand::*;
         match self {
-            Self::Fused => {
-                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)]
+            Self::RowForward | Self::TileForward => {
+                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
             }
             Self::ReduceRows | Self::ReduceColumns => {
                 &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Records, true)]

@@ -22,8 +22,6 @@ fragments! {
     ACROSS = "lib/across.wgsl";
     CHUNK = "lib/chunk.wgsl";
     SPAN = "lib/span.wgsl";
-    ITEMS = "lib/items.wgsl";
-    WHOLE = "lib/whole.wgsl";
     TILE = "lib/tile.wgsl";
     INDEX = "lib/index.wgsl";
     FOUND = "lib/found.wgsl";
@@ -79,7 +77,6 @@ enum Uses {
 /// The kernel's own file.
 const fn kernel_source(entry: Entry) -> &'static str {
     match entry {
-        Entry::Fused => include_str!("../../shaders/old/fused.wgsl"),
         Entry::ReduceRows => include_str!("../../shaders/old/reduce_rows.wgsl"),
         Entry::ReduceColumns => include_str!("../../shaders/old/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../../shaders/old/merge.wgsl"),
@@ -92,9 +89,6 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::Fused, _) => {
-            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE], Uses::Both)
-        }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
             (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }

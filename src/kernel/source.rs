@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::key::{Entry, Kernel};
+use super::key::{Entry, Exchange, Kernel};
 use super::{access, old, reduced};
+use crate::moments::Accumulator;
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
 #[derive(Clone, Copy)]
@@ -26,8 +27,8 @@ pub(super) use fragment;
 fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     match kernel.entry {
         // one arm for each kernel
-        Entry::Fused
-        | Entry::ReduceRows
+        Entry::RowForward | Entry::TileForward => held(kernel),
+        Entry::ReduceRows
         | Entry::ReduceColumns
         | Entry::Merge
         | Entry::FusedRowsBackward
@@ -41,6 +42,67 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         | Entry::Import
         | Entry::Running
         | Entry::Count => reduced::fragments(kernel),
+    }
+}
+
+/// Forward of segments in registers: one kernel over what an accumulator does with them and how they lie in memory.
+fn held(kernel: &Kernel) -> Vec<Fragment> {
+    let rows = kernel.entry == Entry::RowForward;
+    let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")];
+    all.extend(accumulator(kernel));
+    all.push(match (rows, kernel.consts.get("SPREAD")) {
+        (false, _) => fragment!("lib/row.wgsl"),
+        (true, None) => fragment!("lib/row_lane.wgsl"),
+        (true, Some(_)) => fragment!("lib/row_lane_spread.wgsl"),
+    });
+    all.extend([
+        fragment!("lib/lookup.wgsl"),
+        fragment!("lib/affine.wgsl", "affine": "Affine"),
+        fragment!("lib/before/none.wgsl"),
+        fragment!("lib/after/none.wgsl"),
+        if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") },
+        if rows { fragment!("lib/held/row.wgsl", "held": "HeldRow") } else { fragment!("lib/held/tile.wgsl", "held": "HeldTile") },
+        match (rows, kernel.exchange) {
+            (false, _) => fragment!("lib/held/lines.wgsl"),
+            (true, Exchange::Subgroup) => fragment!("lib/lanes_subgroup.wgsl"),
+            (true, Exchange::Workgroup) => fragment!("lib/lanes_workgroup.wgsl"),
+            (true, Exchange::None | Exchange::Memory) => fragment!("lib/lanes_memory.wgsl"),
+        },
+        fragment!("row_forward.wgsl"),
+    ]);
+    all.push(enter(kernel));
+    all
+}
+
+/// How held elements are measured, and what the moments divide by.
+fn accumulator(kernel: &Kernel) -> Vec<Fragment> {
+    match kernel.accumulator {
+        None => Vec::new(),
+        Some(Accumulator::Centred) => {
+            vec![fragment!("lib/divisors/centred.wgsl"), fragment!("lib/held/centred.wgsl")]
+        }
+        Some(Accumulator::Uncentred) => {
+            vec![fragment!("lib/divisors/uncentred.wgsl"), fragment!("lib/held/uncentred.wgsl")]
+        }
+        Some(Accumulator::Magnitude) => {
+            vec![fragment!("lib/divisors/magnitude.wgsl"), fragment!("lib/held/magnitude.wgsl")]
+        }
+        Some(Accumulator::Largest) => {
+            vec![fragment!("lib/divisors/largest.wgsl"), fragment!("lib/held/largest.wgsl")]
+        }
+        Some(Accumulator::Power) => vec![
+            fragment!("lib/pow.wgsl"),
+            fragment!("lib/divisors/power.wgsl"),
+            fragment!("lib/held/power.wgsl"),
+        ],
+    }
+}
+
+/// The entry point: how invocations are numbered.
+fn enter(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
+        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
     }
 }
 

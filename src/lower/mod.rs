@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 mod convert;
+mod forward;
 mod map;
 mod merge;
 mod old;

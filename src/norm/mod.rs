@@ -10,7 +10,7 @@ mod stages;
 
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
 use crate::error::BindError;
-use crate::kernel::{Entry, Source};
+use crate::kernel::Source;
 use crate::kernel::blocks::Running;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Tensor};
@@ -150,7 +150,7 @@ impl NormPlan {
                 let statistics = if reduce.slices > 1 { 0 } else { self.statistics_size() };
                 (statistics, reduce.partials_size(&self.plan.computed.partition))
             }
-            Schedule::Fused(_) | Schedule::Split(_) => (0, 0),
+            Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => (0, 0),
         };
         let (statistics, partials) = (cutter.region(statistics), cutter.region(partials));
         Workspace { statistics, partials, size: cutter.size }
@@ -225,7 +225,8 @@ impl NormPlan {
         let reduction = &self.plan.computed;
         let layout = self.workspace();
         match self.schedule {
-            Schedule::Fused(team) if self.plan.elements > 0 => lowering.fused(Entry::Fused, reduction, team, map, saved),
+            Schedule::Rows(rows) if self.plan.elements > 0 => lowering.row_forward(reduction, &rows, map, saved),
+            Schedule::Tiles(tiles) if self.plan.elements > 0 => lowering.tile_forward(reduction, &tiles, map, saved),
             Schedule::Split(reduce) if self.plan.elements > 0 => {
                 let statistics = scratch.at(layout.statistics);
                 let input = map.input.unwrap_or(map.output);
@@ -236,7 +237,7 @@ impl NormPlan {
                 lowering.map(reduction, &reduction.partition, map, &Moments { records: Some(records), slices, saved })
             }
             // no element: there is nothing to normalize, but saved statistics say so
-            Schedule::Fused(_) | Schedule::Split(_) => {
+            Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => {
                 let nothing = MergeOperands::nothing(self.segment_count(), saved);
                 saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
             }

@@ -23,11 +23,8 @@ use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::schedule::Walk;
 use reduce::Reduce;
-use crate::walk::rows::Items;
 use crate::walk::team::{Lookup, Team};
 use crate::walk::window::{self, Window};
-use crate::walk::workers::{ROWS_ALIKE, Walkers, fewest_walkers, lcm};
-use crate::walk::row_quads;
 use operands::{index, segments_of, with_divisor};
 use tiles::Tiles;
 
@@ -75,60 +72,6 @@ impl Draft {
 }
 
 impl Lowering {
-    /// Normalizes whole segments by teams that hold one; saves their statistics where asked.
-    pub(crate) fn fused(
-        &mut self,
-        entry: Entry,
-        reduction: &Reduction,
-        team: Team,
-        map: &MapOperands,
-        saved: Option<Tensor>,
-    ) -> Result<(), Unbindable> {
-        // of a norm whose schedule accepts it
-        let Some(items) = Items::new(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
-        let unit = items.block();
-        let segments = |range: &Range<u64>| segments_of(&reduction.partition, range);
-        let accesses = |range: &Range<u64>| {
-            let mut all = map.accesses(range);
-            all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments(range))));
-            all
-        };
-        for range in self.windows(entry, 0..reduction.partition.elements(), &[ROWS_ALIKE * unit, unit], &accesses)? {
-            let count = (range.end - range.start) / items.len();
-            let to_fill = u64::from(self.profile.workgroups) * team.groups();
-            let wanted = count.min(to_fill).max(fewest_walkers(count, team.held_turns()));
-            let walkers = Walkers::new(wanted, count, lcm(team.groups(), items.period), items.alike());
-            let step = walkers.spacing * items.len();
-            let params = Params {
-                segments: count as u32,
-                slice_len: walkers.turns as u32,
-                spacing: walkers.spacing as u32,
-                width: items.width as u32,
-                rows: items.rows as u32,
-                parts: items.parts as u32,
-                turns: team.turns,
-                blocks: walkers.count as u32,
-                ..with_divisor(map.params(&range, step), &reduction.divisor)
-            };
-            let held = u64::from(team.lanes) * team.held();
-            let leads = !items.strided && row_quads(items.width) <= held;
-            let draft = Draft {
-                padded: map.padded(),
-                lookup: items.lookup,
-                filled: items.len() == 4 * held,
-                strided: items.strided,
-                across: items.across,
-                walk: map.walk(
-                    &range,
-                    QuadWalk { unit: items.parts * items.width, leads, along: items.lookup.holds_along() },
-                ),
-                ..Draft::new(entry, reduction.accumulator, team)
-            };
-            self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
-        }
-        Ok(())
-    }
-
     /// Reduces a tensor to one record a segment of gradient sums.
     pub(crate) fn reduce_gradients(
         &mut self,
