@@ -19,10 +19,16 @@ pub(crate) enum Entry {
     Merge,
     /// Normalize by records.
     Apply,
-    /// Gradients of whole contiguous segments.
-    FusedRowsBackward,
-    /// Gradient to the input by sums.
-    ApplyBackward,
+    /// Gradients of contiguous segments whose parameters belong to columns.
+    RowBackward,
+    /// Gradients of contiguous segments whose parameters belong to runs of elements.
+    RunBackward,
+    /// Gradient to the input by coefficients.
+    MapBackward,
+    /// Merge partial sums of columns.
+    MergeColumns,
+    /// Merge partial gradient sums.
+    MergeSums,
     /// Records to plain numbers.
     Export,
     /// Plain numbers to records.
@@ -34,10 +40,13 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Fused,
-        Self::FusedRowsBackward,
-        Self::ApplyBackward,
+        Self::RowBackward,
+        Self::RunBackward,
+        Self::MapBackward,
+        Self::MergeColumns,
+        Self::MergeSums,
         Self::ReduceRows,
         Self::ReduceColumns,
         Self::Merge,
@@ -55,8 +64,11 @@ impl Entry {
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
             Self::Apply => "apply",
-            Self::FusedRowsBackward => "fused_rows_backward",
-            Self::ApplyBackward => "apply_backward",
+            Self::RowBackward => "row_backward",
+            Self::RunBackward => "run_backward",
+            Self::MapBackward => "map_backward",
+            Self::MergeColumns => "merge_columns",
+            Self::MergeSums => "merge_sums",
             Self::Export => "export",
             Self::Import => "import",
             Self::Running => "running",
@@ -66,13 +78,14 @@ impl Entry {
 
     /// Whether its parameters are one block for all kernels, and its accessors take elements.
     pub(crate) const fn is_old(self) -> bool {
-        true
+        use Entry::*;
+        !matches!(self, RowBackward | RunBackward | MapBackward | MergeColumns | MergeSums)
     }
 
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self, source: Source) -> bool {
         match self {
-            Self::Import | Self::Running | Self::Count => false,
+            Self::Import | Self::Running | Self::Count | Self::MergeColumns => false,
             Self::Merge => matches!(source, Source::Values),
             _ => true,
         }
@@ -80,14 +93,16 @@ impl Entry {
 
     /// Whether invocations exchange what they have summed up.
     pub(crate) const fn exchanges(self) -> bool {
-        !matches!(self, Self::Apply | Self::ApplyBackward | Self::Export | Self::Import | Self::Count)
+        !matches!(self, Self::Apply | Self::Export | Self::Import | Self::Count)
     }
 
     /// What the kernel's records can be made of.
     pub(crate) const fn sources(self) -> &'static [Source] {
         match self {
             Self::ReduceRows | Self::ReduceColumns | Self::Merge => &[Source::Values, Source::Gradients],
-            Self::FusedRowsBackward | Self::ApplyBackward => &[Source::Gradients],
+            Self::RowBackward | Self::RunBackward | Self::MapBackward | Self::MergeColumns | Self::MergeSums => {
+                &[Source::Gradients]
+            }
             _ => &[Source::Values],
         }
     }
@@ -104,24 +119,45 @@ impl Entry {
             }
             Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
             Self::Apply => &[(Input, false), (Moments, false), (Scale, false), (Bias, false), (Output, true)],
-            Self::FusedRowsBackward => &[
+            Self::RowBackward => &[
                 (Input, false),
                 (GradOutput, false),
                 (Moments, false),
                 (Scale, false),
-                (Output, true),
-                (Partials, true),
+                (Bias, false),
+                (GradInput, true),
+                (ColumnSums, true),
                 (GradScale, true),
                 (GradBias, true),
             ],
-            Self::ApplyBackward => &[
+            Self::RunBackward => &[
                 (Input, false),
                 (GradOutput, false),
                 (Moments, false),
-                (Sums, false),
                 (Scale, false),
-                (Output, true),
+                (Bias, false),
+                (GradInput, true),
                 (Partials, true),
+            ],
+            Self::MapBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Coefficients, false),
+                (Moments, false),
+                (Scale, false),
+                (Bias, false),
+                (GradInput, true),
+                (ColumnSums, true),
+                (GradScale, true),
+                (GradBias, true),
+            ],
+            Self::MergeColumns => &[(ColumnSums, false), (GradScale, true), (GradBias, true)],
+            Self::MergeSums => &[
+                (Partials, false),
+                (Moments, false),
+                (Scale, false),
+                (Coefficients, true),
+                (Sums, true),
                 (GradScale, true),
                 (GradBias, true),
             ],
@@ -143,7 +179,7 @@ pub(crate) enum Source {
 }
 
 /// Most operands of a kernel.
-pub(crate) const MAX_OPERANDS: usize = 9;
+pub(crate) const MAX_OPERANDS: usize = 10;
 
 /// Most storage bindings of a kernel: what WebGPU's default limits allow.
 pub(crate) const MAX_SLOTS: usize = 8;

@@ -1,6 +1,7 @@
 //! Kernels: what changes their code, their parameters, their source.
 
 mod access;
+pub(crate) mod blocks;
 mod key;
 pub(crate) mod old;
 pub(crate) mod parameters;

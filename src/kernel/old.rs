@@ -36,8 +36,6 @@ fragments! {
     GRADIENT_SUMS = "lib/gradient_sums.wgsl";
     NORMALIZER = "lib/normalizer.wgsl";
     NORMALIZE = "lib/normalize.wgsl";
-    PULL = "lib/pull.wgsl";
-    COLUMNS = "lib/columns.wgsl";
     SCALE = "lib/scale.wgsl";
     POW = "lib/pow.wgsl";
 }
@@ -84,12 +82,11 @@ const fn kernel_source(entry: Entry) -> &'static str {
         Entry::ReduceColumns => include_str!("../../shaders/old/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../../shaders/old/merge.wgsl"),
         Entry::Apply => include_str!("../../shaders/old/apply.wgsl"),
-        Entry::FusedRowsBackward => include_str!("../../shaders/old/fused_rows_backward.wgsl"),
-        Entry::ApplyBackward => include_str!("../../shaders/old/apply_backward.wgsl"),
         Entry::Export => include_str!("../../shaders/old/export.wgsl"),
         Entry::Import => include_str!("../../shaders/old/import.wgsl"),
         Entry::Running => include_str!("../../shaders/old/running.wgsl"),
         Entry::Count => include_str!("../../shaders/old/count.wgsl"),
+        _ => "",
     }
 }
 
@@ -122,16 +119,8 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
         (Entry::Apply, _) => {
             (&[CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Divides)
         }
-        (Entry::FusedRowsBackward, _) => (
-            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
-            Uses::Divides,
-        ),
-        (Entry::ApplyBackward, _) => (
-            &[GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
-            Uses::Divides,
-        ),
         (Entry::Export, _) => (&[], Uses::Divides),
-        (Entry::Import | Entry::Running | Entry::Count, _) => (&[], Uses::Nothing),
+        _ => (&[], Uses::Nothing),
     }
 }
 

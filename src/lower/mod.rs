@@ -1,12 +1,12 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
+mod backward;
 pub(crate) mod bindings;
 mod old;
 mod tensor;
 
-pub(crate) use old::{
-    BackwardMap, ColumnSums, GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, sums_are_gradients,
-};
+pub(crate) use backward::{AffineGradients, BackwardMap, MapWalk, MergeSums, SegmentData};
+pub(crate) use old::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed};
 pub(crate) use tensor::{Tensor, access};
 
 use std::ops::Range;

@@ -4,7 +4,7 @@ mod backward;
 mod profile;
 mod reduce;
 
-pub use backward::Backward;
+pub use backward::{Backward, Held};
 pub use reduce::Reduce;
 
 use std::fmt;
@@ -104,7 +104,7 @@ impl DeviceProfile {
             max_lanes: if software { 256 } else { 1024 }.min(largest),
             // small subgroups are Intel's, whose compiler spills more than four
             vectors: if software || facts.min_subgroup >= 32 { 8 } else { 4 },
-            vectors_backward: 2,
+            vectors_backward: if software || facts.min_subgroup >= 32 { 4 } else { 2 },
             min_lanes: 8,
             subgroup: facts.min_subgroup.min(largest),
             held_quads: 8,

@@ -1,5 +1,6 @@
 //! How memory is walked: pure arithmetic of rows, segments, windows and groups of lanes.
 
+pub(crate) mod lookup;
 pub(crate) mod rows;
 pub(crate) mod team;
 pub(crate) mod window;

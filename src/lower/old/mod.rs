@@ -1,10 +1,8 @@
 //! Stages by kernels that have one block of parameters for all.
 
-mod backward;
 mod operands;
 mod tiles;
 
-pub(crate) use backward::{BackwardMap, ColumnSums, sums_are_gradients};
 pub(crate) use operands::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed};
 pub(crate) use super::Tensor;
 
