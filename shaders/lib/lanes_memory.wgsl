@@ -4,6 +4,8 @@ override WORKGROUP: u32 = 256u;
 override LANES: u32 = 32u;
 // Rows of a workgroup take every barrier together.
 const ROWS_PART = false;
+const CLUSTER = 1u;   // lanes that need no memory
+fn sum2_within(x: vec2<f32>, lanes: u32) -> vec2<f32> { return x; }
 var<workgroup> words: array<u32, WORKGROUP>;
 var<workgroup> words4: array<vec4<f32>, WORKGROUP>;
 struct Me { lane: u32, group: u32 }

@@ -18,3 +18,5 @@ fn vectors_of(row: Row) -> u32 { return (row.head + row.width + 3u) / 4u; }
 fn live4(row: Row, j: u32) -> vec4<bool> { return columns_of(row, j) < vec4(row.width); }
 // Whether what belongs to the columns of a vector is a vector too.
 fn has_vectors() -> bool { return !HEADS && !TAILS; }
+// A vector that is there: j, or the last one.
+fn clamped(row: Row, j: u32) -> u32 { return min(j, vectors_of(row) - 1u); }

@@ -151,6 +151,70 @@ blocks! {
         inverse_len: f32,
         pad: u32,
     }
+    /// How gradient sums enter the gradient to the input.
+    Sums, "sums", "lib/gradient/sums.wgsl" { products: u32, pad: [u32; 3], }
+    /// Where sums of columns go.
+    ColumnSums, "column_sums", "lib/gradient/column_sums.wgsl" {
+        first: u32,
+        stride: u32,
+        factor_scale: f32,
+        factor_bias: f32,
+    }
+    /// Gradients of rows whose parameters belong to columns.
+    RowBackward, "row_backward", "row_backward.wgsl" {
+        rows: u32,
+        parts: u32,
+        workers: u32,
+        width: u32,
+        inverse_len: f32,
+        pad: [u32; 3],
+    }
+    /// Gradients of segments whose parameters belong to runs.
+    RunBackward, "run_backward", "run_backward.wgsl" {
+        segments: u32,
+        runs: u32,
+        width: u32,
+        first_run: u32,
+        inverse_len: f32,
+        len: f32,
+        pad: [u32; 2],
+    }
+    /// The map from coefficients to the gradient to the input.
+    MapBackward, "map_backward", "map_backward.wgsl" {
+        statistics: Lookup,
+        rows: u32,
+        width: u32,
+        tiles: u32,
+        slices: u32,
+        slice_rows: u32,
+        groups: u32,
+        first_row: u32,
+        first_column: u32,
+    }
+    /// Partial sums of columns, to gradients.
+    MergeColumns, "merge_columns", "merge_columns.wgsl" {
+        partials: u32,
+        units: u32,
+        stride: u32,
+        parameters: u32,
+        run: u32,
+        repeats: u32,
+        factor_scale: f32,
+        factor_bias: f32,
+        tiles: u32,
+        pad: [u32; 3],
+    }
+    /// Partial gradient sums, to coefficients and gradients.
+    MergeSums, "merge_sums", "merge_sums.wgsl" {
+        statistics: [u32; 4],
+        affine: [u32; 4],
+        partials: u32,
+        stride: u32,
+        tiles: u32,
+        factor_scale: f32,
+        factor_bias: f32,
+        pad: [u32; 3],
+    }
 }
 
 impl Exact {

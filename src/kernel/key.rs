@@ -29,10 +29,16 @@ pub(crate) enum Entry {
     MapRows,
     /// Normalize rows of many segments.
     MapColumns,
-    /// Gradients of whole contiguous segments.
-    FusedRowsBackward,
-    /// Gradient to the input by sums.
-    ApplyBackward,
+    /// Gradients of contiguous segments whose parameters belong to columns.
+    RowBackward,
+    /// Gradients of contiguous segments whose parameters belong to runs of elements.
+    RunBackward,
+    /// Gradient to the input by coefficients.
+    MapBackward,
+    /// Merge partial sums of columns.
+    MergeColumns,
+    /// Merge partial gradient sums.
+    MergeSums,
     /// Records to plain numbers.
     Export,
     /// Plain numbers to records.
@@ -44,11 +50,14 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::RowForward,
         Self::TileForward,
-        Self::FusedRowsBackward,
-        Self::ApplyBackward,
+        Self::RowBackward,
+        Self::RunBackward,
+        Self::MapBackward,
+        Self::MergeColumns,
+        Self::MergeSums,
         Self::ReduceRows,
         Self::ReduceColumns,
         Self::Merge,
@@ -75,8 +84,11 @@ impl Entry {
             Self::MergeMoments => "merge_moments",
             Self::MapRows => "map_rows",
             Self::MapColumns => "map_columns",
-            Self::FusedRowsBackward => "fused_rows_backward",
-            Self::ApplyBackward => "apply_backward",
+            Self::RowBackward => "row_backward",
+            Self::RunBackward => "run_backward",
+            Self::MapBackward => "map_backward",
+            Self::MergeColumns => "merge_columns",
+            Self::MergeSums => "merge_sums",
             Self::Export => "export",
             Self::Import => "import",
             Self::Running => "running",
@@ -86,20 +98,13 @@ impl Entry {
 
     /// Whether its parameters are one block for all kernels, and its accessors take elements.
     pub(crate) const fn is_old(self) -> bool {
-        matches!(
-            self,
-            Self::ReduceRows
-                | Self::ReduceColumns
-                | Self::Merge
-                | Self::FusedRowsBackward
-                | Self::ApplyBackward
-        )
+        matches!(self, Self::ReduceRows | Self::ReduceColumns | Self::Merge)
     }
 
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self, source: Source) -> bool {
         match self {
-            Self::Import | Self::Running | Self::Count => false,
+            Self::Import | Self::Running | Self::Count | Self::MergeColumns => false,
             Self::Merge => matches!(source, Source::Values),
             _ => true,
         }
@@ -107,14 +112,16 @@ impl Entry {
 
     /// Whether invocations exchange what they have summed up.
     pub(crate) const fn exchanges(self) -> bool {
-        !matches!(self, Self::MapColumns | Self::ApplyBackward | Self::Export | Self::Import | Self::Count)
+        !matches!(self, Self::MapColumns | Self::Export | Self::Import | Self::Count)
     }
 
     /// What the kernel's records can be made of.
     pub(crate) const fn sources(self) -> &'static [Source] {
         match self {
             Self::ReduceRows | Self::ReduceColumns | Self::Merge => &[Source::Values, Source::Gradients],
-            Self::FusedRowsBackward | Self::ApplyBackward => &[Source::Gradients],
+            Self::RowBackward | Self::RunBackward | Self::MapBackward | Self::MergeColumns | Self::MergeSums => {
+                &[Source::Gradients]
+            }
             _ => &[Source::Values],
         }
     }
@@ -142,24 +149,45 @@ impl Entry {
                 (Output, true),
                 (Moments, true),
             ],
-            Self::FusedRowsBackward => &[
+            Self::RowBackward => &[
                 (Input, false),
                 (GradOutput, false),
                 (Moments, false),
                 (Scale, false),
-                (Output, true),
-                (Partials, true),
+                (Bias, false),
+                (GradInput, true),
+                (ColumnSums, true),
                 (GradScale, true),
                 (GradBias, true),
             ],
-            Self::ApplyBackward => &[
+            Self::RunBackward => &[
                 (Input, false),
                 (GradOutput, false),
                 (Moments, false),
-                (Sums, false),
                 (Scale, false),
-                (Output, true),
+                (Bias, false),
+                (GradInput, true),
                 (Partials, true),
+            ],
+            Self::MapBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Coefficients, false),
+                (Moments, false),
+                (Scale, false),
+                (Bias, false),
+                (GradInput, true),
+                (ColumnSums, true),
+                (GradScale, true),
+                (GradBias, true),
+            ],
+            Self::MergeColumns => &[(ColumnSums, false), (GradScale, true), (GradBias, true)],
+            Self::MergeSums => &[
+                (Partials, false),
+                (Moments, false),
+                (Scale, false),
+                (Coefficients, true),
+                (Sums, true),
                 (GradScale, true),
                 (GradBias, true),
             ],
@@ -181,7 +209,7 @@ pub(crate) enum Source {
 }
 
 /// Most operands of a kernel.
-pub(crate) const MAX_OPERANDS: usize = 9;
+pub(crate) const MAX_OPERANDS: usize = 10;
 
 /// Most storage bindings of a kernel: what WebGPU's default limits allow.
 pub(crate) const MAX_SLOTS: usize = 8;

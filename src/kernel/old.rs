@@ -34,8 +34,6 @@ fragments! {
     GRADIENT_SUMS = "lib/gradient_sums.wgsl";
     NORMALIZER = "lib/normalizer.wgsl";
     NORMALIZE = "lib/normalize.wgsl";
-    PULL = "lib/pull.wgsl";
-    COLUMNS = "lib/columns.wgsl";
     SCALE = "lib/scale.wgsl";
     POW = "lib/pow.wgsl";
 }
@@ -80,8 +78,6 @@ const fn kernel_source(entry: Entry) -> &'static str {
         Entry::ReduceRows => include_str!("../../shaders/old/reduce_rows.wgsl"),
         Entry::ReduceColumns => include_str!("../../shaders/old/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../../shaders/old/merge.wgsl"),
-        Entry::FusedRowsBackward => include_str!("../../shaders/old/fused_rows_backward.wgsl"),
-        Entry::ApplyBackward => include_str!("../../shaders/old/apply_backward.wgsl"),
         _ => "",
     }
 }
@@ -109,14 +105,6 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
         ),
         (Entry::Merge, Source::Values) => (&[RECORD, CHUNK, INDEX], Uses::Accumulates),
         (Entry::Merge, Source::Gradients) => (&[GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing),
-        (Entry::FusedRowsBackward, _) => (
-            &[GRADIENT_RECORD, GRADIENT_SUMS, CHUNK, SPAN, INDEX, FOUND, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
-            Uses::Divides,
-        ),
-        (Entry::ApplyBackward, _) => (
-            &[GRADIENT_SUMS, CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, PULL, COLUMNS],
-            Uses::Divides,
-        ),
         _ => (&[], Uses::Nothing),
     }
 }

@@ -23,25 +23,58 @@ macro_rules! fragment {
 }
 pub(super) use fragment;
 
-/// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
-fn fragments(kernel: &Kernel) -> Vec<Fragment> {
-    match kernel.entry {
-        // one arm for each kernel
-        Entry::RowForward | Entry::TileForward => held(kernel),
-        Entry::ReduceRows
-        | Entry::ReduceColumns
-        | Entry::Merge
-        | Entry::FusedRowsBackward
-        | Entry::ApplyBackward => Vec::new(),
-        Entry::ReduceContiguous
-        | Entry::ReduceStrided
-        | Entry::MapRows
-        | Entry::MapColumns
-        | Entry::MergeMoments
-        | Entry::Export
-        | Entry::Import
-        | Entry::Running
-        | Entry::Count => reduced::fragments(kernel),
+/// From moments of an accumulator to what numbers are divided by.
+fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+    let mut all = vec![
+        fragment!("lib/exact.wgsl", "exact": "Exact"),
+        fragment!("lib/lookup.wgsl"),
+        fragment!("lib/divisor.wgsl", "divisor": "Divisor"),
+    ];
+    match accumulator {
+        Some(Accumulator::Centred) => all.push(fragment!("lib/divisors/centred.wgsl")),
+        Some(Accumulator::Uncentred) => all.push(fragment!("lib/divisors/uncentred.wgsl")),
+        Some(Accumulator::Magnitude) => all.push(fragment!("lib/divisors/magnitude.wgsl")),
+        Some(Accumulator::Largest) => all.push(fragment!("lib/divisors/largest.wgsl")),
+        Some(Accumulator::Power) => all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisors/power.wgsl")]),
+        None => {}
+    }
+    all
+}
+
+/// What the gradient through moments of an accumulator takes.
+fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+    let mut all = divisor(accumulator);
+    all.extend([fragment!("lib/normalizer.wgsl"), fragment!("lib/slope.wgsl")]);
+    all.extend(accumulator.map(|accumulator| match accumulator {
+        Accumulator::Centred => fragment!("lib/slopes/centred.wgsl"),
+        Accumulator::Uncentred => fragment!("lib/slopes/uncentred.wgsl"),
+        Accumulator::Magnitude => fragment!("lib/slopes/magnitude.wgsl"),
+        Accumulator::Largest => fragment!("lib/slopes/largest.wgsl"),
+        Accumulator::Power => fragment!("lib/slopes/power.wgsl"),
+    }));
+    all.extend([fragment!("lib/gradient/sums.wgsl", "sums": "Sums"), fragment!("lib/coefficients.wgsl")]);
+    all
+}
+
+/// Rows of memory: by vectors, or spread over their lanes element by element.
+fn row(kernel: &Kernel) -> Fragment {
+    if kernel.overrides.get("SPREAD").is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
+}
+
+fn lanes(kernel: &Kernel) -> Option<Fragment> {
+    match kernel.exchange {
+        Exchange::None => None,
+        Exchange::Subgroup => Some(fragment!("lib/lanes_subgroup.wgsl")),
+        Exchange::Workgroup => Some(fragment!("lib/lanes_workgroup.wgsl")),
+        Exchange::Memory => Some(fragment!("lib/lanes_memory.wgsl")),
+    }
+}
+
+/// How invocations are numbered.
+fn enter(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
+        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
     }
 }
 
@@ -70,7 +103,6 @@ fn held(kernel: &Kernel) -> Vec<Fragment> {
         },
         fragment!("row_forward.wgsl"),
     ]);
-    all.push(enter(kernel));
     all
 }
 
@@ -98,12 +130,51 @@ fn accumulator(kernel: &Kernel) -> Vec<Fragment> {
     }
 }
 
-/// The entry point: how invocations are numbered.
-fn enter(kernel: &Kernel) -> Fragment {
-    match kernel.exchange {
-        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
-        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
-    }
+/// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
+fn fragments(kernel: &Kernel) -> Vec<Fragment> {
+    let mut all = match kernel.entry {
+        // one arm for each kernel
+        Entry::RowForward | Entry::TileForward => held(kernel),
+        Entry::ReduceRows | Entry::ReduceColumns | Entry::Merge => return Vec::new(),
+        Entry::ReduceContiguous
+        | Entry::ReduceStrided
+        | Entry::MapRows
+        | Entry::MapColumns
+        | Entry::MergeMoments
+        | Entry::Export
+        | Entry::Import
+        | Entry::Running
+        | Entry::Count => return reduced::fragments(kernel),
+        Entry::RowBackward | Entry::RunBackward | Entry::MapBackward => {
+            let mut all = slopes(kernel.accumulator);
+            all.extend([row(kernel), fragment!("lib/affine.wgsl", "affine": "Affine")]);
+            all.extend(lanes(kernel));
+            all.extend([
+                fragment!("lib/before/none.wgsl"),
+                fragment!("lib/gradient/none.wgsl"),
+                fragment!("lib/gradient/store.wgsl"),
+            ]);
+            let columns = fragment!("lib/gradient/column_sums.wgsl", "column_sums": "ColumnSums");
+            match kernel.entry {
+                Entry::RowBackward => all.extend([
+                    columns,
+                    fragment!("lib/row_again.wgsl"),
+                    fragment!("row_backward.wgsl", "row_backward": "RowBackward"),
+                ]),
+                Entry::RunBackward => all.push(fragment!("run_backward.wgsl", "run_backward": "RunBackward")),
+                _ => all.extend([columns, fragment!("map_backward.wgsl", "map_backward": "MapBackward")]),
+            }
+            all
+        }
+        Entry::MergeColumns => vec![fragment!("merge_columns.wgsl", "merge_columns": "MergeColumns")],
+        Entry::MergeSums => {
+            let mut all = slopes(kernel.accumulator);
+            all.push(fragment!("merge_sums.wgsl", "merge_sums": "MergeSums"));
+            all
+        }
+    };
+    all.push(enter(kernel));
+    all
 }
 
 impl Kernel {

@@ -1,5 +1,6 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
+mod backward;
 pub(crate) mod bindings;
 mod convert;
 mod forward;
@@ -9,10 +10,8 @@ mod old;
 mod reduce;
 mod tensor;
 
-pub(crate) use old::{
-    BackwardMap, ColumnSums, GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed,
-    old_partials_size, sums_are_gradients,
-};
+pub(crate) use backward::{AffineGradients, BackwardMap, MapWalk, MergeSums, SegmentData};
+pub(crate) use old::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, old_partials_size};
 pub(crate) use map::Moments;
 pub(crate) use tensor::{Tensor, access};
 

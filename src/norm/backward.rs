@@ -7,8 +7,8 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    BackwardMap, ColumnSums, GradientOperands, Lowering, MergeOperands, Summed, Tensor, old_partials_size,
-    sums_are_gradients,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MapWalk, MergeOperands, MergeSums, SegmentData, Summed,
+    Tensor, old_partials_size,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
@@ -17,13 +17,20 @@ use crate::plan::{Plan, Reduction};
 use crate::recipe::Recipe;
 use crate::schedule::{Backward, Reduce};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
-use crate::walk::team::Team;
+
+/// A partition of nothing in particular.
+const ONE: Partition = Partition::new(1, 1, 1, 1);
 
 /// Regions of a backward workspace.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Regions {
+    /// What maps take of segments: two records each.
+    coefficients: u64,
+    /// Sums of statistics segments.
     sums: u64,
+    /// Sums of finer segments, or of affine ones.
     records: u64,
+    /// Partial sums.
     partials: u64,
     pub(super) size: u64,
 }
@@ -54,17 +61,17 @@ impl Bound {
         self.scratch.at(offset)
     }
 
-    /// The map to the gradient of the input, where that is wanted.
-    fn map(&self, plan: &Plan) -> Option<BackwardMap> {
-        self.grad_input.map(|grad_input| BackwardMap {
+    /// Tensors and parameters of the gradient to the input.
+    fn map(&self, plan: &Plan) -> BackwardMap {
+        BackwardMap {
             input: self.input,
             grad_output: self.grad_output,
-            grad_input,
+            grad_input: self.grad_input,
             row_len: plan.computed.row_len,
             statistics: (self.statistics, self.indexed),
             scale: self.scale.zip(plan.affine),
             scale_last: self.scale_last,
-        })
+        }
     }
 
     fn wants_any(&self) -> bool {
@@ -82,24 +89,13 @@ impl Bound {
         GradientOperands { input, grad_output: self.grad_output, indexed: self.indexed, hoisted, scale }
     }
 
-    /// Sums of columns that become the gradients to scale and bias, where those are wanted.
-    fn columns<'a>(&self, affine: &'a Partition, walkers: u32) -> Option<ColumnSums<'a>> {
+    /// The gradients to scale and bias, where they are wanted.
+    fn affine<'a>(&self, plan: &'a Plan) -> Option<AffineGradients<'a>> {
         let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
         let partials = self.at(self.regions.partials);
-        self.wants_affine().then_some(ColumnSums { affine, walkers, partials, grad_scale, grad_bias, factor })
+        let affine = plan.affine.as_ref().filter(|_| self.wants_affine())?;
+        Some(AffineGradients { affine, grad_scale, grad_bias, factor, partials })
     }
-
-    /// A merge of partial records into the gradients to scale and bias.
-    fn gradients(&self, partition: Partition, partials: Option<Tensor>) -> MergeOperands {
-        let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
-        MergeOperands { grad_scale, grad_bias, factor, ..MergeOperands::new(partition, partials, None) }
-    }
-}
-
-/// Records of walkers: one of them writes gradients.
-fn walked(affine: &Partition, walkers: u32) -> u64 {
-    let columns = affine.segments() * affine.reduced_inner;
-    if sums_are_gradients(affine, walkers) { 0 } else { columns * u64::from(walkers) }
 }
 
 impl NormPlan {
@@ -128,36 +124,71 @@ impl NormPlan {
         reduce.partials_size(partition).max(old_partials_size(partition, &self.planner.profile))
     }
 
+    /// Of the schedule that was chosen; the size is that of any.
     pub(super) fn regions(&self) -> Regions {
+        self.regions_of(self.backward)
+    }
+
+    /// Regions of a schedule. Where tensors are padded, statistics given or sums wanted, others are taken than the chosen one: a workspace
+    /// serves all.
+    fn regions_of(&self, schedule: Backward) -> Regions {
+        let all = [self.backward, self.by_sums(), if self.plan.given.is_some() { self.given_sums() } else { self.backward }];
+        let size = all.map(|schedule| self.cut(schedule).size).into_iter().max().unwrap_or(0);
+        Regions { size, ..self.cut(schedule) }
+    }
+
+    fn cut(&self, schedule: Backward) -> Regions {
         let plan = &self.plan;
+        let statistics = &plan.computed.partition;
+        let affine = plan.affine.unwrap_or(ONE);
         let mut cutter = Cutter::default();
-        let affine = plan.affine.unwrap_or(Partition::new(1, 1, 1, 1));
-        // given statistics take the way of sums apart, whatever the schedule
-        let apart_affine = self.sums_size(&self.apart.1, &affine);
-        let (records, partials) = match self.backward {
-            Backward::Fused { walkers, .. } if plan.affine.is_some() => {
-                // where rows have one scale each they leave a record each, and walkers none
-                let rows = if plan.shares_scale() { plan.computed.partition.segments() } else { 0 };
-                let places = if plan.shares_scale() { rows } else { walked(&affine, walkers) };
-                (affine.segments().max(rows), (places * RECORD).max(apart_affine))
+        let (splits, sums, records, partials) = match schedule {
+            Backward::Rows { workers, .. } => {
+                let len = statistics.segment_len().max(1);
+                let blocks = plan.fused_rows().map_or(0, |rows| rows.kept_outer * (rows.kept_inner / len));
+                (false, 0, 0, blocks * u64::from(workers) * 2 * len.next_multiple_of(4) * 4)
             }
-            Backward::Fused { .. } => (0, 0),
-            Backward::Rows { reduce, walkers } => {
-                let places = walked(&affine, walkers) * RECORD;
-                let sums = self.sums_size(&reduce, &plan.computed.partition);
-                (affine.segments(), places.max(sums).max(apart_affine))
+            Backward::Runs(_) => {
+                let runs = plan.refinement.filter(|_| plan.affine.is_some()).map_or(0, |r| r.partition.segments());
+                (false, 0, runs, 0)
+            }
+            Backward::Columns(reduce) => {
+                let columns = self.map_walk(statistics, false).map_or(0, |walk| {
+                    walk.with_column_sums().column_sums(plan.elements, &self.planner.profile).0
+                });
+                (true, statistics.segments(), 0, self.sums_size(&reduce, statistics).max(columns))
             }
             Backward::Folded(reduce) => {
                 let refined = plan.refinement.map_or(affine, |r| r.partition);
-                (refined.segments().max(affine.segments()), self.sums_size(&reduce, &refined).max(apart_affine))
+                (true, 0, refined.segments(), self.sums_size(&reduce, &refined))
             }
-            Backward::Apart { statistics, .. } => {
-                (affine.segments(), self.sums_size(&statistics, &plan.computed.partition).max(apart_affine))
+            Backward::Apart { statistics: reduce, affine: by_affine } => {
+                let partials = self.sums_size(&reduce, statistics).max(self.sums_size(&by_affine, &affine));
+                (true, statistics.segments(), affine.segments(), partials)
             }
         };
-        let sums = cutter.region(self.statistics_size());
-        let (records, partials) = (cutter.region(records * RECORD), cutter.region(partials));
-        Regions { sums, records, partials, size: cutter.size }
+        let coefficients = cutter.region(if splits { 2 * self.statistics_size() } else { 0 });
+        let (sums, records) = (cutter.region(sums * RECORD), cutter.region(records * RECORD));
+        let partials = cutter.region(partials);
+        Regions { coefficients, sums, records, partials, size: cutter.size }
+    }
+
+    /// The schedule that takes every layout, and leaves sums of statistics segments.
+    fn by_sums(&self) -> Backward {
+        match self.backward {
+            Backward::Folded(_) | Backward::Apart { .. } => self.backward,
+            _ => self.sums,
+        }
+    }
+
+    /// Constants leave the sums of scale and bias to a walk of their own.
+    fn given_sums(&self) -> Backward {
+        Backward::Apart { statistics: self.apart.0, affine: self.apart.1 }
+    }
+
+    fn map_walk(&self, indexed: &Partition, padded: bool) -> Option<MapWalk> {
+        let plan = &self.plan;
+        MapWalk::new(indexed, plan.affine.as_ref(), plan.computed.row_len, padded, &self.planner.profile)
     }
 
     /// A backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows it.
@@ -266,15 +297,16 @@ impl NormPlan {
         };
         let mut operands = Operands::default();
         let bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Written)))?;
-        let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
-        let bound = Bound { scratch, ..bound };
+        let regions = self.regions_of(self.by_sums());
+        let scratch = operands.workspace(args.workspace.as_ref(), regions.size)?;
+        let bound = Bound { scratch, regions, ..bound };
         self.lower("gradient sums", operands, |lowering| {
             if self.plan.elements == 0 {
                 self.empty_gradients(lowering, &bound)?;
                 let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
                 return lowering.merge(Source::Gradients, &self.plan.computed, &nothing);
             }
-            self.sum_gradients(lowering, &bound, bound.sums)
+            self.sum_gradients(lowering, &bound, self.by_sums())
         })
     }
 
@@ -290,8 +322,16 @@ impl NormPlan {
         };
         let mut operands = Operands::default();
         let bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Read)))?;
-        self.lower("input gradient", operands, |lowering| match bound.map(&self.plan) {
-            Some(map) if self.plan.elements > 0 => lowering.apply_backward(&self.plan.computed, &map, bound.sums, None),
+        let regions = self.regions_of(self.by_sums());
+        let scratch = operands.workspace(args.workspace.as_ref(), regions.size)?;
+        let bound = Bound { scratch, regions, ..bound };
+        self.lower("input gradient", operands, |lowering| match bound.sums {
+            Some(sums) if self.plan.elements > 0 => {
+                let segments = self.plan.computed.partition.segments();
+                let merge = self.to_coefficients(&bound, sums, Partition::new(1, 1, segments, 1));
+                lowering.merge_sums(&self.plan.computed, &merge)?;
+                self.map_gradient(lowering, &bound, None)
+            }
             _ => Ok(()),
         })
     }
@@ -300,8 +340,10 @@ impl NormPlan {
     fn empty_gradients(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
         match self.plan.affine {
             Some(affine) if bound.wants_affine() => {
-                let none = MergeOperands::nothing(affine.segments(), None).partition;
-                lowering.merge(Source::Gradients, &self.plan.computed, &bound.gradients(none, None))
+                let (grad_scale, grad_bias) = (bound.grad_scale, bound.grad_bias);
+                let nothing = MergeOperands::nothing(affine.segments(), None);
+                let nothing = MergeOperands { grad_scale, grad_bias, ..nothing };
+                lowering.merge(Source::Gradients, &self.plan.computed, &nothing)
             }
             _ => Ok(()),
         }
@@ -315,114 +357,123 @@ impl NormPlan {
         let plan = &self.plan;
         let reduction = &plan.computed;
         let map = bound.map(plan);
+        let affine = bound.affine(plan);
         if bound.given {
-            self.affine_sums(lowering, bound)?;
-            return map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, None, None));
+            let bound = Bound { regions: self.regions_of(self.given_sums()), ..*bound };
+            self.affine_sums(lowering, &bound)?;
+            return self.map_gradient(lowering, &bound, None);
         }
-        match (self.backward, map) {
-            (Backward::Fused { team, walkers }, Some(map)) => {
-                self.fused_backward(lowering, bound, &map, (team, walkers))
+        let len = reduction.partition.segment_len();
+        match (self.backward, plan.fused_rows(), plan.refinement) {
+            (Backward::Rows { held, workers }, Some(rows), _) if map.has_whole_rows(len) => {
+                lowering.row_backward(reduction, &rows, (held, workers), &map, affine.as_ref())
             }
-            (Backward::Rows { reduce, walkers }, Some(map)) => {
-                self.rows_backward(lowering, bound, &map, (reduce, walkers))
+            (Backward::Runs(held), _, Some(refinement)) if map.has_whole_rows(refinement.partition.segment_len()) => {
+                let records = bound.at(bound.regions.records);
+                lowering.run_backward(reduction, &refinement.partition, held, &map, affine.map(|_| records))?;
+                let Some(affine) = affine else { return Ok(()) };
+                let merge = MergeSums {
+                    affine_parts: refinement.affine,
+                    affine: Some(&affine),
+                    ..MergeSums::new(records, refinement.statistics)
+                };
+                lowering.merge_sums(reduction, &merge)
             }
-            (_, map) => {
-                let sums = bound.at(bound.regions.sums);
-                self.sum_gradients(lowering, bound, map.map(|_| sums))?;
-                map.map_or(Ok(()), |map| lowering.apply_backward(reduction, &map, Some(sums), None))
+            (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.has_whole_rows(len) => {
+                let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.partials));
+                let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
+                lowering.reduce(reduction, &reduce, &Summed::Gradients(bound.sums(true, weights)), sums, partials)?;
+                let segments = reduction.partition.segments();
+                lowering.merge_sums(reduction, &self.to_coefficients(bound, sums, Partition::new(1, 1, segments, 1)))?;
+                self.map_gradient(lowering, bound, affine.as_ref())
+            }
+            _ => {
+                let schedule = self.by_sums();
+                let bound = Bound { regions: self.regions_of(schedule), ..*bound };
+                self.sum_gradients(lowering, &bound, schedule)?;
+                self.map_gradient(lowering, &bound, None)
             }
         }
     }
 
-    /// One walk over contiguous segments.
-    fn fused_backward(
+    /// The map to the gradient of the input, where that is wanted.
+    fn map_gradient(
         &self,
         lowering: &mut Lowering,
         bound: &Bound,
-        map: &BackwardMap,
-        (team, walkers): (Team, u32),
+        columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
+        let map = bound.map(&self.plan);
+        let padded = !map.has_whole_rows(0);
+        let Some(walk) = self.map_walk(&bound.indexed, padded).filter(|_| bound.grad_input.is_some()) else {
+            return Ok(());
+        };
+        let walk = if columns.is_some() { walk.with_column_sums() } else { walk };
+        let data = match bound.given {
+            true => SegmentData::Given,
+            false => SegmentData::Coefficients(bound.at(bound.regions.coefficients)),
+        };
+        lowering.map_backward(&self.plan.computed, &walk, &map, data, columns)
+    }
+
+    /// A merge of sums of parts to the coefficients of statistics segments.
+    fn to_coefficients(&self, bound: &Bound, partials: Tensor, statistics: Partition) -> MergeSums<'static> {
+        let coefficients = Some((bound.statistics, bound.at(bound.regions.coefficients)));
+        MergeSums { coefficients, ..MergeSums::new(partials, statistics) }
+    }
+
+    /// What the gradient to the input needs of sums, where wanted (coefficients, or the sums where the caller takes them), and the
+    /// gradients to scale and bias.
+    fn sum_gradients(&self, lowering: &mut Lowering, bound: &Bound, schedule: Backward) -> Result<(), Unbindable> {
         let plan = &self.plan;
         let reduction = &plan.computed;
-        let Some(rows) = plan.fused_rows() else { return Ok(()) };
-        // where a segment has one scale, its own sums are what gradients to scale and bias are made of
-        let folded = plan.refinement.filter(|_| bound.scale_last && bound.wants_affine()).map(|r| r.affine);
-        let records = folded.map(|_| bound.at(bound.regions.partials));
-        let columns = plan.affine.as_ref().filter(|_| !bound.scale_last);
-        let columns = columns.and_then(|affine| bound.columns(affine, walkers));
-        lowering.fused_backward(reduction, &rows, (team, walkers), map, columns, records)?;
-        if let Some(folded) = folded {
-            return lowering.merge(Source::Gradients, reduction, &bound.gradients(folded, records));
-        }
-        self.merge_columns(lowering, bound, columns)
-    }
-
-    /// Sums of each row, then a map that sums up its columns.
-    fn rows_backward(
-        &self,
-        lowering: &mut Lowering,
-        bound: &Bound,
-        map: &BackwardMap,
-        (reduce, walkers): (Reduce, u32),
-    ) -> Result<(), Unbindable> {
-        let plan = &self.plan;
-        let reduction = &plan.computed;
-        let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.partials));
-        let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
-        lowering.reduce(reduction, &reduce, &Summed::Gradients(bound.sums(true, weights)), sums, partials)?;
-        let rows = plan.rows();
-        let columns = rows.as_ref().and_then(|rows| bound.columns(rows, walkers));
-        lowering.apply_backward(reduction, map, Some(sums), columns)?;
-        self.merge_columns(lowering, bound, columns)
-    }
-
-    /// Adds up the records of walkers, where there are several.
-    fn merge_columns(
-        &self,
-        lowering: &mut Lowering,
-        bound: &Bound,
-        columns: Option<ColumnSums<'_>>,
-    ) -> Result<(), Unbindable> {
-        let Some(columns) = columns.filter(|columns| !columns.are_gradients()) else { return Ok(()) };
-        let walked = Partition { reduced_outer: columns.walkers.into(), ..*columns.affine };
-        let merged = bound.gradients(walked, Some(columns.partials));
-        lowering.merge(Source::Gradients, &self.plan.computed, &merged)
-    }
-
-    /// The sums that the gradient to the input needs, where wanted, and the gradients to scale and bias.
-    fn sum_gradients(&self, lowering: &mut Lowering, bound: &Bound, sums: Option<Tensor>) -> Result<(), Unbindable> {
-        let reduction = &self.plan.computed;
         let partials = bound.at(bound.regions.partials);
-        let (Backward::Folded(reduce), Some(refinement)) = (self.backward, self.plan.refinement) else {
+        let wanted = bound.grad_input.is_some() || bound.sums.is_some();
+        let (Backward::Folded(reduce), Some(refinement)) = (schedule, plan.refinement) else {
             self.affine_sums(lowering, bound)?;
-            let Some(sums) = sums else { return Ok(()) };
-            let weights = bound.scale.zip(self.plan.affine).filter(|_| !bound.scale_last);
+            if !wanted {
+                return Ok(());
+            }
+            let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
             let summed = Summed::Gradients(bound.sums(true, weights));
-            return lowering.reduce(reduction, &self.apart.0, &summed, sums, partials);
+            let sums = bound.sums.unwrap_or(bound.at(bound.regions.sums));
+            lowering.reduce(reduction, &self.apart.0, &summed, sums, partials)?;
+            if bound.sums.is_some() {
+                return Ok(());
+            }
+            let segments = reduction.partition.segments();
+            return lowering.merge_sums(reduction, &self.to_coefficients(bound, sums, Partition::new(1, 1, segments, 1)));
         };
         // one walk over the refinement, and a fold into each partition that is coarser
         let refined = Reduction { partition: refinement.partition, ..*reduction };
-        let records = sums.filter(|_| bound.scale_last).unwrap_or(bound.at(bound.regions.records));
+        let records = bound.at(bound.regions.records);
         lowering.reduce(&refined, &reduce, &Summed::Gradients(bound.sums(true, None)), records, partials)?;
-        if bound.wants_affine() {
-            lowering.merge(Source::Gradients, reduction, &bound.gradients(refinement.affine, Some(records)))?;
-        }
-        let Some(sums) = sums.filter(|_| !bound.scale_last) else { return Ok(()) };
-        let scale = bound.scale.map(|scale| (scale, refinement.affine));
-        let weighed = MergeOperands { scale, ..MergeOperands::new(refinement.statistics, Some(records), Some(sums)) };
-        lowering.merge(Source::Gradients, reduction, &weighed)
+        let affine = bound.affine(plan);
+        let merge = MergeSums {
+            affine_parts: refinement.affine,
+            coefficients: wanted.then(|| (bound.statistics, bound.at(bound.regions.coefficients))),
+            scale: bound.scale.filter(|_| wanted && !bound.scale_last),
+            affine: affine.as_ref(),
+            ..MergeSums::new(records, refinement.statistics)
+        };
+        let merge = match bound.sums {
+            Some(sums) => MergeSums { coefficients: None, sums: Some(sums), ..merge },
+            None => merge,
+        };
+        lowering.merge_sums(reduction, &merge)
     }
 
     /// Gradients to scale and bias by a walk of their own.
     fn affine_sums(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
-        let Some(affine) = self.plan.affine.filter(|_| bound.wants_affine()) else { return Ok(()) };
-        let reduction = Reduction { partition: affine, ..self.plan.computed };
+        let Some(affine) = bound.affine(&self.plan) else { return Ok(()) };
+        let reduction = Reduction { partition: *affine.affine, ..self.plan.computed };
         let records = bound.at(bound.regions.records);
-        let shared =
-            affine == bound.indexed || self.plan.refinement.is_some_and(|r| r.partition == affine && !bound.given);
+        let shared = *affine.affine == bound.indexed
+            || self.plan.refinement.is_some_and(|r| r.partition == *affine.affine && !bound.given);
         let summed = Summed::Gradients(bound.sums(shared, None));
         lowering.reduce(&reduction, &self.apart.1, &summed, records, bound.at(bound.regions.partials))?;
-        let identity = Partition::new(1, 1, affine.segments(), 1);
-        lowering.merge(Source::Gradients, &reduction, &bound.gradients(identity, Some(records)))
+        let identity = Partition::new(1, 1, affine.affine.segments(), 1);
+        let merge = MergeSums { affine_parts: identity, affine: Some(&affine), ..MergeSums::new(records, identity) };
+        lowering.merge_sums(&reduction, &merge)
     }
 }

@@ -42,6 +42,8 @@ pub struct NormPlan {
     backward: Backward,
     /// Sums over statistics and over affine segments by themselves.
     apart: (crate::schedule::Reduce, crate::schedule::Reduce),
+    /// How sums are made where they are wanted themselves, or the chosen schedule does not take a layout.
+    sums: Backward,
 }
 
 /// Regions of a workspace.
@@ -80,7 +82,10 @@ impl NormPlan {
     pub(crate) fn new(planner: Planner, plan: Plan, schedule: Schedule) -> Self {
         let backward = Backward::candidates(&plan, &planner.profile)[0];
         let apart = Backward::apart(&plan, &planner.profile);
-        Self { planner, plan, schedule, backward, apart }
+        let sums = Backward::split(&plan, &planner.profile);
+        let by_sums = |schedule: &&Backward| matches!(schedule, Backward::Folded(_) | Backward::Apart { .. });
+        let sums = sums.iter().find(by_sums).copied().unwrap_or(backward);
+        Self { planner, plan, schedule, backward, apart, sums }
     }
 
     /// The kind of norm, as the program spells it.

@@ -7,7 +7,10 @@ use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
-use crate::lower::{old_partials_size, BackwardMap, GradientOperands, Lowering, MapOperands, MergeOperands, Summed, Tensor};
+use crate::lower::{
+    old_partials_size,
+    BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeOperands, MergeSums, SegmentData, Summed, Tensor,
+};
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -151,6 +154,7 @@ struct Regions {
     unit_v: Tensor,
     product: Tensor,
     records: Tensor,
+    coefficients: Tensor,
     partials: Tensor,
 }
 
@@ -222,6 +226,7 @@ impl SpectralPlan {
             unit_v: region(4 * columns),
             product: region(4 * rows),
             records: region(RECORD * rows.max(columns)),
+            coefficients: region(2 * RECORD),
             partials: region(partials),
         };
         (regions, cutter.size)
@@ -374,13 +379,19 @@ impl SpectralPlan {
         let map = BackwardMap {
             input: weight,
             grad_output,
-            grad_input: grad_weight,
+            grad_input: Some(grad_weight),
             row_len: self.elements,
             statistics: (at.sigma, whole),
             scale: None,
             scale_last: false,
         };
-        lowering.apply_backward(&length, &map, Some(at.records), None)
+        let sums = MergeSums { coefficients: Some((at.sigma, at.coefficients)), ..MergeSums::new(at.records, run(1)) };
+        lowering.merge_sums(&length, &sums)?;
+        let data = SegmentData::Coefficients(at.coefficients);
+        match MapWalk::new(&whole, None, self.elements, false, &lowering.profile) {
+            Some(walk) => lowering.map_backward(&length, &walk, &map, data, None),
+            None => Ok(()),
+        }
     }
 
     fn vectors<B: Buffer>(

@@ -2,38 +2,131 @@
 
 use std::fmt;
 
-use super::{DeviceProfile, Reduce, UNROLLED, fused_team};
+use super::{DeviceProfile, Reduce};
+use crate::kernel::Exchange;
 use crate::moments::RECORD;
 use crate::partition::Partition;
 use crate::plan::Plan;
-use crate::walk::row_quads;
-use crate::walk::rows::{Items, MIN_HELD};
-use crate::walk::team::Team;
-use crate::walk::workers::{ROWS_ALIKE, fewest_walkers};
+use crate::walk::lookup::{Found, Rows};
 
-/// Fewest rows of a walker: below that, its partial sums cost more than it wins.
-const MIN_ROWS_PER_WALKER: u64 = 4;
-
-/// Fewest elements of a segment of the common refinement.
+/// Fewest elements of a segment of the common refinement: below that its records cost more than they save.
 const MIN_REFINED_LEN: u64 = 8;
+
+/// Fewest rows of a worker that leaves sums of columns.
+const MIN_WORKER_ROWS: u64 = 8;
+
+/// From so many elements on partial sums of columns add a tenth at most to what the elements move.
+const LARGE: u64 = 4 << 20;
+
+/// Shortest run of elements that has lanes of its own: a shorter one would leave most of their vectors empty.
+const MIN_RUN: u64 = 16;
+
+/// Marks of a worker's rows fill a word.
+const MARKS: u32 = 32;
+/// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16 KB.
+const KNOWN_BYTES: u32 = 3 << 10;
+/// Fewest invocations that exchange without workgroup memory where workgroups are larger than 256: the others need too much of it.
+const WIDE_CLUSTER: u32 = 8;
+
+/// Registers of a lane beside what it holds, as compilers were seen to use them.
+const SPARE_REGISTERS: u32 = 46;
+
+/// Lanes that hold rows of two tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    /// Lanes of a segment.
+    pub lanes: u32,
+    /// Lanes of a run of it that has a scale of its own.
+    pub run_lanes: u32,
+    /// Vectors that a lane holds of a row or a run.
+    pub vectors: u32,
+    /// Rows that it holds at once, or runs of a segment.
+    pub rows: u32,
+    /// Invocations that exchange without workgroup memory.
+    pub cluster: u32,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{} of {}", self.lanes, self.vectors, self.workgroup)?;
+        if self.run_lanes != self.lanes {
+            write!(f, ", {} a run", self.run_lanes)?;
+        }
+        if self.rows > 1 { write!(f, ", {} at once", self.rows) } else { Ok(()) }
+    }
+}
+
+impl Held {
+    pub(crate) fn groups(&self) -> u32 {
+        self.workgroup / self.lanes
+    }
+
+    /// Steps of a worker of rows.
+    pub(crate) fn turns(&self) -> u32 {
+        (KNOWN_BYTES / 24 / (self.groups() * self.rows)).clamp(1, MARKS / self.rows)
+    }
+
+    pub(crate) fn exchange(&self) -> Exchange {
+        match self.cluster {
+            1 if self.lanes > 1 => Exchange::Memory,
+            cluster if self.lanes <= cluster => Exchange::Subgroup,
+            _ => Exchange::Workgroup,
+        }
+    }
+
+    /// Of rows of `vectors` vectors whose sums of columns stay in registers.
+    fn of_rows(vectors: u64, profile: &DeviceProfile) -> Option<Self> {
+        // (vectors of a row, rows, most lanes): several rows share an exchange, and loads in flight
+        [(1, 4, 64), (2, 2, 512), (4, 1, 256)].into_iter().find_map(|(held, rows, most)| {
+            let lanes = u32::try_from(vectors.div_ceil(held.into())).ok()?.next_power_of_two().max(8);
+            let cluster = profile.subgroup.min(lanes);
+            // a workgroup's rows leave one sum: larger ones leave fewer
+            let largest = if cluster < WIDE_CLUSTER { 256 } else { profile.max_workgroup() };
+            let wanted = if lanes > 64 { 512 } else { 256 };
+            let workgroup = wanted.min(largest).max(profile.workgroup_size).max(lanes);
+            let registers = 4 * held * (2 * rows + 3) + SPARE_REGISTERS;
+            let fits = lanes <= most.min(profile.max_lanes).min(largest)
+                && held <= profile.vectors_backward
+                && workgroup * registers <= profile.unit_registers;
+            fits.then_some(Self { workgroup, lanes, run_lanes: lanes, vectors: held, rows, cluster })
+        })
+    }
+
+    /// Of segments of `runs` runs of `width` elements.
+    fn of_runs(runs: u64, width: u64, profile: &DeviceProfile) -> Option<Self> {
+        // (runs of a lane, vectors of each): lanes that hold more share the work for a segment, as long as there are many
+        [(1, 1), (1, 2), (1, 4), (2, 2), (4, 1), (1, 8)].into_iter().find_map(|(rows, held)| {
+            let fewest = if runs == 1 { 4 } else { 1 };
+            let run_lanes = u32::try_from(width.div_ceil(4 * held)).ok()?.next_power_of_two().max(fewest);
+            let lanes = u32::try_from(runs.div_ceil(rows)).ok()?.checked_next_power_of_two()?.checked_mul(run_lanes)?;
+            let workgroup = profile.workgroup_size.max(lanes);
+            let (rows, held) = (rows as u32, held as u32);
+            let fits = lanes <= profile.max_lanes.min(512)
+                && (held * rows >= 4 || lanes <= 64)
+                && held * rows <= 2 * profile.vectors_backward
+                && profile.has_registers(workgroup, 2 * held * rows);
+            let cluster = profile.subgroup.min(lanes);
+            fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, cluster })
+        })
+    }
+}
 
 /// How gradients are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backward {
-    /// One walk over input and gradient, each read once; what belongs to scale and bias is left for a second dispatch to add up.
-    Fused {
-        /// Who walks: lanes hold a segment whole.
-        team: Team,
-        /// Walkers of each set of parameters.
-        walkers: u32,
-    },
-    /// Sums of each row; then the map to the gradient of the input, which sums up what belongs to scale and bias on its way.
+    /// One walk over input and gradient, each read once, by workers that leave sums of columns.
     Rows {
-        /// Over statistics segments.
-        reduce: Reduce,
-        /// Walkers of each set of parameters.
-        walkers: u32,
+        /// Lanes that hold a row.
+        held: Held,
+        /// Workers of each set of parameters.
+        workers: u32,
     },
+    /// One walk over input and gradient, each read once; segments leave sums of their runs.
+    Runs(Held),
+    /// Sums of each row; then the map to the gradient of the input, which sums up columns on its way.
+    Columns(Reduce),
     /// Sums over the common refinement of both partitions, folded into each of them; then the map to the gradient of the input.
     Folded(Reduce),
     /// Sums over each partition by itself, for partitions without a coarse refinement.
@@ -48,8 +141,9 @@ pub enum Backward {
 impl fmt::Display for Backward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fused { team, walkers } => write!(f, "backward fused {team}, {walkers} walkers"),
-            Self::Rows { reduce, walkers } => write!(f, "backward {reduce}, {walkers} walkers"),
+            Self::Rows { held, workers } => write!(f, "backward rows {held}, {workers} workers"),
+            Self::Runs(held) => write!(f, "backward runs {held}"),
+            Self::Columns(reduce) => write!(f, "backward columns, {reduce}"),
             Self::Folded(reduce) => write!(f, "backward folded, {reduce}"),
             Self::Apart { statistics, affine } => write!(f, "backward apart, {statistics} and {affine}"),
         }
@@ -60,16 +154,20 @@ impl Backward {
     /// Every schedule that can compute the gradients of a plan, best first.
     pub(crate) fn candidates(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
         let mut all = Vec::new();
+        all.extend(Self::runs(plan, profile));
+        all.extend(Self::rows(plan, profile));
+        all.extend(Self::split(plan, profile));
+        all
+    }
+
+    /// Those that take every layout of the tensors.
+    pub(crate) fn split(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
+        let mut all = Vec::new();
         // two tensors to load
         let halved = DeviceProfile { quads: profile.backward_quads(), ..*profile };
         let reduce = |partition: &Partition| Reduce::choose(partition, &halved);
-        all.extend(Self::fused(plan, profile));
-        if let (Some(rows), Some(_)) = (plan.rows(), plan.affine) {
-            let reduce = reduce(&plan.computed.partition);
-            let team = profile.map_team(rows.kept_inner, profile.backward_quads(), true);
-            let tiles = row_quads(rows.kept_inner).div_ceil(u64::from(team.lanes * team.quads));
-            let walkers = profile.map_walkers(rows.reduced_outer, 1, tiles, &team, true);
-            all.extend(Self::walkers(&rows, walkers, &team, profile).map(|walkers| Self::Rows { reduce, walkers }));
+        if let (Some(_), Some(_)) = (plan.rows(), plan.affine) {
+            all.push(Self::Columns(reduce(&plan.computed.partition)));
         }
         // a refinement of few elements a segment makes more records than it saves
         let refinement = plan.refinement.map(|r| r.partition).filter(|p| {
@@ -88,64 +186,82 @@ impl Backward {
         (statistics, plan.affine.map_or(statistics, |affine| Reduce::choose(&affine, profile)))
     }
 
-    /// Parameters that belong to the columns of rows, or one to a whole row.
-    fn fused(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
+    /// Runs of contiguous segments that have one parameter each.
+    fn runs(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
+        let refinement = plan.refinement?;
+        let runs = &refinement.partition;
         let statistics = &plan.computed.partition;
-        let items = Items::new(statistics, plan.affine.as_ref()).filter(|items| !items.strided)?;
-        let team = fused_team(&items, profile, profile.held_quads_backward.min(UNROLLED))?;
-        let rows = plan.fused_rows()?;
-        let parts = rows.kept_inner / statistics.segment_len().max(1);
-        // a record for each column pays where it is the sum of several rows
-        let folds = plan.affine.is_some_and(|affine| affine.reduced_inner > 1) && !plan.shares_scale();
-        if folds && (rows.reduced_outer < MIN_HELD || rows.segments() * RECORD > profile.max_partials()) {
+        let contiguous = statistics.is_contiguous() && runs.is_contiguous() && statistics.segment_len() > 0;
+        let count = statistics.segment_len() / runs.segment_len().max(1);
+        // as many runs as segments have parts, one after the other
+        let nested = runs.segments() == statistics.segments() * count && runs.segment_len() > 0;
+        let long = runs.segment_len() >= MIN_RUN || count == 1;
+        let by_run = plan.affine.is_none_or(|affine| {
+            Rows::new(&affine, runs.segment_len()).is_some_and(|rows| rows.found == Found::Row)
+        });
+        let small = runs.segments() * RECORD <= profile.max_binding;
+        if !(contiguous && nested && long && by_run && small) {
             return None;
         }
-        let to_fill = u64::from(profile.workgroups) * team.groups() / (rows.kept_outer * parts).max(1);
-        let walkers = to_fill.min(rows.reduced_outer.div_ceil(MIN_ROWS_PER_WALKER));
-        let records = if plan.affine.is_none() || plan.shares_scale() { 0 } else { rows.segments() };
-        if records == 0 {
-            let walkers = walkers.max(fewest_walkers(rows.reduced_outer, team.held_turns()));
-            return Some(Self::Fused { team, walkers: walkers.clamp(1, 1 << 30) as u32 });
-        }
-        Self::walkers(&rows, walkers, &team, profile).map(|walkers| Self::Fused { team, walkers })
+        Held::of_runs(count, runs.segment_len(), profile).map(Self::Runs)
     }
 
-    /// So many walkers or as many as there is memory for their partial records; rows that start inside quads are walked by fours.
-    fn walkers(rows: &Partition, wanted: u64, team: &Team, profile: &DeviceProfile) -> Option<u32> {
-        let alike = rows.kept_inner.is_multiple_of(4) || rows.reduced_outer == 1;
-        let spacing = if alike { 1 } else { ROWS_ALIKE };
-        // one walker leaves no records
-        let one = u64::from(spacing == 1);
-        let by_memory = (profile.max_partials() / (rows.segments() * RECORD).max(1) / spacing * spacing).max(one);
-        let fewest = fewest_walkers(rows.reduced_outer, team.held_turns());
-        let walkers = wanted.max(fewest).max(1).next_multiple_of(spacing).min(by_memory);
-        (walkers >= fewest && walkers + one > 1).then_some(walkers.clamp(1, 1 << 30) as u32)
+    /// Rows whose parameters belong to columns.
+    fn rows(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
+        let rows = plan.fused_rows().filter(|_| plan.affine.is_some() && !plan.shares_scale())?;
+        let len = plan.computed.partition.segment_len().max(1);
+        let held = Held::of_rows(len.div_ceil(4), profile)?;
+        let blocks = rows.kept_outer * (rows.kept_inner / len);
+        let workers = Self::workers(&held, blocks, (rows.reduced_outer, len), profile);
+        let bytes = workers * blocks * 2 * len.next_multiple_of(4) * 4;
+        let least = rows.reduced_outer.div_ceil(u64::from(held.turns() * held.rows * held.groups()));
+        (workers >= least && bytes <= profile.max_binding && workers <= 1 << 20)
+            .then_some(Self::Rows { held, workers: workers as u32 })
+    }
+
+    /// As many workers of a block as fill the device, with some rows each, and few enough that their sums add little.
+    fn workers(held: &Held, blocks: u64, (rows, len): (u64, u64), profile: &DeviceProfile) -> u64 {
+        let registers = 4 * held.vectors * (2 * held.rows + 3) + SPARE_REGISTERS;
+        let resident = (profile.unit_registers / (held.workgroup * registers)).min(profile.unit_lanes / held.workgroup);
+        let to_fill = u64::from(profile.units * resident.max(1)).div_ceil(blocks.max(1));
+        // 16 bytes of each column of a worker, written and read, beside 12 of each element
+        let light = if blocks * rows * len >= LARGE { rows * 3 / 40 } else { rows };
+        let least = rows.div_ceil(u64::from(held.turns() * held.rows * held.groups()));
+        to_fill.min(rows.div_ceil(MIN_WORKER_ROWS)).min(light.max(1)).max(least).max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{DeviceFacts, DeviceKind};
     use crate::descriptor::{NormDescriptor, NormKind};
+    use crate::facts::DeviceFacts;
 
-    /// Few rows have no room for records of each column, and need none.
+    fn chosen(shape: &[u64], facts: &DeviceFacts) -> Backward {
+        let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, shape)).unwrap();
+        Backward::candidates(&plan, &DeviceProfile::new(facts))[0]
+    }
+
+    /// Rows in registers, a workgroup a unit; sums of columns add a tenth at most, but where rows are few or very many.
     #[test]
-    fn gradients_of_one_long_row_are_written_by_its_map() {
-        let profile = DeviceProfile::new(&DeviceFacts { kind: DeviceKind::Software, ..DeviceFacts::DEFAULT });
-        for (shape, expected) in [([1, 1 << 24], 1), ([4, 1 << 22], 1), ([1024, 4096], 8)] {
-            let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &shape)).unwrap();
-            let chosen = Backward::candidates(&plan, &profile)[0];
-            assert!(matches!(chosen, Backward::Rows { walkers, .. } if walkers == expected), "{shape:?}: {chosen}");
+    fn workers_fill_the_device() {
+        let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
+        for (shape, lanes, vectors, workers) in [
+            ([4096, 1024], 128, 2, 132),
+            ([1024, 4096], 512, 2, 76),
+            ([16_384, 64], 16, 1, 264),
+            ([1 << 20, 64], 16, 1, 8192),
+        ] {
+            let Backward::Rows { held, workers: n } = chosen(&shape, &facts) else { panic!("{shape:?}") };
+            assert_eq!((held.lanes, held.vectors, n), (lanes, vectors, workers), "{shape:?}: {held}");
         }
     }
 
-    /// So many rows that walkers would not come to an end on some drivers have more walkers.
+    /// Long rows are reduced first.
     #[test]
-    fn walkers_of_many_rows_are_many() {
-        let profile = DeviceProfile::new(&DeviceFacts { kind: DeviceKind::Software, ..DeviceFacts::DEFAULT });
-        let plan = Plan::new(&NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[1 << 20, 64])).unwrap();
-        let Backward::Fused { team, walkers } = Backward::candidates(&plan, &profile)[0] else { panic!("fused") };
-        assert!((1 << 20) / u64::from(walkers) * team.held_turns() <= 65_535, "{walkers} of {team}");
+    fn long_rows_are_split() {
+        for shape in [[1, 1 << 24], [64, 65_536]] {
+            assert!(matches!(chosen(&shape, &DeviceFacts::DEFAULT), Backward::Columns(_)), "{shape:?}");
+        }
     }
 }

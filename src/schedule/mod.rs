@@ -6,7 +6,7 @@ mod profile;
 mod map;
 mod reduce;
 
-pub use backward::Backward;
+pub use backward::{Backward, Held};
 pub(crate) use map::{Grid, MapColumns, MapRows};
 pub(crate) use reduce::{fold_vectors, run_vectors};
 pub(crate) use forward::tile_vectors;
@@ -110,7 +110,7 @@ impl DeviceProfile {
             max_lanes: if software { 256 } else { 1024 }.min(largest),
             // small subgroups are Intel's, whose compiler spills more than four
             vectors: if software || facts.min_subgroup >= 32 { 8 } else { 4 },
-            vectors_backward: 2,
+            vectors_backward: if software || facts.min_subgroup >= 32 { 4 } else { 2 },
             min_lanes: 8,
             subgroup: facts.min_subgroup.min(largest),
             held_quads: 8,

@@ -1,10 +1,15 @@
-// The gradient through moments of lib/divisors/magnitude.wgsl.
+// The gradient through the moments of lib/divisors/magnitude.wgsl: the norm's derivative is the sign of x. See centred.wgsl.
 
-fn record_pull(record: vec4<f32>, means: vec2<f32>) -> vec3<f32> {
-    return vec3<f32>(0.0, select(means.y * p.divisor.factor, 0.0, record_divisor(record) < p.divisor.eps_minimum), 0.0);
+const SHIFTS = false;
+
+fn hat4(x: vec4<f32>, by: Normalizer4) -> vec4<f32> { return x * by.k * by.r; }
+fn kept4(x: vec4<f32>, by: Normalizer4) -> vec4<f32> { return x; }
+fn hat_of_kept4(kept: vec4<f32>, by: Normalizer4) -> vec4<f32> { return hat4(kept, by); }
+
+fn slope(record: vec4<f32>, by: vec4<f32>) -> vec2<f32> {
+    return vec2(select(p.divisor.factor, 0.0, record_divisor(record) < p.divisor.eps_minimum), 0.0);
 }
-
-// As in uncentred.wgsl; the norm's derivative is the sign of x.
-fn pulled(x: vec4<f32>, x_hat: vec4<f32>, g: vec4<f32>, pull: Pull) -> vec4<f32> {
-    return select(g - sign(x) * pull.share, g, pull.share == vec4<f32>(0.0));
+fn pulled4(g: vec4<f32>, kept: vec4<f32>, r: vec4<f32>, pull: Pull4) -> vec4<f32> {
+    let slopes = select(sign(kept) * pull.share, vec4(0.0), pull.share == vec4(0.0));
+    return fma(g, r, slopes);
 }

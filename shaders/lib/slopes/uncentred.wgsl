@@ -1,10 +1,14 @@
-// The gradient through moments of lib/divisors/uncentred.wgsl.
+// The gradient through the moments of lib/divisors/uncentred.wgsl: through the divisor alone. See centred.wgsl.
 
-fn record_pull(record: vec4<f32>, means: vec2<f32>) -> vec3<f32> {
-    return vec3<f32>(0.0, means.y * divisor_slope(record), 0.0);
+const SHIFTS = false;
+
+fn hat4(x: vec4<f32>, by: Normalizer4) -> vec4<f32> { return x * by.k * by.r; }
+fn kept4(x: vec4<f32>, by: Normalizer4) -> vec4<f32> { return hat4(x, by); }
+fn hat_of_kept4(kept: vec4<f32>, by: Normalizer4) -> vec4<f32> { return kept; }
+
+fn slope(record: vec4<f32>, by: vec4<f32>) -> vec2<f32> {
+    return vec2(divisor_slope(record), 0.0);
 }
-
-// The gradient to x, before it is divided by the divisor: g, less what reaches x through the divisor.
-fn pulled(x: vec4<f32>, x_hat: vec4<f32>, g: vec4<f32>, pull: Pull) -> vec4<f32> {
-    return g - x_hat * pull.share;
+fn pulled4(g: vec4<f32>, kept: vec4<f32>, r: vec4<f32>, pull: Pull4) -> vec4<f32> {
+    return fma(g, r, kept * pull.share);
 }

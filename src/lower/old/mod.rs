@@ -1,11 +1,9 @@
 //! Stages by kernels that have one block of parameters for all.
 
-mod backward;
 mod operands;
 mod reduce;
 mod tiles;
 
-pub(crate) use backward::{BackwardMap, ColumnSums, sums_are_gradients};
 pub(crate) use reduce::partials_size as old_partials_size;
 pub(crate) use operands::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed};
 pub(crate) use super::Tensor;

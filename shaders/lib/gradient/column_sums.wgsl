@@ -1,0 +1,67 @@
+// Sums of columns, where parameters belong to columns: the groups of a workgroup add up what their lanes hold, and the workgroup leaves one
+// partial sum of each column, [partial][scale, bias][column], which merge_columns adds up; or, where it is the only one, the gradients.
+struct ColumnSums {
+    first: u32,         // number of the first partial sum of this dispatch
+    stride: u32,        // columns of a partial sum, a multiple of 4
+    factor_scale: f32,  // on the sums that become gradients
+    factor_bias: f32,
+}
+
+// Whether a workgroup has all rows of its columns: it writes the gradients themselves.
+override WHOLE_COLUMNS: bool = false;
+// Whether an earlier window has left gradients of the same parameters, which this one adds to.
+override RESUMES: bool = false;
+
+var<workgroup> column_words: array<vec4<f32>, WORKGROUP>;
+
+// The sum over the groups of a workgroup, of `lanes` lanes each, for the first of them: a tree in workgroup memory. To be called by all.
+fn sum_groups(x: vec4<f32>, local: u32, lanes: u32) -> vec4<f32> {
+    if WORKGROUP == lanes { return x; }
+    workgroupBarrier();
+    column_words[local] = x;
+    for (var half = WORKGROUP / 2u; half >= lanes; half /= 2u) {
+        workgroupBarrier();
+        if local < half { column_words[local] += column_words[local + half]; }
+    }
+    return column_words[local % lanes];
+}
+
+// Vector j of the sums of the columns of a row, to the block of parameters that starts at `parameter`.
+fn leave_scale(number: u32, parameter: u32, row: Row, j: u32, sum: vec4<f32>) {
+    if WHOLE_COLUMNS {
+        give_scale4(parameter, row, j, sum * p.column_sums.factor_scale);
+        return;
+    }
+    leave4((p.column_sums.first + number) * 2u * p.column_sums.stride, row, j, sum);
+}
+fn leave_bias(number: u32, parameter: u32, row: Row, j: u32, sum: vec4<f32>) {
+    if WHOLE_COLUMNS {
+        give_bias4(parameter, row, j, sum * p.column_sums.factor_bias);
+        return;
+    }
+    leave4(((p.column_sums.first + number) * 2u + 1u) * p.column_sums.stride, row, j, sum);
+}
+fn leave4(at: u32, row: Row, j: u32, sum: vec4<f32>) {
+    let live = live4(row, j);
+    if has_vectors() {
+        if live.x { store4_column_sums(at + 4u * j, sum); }
+        return;
+    }
+    let i = vec4(at) + columns_of(row, j);
+    for (var e = 0u; e < 4u; e += 1u) { if live[e] { store_column_sums(i[e], sum[e]); } }
+}
+// To the gradients themselves; `first` is where the block's parameters begin.
+fn give_scale4(first: u32, row: Row, j: u32, sum: vec4<f32>) {
+    let live = live4(row, j);
+    let i = vec4(first) + columns_of(row, j);
+    for (var e = 0u; e < 4u; e += 1u) {
+        if live[e] { store_grad_scale(i[e], sum[e] + select(0.0, load_grad_scale(i[e]), RESUMES)); }
+    }
+}
+fn give_bias4(first: u32, row: Row, j: u32, sum: vec4<f32>) {
+    let live = live4(row, j);
+    let i = vec4(first) + columns_of(row, j);
+    for (var e = 0u; e < 4u; e += 1u) {
+        if live[e] { store_grad_bias(i[e], sum[e] + select(0.0, load_grad_bias(i[e]), RESUMES)); }
+    }
+}

@@ -1,0 +1,96 @@
+// Rows that a workgroup takes by grid stride: where they are, what normalizes them, the exchange of their sums, and the rare ones that are
+// done again.
+
+const SLOTS = 2u * ((ROWS + 1u) / 2u);   // the loop takes one half and the other: a barrier lies between two uses of a slot
+override FULL: bool = false;             // every lane's vectors are whole and the row's
+override TURNS: u32 = 8u;                // steps of a worker: TURNS * ROWS <= 32, the marks of its rows fill a word
+
+struct Worker {
+    block: u32,
+    segment: u32,  // of the block's first row
+    first: u32,    // its first row, of its first group
+    stride: u32,   // rows from step to step
+}
+fn worker_of(group: u32) -> Worker {
+    let block = group / p.row_backward.workers;
+    let number = group % p.row_backward.workers;
+    let rows = WORKGROUP / LANES * ROWS;
+    let segment = block / p.row_backward.parts * p.row_backward.rows * p.row_backward.parts + block % p.row_backward.parts;
+    return Worker(block, segment, number * rows, p.row_backward.workers * rows);
+}
+fn is_row(row: u32) -> bool { return row < p.row_backward.rows; }
+fn segment_of(at: Worker, row: u32) -> u32 { return at.segment + min(row, p.row_backward.rows - 1u) * p.row_backward.parts; }
+fn row_of(at: Worker, row: u32) -> Row { return row_at(segment_of(at, row) * p.row_backward.width, p.row_backward.width); }
+
+// Vector v of a lane, and which of its elements are the row's; past the end, some vector that is there.
+fn vector_of(row: Row, v: u32) -> u32 {
+    if FULL { return me.lane + v * LANES; }
+    return clamped(row, me.lane + v * LANES);
+}
+fn is_here(row: Row, v: u32) -> vec4<bool> {
+    if FULL { return vec4(true); }
+    return live4(row, me.lane + v * LANES);
+}
+// The first element, by a row of it alone.
+fn first_of(row: Row) -> f32 {
+    let one = row_at(row.first, 1u);
+    return grad4(one, 0u)[one.head];
+}
+fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
+
+// What normalizes the rows of all steps of all groups, a lane a row.
+override KNOWN: u32 = WORKGROUP / LANES * TURNS * ROWS;
+var<workgroup> normalizers: array<vec4<f32>, KNOWN>;
+var<workgroup> slopes: array<vec2<f32>, KNOWN>;
+
+fn know(at: Worker, local: u32) {
+    for (var i = local; i < KNOWN; i += WORKGROUP) {
+        let record = load_moments(segment_of(at, row_of_mark(at, i / (TURNS * ROWS), i % (TURNS * ROWS))));
+        let by = normalizer(record);
+        normalizers[i] = by;
+        slopes[i] = slope(record, by);
+    }
+    workgroupBarrier();
+}
+fn slope_of_row(i: u32) -> vec2<f32> {
+    if PLAIN { return vec2(1.0, 0.0); }
+    return slopes[i];
+}
+fn row_of_mark(at: Worker, group: u32, mark: u32) -> u32 { return at.first + mark / ROWS * at.stride + group * ROWS + mark % ROWS; }
+
+// Two rows an exchange.
+fn exchange(sums: ptr<function, array<vec2<f32>, ROWS>>, slot: u32) {
+    if ROWS == 1u { (*sums)[0] = sum2_lanes((*sums)[0], slot); } else { exchange_pair(sums, 0u, slot); }
+    if ROWS == 4u { exchange_pair(sums, 2u % ROWS, slot + 1u); }
+}
+fn exchange_pair(sums: ptr<function, array<vec2<f32>, ROWS>>, r: u32, slot: u32) {
+    let both = sum4_lanes(vec4((*sums)[r], (*sums)[(r + 1u) % ROWS]), slot);
+    (*sums)[r] = both.xy;
+    (*sums)[(r + 1u) % ROWS] = both.zw;
+}
+
+// The marked rows, from what memory holds. The groups of a workgroup take their barriers together.
+fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
+    var left = marks;
+    for (var slot = 0u; any_lanes(left != 0u); slot = 1u - slot) {
+        let segment = segment_of(at, row_of_mark(at, me.group, firstTrailingBit(left | 0x80000000u)));
+        let row = row_at(segment * p.row_backward.width, p.row_backward.width);
+        let record = load_moments(segment);
+        let by = splat_normalizer(normalizer(record));
+        var sums = vec4(0.0);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            let here = is_here(row, v);
+            let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
+            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * SHRINK * scale4(parameters, row, vector_of(row, v)), here);
+            sums += vec4(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x), 0.0);
+        }
+        sums = sum4_lanes(sums, slot % SLOTS);
+        let all = splat_coefficients(coefficients(record, vec4(sums.xyz, f32(p.row_backward.width))));
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            let g = grad4(row, vector_of(row, v)) * scale4(parameters, row, vector_of(row, v));
+            let u = input_gradient4(take4(row, vector_of(row, v)), g, all);
+            if left != 0u { give_gradient4(row, me.lane + v * LANES, is_here(row, v), u); }
+        }
+        left &= left - 1u;
+    }
+}

@@ -1,0 +1,91 @@
+// A reduction of gradients, to gradient sums: see README.md. g is the gradient to the output, times the scale (WEIGHED) where the sums are
+// those of statistics segments whose elements differ in it.
+
+struct Gradients {
+    statistics: Lookup,
+    first_column: u32,  // columns before the window
+    spare: u32,
+    pad: vec2<u32>,
+}
+override STATISTICS: u32 = 0u;          // as AFFINE: ROW, COLUMNS, MIXED
+override BY_ELEMENT: bool = false;      // a walk meets many statistics segments: their normalizers are those of coefficients
+override WEIGHED: bool = false;
+override PRODUCTS: bool = false;        // the sum of g * x is wanted
+
+// What normalizes the elements of a walk.
+struct Known { by: Normalizer4 }
+struct Fetched {
+    x: vec4<f32>,
+    g: vec4<f32>,
+    weight: vec4<f32>,
+    by: Normalizer4,
+}
+
+// Numbers of the statistics segments of vector j of row n.
+fn statistics_of(n: u32, row: Row, j: u32) -> vec4<u32> {
+    let first = vec4(lookup_row(p.gradients.statistics, n));
+    if STATISTICS == ROW { return first; }
+    let c = min(columns_of(row, j), vec4(row.width - 1u)) + p.gradients.first_column;
+    if STATISTICS == COLUMNS { return first + c; }
+    return first + c / p.gradients.statistics.run % p.gradients.statistics.wrap;
+}
+fn join_normalizers(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> Normalizer4 {
+    let by = transpose(mat4x4(a, b, c, d));
+    return Normalizer4(by[0], by[1], by[2], by[3]);
+}
+fn known_at(n: u32, row: Row, j: u32) -> Known {
+    if BY_ELEMENT { return Known(); }
+    let at = statistics_of(n, row, j);
+    let first = normalizer(load_moments(at.x));
+    if STATISTICS == ROW { return Known(splat_normalizer(first)); }
+    return Known(join_normalizers(first, normalizer(load_moments(at.y)), normalizer(load_moments(at.z)), normalizer(load_moments(at.w))));
+}
+fn fetch(n: u32, row: Row, j: u32) -> Fetched {
+    var f: Fetched;
+    f.x = take4(row, j);
+    f.g = grad4(row, j);
+    if WEIGHED { f.weight = scale4(affine_at(n), row, j); }
+    if BY_ELEMENT {
+        let at = 2u * statistics_of(n, row, j);
+        f.by = join_normalizers(load_coefficients(at.x), load_coefficients(at.y), load_coefficients(at.z), load_coefficients(at.w));
+    }
+    return f;
+}
+
+struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: vec4<f32> }
+struct Whole { g: Sum, g_x_hat: Sum, g_x: Sum, count: f32 }
+fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)); }
+fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
+    var sum = m;
+    for (var k = 0u; k < FLIGHT; k += 1u) {
+        let f = (*chunk)[k];
+        var g = f.g;
+        if WEIGHED { g *= f.weight; }
+        var by = known.by;
+        if BY_ELEMENT { by = f.by; by.k = abs(by.k); }
+        let here = is_live(live, k);
+        g = select(vec4(0.0), g * SHRINK, here);
+        sum.g += g;
+        sum.g_x_hat = fma(g, select(vec4(0.0), hat4(f.x, by), here), sum.g_x_hat);
+        if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), f.x, here), sum.g_x); }
+    }
+    sum.count += count_of(live);
+    return sum;
+}
+fn whole_of(m: Partial, known: Known) -> Whole {
+    var g_x: Sum;
+    if PRODUCTS { g_x = sum_all(m.g_x, 2u); }
+    return Whole(sum_all(m.g, 0u), sum_all(m.g_x_hat, 1u), g_x, count_all(m.count, 3u));
+}
+fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
+    return vec4(component(whole.g, e), component(whole.g_x_hat, e), component(whole.g_x, e), whole.count);
+}
+fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return a + b; }
+
+// Sums are what they are: no second attempt.
+const RETRIES = false;
+struct Extremes { nothing: u32 }
+fn is_rare(whole: Whole, known: Known) -> bool { return false; }
+fn extremes_none() -> Extremes { return Extremes(0u); }
+fn extremes_push(e: Extremes, f: Fetched, live: vec4<bool>) -> Extremes { return e; }
+fn known_again(known: Known, e: Extremes) -> Known { return known; }

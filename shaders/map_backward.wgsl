@@ -1,0 +1,131 @@
+// The gradient to every input element, from the coefficients of its segment; and, where asked, sums of columns for scale and bias.
+//
+//   for each tile of columns, slice of rows, block of rows                          (a workgroup each, the last first)
+//       each lane: VECTORS vectors of a row, of rows line, line + LINES, ...            ROWS rows at once, all loads first
+//           g = grad_output * scale
+//           grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r            as lib/coefficients.wgsl has it
+//           column sums of bias += grad_output,  of scale += grad_output * x_hat        (SUMS)
+//       partial[block, slice] = column sums of all lines                                8 bytes a column; merge_columns adds them up
+//
+// Departures:
+// 1. The reverse of the order in which the sums were made: what was read last is still in the cache.
+// 2. What belongs to columns is held from row to row of a block (STATISTICS, AFFINE: COLUMNS, MIXED), what belongs to rows (ROW) is looked
+//    up a row: kernels of the first kind take 4 rows of one vector at once, of the second one row of 4 vectors.
+// 3. Where statistics are given (GIVEN) they are constants: grad_input = g * r. No coefficients, and no x.
+// 4. Lanes past the end of a row and rows past the end of a slice take what is there, and store nothing.
+//
+// bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input, [column_sums, or grad_scale
+// and grad_bias] (write)
+
+struct MapBackward {
+    statistics: Lookup,
+    rows: u32,          // of a block
+    width: u32,
+    tiles: u32,         // tiles of a row
+    slices: u32,        // slices of a block
+    slice_rows: u32,
+    groups: u32,        // workgroups
+    first_row: u32,     // rows and columns before the window
+    first_column: u32,
+}
+override WORKGROUP: u32 = 256u;
+override LANES: u32 = 64u;               // side by side; WORKGROUP / LANES lines below one another
+override STATISTICS: u32 = 0u;           // as AFFINE: ROW, COLUMNS, MIXED
+override GIVEN: bool = false;
+override FULL: bool = false;             // every lane's vectors are whole and the row's
+override SUMS: bool = false;
+override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
+struct Me { lane: u32, group: u32 }      // group: the line
+var<private> me: Me;
+
+fn coefficients_at(segment: u32) -> Coefficients {
+    if GIVEN { return Coefficients(normalizer(load_moments(segment)), vec4(0.0)); }
+    return Coefficients(load_coefficients(2u * segment), load_coefficients(2u * segment + 1u));
+}
+// Of vector v of a row that is numbered from the tensor's start.
+fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
+    let first = lookup_row(p.map_backward.statistics, n);
+    if STATISTICS == ROW { return splat_coefficients(coefficients_at(first)); }
+    let c = min(columns_of(row, vector_of(row, v)), vec4(row.width - 1u)) + p.map_backward.first_column;
+    var at = c;
+    if STATISTICS == MIXED { at = c / p.map_backward.statistics.run % p.map_backward.statistics.wrap; }
+    at += first;
+    return join_coefficients(coefficients_at(at.x), coefficients_at(at.y), coefficients_at(at.z), coefficients_at(at.w));
+}
+
+fn row_of(n: u32) -> Row { return row_at(n * p.map_backward.width, p.map_backward.width); }
+var<private> first_vector: u32;
+fn lane_vector(v: u32) -> u32 { return first_vector + v * LANES; }
+fn vector_of(row: Row, v: u32) -> u32 {
+    if FULL { return lane_vector(v); }
+    return clamped(row, lane_vector(v));
+}
+fn is_here(row: Row, v: u32) -> vec4<bool> {
+    if FULL { return vec4(true); }
+    return live4(row, lane_vector(v));
+}
+
+fn run(group: u32, local: u32) {
+    me = Me(local % LANES, local / LANES);
+    let lines = WORKGROUP / LANES;
+    let index = p.map_backward.groups - 1u - group;
+    first_vector = index % p.map_backward.tiles * (LANES * VECTORS) + me.lane;
+    let slice = index / p.map_backward.tiles;
+    let base = slice / p.map_backward.slices * p.map_backward.rows;
+    let begin = slice % p.map_backward.slices * p.map_backward.slice_rows;
+    let end = min(begin + p.map_backward.slice_rows, p.map_backward.rows);
+    let top = row_of(base + min(begin, p.map_backward.rows - 1u));
+    let parameters = affine_at(base + min(begin, p.map_backward.rows - 1u));
+    var held: array<Coefficients4, VECTORS>;
+    var scale: array<vec4<f32>, VECTORS>;
+    var d_scale: array<vec4<f32>, VECTORS>;
+    var d_bias: array<vec4<f32>, VECTORS>;
+    for (var v = 0u; v < VECTORS; v += 1u) {
+        if STATISTICS != ROW { held[v] = coefficients_of(p.map_backward.first_row + base, top, v); }
+        scale[v] = scale4(parameters, top, vector_of(top, v));
+    }
+    for (var first = begin + me.group; first < end; first += ROWS * lines) {
+        var x: array<vec4<f32>, ROWS * VECTORS>;
+        var g: array<vec4<f32>, ROWS * VECTORS>;
+        for (var q = 0u; q < ROWS; q += 1u) {
+            let row = row_of(base + min(first + q * lines, end - 1u));
+            for (var v = 0u; v < VECTORS; v += 1u) {
+                if !GIVEN || SUMS { x[q * VECTORS + v] = take4(row, vector_of(row, v)); }
+                g[q * VECTORS + v] = grad4(row, vector_of(row, v));
+            }
+        }
+        for (var q = 0u; q < ROWS; q += 1u) {
+            let n = base + min(first + q * lines, end - 1u);
+            let row = row_of(n);
+            var own: Coefficients4;
+            if STATISTICS == ROW { own = coefficients_of(p.map_backward.first_row + n, row, 0u); }
+            var weight = vec4(1.0);
+            if AFFINE == ROW { weight = vec4(affine_at(n).scale); }
+            for (var v = 0u; v < VECTORS; v += 1u) {
+                let k = q * VECTORS + v;
+                if STATISTICS != ROW { own = held[v]; }
+                if AFFINE != ROW { weight = scale[v]; }
+                if SUMS {
+                    let here = is_here(row, v) & vec4(first + q * lines < end);
+                    let dy = select(vec4(0.0), g[k], here);
+                    d_bias[v] += dy;
+                    d_scale[v] = select(d_scale[v], fma(dy, hat_of_coefficients4(x[k], own.by), d_scale[v]), here);
+                }
+                let weighed = select(g[k] * weight, g[k], SCALE_LAST);
+                var u = weighed * own.by.r * own.by.k;
+                if !GIVEN { u = input_gradient4(x[k], weighed, own); }
+                if SCALE_LAST { u *= weight; }
+                if first + q * lines < end { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
+            }
+        }
+    }
+    if !SUMS { return; }
+    for (var v = 0u; v < VECTORS; v += 1u) {
+        let sum_scale = sum_groups(d_scale[v], local, LANES);
+        let sum_bias = sum_groups(d_bias[v], local, LANES);
+        if me.group == 0u {
+            leave_scale(slice, parameters.first, top, lane_vector(v), sum_scale);
+            leave_bias(slice, parameters.first, top, lane_vector(v), sum_bias);
+        }
+    }
+}

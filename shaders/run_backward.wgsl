@@ -1,0 +1,154 @@
+// Backward of contiguous segments held in registers, made of runs of elements that share a scale and bias each (one run: the segment
+// itself): x and grad_output are read once.
+//
+//   for each segment (a group of LANES lanes; RUN_LANES of them a run, RUNS runs a lane, one after the other)
+//       x_hat = (x - mean) * r                                       the normalizer r is made of the segment's moments
+//       sums of g and g * x_hat, of each run                         g: the gradient to the output
+//       means of g and g * x_hat over the segment                    of the runs' sums, times their scales
+//       grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r
+//   partials[run] = its sums                                         16 bytes a run; a merge makes gradients of scale and bias of them
+//
+// Departures:
+// 1. Where a segment has one scale (SCALE_LAST) that is a factor of the result, and the sums are without it.
+// 2. A segment whose sums are not finite is done again by streaming: it is not stored before.
+//
+// bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [partials] (write)
+
+struct RunBackward {
+    segments: u32,
+    runs: u32,         // of a segment
+    width: u32,        // elements of a run
+    first_run: u32,    // record of the window's first run
+    inverse_len: f32,  // 1 / elements of a segment
+    len: f32,
+}
+const SLOTS = 2u;
+override RUN_LANES: u32 = 32u;
+override FULL: bool = false;             // every lane's vectors are whole and the run's
+override MAPS: bool = true;              // grad_input is wanted
+override SUMS: bool = true;              // grad_scale or grad_bias is wanted
+override SCALE_LAST: bool = false;
+var<workgroup> run_words: array<vec2<f32>, WORKGROUP>;
+
+// Run t of a lane: number in its segment, row, weight.
+fn run_at(t: u32) -> u32 { return me.lane / RUN_LANES + t * (LANES / RUN_LANES); }
+fn is_run(t: u32) -> bool { return run_at(t) < p.run_backward.runs; }
+fn number_of(segment: u32, t: u32) -> u32 { return segment * p.run_backward.runs + min(run_at(t), p.run_backward.runs - 1u); }
+fn row_of(segment: u32, t: u32) -> Row { return row_at(number_of(segment, t) * p.run_backward.width, p.run_backward.width); }
+fn scale_of(segment: u32, t: u32) -> f32 { return affine_at(number_of(segment, t)).scale; }
+
+fn lane_vector(v: u32) -> u32 { return me.lane % RUN_LANES + v * RUN_LANES; }
+fn vector_of(row: Row, v: u32) -> u32 {
+    if FULL { return lane_vector(v); }
+    return clamped(row, lane_vector(v));
+}
+fn is_here(row: Row, t: u32, v: u32) -> vec4<bool> {
+    if FULL { return vec4(true); }
+    return live4(row, lane_vector(v)) & vec4(is_run(t));
+}
+fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
+
+fn run(group: u32, local: u32) {
+    enter_lanes(local);
+    let number = group * (WORKGROUP / LANES) + me.group;
+    let there = number < p.run_backward.segments;
+    let segment = min(number, p.run_backward.segments - 1u);
+    let record = load_moments(segment);
+    var x: array<vec4<f32>, RUNS * VECTORS>;   // then what `pulled4` takes of it
+    var g: array<vec4<f32>, RUNS * VECTORS>;
+    for (var t = 0u; t < RUNS; t += 1u) {
+        let row = row_of(segment, t);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            x[t * VECTORS + v] = take4(row, vector_of(row, v));
+            g[t * VECTORS + v] = grad4(row, vector_of(row, v));
+        }
+    }
+    var scale: array<f32, RUNS>;
+    for (var t = 0u; t < RUNS; t += 1u) { scale[t] = scale_of(segment, t); }
+    let one = normalizer(record);
+    let slope = slope(record, one);
+    let by = splat_normalizer(one);
+    var sums: array<vec2<f32>, RUNS>;
+    var own = vec2(0.0);
+    for (var t = 0u; t < RUNS; t += 1u) {
+        let row = row_of(segment, t);
+        var sum_g = vec4(0.0);
+        var sum_g_x_hat = vec4(0.0);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            let k = t * VECTORS + v;
+            let here = is_here(row, t, v);
+            x[k] = select(vec4(0.0), kept4(x[k], by), here);
+            g[k] = select(vec4(0.0), g[k], here);
+            sum_g += g[k];
+            sum_g_x_hat = fma(g[k], hat_of_kept4(x[k], by), sum_g_x_hat);
+        }
+        sums[t] = vec2(total(sum_g), total(sum_g_x_hat));
+        own += sums[t] * select(scale[t], 1.0, SCALE_LAST);
+    }
+    let whole = sum2_lanes(own, 0u);
+    for (var t = 0u; t < RUNS && SUMS; t += 1u) {
+        var sum = whole;
+        if RUN_LANES != LANES || !SCALE_LAST { sum = sum_run(sums[t], local); }
+        if there && is_run(t) && lane_vector(0u) == 0u {
+            store_partials(p.run_backward.first_run + number_of(segment, t), vec4(sum * SHRINK, 0.0, f32(p.run_backward.width)));
+        }
+    }
+    if !MAPS { return; }
+    let means = whole * p.run_backward.inverse_len;
+    let finite = is_finite(means.x + means.y);
+    if finite && there {
+        let pull = Pull4(vec4(0.0), -means.y * slope.x * by.r, slope.yyyy);
+        for (var t = 0u; t < RUNS; t += 1u) {
+            let row = row_of(segment, t);
+            for (var v = 0u; v < VECTORS; v += 1u) {
+                let k = t * VECTORS + v;
+                let weighed = select(g[k] * scale[t], g[k], SCALE_LAST);
+                let shifted = select(weighed, weighed - means.x, SHIFTS);
+                let u = pulled4(shifted, x[k], by.r, pull) * by.k;
+                give_gradient4(row, lane_vector(v), is_here(row, t, v), select(u, u * scale[t], SCALE_LAST));
+            }
+        }
+    }
+    if any_lanes(!finite) { map_again(segment, there && !finite); }
+}
+
+// Over the lanes of a run.
+fn sum_run(x: vec2<f32>, local: u32) -> vec2<f32> {
+    if RUN_LANES <= CLUSTER { return sum2_within(x, RUN_LANES); }
+    workgroupBarrier();
+    run_words[local] = x;
+    for (var half = RUN_LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane_vector(0u) < half { run_words[local] += run_words[local + half]; }
+    }
+    return run_words[local];
+}
+
+// A segment from what memory holds.
+fn map_again(segment: u32, stores: bool) {
+    let record = load_moments(segment);
+    let by = splat_normalizer(normalizer(record));
+    var sums = vec4(0.0);
+    for (var t = 0u; t < RUNS; t += 1u) {
+        let row = row_of(segment, t);
+        let weight = SHRINK * select(scale_of(segment, t), 1.0, SCALE_LAST);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            let here = is_here(row, t, v);
+            let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
+            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * weight, here);
+            sums += vec4(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x), 0.0);
+        }
+    }
+    sums = sum4_lanes(sums, 1u);
+    let all = splat_coefficients(coefficients(record, vec4(sums.xyz, p.run_backward.len)));
+    if !stores { return; }
+    for (var t = 0u; t < RUNS; t += 1u) {
+        let row = row_of(segment, t);
+        let scale = scale_of(segment, t);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            let g = grad4(row, vector_of(row, v)) * select(scale, 1.0, SCALE_LAST);
+            let u = input_gradient4(take4(row, vector_of(row, v)), g, all);
+            give_gradient4(row, lane_vector(v), is_here(row, t, v), u * select(1.0, scale, SCALE_LAST));
+        }
+    }
+}

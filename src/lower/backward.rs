@@ -1,0 +1,634 @@
+//! Stages of a backward pass.
+
+use std::ops::Range;
+
+use super::bindings::{QuadWalk, Unbindable};
+use super::{Draft, Lowering, Tensor, access};
+use crate::kernel::blocks;
+use crate::kernel::parameters::Parameters;
+use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::moments::{Accumulator, Divisor};
+use crate::operand::Operand;
+use crate::partition::Partition;
+use crate::plan::Reduction;
+use crate::schedule::{DeviceProfile, Held};
+use crate::walk::lookup::{Found, Placed, Rows};
+use crate::walk::window::{self, Window};
+use crate::lower::bindings::Access;
+
+/// Operands of the gradient to the input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BackwardMap {
+    pub input: Tensor,
+    pub grad_output: Tensor,
+    /// Absent: only sums are wanted.
+    pub grad_input: Option<Tensor>,
+    pub row_len: u64,
+    /// Moments, and the segments that they are indexed by.
+    pub statistics: (Tensor, Partition),
+    /// Scale, and its segments.
+    pub scale: Option<(Tensor, Partition)>,
+    /// The scale is a factor of the gradient, not a weight in the sums.
+    pub scale_last: bool,
+}
+
+/// Where gradients to scale and bias go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AffineGradients<'a> {
+    pub affine: &'a Partition,
+    pub grad_scale: Option<Tensor>,
+    pub grad_bias: Option<Tensor>,
+    /// On the sums that become gradients to bias and scale.
+    pub factor: [f32; 2],
+    /// Partial sums.
+    pub partials: Tensor,
+}
+
+impl AffineGradients<'_> {
+    fn accesses(&self, parameters: &Range<u64>) -> Vec<Access> {
+        let gradients = [(Operand::GradScale, self.grad_scale), (Operand::GradBias, self.grad_bias)];
+        gradients.into_iter().filter_map(|(operand, tensor)| Some(access(operand, tensor?, parameters))).collect()
+    }
+}
+
+impl BackwardMap {
+    /// Whether no row of `width` elements lies in two padded rows.
+    pub(crate) fn has_whole_rows(&self, width: u64) -> bool {
+        let tensors = [Some(self.input), Some(self.grad_output), self.grad_input];
+        tensors.iter().flatten().all(|tensor| tensor.rows.is_none()) || width > 0 && self.row_len.is_multiple_of(width)
+    }
+
+    fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
+        let mut all = vec![
+            access(Operand::Input, self.input, range),
+            access(Operand::GradOutput, self.grad_output, range),
+        ];
+        all.extend(self.grad_input.map(|tensor| access(Operand::GradInput, tensor, range)));
+        all
+    }
+
+    fn scale(&self, range: &Range<u64>) -> Option<Access> {
+        let (tensor, affine) = self.scale?;
+        Some(access(Operand::Scale, tensor, &segments_of(&affine, range)))
+    }
+
+    fn moments(&self, range: &Range<u64>) -> Access {
+        let (tensor, indexed) = self.statistics;
+        access(Operand::Moments, tensor, &segments_of(&indexed, range))
+    }
+
+    /// By vectors where rows of `width` elements from `first` on are made of such.
+    fn walk(&self, width: u64, first: u64, along: bool) -> Option<QuadWalk> {
+        let padded = [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
+        let whole = padded.into_iter().all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
+        let starts = first % self.row_len.max(1);
+        let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
+        Some(QuadWalk { unit, leads: false, along })
+    }
+
+    fn column(&self, first: u64) -> u64 {
+        first % self.row_len.max(1)
+    }
+}
+
+fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u64> {
+    let (low, high) = partition.segments_of(range.start, range.end);
+    low..high
+}
+
+/// How parameters of rows are found; without parameters they are the same everywhere.
+fn affine_rows(map: &BackwardMap, partition: Option<&Partition>, width: u64, elements: u64) -> Option<Rows> {
+    match partition.or(map.scale.as_ref().map(|(_, affine)| affine)) {
+        Some(affine) => Rows::new(affine, width),
+        None => Rows::new(&Partition::new(1, 1, 1, elements), width),
+    }
+}
+
+fn affine_block(placed: &Placed) -> blocks::Affine {
+    let lookup = placed.lookup;
+    let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
+    let (first_row, first_column) = (placed.first_row, placed.first_column);
+    blocks::Affine {
+        lookup: blocks::Lookup { base: lookup.base, ..lookup },
+        first_row,
+        first_column,
+        inverse_run: inverse(lookup.run),
+        inverse_wrap: inverse(lookup.wrap),
+    }
+}
+
+/// Settings of `lib/affine.wgsl`.
+fn with_affine(overrides: Settings, found: Found, placed: &Placed) -> Settings {
+    overrides
+        .with("AFFINE", found as u32)
+        .with("AFFINE_BASE", placed.by_row)
+        .with("RUN_OF_VECTORS", placed.run_of_vectors)
+}
+
+/// A divisor that is the root of variance + eps takes a short way.
+fn is_plain(divisor: &Divisor, accumulator: Accumulator) -> bool {
+    let root = matches!(accumulator, Accumulator::Centred | Accumulator::Uncentred);
+    root && divisor.factor == 1.0 && divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.inside >= 0.0
+}
+
+fn parameters(divisor: &Divisor) -> Parameters {
+    let products = u32::from(divisor.infinities.takes_products());
+    Parameters::default()
+        .with(blocks::Exact::NEW)
+        .with(blocks::Divisor::from(divisor))
+        .with(blocks::Sums { products, ..blocks::Sums::default() })
+}
+
+fn draft(entry: Entry, accumulator: Accumulator, exchange: Exchange, consts: Settings, overrides: Settings) -> Draft {
+    let accumulator = entry.accumulates(Source::Gradients).then_some(accumulator);
+    let source = Source::Gradients;
+    Draft { entry, accumulator, source, exchange, across: false, consts, overrides, walk: None, column: 0 }
+}
+
+/// Rows that are not made of vectors are spread over their lanes, element by element.
+fn with_rows(overrides: Settings, width: u64, lanes: u32) -> Settings {
+    if width.is_multiple_of(4) { overrides } else { overrides.with("SPREAD", lanes) }
+}
+
+impl Held {
+    fn overrides(&self, reduction: &Reduction, width: u64, full: bool) -> Settings {
+        let plain = is_plain(&reduction.divisor, reduction.accumulator);
+        let overrides = Settings::default()
+            .with("WORKGROUP", self.workgroup)
+            .with("LANES", self.lanes)
+            .with("FULL", full && width == u64::from(4 * self.run_lanes * self.vectors))
+            .with("PLAIN", plain);
+        let overrides =
+            if self.exchange() == Exchange::Workgroup { overrides.with("CLUSTER", self.cluster) } else { overrides };
+        with_rows(overrides, width, self.run_lanes)
+    }
+}
+
+impl Lowering {
+    /// Gradients of rows whose parameters belong to columns, by workers that leave sums of columns.
+    pub(crate) fn row_backward(
+        &mut self,
+        reduction: &Reduction,
+        rows: &Partition,
+        (held, workers): (Held, u32),
+        map: &BackwardMap,
+        affine: Option<&AffineGradients<'_>>,
+    ) -> Result<(), Unbindable> {
+        let entry = Entry::RowBackward;
+        let len = reduction.partition.segment_len();
+        let parts = rows.kept_inner / len;
+        let stride = len.next_multiple_of(4);
+        let whole = workers == 1 && affine.is_some_and(|affine| affine.affine.reduced_inner == 1);
+        let elements = rows.elements();
+        let Some(found) = affine_rows(map, affine.map(|affine| affine.affine), len, elements) else { return Ok(()) };
+        let accesses = |range: &Range<u64>| {
+            let mut all = map.tensors(range);
+            all.push(map.moments(range));
+            all.extend(map.scale(range));
+            if let Some(affine) = affine {
+                let blocks = (range.end - range.start).div_ceil(rows.reduced_outer * rows.kept_inner) * parts;
+                let sums = 0..blocks * u64::from(workers) * 2 * stride;
+                match whole {
+                    true => all.extend(affine.accesses(&segments_of(affine.affine, range))),
+                    false => all.push(access(Operand::ColumnSums, affine.partials, &sums)),
+                }
+            }
+            all
+        };
+        for range in self.windows(entry, 0..elements, &window::units(rows)[..2], &accesses)? {
+            let window = Window::new(rows, range.clone());
+            let [outer, count, ..] = window.partition.dims();
+            let placed = found.placed(&range, false);
+            let blocks = outer * parts;
+            let factor = affine.map_or([1.0; 2], |affine| affine.factor);
+            let parameters = parameters(&reduction.divisor)
+                .with(affine_block(&placed))
+                .with(blocks::ColumnSums {
+                    first: 0,
+                    stride: stride as u32,
+                    factor_scale: factor[1],
+                    factor_bias: factor[0],
+                })
+                .with(blocks::RowBackward {
+                    rows: count as u32,
+                    parts: parts as u32,
+                    workers,
+                    width: len as u32,
+                    inverse_len: 1.0 / len as f32,
+                    ..Default::default()
+                });
+            let consts = Settings::default().with("VECTORS", held.vectors).with("ROWS", held.rows);
+            let overrides = held
+                .overrides(reduction, len, true)
+                .with("TURNS", held.turns())
+                .with("MAPS", map.grad_input.is_some())
+                .with("SUMS", affine.is_some())
+                .with("WHOLE_COLUMNS", whole)
+                .with("RESUMES", whole && !window.opens);
+            let overrides = with_affine(overrides, found.found, &placed);
+            let draft = Draft {
+                walk: map.walk(len, range.start, found.found == Found::Columns),
+                column: map.column(range.start),
+                ..draft(entry, reduction.accumulator, held.exchange(), consts, overrides)
+            };
+            self.dispatch(draft, parameters, &accesses(&range), blocks * u64::from(workers))?;
+            if let Some(affine) = affine.filter(|_| !whole) {
+                self.merge_columns(affine, &range, (blocks, workers, len), !window.opens)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up the sums of columns that workers have left of a window.
+    fn merge_columns(
+        &mut self,
+        affine: &AffineGradients<'_>,
+        range: &Range<u64>,
+        (blocks, workers, len): (u64, u32, u64),
+        resumes: bool,
+    ) -> Result<(), Unbindable> {
+        const COLUMNS: u64 = 8;
+        let entry = Entry::MergeColumns;
+        let stride = len.next_multiple_of(4);
+        let all = segments_of(affine.affine, range);
+        let parameters = (all.end - all.start) / blocks;
+        // columns j and j + 1 of one parameter, and parameters that come again
+        let run = affine.affine.reduced_inner.min(len);
+        let repeats = (len / run).div_ceil(parameters);
+        let folds = run * repeats > 1;
+        let units = if folds { parameters } else { stride / 4 };
+        let tiles = (2 * units).div_ceil(COLUMNS);
+        let sums = 0..blocks * u64::from(workers) * 2 * stride;
+        let mut accesses = vec![access(Operand::ColumnSums, affine.partials, &sums)];
+        accesses.extend(affine.accesses(&all));
+        let block = blocks::MergeColumns {
+            partials: workers,
+            units: units as u32,
+            stride: stride as u32,
+            parameters: parameters as u32,
+            run: run as u32,
+            repeats: repeats as u32,
+            factor_scale: affine.factor[1],
+            factor_bias: affine.factor[0],
+            tiles: tiles as u32,
+            ..Default::default()
+        };
+        let workgroup = self.profile.workgroup_size;
+        let overrides = Settings::default()
+            .with("WORKGROUP", workgroup)
+            .with("COLUMNS", COLUMNS as u32)
+            .with("SLICES", workgroup / COLUMNS as u32)
+            .with("FOLDS", folds)
+            .with("RESUMES", resumes);
+        let draft = draft(entry, Accumulator::Centred, Exchange::None, Settings::default(), overrides);
+        self.dispatch(draft, Parameters::default().with(block), &accesses, blocks * tiles)
+    }
+
+    /// Gradients of segments made of runs with a parameter each; leaves sums of every run where asked.
+    pub(crate) fn run_backward(
+        &mut self,
+        reduction: &Reduction,
+        runs: &Partition,
+        held: Held,
+        map: &BackwardMap,
+        sums: Option<Tensor>,
+    ) -> Result<(), Unbindable> {
+        let entry = Entry::RunBackward;
+        let (len, width) = (reduction.partition.segment_len(), runs.segment_len());
+        let count = len / width;
+        let elements = runs.elements();
+        let Some(found) = affine_rows(map, None, width, elements) else { return Ok(()) };
+        let accesses = |range: &Range<u64>| {
+            let mut all = map.tensors(range);
+            all.push(map.moments(range));
+            all.extend(map.scale(range));
+            all.extend(sums.map(|sums| access(Operand::Partials, sums, &(range.start / width..range.end / width))));
+            all
+        };
+        for range in self.windows(entry, 0..elements, &[len], &accesses)? {
+            let placed = found.placed(&range, false);
+            let segments = (range.end - range.start) / len;
+            let parameters = parameters(&reduction.divisor).with(affine_block(&placed)).with(blocks::RunBackward {
+                segments: segments as u32,
+                runs: count as u32,
+                width: width as u32,
+                first_run: 0,
+                inverse_len: 1.0 / len as f32,
+                len: len as f32,
+                ..Default::default()
+            });
+            let consts = Settings::default().with("VECTORS", held.vectors).with("RUNS", held.rows);
+            let full = u64::from(held.lanes / held.run_lanes * held.rows) == count;
+            let overrides = held.overrides(reduction, width, full);
+            let overrides = overrides
+                .with("RUN_LANES", held.run_lanes)
+                .with("MAPS", map.grad_input.is_some())
+                .with("SUMS", sums.is_some())
+                .with("SCALE_LAST", map.scale_last);
+            let draft = Draft {
+                walk: map.walk(width, range.start, false),
+                column: map.column(range.start),
+                ..draft(
+                    entry,
+                    reduction.accumulator,
+                    held.exchange(),
+                    consts,
+                    with_affine(overrides, found.found, &placed),
+                )
+            };
+            let groups = u64::from(held.workgroup / held.lanes);
+            self.dispatch(draft, parameters, &accesses(&range), segments.div_ceil(groups))?;
+        }
+        Ok(())
+    }
+}
+
+/// How the map to the gradient of the input walks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapWalk {
+    /// Elements of a row.
+    width: u64,
+    /// Rows of a block, whose elements have the same segments wherever those are found by column.
+    block: u64,
+    statistics: Rows,
+    affine: Rows,
+    workgroup: u32,
+    lanes: u32,
+    rows: u32,
+    vectors: u32,
+}
+
+/// Shortest rows: shorter ones would leave most of their lanes' vectors empty.
+const MIN_ROW: u64 = 16;
+
+impl MapWalk {
+    /// `None` where the partitions have no rows in common, which partitions of one shape always have.
+    pub(crate) fn new(
+        statistics: &Partition,
+        affine: Option<&Partition>,
+        row_len: u64,
+        padded: bool,
+        profile: &DeviceProfile,
+    ) -> Option<Self> {
+        let elements = statistics.elements();
+        let whole = Partition::new(1, 1, 1, elements);
+        let affine = affine.unwrap_or(&whole);
+        let mut widths: Vec<u64> = [statistics, affine]
+            .iter()
+            .flat_map(|p| [p.reduced_inner, p.kept_inner * p.reduced_inner])
+            .chain([elements, row_len])
+            .filter(|&width| !padded || width > 0 && row_len.is_multiple_of(width))
+            .collect();
+        widths.sort_unstable();
+        let rows = |&width: &u64| Some((width, Rows::new(statistics, width)?, Rows::new(affine, width)?));
+        let fits: Vec<_> = widths.iter().filter_map(rows).collect();
+        let &(width, statistics, affine) = fits.iter().find(|(width, ..)| *width >= MIN_ROW).or(fits.last())?;
+        let all = elements / width;
+        let repeats = |rows: &Rows| if rows.found == Found::Row { u64::MAX } else { rows.repeats };
+        let block = repeats(&statistics).min(repeats(&affine)).min(all);
+        let by_columns = block > 1 && (statistics.found != Found::Row || affine.found != Found::Row);
+        let workgroup = profile.workgroup_size;
+        let vectors = width.div_ceil(4);
+        let (rows, held, most) = if by_columns { (4, 1, 16) } else { (1, 4, workgroup) };
+        let lanes = vectors.div_ceil(held).min(most.into()).next_power_of_two() as u32;
+        Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: held as u32 })
+    }
+
+    /// The same for tiles that see many rows of their columns: the fewer workgroups have rows of a column, the fewer sums they leave.
+    pub(crate) fn with_column_sums(self) -> Self {
+        let rows = if self.block > 1 { 4 } else { 1 };
+        let vectors = if self.block > 1 { 1 } else { 4 };
+        let lanes = (self.width.div_ceil(4 * vectors).min(64)).next_power_of_two() as u32;
+        Self { rows, vectors: vectors as u32, lanes: lanes.min(self.workgroup), ..self }
+    }
+
+    fn tiles(&self, width: u64) -> u64 {
+        width.div_ceil(4).div_ceil(u64::from(self.lanes * self.vectors))
+    }
+
+    /// Rows that a workgroup takes at once.
+    fn step(&self) -> u64 {
+        u64::from(self.workgroup / self.lanes * self.rows)
+    }
+
+    /// Slices of the rows of a block, as many as fill the device; where they leave sums, with some rows each.
+    pub(crate) fn slices(&self, blocks: u64, block: u64, width: u64, sums: bool, profile: &DeviceProfile) -> u64 {
+        let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
+        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 }).max(1);
+        // nothing is held from row to row: a step each, as long as their number is no burden
+        let held = sums || self.statistics.found != Found::Row || self.affine.found != Found::Row;
+        let least = block.div_ceil(self.step() * 1024).max(1);
+        if held { fill.min(most).max(least) } else { most.min(fill * 16).max(least) }
+    }
+
+    /// Bytes of the sums of columns that the map of the whole tensor leaves, and slices of it.
+    pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
+        let blocks = elements / self.width / self.block;
+        let slices = self.slices(blocks, self.block, self.width, true, profile);
+        (blocks * slices * 2 * self.width.next_multiple_of(4) * 4, slices)
+    }
+}
+
+/// What the map takes of segments beside their elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SegmentData {
+    /// Coefficients: two records a segment.
+    Coefficients(Tensor),
+    /// Moments that are given: constants.
+    Given,
+}
+
+impl Lowering {
+    /// The gradient to the input from coefficients of its segments, or from given statistics. Sums up columns where asked.
+    pub(crate) fn map_backward(
+        &mut self,
+        reduction: &Reduction,
+        walk: &MapWalk,
+        map: &BackwardMap,
+        from: SegmentData,
+        columns: Option<&AffineGradients<'_>>,
+    ) -> Result<(), Unbindable> {
+        let entry = Entry::MapBackward;
+        let indexed = map.statistics.1;
+        let elements = indexed.elements();
+        let (_, most) = walk.column_sums(elements, &self.profile);
+        let whole = columns.is_some() && most == 1;
+        let stride = walk.width.next_multiple_of(4);
+        let blocks_of = |range: &Range<u64>| (range.end - range.start).div_ceil(walk.width * walk.block);
+        let accesses = |range: &Range<u64>| {
+            let mut all = map.tensors(range);
+            match from {
+                SegmentData::Coefficients(tensor) => {
+                    let Range { start, end } = segments_of(&indexed, range);
+                    all.push(access(Operand::Coefficients, tensor, &(2 * start..2 * end)));
+                }
+                SegmentData::Given => {
+                    all.retain(|access| access.operand != Operand::Input);
+                    all.push(map.moments(range));
+                }
+            }
+            all.extend(map.scale(range));
+            if let Some(affine) = columns {
+                match whole {
+                    true => all.extend(affine.accesses(&segments_of(affine.affine, range))),
+                    false => {
+                        let sums = 0..blocks_of(range) * most * 2 * stride;
+                        all.push(access(Operand::ColumnSums, affine.partials, &sums));
+                    }
+                }
+            }
+            all
+        };
+        let units = [walk.block * walk.width, walk.width];
+        // columns that are summed up are bound whole
+        let parts = [units[0], units[1], 4, 1];
+        let units = if columns.is_some() { &units[..] } else { &parts[..] };
+        for range in self.windows(entry, 0..elements, units, &accesses)? {
+            let len = range.end - range.start;
+            let width = walk.width.min(len);
+            let blocks = if len > walk.width * walk.block { len / (walk.width * walk.block) } else { 1 };
+            let block = len / width / blocks;
+            let slices = walk.slices(blocks, block, width, columns.is_some(), &self.profile).min(most.max(1));
+            let slices = if columns.is_some() { slices } else { walk.slices(blocks, block, width, false, &self.profile) };
+            let slice_rows = block.div_ceil(slices);
+            let (tiles, slices) = (walk.tiles(width), block.div_ceil(slice_rows));
+            let groups = tiles * slices * blocks;
+            let statistics = walk.statistics.placed(&range, false);
+            let affine = walk.affine.placed(&range, false);
+            let factor = columns.map_or([1.0; 2], |affine| affine.factor);
+            let parameters = parameters(&reduction.divisor)
+                .with(affine_block(&affine))
+                .with(blocks::ColumnSums {
+                    first: 0,
+                    stride: stride as u32,
+                    factor_scale: factor[1],
+                    factor_bias: factor[0],
+                })
+                .with(blocks::MapBackward {
+                    statistics: statistics.lookup,
+                    rows: block as u32,
+                    width: width as u32,
+                    tiles: tiles as u32,
+                    slices: slices as u32,
+                    slice_rows: slice_rows as u32,
+                    groups: groups as u32,
+                    first_row: statistics.first_row,
+                    first_column: statistics.first_column,
+                });
+            let opens = range.start.is_multiple_of(walk.width * walk.block);
+            let overrides = Settings::default()
+                .with("WORKGROUP", walk.workgroup)
+                .with("LANES", walk.lanes)
+                .with("FULL", width.is_multiple_of(u64::from(4 * walk.lanes * walk.vectors)))
+                .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
+                .with("STATISTICS", walk.statistics.found as u32)
+                .with("GIVEN", matches!(from, SegmentData::Given))
+                .with("SUMS", columns.is_some())
+                .with("SCALE_LAST", map.scale_last)
+                .with("WHOLE_COLUMNS", whole)
+                .with("RESUMES", whole && !opens);
+            let overrides = with_rows(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
+            let consts = Settings::default().with("VECTORS", walk.vectors).with("ROWS", walk.rows);
+            let along = walk.affine.found == Found::Columns;
+            let draft = Draft {
+                walk: map.walk(width, range.start, along),
+                column: map.column(range.start),
+                ..draft(entry, reduction.accumulator, Exchange::None, consts, overrides)
+            };
+            self.dispatch(draft, parameters, &accesses(&range), groups)?;
+            if let Some(affine) = columns.filter(|_| !whole) {
+                self.merge_columns(affine, &range, (blocks, slices as u32, width), !opens)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Partial gradient sums to what the map needs of segments, and to gradients of scale and bias.
+    pub(crate) fn merge_sums(&mut self, reduction: &Reduction, merge: &MergeSums<'_>) -> Result<(), Unbindable> {
+        const COLUMNS: u64 = 8;
+        let entry = Entry::MergeSums;
+        let parts = merge.statistics.elements();
+        // segments that are merged of parts side by side need all parts
+        let unit = if merge.affine.is_none() && merge.slices == 1 { merge.statistics.segment_len() } else { parts };
+        let apart = merge.statistics.kept_outer * merge.statistics.reduced_outer == 1;
+        let units = [if apart { unit } else { parts }];
+        let accesses = |range: &Range<u64>| {
+            let mut all = Vec::new();
+            if parts > 0 {
+                let all_slices = merge.slices * (range.end - range.start);
+                all.push(access(Operand::Partials, merge.partials, &(range.start..range.start + all_slices)));
+            }
+            let segments = segments_of(&merge.statistics, range);
+            if let Some((moments, coefficients)) = merge.coefficients {
+                all.push(access(Operand::Moments, moments, &segments));
+                all.push(access(Operand::Coefficients, coefficients, &(2 * segments.start..2 * segments.end)));
+            }
+            all.extend(merge.sums.map(|sums| access(Operand::Sums, sums, &segments)));
+            all.extend(merge.scale.map(|scale| access(Operand::Scale, scale, &(0..merge.affine_parts.segments()))));
+            if let Some(affine) = merge.affine {
+                all.extend(affine.accesses(&(0..merge.affine_parts.segments())));
+            }
+            all
+        };
+        for range in self.windows(entry, 0..parts, &units, &accesses)? {
+            let statistics = if range.end - range.start == parts {
+                merge.statistics
+            } else {
+                let len = merge.statistics.segment_len();
+                Partition::new(1, 1, (range.end - range.start) / len, len)
+            };
+            let wants = merge.coefficients.is_some() || merge.sums.is_some();
+            let tiles = if wants { statistics.segments().div_ceil(COLUMNS) } else { 0 };
+            let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(COLUMNS));
+            let dims = |p: &Partition| p.dims().map(|n| n as u32);
+            let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
+            let parameters = parameters(&reduction.divisor).with(blocks::MergeSums {
+                statistics: dims(&statistics),
+                affine: dims(&merge.affine_parts),
+                partials: merge.slices as u32,
+                stride: parts as u32,
+                tiles: tiles as u32,
+                factor_scale: factor[1],
+                factor_bias: factor[0],
+                ..Default::default()
+            });
+            let workgroup = self.profile.workgroup_size;
+            let overrides = Settings::default()
+                .with("WORKGROUP", workgroup)
+                .with("COLUMNS", COLUMNS as u32)
+                .with("SLICES", workgroup / COLUMNS as u32)
+                .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
+                .with("WEIGHED", merge.scale.is_some())
+                .with("KEEPS_SUMS", merge.sums.is_some());
+            let draft = draft(entry, reduction.accumulator, Exchange::None, Settings::default(), overrides);
+            self.dispatch(draft, parameters, &accesses(&range), tiles + affine_tiles)?;
+        }
+        Ok(())
+    }
+}
+
+/// Operands of a merge of gradient sums.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MergeSums<'a> {
+    /// Sums of parts, which share both partitions' segments, in slices one after the other.
+    pub partials: Tensor,
+    pub slices: u64,
+    /// The parts, as elements of two partitions.
+    pub statistics: Partition,
+    pub affine_parts: Partition,
+    /// Moments, and where coefficients go.
+    pub coefficients: Option<(Tensor, Tensor)>,
+    /// Where sums go instead.
+    pub sums: Option<Tensor>,
+    /// Weights of the parts, by affine segment.
+    pub scale: Option<Tensor>,
+    pub affine: Option<&'a AffineGradients<'a>>,
+}
+
+impl MergeSums<'_> {
+    /// Of one slice, to nothing yet.
+    pub(crate) fn new(partials: Tensor, statistics: Partition) -> Self {
+        let affine_parts = Partition::new(1, 1, 1, statistics.elements());
+        Self { partials, slices: 1, statistics, affine_parts, coefficients: None, sums: None, scale: None, affine: None }
+    }
+}
