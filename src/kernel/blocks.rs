@@ -88,10 +88,9 @@ blocks! {
         segments: u32,
         runs: u32,
         width: u32,
-        first_run: u32,
         inverse_len: f32,
         len: f32,
-        pad: [u32; 2],
+        pad: [u32; 3],
     }
     /// The map from coefficients to the gradient to the input.
     MapBackward, "map_backward", "map_backward.wgsl" {

@@ -312,7 +312,6 @@ impl Lowering {
                 segments: segments as u32,
                 runs: count as u32,
                 width: width as u32,
-                first_run: 0,
                 inverse_len: 1.0 / len as f32,
                 len: len as f32,
                 ..Default::default()
