@@ -1,5 +1,7 @@
 // A row: a run of elements that lie side by side. Its vectors are those of memory: with HEADS the first one may begin before the row.
 override HEADS: bool = false;
+// Whether the last vector of a row may reach beyond it.
+override TAILS: bool = false;
 struct Row {
     first: u32,  // number of its first element in the window
     head: u32,   // elements of its first vector that are not its own
@@ -15,6 +17,6 @@ fn columns_of(row: Row, j: u32) -> vec4<u32> { return vec4(4u * j - row.head) + 
 fn vectors_of(row: Row) -> u32 { return (row.head + row.width + 3u) / 4u; }
 fn live4(row: Row, j: u32) -> vec4<bool> { return columns_of(row, j) < vec4(row.width); }
 // Whether what belongs to the columns of a vector is a vector too.
-fn has_vectors() -> bool { return !HEADS; }
+fn has_vectors() -> bool { return !HEADS && !TAILS; }
 // A vector that is there: j, or the last one.
 fn clamped(row: Row, j: u32) -> u32 { return min(j, vectors_of(row) - 1u); }

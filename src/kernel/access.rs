@@ -23,7 +23,7 @@ pub(super) fn write(kernel: &Kernel, text: &str, out: &mut String) {
     }
     for (operand, slot) in kernel.operands() {
         let functions = match slot.map(usize::from) {
-            Some(slot) => Accessor { operand, slot, content: kernel.layout.slots[slot].content }.functions(kernel.padded),
+            Some(slot) => Accessor { operand, slot, content: kernel.layout.slots[slot].content }.functions(kernel),
             None => absent(operand),
         };
         for (name, body) in functions {
@@ -62,10 +62,10 @@ struct Accessor {
 }
 
 impl Accessor {
-    fn functions(&self, padded: bool) -> Functions {
+    fn functions(&self, kernel: &Kernel) -> Functions {
         match self.operand.spec().unit {
             Unit::Record => self.records(),
-            Unit::Element if is_tensor(self.operand) => self.rows(padded),
+            Unit::Element if is_tensor(self.operand) => self.rows(kernel),
             Unit::Element | Unit::Counter | Unit::Bytes => self.list(),
         }
     }
@@ -74,9 +74,11 @@ impl Accessor {
         self.content == Content::Vectors
     }
 
-    fn rows(&self, padded: bool) -> Functions {
+    fn rows(&self, kernel: &Kernel) -> Functions {
         let (t, slot) = (self.operand.name(), self.slot);
-        let place = if padded {
+        // rows of a kernel that reach over several padded rows of the tensor: each element has a place of its own
+        let straddles = kernel.consts.get("STRADDLES").is_some();
+        let place = if kernel.padded {
             format!(
                 "{{ let i = p.places.column + first; return p.places.{t} + i / p.places.row_len * p.places.{t}_stride \
                  + i % p.places.row_len - p.places.column; }}"
@@ -87,8 +89,20 @@ impl Accessor {
         let mut all = vec![(format!("place_{t}"), format!("(first: u32) -> u32 {place}"))];
         let at = format!("(place_{t}(row.first) - row.head) / 4u + j");
         let column = format!("place_{t}(row.first) + c");
-        let clamped = format!("vec4(place_{t}(row.first)) + min(columns_of(row, j), vec4(row.width - 1u))");
-        let columns = format!("vec4(place_{t}(row.first)) + columns_of(row, j)");
+        let column = if straddles { format!("place_{t}(row.first + c)") } else { column };
+        let places = |columns: &str| {
+            if straddles {
+                format!("place_{t}s(vec4(row.first) + {columns})")
+            } else {
+                format!("vec4(place_{t}(row.first)) + {columns}")
+            }
+        };
+        let clamped = places("min(columns_of(row, j), vec4(row.width - 1u))");
+        let columns = places("columns_of(row, j)");
+        if straddles {
+            let each = ["x", "y", "z", "w"].map(|e| format!("place_{t}(i.{e})")).join(", ");
+            all.push((format!("place_{t}s"), format!("(i: vec4<u32>) -> vec4<u32> {{ return vec4({each}); }}")));
+        }
         let [load4, load, store4, store] = if self.is_vectors() {
             [
                 format!("{{ return slot_{slot}[{at}]; }}"),

@@ -65,6 +65,92 @@ blocks! {
         inverse_run: f32,
         inverse_wrap: f32,
     }
+    /// Slices of segments.
+    Slices, "slices", "lib/slices.wgsl" { count: u32, len: u32, record_first: u32, record_stride: u32, }
+    /// Tiles of columns of interleaved segments.
+    Columns, "columns", "lib/across.wgsl" {
+        outer: u32,
+        rows: u32,
+        width: u32,
+        tile: u32,
+        tiles: u32,
+        fold: u32,
+        first_row: u32,
+        first_column: u32,
+    }
+    /// Runs of segments that are long runs of memory.
+    Runs, "runs", "reduce_contiguous.wgsl" {
+        segments: u32,
+        inner: u32,
+        count: u32,
+        width: u32,
+        vectors: u32,
+        step_runs: u32,
+        step_vectors: u32,
+        first_row: u32,
+    }
+    /// Partial records that a map merges.
+    Partials, "partials", "lib/partials.wgsl" { count: u32, stride: u32, pad: [u32; 2], }
+    /// A map over rows of one segment each.
+    MapRows, "map_rows", "map_rows.wgsl" {
+        statistics: Lookup,
+        rows: u32,
+        width: u32,
+        tiles: u32,
+        first_row: u32,
+        first_column: u32,
+        pad: [u32; 3],
+    }
+    /// A map over rows of many segments.
+    MapColumns, "map_columns", "map_columns.wgsl" {
+        statistics: Lookup,
+        blocks: u32,
+        rows: u32,
+        width: u32,
+        tile: u32,
+        tiles: u32,
+        slices: u32,
+        slice_rows: u32,
+        segments: u32,
+        lines: u32,
+        first_row: u32,
+        first_column: u32,
+        pad: u32,
+    }
+    /// Records that are merged into one.
+    Merge, "merge", "merge.wgsl" { segments: u32, first: u32, inner: u32, count: u32, side: u32, pad: [u32; 3], }
+    /// How running statistics move.
+    Running, "running", "running.wgsl" {
+        segments: u32,
+        samples: u32,
+        momentum: f32,
+        cumulative: u32,
+        unbiased: u32,
+        pad: [u32; 3],
+    }
+    /// Segments that are converted one by one.
+    Each, "each", "lib/each.wgsl" { segments: u32, pad: [u32; 3], }
+    /// Segments that are rows of memory, held in registers.
+    HeldRow, "held", "lib/held/row.wgsl" {
+        segments: u32,
+        width: u32,
+        vectors: u32,
+        turns: u32,
+        len: f32,
+        inverse_len: f32,
+        pad: [u32; 2],
+    }
+    /// Segments that are columns of rows of memory, held in registers.
+    HeldTile, "held", "lib/held/tile.wgsl" {
+        rows: u32,
+        vectors: u32,
+        tiles: u32,
+        outer: u32,
+        turns: u32,
+        len: f32,
+        inverse_len: f32,
+        pad: u32,
+    }
     /// How gradient sums enter the gradient to the input.
     Sums, "sums", "lib/gradient/sums.wgsl" { products: u32, pad: [u32; 3], }
     /// Where sums of columns go.

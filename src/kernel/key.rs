@@ -9,16 +9,26 @@ use crate::operand::Operand;
 /// The entry of a kernel: one WGSL file each, in `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
-    /// Normalize whole segments in one dispatch.
-    Fused,
+    /// Normalize segments that are rows, held in registers.
+    RowForward,
+    /// Normalize segments that are columns, held in registers.
+    TileForward,
     /// Reduce slices along memory.
     ReduceRows,
     /// Reduce interleaved segments.
     ReduceColumns,
     /// Merge partial records.
     Merge,
-    /// Normalize by records.
-    Apply,
+    /// Reduce slices of segments that are long runs of memory.
+    ReduceContiguous,
+    /// Reduce slices of interleaved segments.
+    ReduceStrided,
+    /// Merge records of moments.
+    MergeMoments,
+    /// Normalize rows of one segment each.
+    MapRows,
+    /// Normalize rows of many segments.
+    MapColumns,
     /// Gradients of contiguous segments whose parameters belong to columns.
     RowBackward,
     /// Gradients of contiguous segments whose parameters belong to runs of elements.
@@ -40,8 +50,9 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 14] = [
-        Self::Fused,
+    pub(crate) const ALL: [Self; 19] = [
+        Self::RowForward,
+        Self::TileForward,
         Self::RowBackward,
         Self::RunBackward,
         Self::MapBackward,
@@ -50,7 +61,11 @@ impl Entry {
         Self::ReduceRows,
         Self::ReduceColumns,
         Self::Merge,
-        Self::Apply,
+        Self::ReduceContiguous,
+        Self::ReduceStrided,
+        Self::MergeMoments,
+        Self::MapRows,
+        Self::MapColumns,
         Self::Export,
         Self::Import,
         Self::Running,
@@ -59,11 +74,16 @@ impl Entry {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Fused => "fused",
+            Self::RowForward => "row_forward",
+            Self::TileForward => "tile_forward",
             Self::ReduceRows => "reduce_rows",
             Self::ReduceColumns => "reduce_columns",
             Self::Merge => "merge",
-            Self::Apply => "apply",
+            Self::ReduceContiguous => "reduce_contiguous",
+            Self::ReduceStrided => "reduce_strided",
+            Self::MergeMoments => "merge_moments",
+            Self::MapRows => "map_rows",
+            Self::MapColumns => "map_columns",
             Self::RowBackward => "row_backward",
             Self::RunBackward => "run_backward",
             Self::MapBackward => "map_backward",
@@ -78,8 +98,7 @@ impl Entry {
 
     /// Whether its parameters are one block for all kernels, and its accessors take elements.
     pub(crate) const fn is_old(self) -> bool {
-        use Entry::*;
-        !matches!(self, RowBackward | RunBackward | MapBackward | MergeColumns | MergeSums)
+        matches!(self, Self::ReduceRows | Self::ReduceColumns | Self::Merge)
     }
 
     /// Whether the kernel's code depends on the accumulator.
@@ -93,7 +112,7 @@ impl Entry {
 
     /// Whether invocations exchange what they have summed up.
     pub(crate) const fn exchanges(self) -> bool {
-        !matches!(self, Self::Apply | Self::Export | Self::Import | Self::Count)
+        !matches!(self, Self::MapColumns | Self::Export | Self::Import | Self::Count)
     }
 
     /// What the kernel's records can be made of.
@@ -111,14 +130,25 @@ impl Entry {
     pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
         use Operand::*;
         match self {
-            Self::Fused => {
-                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Records, true)]
+            Self::RowForward | Self::TileForward => {
+                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
             }
             Self::ReduceRows | Self::ReduceColumns => {
                 &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Records, true)]
             }
             Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
-            Self::Apply => &[(Input, false), (Moments, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::ReduceContiguous | Self::ReduceStrided => {
+                &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Partials, true)]
+            }
+            Self::MergeMoments => &[(Partials, false), (Records, true)],
+            Self::MapRows | Self::MapColumns => &[
+                (Input, false),
+                (Partials, false),
+                (Scale, false),
+                (Bias, false),
+                (Output, true),
+                (Moments, true),
+            ],
             Self::RowBackward => &[
                 (Input, false),
                 (GradOutput, false),

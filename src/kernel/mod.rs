@@ -5,6 +5,7 @@ pub(crate) mod blocks;
 mod key;
 pub(crate) mod old;
 pub(crate) mod parameters;
+mod reduced;
 mod source;
 
 pub(crate) use access::is_tensor;

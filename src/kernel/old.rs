@@ -22,8 +22,6 @@ fragments! {
     ACROSS = "lib/across.wgsl";
     CHUNK = "lib/chunk.wgsl";
     SPAN = "lib/span.wgsl";
-    ITEMS = "lib/items.wgsl";
-    WHOLE = "lib/whole.wgsl";
     TILE = "lib/tile.wgsl";
     INDEX = "lib/index.wgsl";
     FOUND = "lib/found.wgsl";
@@ -77,15 +75,9 @@ enum Uses {
 /// The kernel's own file.
 const fn kernel_source(entry: Entry) -> &'static str {
     match entry {
-        Entry::Fused => include_str!("../../shaders/old/fused.wgsl"),
         Entry::ReduceRows => include_str!("../../shaders/old/reduce_rows.wgsl"),
         Entry::ReduceColumns => include_str!("../../shaders/old/reduce_columns.wgsl"),
         Entry::Merge => include_str!("../../shaders/old/merge.wgsl"),
-        Entry::Apply => include_str!("../../shaders/old/apply.wgsl"),
-        Entry::Export => include_str!("../../shaders/old/export.wgsl"),
-        Entry::Import => include_str!("../../shaders/old/import.wgsl"),
-        Entry::Running => include_str!("../../shaders/old/running.wgsl"),
-        Entry::Count => include_str!("../../shaders/old/count.wgsl"),
         _ => "",
     }
 }
@@ -93,9 +85,6 @@ const fn kernel_source(entry: Entry) -> &'static str {
 /// The fragments that a kernel stands on, and what it does with its accumulator. Those that sum up take a direction besides.
 const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
     match (key.entry, key.source) {
-        (Entry::Fused, _) => {
-            (&[RECORD, CHUNK, SPAN, ITEMS, INDEX, FOUND, FOUND_SCALE, NORMALIZER, NORMALIZE, WHOLE], Uses::Both)
-        }
         (Entry::ReduceRows | Entry::ReduceColumns, Source::Values) => {
             (&[RECORD, CHUNK, SPAN, VALUES], Uses::Accumulates)
         }
@@ -116,10 +105,6 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
         ),
         (Entry::Merge, Source::Values) => (&[RECORD, CHUNK, INDEX], Uses::Accumulates),
         (Entry::Merge, Source::Gradients) => (&[GRADIENT_RECORD, GRADIENT_SUMS, INDEX], Uses::Nothing),
-        (Entry::Apply, _) => {
-            (&[CHUNK, SPAN, TILE, INDEX, FOUND, FOUND_RECORDS, FOUND_SCALE, NORMALIZER, NORMALIZE], Uses::Divides)
-        }
-        (Entry::Export, _) => (&[], Uses::Divides),
         _ => (&[], Uses::Nothing),
     }
 }
@@ -128,7 +113,6 @@ const fn shared_sources(key: &Kernel) -> (&'static [&'static str], Uses) {
 const fn direction(key: &Kernel) -> Option<&'static str> {
     match key.entry {
         _ if key.across => Some(ACROSS),
-        Entry::Export | Entry::Import | Entry::Count => None,
         _ => Some(ALONG),
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::key::{Entry, Exchange, Kernel};
-use super::{access, old};
+use super::{access, old, reduced};
 use crate::moments::Accumulator;
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
 #[derive(Clone, Copy)]
 pub(super) struct Fragment {
-    text: &'static str,
-    block: Option<(&'static str, &'static str)>,
+    pub(super) text: &'static str,
+    pub(super) block: Option<(&'static str, &'static str)>,
 }
 
 macro_rules! fragment {
@@ -78,10 +78,73 @@ fn enter(kernel: &Kernel) -> Fragment {
     }
 }
 
+/// Forward of segments in registers: one kernel over what an accumulator does with them and how they lie in memory.
+fn held(kernel: &Kernel) -> Vec<Fragment> {
+    let rows = kernel.entry == Entry::RowForward;
+    let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")];
+    all.extend(accumulator(kernel));
+    all.push(match (rows, kernel.consts.get("SPREAD")) {
+        (false, _) => fragment!("lib/row.wgsl"),
+        (true, None) => fragment!("lib/row_lane.wgsl"),
+        (true, Some(_)) => fragment!("lib/row_lane_spread.wgsl"),
+    });
+    all.extend([
+        fragment!("lib/lookup.wgsl"),
+        fragment!("lib/affine.wgsl", "affine": "Affine"),
+        fragment!("lib/before/none.wgsl"),
+        fragment!("lib/after/none.wgsl"),
+        if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") },
+        if rows { fragment!("lib/held/row.wgsl", "held": "HeldRow") } else { fragment!("lib/held/tile.wgsl", "held": "HeldTile") },
+        match (rows, kernel.exchange) {
+            (false, _) => fragment!("lib/held/lines.wgsl"),
+            (true, Exchange::Subgroup) => fragment!("lib/lanes_subgroup.wgsl"),
+            (true, Exchange::Workgroup) => fragment!("lib/lanes_workgroup.wgsl"),
+            (true, Exchange::None | Exchange::Memory) => fragment!("lib/lanes_memory.wgsl"),
+        },
+        fragment!("row_forward.wgsl"),
+    ]);
+    all
+}
+
+/// How held elements are measured, and what the moments divide by.
+fn accumulator(kernel: &Kernel) -> Vec<Fragment> {
+    match kernel.accumulator {
+        None => Vec::new(),
+        Some(Accumulator::Centred) => {
+            vec![fragment!("lib/divisors/centred.wgsl"), fragment!("lib/held/centred.wgsl")]
+        }
+        Some(Accumulator::Uncentred) => {
+            vec![fragment!("lib/divisors/uncentred.wgsl"), fragment!("lib/held/uncentred.wgsl")]
+        }
+        Some(Accumulator::Magnitude) => {
+            vec![fragment!("lib/divisors/magnitude.wgsl"), fragment!("lib/held/magnitude.wgsl")]
+        }
+        Some(Accumulator::Largest) => {
+            vec![fragment!("lib/divisors/largest.wgsl"), fragment!("lib/held/largest.wgsl")]
+        }
+        Some(Accumulator::Power) => vec![
+            fragment!("lib/pow.wgsl"),
+            fragment!("lib/divisors/power.wgsl"),
+            fragment!("lib/held/power.wgsl"),
+        ],
+    }
+}
+
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
 fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let mut all = match kernel.entry {
         // one arm for each kernel
+        Entry::RowForward | Entry::TileForward => held(kernel),
+        Entry::ReduceRows | Entry::ReduceColumns | Entry::Merge => return Vec::new(),
+        Entry::ReduceContiguous
+        | Entry::ReduceStrided
+        | Entry::MapRows
+        | Entry::MapColumns
+        | Entry::MergeMoments
+        | Entry::Export
+        | Entry::Import
+        | Entry::Running
+        | Entry::Count => return reduced::fragments(kernel),
         Entry::RowBackward | Entry::RunBackward | Entry::MapBackward => {
             let mut all = slopes(kernel.accumulator);
             all.extend([row(kernel), fragment!("lib/affine.wgsl", "affine": "Affine")]);
@@ -109,15 +172,6 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             all.push(fragment!("merge_sums.wgsl", "merge_sums": "MergeSums"));
             all
         }
-        Entry::Fused
-        | Entry::ReduceRows
-        | Entry::ReduceColumns
-        | Entry::Merge
-        | Entry::Apply
-        | Entry::Export
-        | Entry::Import
-        | Entry::Running
-        | Entry::Count => return Vec::new(),
     };
     all.push(enter(kernel));
     all

@@ -122,7 +122,11 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
         let end = slot.bytes.end.next_multiple_of(QUAD);
         let size = sizes.get(slot.buffer).copied().unwrap_or(0);
         let mut operands = entry.operands().iter().enumerate().filter(|&(at, _)| slot_of[at] == Some(k as u8));
-        end <= size
+        // parameters that are read one by one, alone in a binding
+        let list = |operand: Operand| matches!(operand, Operand::Scale | Operand::Bias);
+        let lists = !walk.is_some_and(|walk| walk.along) && operands.clone().all(|(_, &(operand, _))| list(operand));
+        !lists
+            && end <= size
             && end - slot.bytes.start <= limits.max_bytes
             && operands.all(|(at, &(operand, written))| {
                 let offset = bindings.offsets[at] % 4;

@@ -2,11 +2,17 @@
 
 mod backward;
 pub(crate) mod bindings;
+mod convert;
+mod forward;
+mod map;
+mod merge;
 mod old;
+mod reduce;
 mod tensor;
 
 pub(crate) use backward::{AffineGradients, BackwardMap, MapWalk, MergeSums, SegmentData};
-pub(crate) use old::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed};
+pub(crate) use old::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, old_partials_size};
+pub(crate) use map::Moments;
 pub(crate) use tensor::{Tensor, access};
 
 use std::ops::Range;
@@ -15,7 +21,7 @@ use crate::element::Element;
 use crate::error::BindError;
 use crate::facts::DeviceFacts;
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Kernel, Settings, Source, is_tensor};
+use crate::kernel::{Content, Entry, Exchange, Kernel, Settings, Source, is_tensor};
 use crate::moments::Accumulator;
 use crate::recipe::{self, Recipe};
 use crate::schedule::DeviceProfile;
@@ -113,6 +119,14 @@ impl Lowering {
             )?;
         }
         Ok(out)
+    }
+
+    /// Whether input and output of a dispatch are bound as vectors.
+    fn takes_vectors(&self, entry: Entry, accesses: &[Access], walk: Option<QuadWalk>) -> Result<bool, Unbindable> {
+        let layout = bindings::bind(entry, accesses, &self.limits, walk, &self.sizes)?.layout;
+        let tensors = entry.operands().iter().zip(layout.slot_of).filter(|((operand, _), _)| is_tensor(*operand));
+        let mut slots = tensors.filter_map(|(_, slot)| slot);
+        Ok(walk.is_some() && slots.all(|slot| layout.slots[usize::from(slot)].content == Content::Vectors))
     }
 
     /// Binds what a dispatch touches and adds it. Settings that have to do with bindings, and the block `places`, come from here.

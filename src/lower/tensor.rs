@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::Access;
+use super::bindings::{Access, QuadWalk};
 use crate::operand::Operand;
 
 /// A tensor of 4-byte words in a buffer of the table.
@@ -29,6 +29,20 @@ impl Tensor {
             Some((length, stride)) => item / length * stride + item % length,
             None => item * words,
         }
+    }
+
+    /// Column of an element in its row of `row_len` elements, where rows are padded.
+    pub(crate) fn column(&self, row_len: u64, element: u64) -> u64 {
+        if self.rows.is_some() { element % row_len.max(1) } else { 0 }
+    }
+
+    /// How runs of it are walked: by words where padding keeps them from being vectors.
+    pub(crate) fn walk(&self, row_len: u64, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+        let Some((len, stride)) = self.rows else { return Some(walk) };
+        let straddles = walk.unit > row_len;
+        let whole = len.is_multiple_of(4) && stride.is_multiple_of(4) && walk.unit.is_multiple_of(4);
+        let fits = whole && !straddles && self.column(row_len, range.start).is_multiple_of(4);
+        fits.then_some(QuadWalk { leads: false, ..walk })
     }
 
     /// Bytes of items `range` (not empty), each of `words` words.

@@ -8,14 +8,14 @@ use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
     AffineGradients, BackwardMap, GradientOperands, Lowering, MapWalk, MergeOperands, MergeSums, SegmentData, Summed,
-    Tensor,
+    Tensor, old_partials_size,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
 use crate::recipe::Recipe;
-use crate::schedule::Backward;
+use crate::schedule::{Backward, Reduce};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
 
 /// A partition of nothing in particular.
@@ -119,6 +119,11 @@ impl NormPlan {
         self.regions().size
     }
 
+    /// Bytes of partial gradient sums.
+    fn sums_size(&self, reduce: &Reduce, partition: &Partition) -> u64 {
+        reduce.partials_size(partition).max(old_partials_size(partition, &self.planner.profile))
+    }
+
     /// Of the schedule that was chosen; the size is that of any.
     pub(super) fn regions(&self) -> Regions {
         self.regions_of(self.backward)
@@ -151,14 +156,14 @@ impl NormPlan {
                 let columns = self.map_walk(statistics, false).map_or(0, |walk| {
                     walk.with_column_sums().column_sums(plan.elements, &self.planner.profile).0
                 });
-                (true, statistics.segments(), 0, reduce.partials_size(statistics).max(columns))
+                (true, statistics.segments(), 0, self.sums_size(&reduce, statistics).max(columns))
             }
             Backward::Folded(reduce) => {
                 let refined = plan.refinement.map_or(affine, |r| r.partition);
-                (true, 0, refined.segments(), reduce.partials_size(&refined))
+                (true, 0, refined.segments(), self.sums_size(&reduce, &refined))
             }
             Backward::Apart { statistics: reduce, affine: by_affine } => {
-                let partials = reduce.partials_size(statistics).max(by_affine.partials_size(&affine));
+                let partials = self.sums_size(&reduce, statistics).max(self.sums_size(&by_affine, &affine));
                 (true, statistics.segments(), affine.segments(), partials)
             }
         };

@@ -10,10 +10,10 @@ mod stages;
 
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
 use crate::error::BindError;
-use crate::kernel::{Entry, Source};
-use crate::kernel::parameters::Params;
+use crate::kernel::Source;
+use crate::kernel::blocks::Running;
 use crate::lower::bindings::Unbindable;
-use crate::lower::{Lowering, MapOperands, MergeOperands, RunningTensors, Summed, Tensor};
+use crate::lower::{Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Tensor};
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -152,9 +152,10 @@ impl NormPlan {
         let mut cutter = Cutter::default();
         let (statistics, partials) = match &self.schedule {
             Schedule::Split(reduce) if self.plan.elements > 0 => {
-                (self.statistics_size(), reduce.partials_size(&self.plan.computed.partition))
+                let statistics = if reduce.slices > 1 { 0 } else { self.statistics_size() };
+                (statistics, reduce.partials_size(&self.plan.computed.partition))
             }
-            Schedule::Fused(_) | Schedule::Split(_) => (0, 0),
+            Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => (0, 0),
         };
         let (statistics, partials) = (cutter.region(statistics), cutter.region(partials));
         Workspace { statistics, partials, size: cutter.size }
@@ -229,15 +230,19 @@ impl NormPlan {
         let reduction = &self.plan.computed;
         let layout = self.workspace();
         match self.schedule {
-            Schedule::Fused(team) if self.plan.elements > 0 => lowering.fused(Entry::Fused, reduction, team, map, saved),
+            Schedule::Rows(rows) if self.plan.elements > 0 => lowering.row_forward(reduction, &rows, map, saved),
+            Schedule::Tiles(tiles) if self.plan.elements > 0 => lowering.tile_forward(reduction, &tiles, map, saved),
             Schedule::Split(reduce) if self.plan.elements > 0 => {
-                let statistics = saved.unwrap_or(scratch.at(layout.statistics));
-                let input = Summed::Values(map.input.unwrap_or(map.output));
-                lowering.reduce(reduction, &reduce, &input, statistics, scratch.at(layout.partials))?;
-                lowering.apply(reduction, &reduction.partition, map, Some(statistics))
+                let statistics = scratch.at(layout.statistics);
+                let input = map.input.unwrap_or(map.output);
+                let slices = reduce.slices.into();
+                let (records, saved) =
+                    if slices > 1 { (scratch.at(layout.partials), saved) } else { (saved.unwrap_or(statistics), None) };
+                lowering.reduce_slices(reduction, &reduce, input, records)?;
+                lowering.map(reduction, &reduction.partition, map, &Moments { records: Some(records), slices, saved })
             }
             // no element: there is nothing to normalize, but saved statistics say so
-            Schedule::Fused(_) | Schedule::Split(_) => {
+            Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => {
                 let nothing = MergeOperands::nothing(self.segment_count(), saved);
                 saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
             }
@@ -302,7 +307,7 @@ impl NormPlan {
     /// As [`NormPlan::forward`]; [`BindError::Momentum`].
     pub fn running_update<B: Buffer>(&self, args: &RunningArgs<B>) -> Result<Recipe<B>, BindError> {
         let channels = self.given("running statistics")?.segments();
-        let params = running_params(&args.update)?;
+        let params = running_block(&args.update)?;
         let mut operands = Operands::default();
         let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
         let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Written)?;
@@ -370,7 +375,7 @@ impl NormPlan {
     }
 }
 
-fn running_params(update: &RunningUpdate) -> Result<Params, BindError> {
+fn running_block(update: &RunningUpdate) -> Result<Running, BindError> {
     let (momentum, cumulative) = match update.momentum {
         Momentum::Weight(weight) if (0.0..=1.0).contains(&weight) => (weight, 0),
         Momentum::AsGiven(weight) if weight.is_finite() => (weight, 0),
@@ -378,5 +383,5 @@ fn running_params(update: &RunningUpdate) -> Result<Params, BindError> {
         Momentum::Cumulative => (0.0, 1),
     };
     let unbiased = u32::from(update.variance == Variance::Unbiased);
-    Ok(Params { momentum, cumulative, unbiased, ..Params::default() })
+    Ok(Running { momentum, cumulative, unbiased, ..Running::default() })
 }

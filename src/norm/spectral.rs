@@ -8,6 +8,7 @@ use crate::error::{BindError, PlanError};
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
+    old_partials_size,
     BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeOperands, MergeSums, SegmentData, Summed, Tensor,
 };
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
@@ -216,7 +217,7 @@ impl SpectralPlan {
         let mut region = |bytes: u64| scratch.at(cutter.region(bytes));
         let (rows, columns) = (self.rows.segments(), self.columns.segments());
         let all = [self.rows, self.columns, run(rows), run(columns), run(self.elements)];
-        let partials = all.iter().map(|p| self.reduce(p).partials_size(p)).max().unwrap_or(0);
+        let partials = all.iter().map(|p| self.reduce(p).partials_size(p).max(old_partials_size(p, &self.planner.profile))).max().unwrap_or(0);
         let regions = Regions {
             sigma: region(RECORD),
             scalar: region(RECORD),

@@ -16,7 +16,7 @@ impl NormPlan {
     fn moments_schedule(&self) -> Reduce {
         match self.schedule {
             Schedule::Split(reduce) => reduce,
-            Schedule::Fused(_) => Reduce::choose(&self.plan.computed.partition, &self.planner.profile),
+            Schedule::Rows(_) | Schedule::Tiles(_) => Reduce::choose(&self.plan.computed.partition, &self.planner.profile),
         }
     }
 

@@ -1,10 +1,16 @@
 //! A partition's shape and a device profile to a schedule. Pure: no device, no kind of norm.
 
 mod backward;
+mod forward;
 mod profile;
+mod map;
 mod reduce;
 
 pub use backward::{Backward, Held};
+pub(crate) use map::{Grid, MapColumns, MapRows};
+pub(crate) use reduce::{fold_vectors, run_vectors};
+pub(crate) use forward::tile_vectors;
+pub use forward::{Rows as HeldRows, Tiles as HeldTiles};
 pub use reduce::Reduce;
 
 use std::fmt;
@@ -127,7 +133,7 @@ impl DeviceProfile {
     }
 
     /// Partial records are bound whole.
-    fn max_partials(&self) -> u64 {
+    pub(crate) fn max_partials(&self) -> u64 {
         MAX_PARTIALS.min(self.max_binding)
     }
 
@@ -144,16 +150,16 @@ impl DeviceProfile {
     }
 
     /// Invocations that fill the device.
-    fn invocations(&self) -> u64 {
+    pub(crate) fn invocations(&self) -> u64 {
         u64::from(self.workgroups) * u64::from(self.workgroup_size)
     }
 
-    fn max_workgroup(&self) -> u32 {
+    pub(crate) fn max_workgroup(&self) -> u32 {
         self.workgroup_size.max(self.max_lanes)
     }
 
     /// A team whose lanes walk runs of `quads` quads, with few of them idle; the more lanes the better.
-    fn walk(&self, quads: u64, max_lanes: u32, max_quads: u32) -> (u32, u32) {
+    pub(crate) fn walk(&self, quads: u64, max_lanes: u32, max_quads: u32) -> (u32, u32) {
         let slots = |lanes: u64| {
             let each = even_quads(quads.div_ceil(lanes), max_quads);
             (lanes * quads.div_ceil(lanes).next_multiple_of(each.into()), each)
@@ -200,8 +206,10 @@ pub enum Walk {
 /// How a norm is computed: which kernels, and how work is spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
-    /// One dispatch; a team's lanes hold a segment whole.
-    Fused(Team),
+    /// One dispatch; a group of lanes holds a segment that is a row of memory.
+    Rows(HeldRows),
+    /// One dispatch; the lanes of a workgroup hold segments that are columns of rows.
+    Tiles(HeldTiles),
     /// Reduce, merge where there are slices, apply.
     Split(Reduce),
 }
@@ -209,7 +217,8 @@ pub enum Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fused(team) => write!(f, "fused {team}"),
+            Self::Rows(rows) => rows.fmt(f),
+            Self::Tiles(tiles) => tiles.fmt(f),
             Self::Split(reduce) => reduce.fmt(f),
         }
     }
@@ -219,31 +228,22 @@ impl Schedule {
     /// The schedule for a reduction followed by a map over the same tensor.
     pub(crate) fn choose(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Self {
         let partition = &reduction.partition;
-        let fused = Items::new(partition, affine).and_then(|items| fused_team(&items, profile, profile.held_quads));
-        fused.map_or_else(|| Self::Split(Reduce::choose(partition, profile)), Self::Fused)
+        let rows = HeldRows::choose(partition.segment_len(), profile);
+        let rows = rows.filter(|rows| rows.accepts(partition, affine, profile)).map(Self::Rows);
+        let tiles = || HeldTiles::choose(partition, affine, profile).map(Self::Tiles);
+        rows.or_else(tiles).unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
 
     /// Every schedule worth comparing for this reduction: the chosen one first, then the others that accept it.
     pub(crate) fn candidates(reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> Vec<Self> {
         let partition = &reduction.partition;
         let mut all = vec![Self::choose(reduction, affine, profile)];
-        let items = Items::new(partition, affine);
+        all.extend(held_candidates(partition, profile));
         for team in teams(profile) {
             let quads = few_quads(row_quads(partition.segment_len()), team.lanes, profile).min(FORCED_QUADS);
             let team = Team { quads, ..team };
-            let fused = items.as_ref().and_then(|items| holding(items, row_quads(items.width), team));
-            // what holds more takes long to compile, and is better shared by more lanes; turns are worth a try where they are short
-            let fused = fused.filter(|team| team.held() <= u64::from(2 * FORCED_QUADS));
-            let halves = fused.filter(|team| (2..=4).contains(&team.quads));
-            all.extend(fused.map(Self::Fused));
-            all.extend(halves.map(|team| Self::Fused(Team { quads: team.quads.div_ceil(2), turns: 2, ..team })));
-            for (walk, slices, run_lanes) in
-                [(Walk::Rows, 1, team.lanes), (Walk::Rows, 3, 1), (Walk::Columns, 1, 1), (Walk::Columns, 3, 1)]
-            {
-                let cluster = if walk == Walk::Columns { 1 } else { team.cluster };
-                all.push(Self::Split(Reduce { walk, team: Team { run_lanes, cluster, ..team }, slices }));
-            }
         }
+        all.extend(Reduce::candidates(partition, profile).into_iter().map(Self::Split));
         let mut unique = Vec::new();
         for schedule in all {
             if !unique.contains(&schedule) && schedule.accepts(reduction, affine, profile) {
@@ -256,12 +256,32 @@ impl Schedule {
     /// Whether this schedule can compute the reduction.
     pub(crate) fn accepts(&self, reduction: &Reduction, affine: Option<&Partition>, profile: &DeviceProfile) -> bool {
         match self {
-            Self::Fused(team) => {
-                Items::new(&reduction.partition, affine).is_some_and(|items| accepts_fused(&items, team, profile))
-            }
+            Self::Rows(rows) => rows.accepts(&reduction.partition, affine, profile),
+            Self::Tiles(tiles) => tiles.accepts(&reduction.partition, affine, profile),
             Self::Split(reduce) => reduce.accepts(&reduction.partition, profile),
         }
     }
+}
+
+/// Groups of lanes to try: few and many, through subgroups and through workgroup memory.
+fn held_candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Schedule> {
+    let mut all = Vec::new();
+    let (vectors, rows) = (partition.segment_len().div_ceil(4).max(1), partition.reduced_outer.max(1));
+    let held = |all: u64, lanes: u32| {
+        let each = all.div_ceil(lanes.into()).next_power_of_two();
+        u32::try_from(each).ok().filter(|&each| each <= profile.vectors)
+    };
+    for lanes in [1, 4, profile.subgroup, 64, 256, profile.max_lanes] {
+        for cluster in [profile.subgroup, 1] {
+            let lanes = lanes.min(profile.max_lanes);
+            let rows = held(vectors, lanes).map(|vectors| HeldRows::with_lanes(lanes, vectors, cluster, profile));
+            all.extend(rows.map(Schedule::Rows));
+        }
+    }
+    for (lanes, lines) in [(1, 64), (4, 16), (16, 4), (16, 16), (2, 256)] {
+        all.extend(held(rows, lines).map(|vectors| Schedule::Tiles(HeldTiles { lanes, lines, vectors })));
+    }
+    all
 }
 
 /// Teams to try: few lanes and many, through subgroups and through workgroup memory.
@@ -273,12 +293,12 @@ fn teams(profile: &DeviceProfile) -> Vec<Team> {
 }
 
 /// Quads for `lanes` invocations that share `all` of them: no more than there are, of few different numbers.
-fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
+pub(crate) fn few_quads(all: u64, lanes: u32, profile: &DeviceProfile) -> u32 {
     all.div_ceil(lanes.into()).clamp(1, profile.quads.into()).next_power_of_two().min(profile.quads.into()) as u32
 }
 
 /// Quads for chunks of `all` of them: at most `most`, at least half as many, and such that all chunks are full or nearly so.
-fn even_quads(all: u64, most: u32) -> u32 {
+pub(crate) fn even_quads(all: u64, most: u32) -> u32 {
     if all <= most.into() {
         return all.max(1) as u32;
     }

@@ -1,44 +1,41 @@
-//! How statistics are reduced: who visits which elements, and in how many slices.
+//! How segments are reduced to records: who visits which elements, and in how many slices.
 
 use std::fmt;
 
-use super::{DeviceProfile, Walk, even_quads, few_quads};
-use crate::moments::RECORD;
+use super::{DeviceProfile, Walk};
+use crate::kernel::Exchange;
+use crate::moments::{Accumulator, RECORD};
 use crate::partition::Partition;
-use crate::walk::row_quads;
-use crate::walk::team::Team;
 
-/// Longest run of elements that one invocation accumulates: keeps the chain of roundings short.
-const MAX_CHAIN: u64 = 4096;
+/// Most slices of a segment: a map merges so many records of each of its segments itself.
+pub(crate) const MAX_SLICES: u64 = 64;
 
-/// Most merges of an invocation that reduces columns, one after the other.
-const MAX_LINKS: u64 = 64;
+/// Fewest vectors of a lane, below which more lanes have less to hide their loads behind, and more to exchange.
+pub(crate) const FEW_VECTORS: u64 = 4;
 
-/// Most records that are merged into one: as many as keep the chains of a merging workgroup short.
-const MAX_MERGED: u64 = 1 << 16;
+/// Longest runs (in elements) of interleaved segments that are columns of a row, side by side; longer ones are walked as runs.
+const MAX_FOLD: u64 = 31;
 
-/// Most turns of an invocation's loops over what it reduces.
-const MAX_LOOP: u64 = 1 << 14;
+/// Vectors of a row that a workgroup reads side by side, where there are so many: 256 bytes.
+const SIDE: u64 = 16;
 
-/// Fewest elements of a slice for each invocation: below that, partial records cost more than they win.
-const MIN_SLICE_PER_LANE: u64 = 16;
+/// Fewest of them, where there have to be more workgroups: 64 bytes.
+const FEWEST_SIDE: u64 = 4;
 
-/// Fewest rows of a slice of columns, for each invocation: every column of a slice leaves a record.
-const MIN_SLICE_ROWS: u64 = 64;
-
-/// Longest segment, in quads, of which an invocation has one to itself.
-const SHORT_SEGMENT: u64 = 512;
-
-/// Shortest run of memory (in elements) that is walked as a row where segments interleave.
-const MIN_INTERLEAVED_ROW: u64 = 32;
+/// Most vectors that a lane takes in one after the other, four elements of which are chains of their own.
+const MAX_CHAIN: u64 = 1 << 14;
 
 /// How statistics are reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reduce {
     /// How elements are visited.
     pub walk: Walk,
-    /// Who visits them: lanes share a slice of a segment.
-    pub team: Team,
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    /// Along memory: those that share a segment. Across segments: those side by side; the others visit the rows below.
+    pub lanes: u32,
+    /// Vectors that each loads at once.
+    pub flight: u32,
     /// Slices of a segment, reduced apart and then merged.
     pub slices: u32,
 }
@@ -49,140 +46,162 @@ impl fmt::Display for Reduce {
             Walk::Rows => "rows",
             Walk::Columns => "columns",
         };
-        write!(f, "{walk} {}", self.team)?;
+        write!(f, "{walk} {}/{}x{}", self.lanes, self.workgroup, self.flight)?;
         if self.slices > 1 { write!(f, " in {} slices", self.slices) } else { Ok(()) }
     }
 }
 
+/// Vectors of memory that runs of so many elements may touch.
+pub(crate) fn run_vectors(width: u64) -> u64 {
+    if width.is_multiple_of(4) { width / 4 } else { (width + 6) / 4 }
+}
+
+/// Vectors of the fewest columns that are whole segments of `fold` neighbours and whole vectors.
+pub(crate) fn fold_vectors(fold: u64) -> u64 {
+    if fold.is_multiple_of(4) { fold / 4 } else if fold.is_multiple_of(2) { fold / 2 } else { fold }
+}
+
+impl DeviceProfile {
+    /// Workgroups of so many lanes that fill the device, unless each lane has no more than a few of `vectors`.
+    pub(crate) fn filling(&self, workgroup: u32, vectors: u64) -> u64 {
+        let full = self.lanes() / u64::from(workgroup);
+        full.min(vectors / (FEW_VECTORS * u64::from(workgroup))).max(1)
+    }
+
+    /// How so many lanes exchange.
+    pub(crate) fn exchange(&self, lanes: u32) -> Exchange {
+        match lanes {
+            _ if self.subgroup == 1 => Exchange::Memory,
+            lanes if lanes <= self.subgroup => Exchange::Subgroup,
+            _ => Exchange::Workgroup,
+        }
+    }
+}
+
+fn power(n: u64) -> u32 {
+    n.clamp(1, 1 << 30).next_power_of_two() as u32
+}
+
 impl Reduce {
     pub(crate) fn choose(partition: &Partition, profile: &DeviceProfile) -> Self {
-        let interleaved = !partition.is_contiguous() && partition.reduced_inner < MIN_INTERLEAVED_ROW;
-        let columns = Self { walk: Walk::Columns, team: Self::columns_team(partition, profile), slices: 1 };
-        let spread = columns.spread(partition, profile);
-        if interleaved && spread.accepts(partition, profile) {
-            return spread;
+        let rows = Self::rows(partition, profile);
+        Self::columns(partition, profile).unwrap_or(rows)
+    }
+
+    /// Along memory.
+    fn rows(partition: &Partition, profile: &DeviceProfile) -> Self {
+        let workgroup = profile.workgroup_size;
+        let (segments, vectors) = (partition.segments().max(1), Self::segment_vectors(partition));
+        let filling = profile.filling(workgroup, segments * vectors) * u64::from(workgroup);
+        let wanted = (filling / segments).max(vectors.div_ceil(MAX_CHAIN)).min(vectors.div_ceil(FEW_VECTORS));
+        // few different numbers: a subgroup, or the workgroup
+        let lanes = if wanted <= u64::from(profile.subgroup) { profile.subgroup } else { workgroup };
+        let lanes = lanes.min(power(vectors)).min(workgroup);
+        let wanted = filling.div_ceil(segments * u64::from(lanes));
+        let most = vectors / (FEW_VECTORS * u64::from(lanes));
+        let least = vectors.div_ceil(MAX_CHAIN * u64::from(lanes));
+        let schedule = Self { walk: Walk::Rows, workgroup, lanes, flight: Self::flight(profile), slices: 1 };
+        schedule.sliced(partition, profile, wanted.min(most).max(least))
+    }
+
+    /// Across segments that interleave.
+    fn columns(partition: &Partition, profile: &DeviceProfile) -> Option<Self> {
+        let [outer, rows, c, d] = partition.dims();
+        let least = fold_vectors(d);
+        if partition.is_contiguous() || d > MAX_FOLD || rows * c * d == 0 {
+            return None;
         }
-        let run = if partition.is_contiguous() { partition.segment_len() } else { partition.reduced_inner };
-        let quads = row_quads(partition.segment_len());
-        let by_len = quads.div_ceil(profile.quads.into()).next_power_of_two();
-        // neighbours read short segments whole, where there are enough of them
-        let to_fill = profile.invocations().div_ceil(partition.segments().max(1)).next_power_of_two();
-        let least = if quads <= SHORT_SEGMENT { to_fill.max(profile.min_lanes.into()) } else { by_len };
-        let lanes = by_len.min(least).clamp(1, profile.workgroup_size.into()) as u32;
-        let (run_lanes, quads) = profile.walk(row_quads(run), lanes, profile.quads);
-        Self { walk: Walk::Rows, team: profile.team(lanes, run_lanes, quads), slices: 1 }.spread(partition, profile)
-    }
-
-    fn columns_team(partition: &Partition, profile: &DeviceProfile) -> Team {
-        let columns = (partition.kept_inner * partition.reduced_inner).div_ceil(4);
-        let tile = columns.clamp(1, profile.workgroup_size.into()).next_power_of_two() as u32;
-        let lanes = profile.workgroup_size / tile;
-        let quads = few_quads(partition.reduced_outer, lanes, profile);
-        // the lanes of a column are too far apart in the workgroup for a subgroup
-        Team { cluster: 1, ..profile.team(lanes, 1, quads) }
-    }
-
-    /// Segments (columns: quads of columns) of a workgroup.
-    fn tile(&self) -> u64 {
-        match self.walk {
-            Walk::Rows => self.team.groups(),
-            Walk::Columns => 4 * self.team.groups() * u64::from(self.team.turns),
+        let workgroup = profile.workgroup_size;
+        let vectors = (c * d).div_ceil(4);
+        let filling = profile.filling(workgroup, outer * rows * vectors);
+        let fewest = u64::from(power(least.min(vectors))).max(FEWEST_SIDE.min(u64::from(power(vectors))));
+        // lines have rows enough to load several at once
+        let by_rows = u64::from(workgroup) * FEW_VECTORS / rows.next_power_of_two();
+        let mut lanes = SIDE.max(by_rows).min(u64::from(power(vectors))).max(fewest).min(workgroup.into());
+        let (mut slices, mut workgroups);
+        loop {
+            let tiles = vectors.div_ceil(lanes / least * least) * outer;
+            let most = rows * lanes / (u64::from(workgroup) * FEW_VECTORS);
+            slices = filling.div_ceil(tiles).min(most).clamp(1, MAX_SLICES);
+            workgroups = tiles * slices;
+            if 2 * workgroups > filling || lanes / 2 < fewest {
+                break;
+            }
+            lanes /= 2;
         }
+        let lanes = lanes as u32;
+        let schedule = Self { walk: Walk::Columns, workgroup, lanes, flight: Self::flight(profile), slices: 1 };
+        let schedule = schedule.sliced(partition, profile, slices);
+        schedule.accepts(partition, profile).then_some(schedule)
     }
 
-    /// Adds slices until the device is full or the chains are short, within the memory for partial records.
-    fn spread(self, partition: &Partition, profile: &DeviceProfile) -> Self {
-        let workgroups = self.records(partition).div_ceil(self.tile()).max(1);
-        let len = self.walked_len(partition);
-        let lanes = u64::from(self.team.lanes);
-        let to_fill = u64::from(profile.workgroups) / workgroups;
-        let (least, chain) = match self.walk {
-            Walk::Rows => (MIN_SLICE_PER_LANE, MAX_CHAIN),
-            Walk::Columns => (MIN_SLICE_ROWS, MAX_LINKS * u64::from(self.team.quads)),
-        };
-        let by_work = len / (lanes * least);
-        let by_chain = len.div_ceil(lanes * chain);
-        let by_memory = profile.max_partials() / (self.records(partition) * RECORD).max(1);
-        let by_turns = self.turns(partition).div_ceil(MAX_LOOP);
-        let slices = to_fill.min(by_work).max(by_chain).max(by_turns).min(by_memory).clamp(1, 65535);
-        if self.walk == Walk::Rows {
-            return Self { slices: slices as u32, ..self };
-        }
-        // no more slices than whole chunks fill
-        let slices = len.div_ceil(self.slice_rows(len.div_ceil(slices).max(1))).max(1);
-        let quads = if slices == 1 { even_quads(len.div_ceil(lanes), self.team.quads) } else { self.team.quads };
-        Self { slices: slices as u32, team: Team { quads, ..self.team }, ..self }
+    fn flight(profile: &DeviceProfile) -> u32 {
+        profile.vectors.clamp(4, 8)
     }
 
-    /// Rows of a slice of at least `rows`: whole chunks.
-    pub(crate) fn slice_rows(&self, rows: u64) -> u64 {
-        rows.next_multiple_of(u64::from(self.team.lanes * self.team.quads))
+    /// With so many slices, if there is memory for their records.
+    fn sliced(self, partition: &Partition, profile: &DeviceProfile, wanted: u64) -> Self {
+        let by_memory = profile.max_partials() / (partition.segments() * RECORD).max(1);
+        let slices = wanted.min(by_memory).clamp(1, MAX_SLICES);
+        let len = Self::walked(partition, self.walk).div_ceil(slices).max(1);
+        Self { slices: Self::walked(partition, self.walk).div_ceil(len).max(1) as u32, ..self }
     }
 
-    /// Records that one slice of all segments leaves.
-    pub(crate) fn records(&self, partition: &Partition) -> u64 {
-        partition.segments() * self.fold(partition)
+    /// Every other schedule that is worth a try.
+    pub(crate) fn candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Self> {
+        let workgroup = profile.workgroup_size;
+        let all = [1, profile.subgroup, 16.min(workgroup), workgroup];
+        let walks = [(Walk::Rows, 1), (Walk::Rows, 3), (Walk::Columns, 1), (Walk::Columns, 3)];
+        let each = all.into_iter().flat_map(|lanes| walks.map(|(walk, slices)| (lanes, walk, slices)));
+        let all = each.map(|(lanes, walk, slices)| {
+            let schedule = Self { walk, workgroup, lanes, flight: 4, slices: 1 };
+            schedule.sliced(partition, profile, slices)
+        });
+        let all: Vec<_> = all.filter(|schedule| schedule.accepts(partition, profile)).collect();
+        [Self::choose(partition, profile)].into_iter().chain(all).collect()
     }
 
-    /// Neighbouring records that belong to one segment: columns are finer than segments.
-    pub(crate) fn fold(&self, partition: &Partition) -> u64 {
-        match self.walk {
-            Walk::Rows => 1,
-            Walk::Columns => partition.reduced_inner,
-        }
+    /// Vectors of a segment.
+    pub(crate) fn segment_vectors(partition: &Partition) -> u64 {
+        partition.reduced_outer * run_vectors(partition.reduced_inner)
     }
 
-    /// Elements that slices divide.
-    fn walked_len(&self, partition: &Partition) -> u64 {
-        match self.walk {
-            Walk::Rows => partition.segment_len(),
+    /// What slices divide.
+    fn walked(partition: &Partition, walk: Walk) -> u64 {
+        match walk {
+            Walk::Rows => Self::segment_vectors(partition),
             Walk::Columns => partition.reduced_outer,
         }
     }
 
-    /// Whether slices or columns have to be merged.
-    pub(crate) fn merges(&self, partition: &Partition) -> bool {
-        self.slices > 1 || self.fold(partition) > 1
-    }
-
     /// Bytes of partial records.
     pub(crate) fn partials_size(&self, partition: &Partition) -> u64 {
-        if self.merges(partition) { u64::from(self.slices) * self.records(partition) * RECORD } else { 0 }
+        if self.slices > 1 { u64::from(self.slices) * partition.segments() * RECORD } else { 0 }
     }
 
-    /// Turns that an invocation's loops take together, over all slices.
-    fn turns(&self, partition: &Partition) -> u64 {
-        let Team { lanes, run_lanes, quads, .. } = self.team;
-        let (lanes, run_lanes, quads) = (u64::from(lanes), u64::from(run_lanes.min(lanes)), u64::from(quads));
-        match self.walk {
-            Walk::Rows => {
-                let turns = row_quads(partition.reduced_inner).div_ceil(quads * run_lanes);
-                partition.reduced_outer.div_ceil(lanes / run_lanes) * (turns + 1)
-            }
-            Walk::Columns => {
-                let tiles = u64::from(self.team.turns);
-                partition.reduced_outer.div_ceil(lanes * quads) * (tiles + 1)
-            }
-        }
+    /// Vectors that a lane loads at once of what these moments are made of: powers are long code.
+    pub(crate) fn flight_of(&self, accumulator: Accumulator) -> u32 {
+        if accumulator == Accumulator::Power { 1 } else { self.flight }
     }
 
     pub(crate) fn accepts(&self, partition: &Partition, profile: &DeviceProfile) -> bool {
-        if !self.team.is_valid() || self.slices == 0 {
-            return false;
-        }
-        let walks = self.walk == Walk::Rows || partition.reduced_outer > 1;
-        let merges = self.merges(partition);
-        let partials = self.records(partition).saturating_mul(u64::from(self.slices) * RECORD);
-        let merged = self.fold(partition).saturating_mul(self.slices.into());
-        let fits = !merges || partials <= profile.max_partials() && merged <= MAX_MERGED;
-        let exchanges = self.team.cluster <= profile.subgroup
-            && (self.walk == Walk::Rows || self.team.cluster == 1)
-            && self.team.workgroup_size <= profile.max_workgroup();
-        let turns = self.turns(partition) <= MAX_LOOP * u64::from(self.slices);
-        // merges of columns are one chain, whose rounding grows with its length
-        let links =
-            partition.reduced_outer.div_ceil(u64::from(self.slices) * u64::from(self.team.lanes * self.team.quads));
-        let turns = turns && (self.walk == Walk::Rows || links <= 4 * MAX_LINKS);
-        walks && fits && exchanges && turns
+        let powers = self.workgroup.is_power_of_two() && self.lanes.is_power_of_two();
+        let fits = powers && self.lanes <= self.workgroup && self.workgroup <= profile.max_workgroup();
+        let slices = (1..=MAX_SLICES).contains(&self.slices.into());
+        let memory = self.partials_size(partition) <= profile.max_partials();
+        let walks = match self.walk {
+            Walk::Rows => {
+                let turns = Self::segment_vectors(partition) / u64::from(self.slices.max(1) * self.lanes);
+                turns <= 2 * MAX_CHAIN
+            }
+            Walk::Columns => {
+                let [_, rows, _, d] = partition.dims();
+                let lines = u64::from(self.workgroup / self.lanes.max(1));
+                let folds = d <= MAX_FOLD && fold_vectors(d) <= u64::from(self.lanes) && (d == 1 || lines > 1);
+                let turns = rows / (u64::from(self.slices.max(1)) * lines.max(1));
+                partition.reduced_outer > 1 && folds && turns <= 2 * MAX_CHAIN
+            }
+        };
+        fits && slices && memory && walks && self.flight >= 1
     }
 }

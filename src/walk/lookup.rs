@@ -46,6 +46,8 @@ pub(crate) struct Placed {
     pub by_row: bool,
     /// All elements of a vector have one segment.
     pub run_of_vectors: bool,
+    /// The window begins inside a run of a row's one segment.
+    pub inner: bool,
     /// Segments of the binding.
     pub segments: (u64, u64),
 }
@@ -124,6 +126,7 @@ impl Rows {
             by_row: outer[1] > 0 || inner[2] > 0 || lookup.base != 0,
             run_of_vectors: self.found == Found::Mixed
                 && [self.run, self.width, column].iter().all(|n| n.is_multiple_of(4)),
+            inner: column > 0,
             segments,
         }
     }

@@ -1,7 +1,7 @@
 //! From a request to results: nothing here can see an expected result.
 
 use wgpu_norm::sync::SyncError;
-use wgpu_norm::{BindError, Spread};
+use wgpu_norm::{BindError, Operand, Spread};
 use wgpu_norm_tools::compute::Runner;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
@@ -37,7 +37,7 @@ fn norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Results, Failure>
     let setup = Setup::of(request)?;
     let inputs = Inputs::read(request, &setup, store)?;
     let runner = match (setup.source, &inputs.running) {
-        (Source::Running, None) => return Err(BindError::Missing { operand: "running statistics" }.into()),
+        (Source::Running, None) => return Err(BindError::Missing { operand: Operand::RunningMean }.into()),
         (Source::Running, given) => inputs.runner(gpu, &setup, given.as_ref())?,
         _ => inputs.runner(gpu, &setup, None)?,
     };
@@ -86,7 +86,7 @@ fn once(runner: &Runner, setup: &Setup, inputs: &Inputs, input: &[f32], request:
     });
     let mut saved = Vec::new();
     if exports {
-        let segments = runner.norm.segment_count();
+        let segments = runner.norm.content().segment_count();
         let (mean, rstd) = (gpu.tensor("mean", segments)?, gpu.tensor("rstd", segments)?);
         work.push(runner.export(setup.is_centred().then(|| mean.view()), Some((Spread::Rstd, rstd.view())))?);
         saved = vec![("save_mean", mean), ("save_rstd", rstd)];

@@ -1,9 +1,9 @@
 //! The input tensors of a case, stored or made.
 
-use wgpu_norm::reference::ReferenceInputs;
 use wgpu_norm_tools::compute::{Runner, Running};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm;
 
 use crate::derived;
 use crate::golden::{Generate, Request, Store};
@@ -71,8 +71,8 @@ impl Inputs {
         given: Option<&(Vec<f32>, Vec<f32>)>,
     ) -> Result<Runner<'a>, Failure> {
         let (scale, bias) = (self.scale.is_some(), self.bias.is_some());
-        let norm = setup.describe(scale, bias, |descriptor| gpu.engine.create_norm(descriptor))?;
-        let inputs = ReferenceInputs {
+        let norm = setup.describe(scale, bias, |descriptor| descriptor.create(&gpu.engine))?;
+        let inputs = norm::Inputs {
             input: &[],
             scale: self.scale.as_deref(),
             bias: self.bias.as_deref(),
@@ -85,7 +85,7 @@ impl Inputs {
             batches: self.batches_so_far.filter(|_| setup.counts_batches()).map(|count| count as u32),
             update: setup.update,
         });
-        Runner::new(gpu, norm, &inputs, running.as_ref(), 0)
+        Runner::new(gpu, norm, inputs, running.as_ref(), 0)
     }
 
     fn make(&mut self, generate: &Generate, setup: &Setup) {

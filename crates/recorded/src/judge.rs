@@ -7,7 +7,7 @@
 //! A tensor is exact (`--tolerance 1e-6`) if that is at most 1e-6, whatever the recorded result is; this is asked of
 //! the tensors whose oracle is finite throughout.
 
-use wgpu_norm::{BindError, PlanError};
+use wgpu_norm::{BindError, Operand, PlanError};
 use wgpu_norm_tools::check::{Comparison, is_same};
 use wgpu_norm_tools::failure::Failure;
 
@@ -225,8 +225,8 @@ fn is_reason(raises: &Raises, refusal: &Refusal) -> bool {
         Refusal::Plan(Plan::NormalizedShape { .. }) => says("Given normalized_shape"),
         Refusal::Plan(Plan::RankTooLow { .. }) => says("at least 2 dimensions"),
         Refusal::Plan(Plan::EmptySegments { .. }) => says("HxW to be greater than 0"),
-        Refusal::Bind(Bind::Length { operand: "scale", .. }) => says("Expected weight to be of same shape"),
-        Refusal::Bind(Bind::Length { operand: "bias", .. }) => says("Expected bias to be of same shape"),
+        Refusal::Bind(Bind::Length { operand: Operand::Scale, .. }) => says("Expected weight to be of same shape"),
+        Refusal::Bind(Bind::Length { operand: Operand::Bias, .. }) => says("Expected bias to be of same shape"),
         _ => false,
     }
 }
@@ -287,7 +287,7 @@ mod tests {
                 "num_channels (10) must be divisible by num_groups (3)",
             ),
             (
-                Refusal::Bind(BindError::Length { operand: "bias", expected: 6, actual: 2 }),
+                Refusal::Bind(BindError::Length { operand: Operand::Bias, expected: 6, actual: 2 }),
                 "Expected bias to be of same shape as normalized_shape",
             ),
         ];

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use serde_json::Value;
 use wgpu_norm::{
-    Affine, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, PlanError, RunningUpdate, SingleElement,
-    StyleEpsilon, Variance,
+    AdaptiveDescriptor, Affine, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, PlanError, RunningUpdate,
+    SingleElement, StyleEpsilon, Variance,
 };
+use wgpu_norm_tools::norm::Descriptor;
 
 use crate::golden::Request;
 
@@ -124,7 +125,7 @@ impl Setup {
     }
 
     /// Calls `with` with the descriptor of the norm; `scale` and `bias` say which parameters are there.
-    pub fn describe<T>(&self, scale: bool, bias: bool, with: impl FnOnce(&NormDescriptor) -> T) -> T {
+    pub fn describe<T>(&self, scale: bool, bias: bool, with: impl FnOnce(&Descriptor) -> T) -> T {
         let shape = self.layout.memory_shape(&self.shape);
         let kind = match &self.kind {
             Kind::Batch => NormKind::Batch,
@@ -133,19 +134,28 @@ impl Setup {
             Kind::Layer(axes) => NormKind::Layer { axes: axes.clone() },
             Kind::Rms(axes) => NormKind::Rms { axes: axes.clone() },
             Kind::Adaptive { style, variance, style_eps } => {
-                NormKind::AdaptiveInstance { style_shape: style, variance: *variance, style_eps: *style_eps }
+                let descriptor = AdaptiveDescriptor {
+                    eps: self.eps,
+                    format: self.layout.format,
+                    variance: *variance,
+                    style_eps: *style_eps,
+                    single_element: self.single_element,
+                    ..AdaptiveDescriptor::new(&shape, style)
+                };
+                return with(&descriptor.into());
             }
             Kind::Lp { p, axes } => NormKind::LpNormalize { p: *p, axes: axes.clone() },
             Kind::MeanVariance(axes) => NormKind::MeanVariance { axes },
             Kind::Weight(dim) => NormKind::Weight { dim: *dim },
         };
-        with(&NormDescriptor {
+        let descriptor = NormDescriptor {
             eps: self.eps,
             format: self.layout.format,
             affine: Affine::with(scale.then_some(()), bias.then_some(())),
             single_element: self.single_element,
             ..NormDescriptor::new(kind, &shape)
-        })
+        };
+        with(&descriptor.into())
     }
 
     /// Whether training counts the batches: PyTorch's instance norm has a counter and never counts.

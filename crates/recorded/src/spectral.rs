@@ -1,7 +1,7 @@
 //! Spectral norm: steps of power iterations and division, then the gradient of the last.
 
 use wgpu_norm::{
-    BufferView, Destination, PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor,
+    BufferView, PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor,
 };
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
@@ -26,21 +26,18 @@ pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Resu
     };
     let Some(weight) = upload("weight")? else { return Ok(Results::new()) };
     let (vectors, dy) = (upload("u")?.zip(upload("v")?), upload("dy")?);
-    let views = vectors.as_ref().map(|(u, v)| (u.view(), v.view()));
     let (sigma, output) = (gpu.tensor("sigma", 1)?, gpu.tensor("output", norm.len())?);
     let workspace = gpu.buffer("workspace", norm.workspace_size())?;
     let workspace = BufferView::whole(&workspace);
-    let forward = norm.bind_forward(&SpectralArgs {
-        weight: weight.view(),
-        vectors: views,
-        sigma: sigma.view(),
-        output: Destination::View(output.view()),
-        iterations: match attrs.training {
-            Some(false) => PowerIterations::Frozen,
-            _ => PowerIterations::Count(attrs.n_power_iterations.unwrap_or(1)),
-        },
-        workspace,
-    })?;
+    let iterations = match attrs.training {
+        Some(false) => PowerIterations::Frozen,
+        _ => PowerIterations::Count(attrs.n_power_iterations.unwrap_or(1)),
+    };
+    let mut args = SpectralArgs::new(weight.view(), output.view(), sigma.view(), workspace);
+    if let Some((u, v)) = &vectors {
+        args = args.vectors(u.view(), v.view(), iterations);
+    }
+    let forward = norm.bind_forward(&args)?;
 
     let mut results = Results::new();
     let mut insert = |name: String, tensor: &Tensor| {
@@ -61,14 +58,17 @@ pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Resu
     }
     if let Some(grad_output) = &dy {
         let grad_weight = gpu.tensor("grad_weight", norm.len())?;
-        gpu.run_all([&norm.bind_backward(&SpectralBackwardArgs {
-            weight: weight.view(),
-            vectors: views,
-            sigma: sigma.view(),
-            grad_output: grad_output.view(),
-            grad_weight: grad_weight.view(),
+        let mut args = SpectralBackwardArgs::new(
+            weight.view(),
+            grad_output.view(),
+            grad_weight.view(),
+            sigma.view(),
             workspace,
-        })?])?;
+        );
+        if let Some((u, v)) = &vectors {
+            args = args.vectors(u.view(), v.view());
+        }
+        gpu.run_all([&norm.bind_backward(&args)?])?;
         insert("dweight".into(), &grad_weight)?;
     }
     Ok(results)

@@ -4,8 +4,7 @@ use std::thread;
 
 use wgpu_norm::sync::{LocalTransport, SyncBackwardArgs, SyncBatchNorm, SyncForwardArgs};
 use wgpu_norm::{
-    Affine, BufferView, Destination, Epsilon, ExportArgs, MomentsArgs, Norm, NormDescriptor, NormKind, RunningArgs,
-    Spread,
+    Affine, BufferView, Epsilon, ExportArgs, MomentsArgs, Norm, NormDescriptor, NormKind, RunningArgs, Spread,
 };
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
@@ -99,20 +98,14 @@ fn run_rank(common: &Common<'_>, shard: &Shard, transport: LocalTransport) -> Re
     let parameter =
         |like: &Option<Tensor>| like.as_ref().map(|_| gpu.tensor("gradient", norm.norm().affine_len())).transpose();
     let (grad_scale, grad_bias) = (parameter(&scale)?, parameter(&bias)?);
-    norm.forward(&SyncForwardArgs {
-        input: input.view(),
-        output: Destination::View(output.view()),
-        scale: scale.as_ref().map(Tensor::view),
-        bias: bias.as_ref().map(Tensor::view),
-    })?;
-    norm.backward(&SyncBackwardArgs {
-        input: input.view(),
-        grad_output: grad_output.view(),
-        scale: scale.as_ref().map(Tensor::view),
-        grad_input: Some(Destination::View(grad_input.view())),
-        grad_scale: grad_scale.as_ref().map(Tensor::view),
-        grad_bias: grad_bias.as_ref().map(Tensor::view),
-    })?;
+    let mut forward = SyncForwardArgs::new(input.view(), output.view());
+    (forward.scale, forward.bias) = (scale.as_ref().map(Tensor::view), bias.as_ref().map(Tensor::view));
+    norm.forward(&forward)?;
+    let mut backward = SyncBackwardArgs::new(input.view(), grad_output.view()).grad_input(grad_input.view());
+    backward.scale = scale.as_ref().map(Tensor::view);
+    backward.grad_scale = grad_scale.as_ref().map(Tensor::view);
+    backward.grad_bias = grad_bias.as_ref().map(Tensor::view);
+    norm.backward(&backward)?;
 
     let mut tensors =
         vec![("output", Some(output)), ("dx", Some(grad_input)), ("dweight", grad_scale), ("dbias", grad_bias)];
@@ -133,11 +126,11 @@ fn local_statistics(gpu: &Gpu, norm: &Norm, input: &Tensor) -> Result<[Tensor; 2
     let records = gpu.buffer("statistics", norm.statistics_size())?;
     let records = BufferView::whole(&records);
     let workspace = gpu.buffer("workspace", norm.moments_workspace_size())?;
-    let workspace = Some(BufferView::whole(&workspace));
-    let moments = norm.bind_moments(&MomentsArgs { input: input.view(), records, workspace })?;
+    let args = MomentsArgs::new(input.view(), records).workspace(BufferView::whole(&workspace));
+    let moments = norm.bind_moments(&args)?;
     let (mean, rstd) = (gpu.tensor("mean", norm.segment_count())?, gpu.tensor("rstd", norm.segment_count())?);
-    let (mean_view, spread) = (Some(mean.view()), Some((Spread::Rstd, rstd.view())));
-    let export = norm.bind_export(&ExportArgs { statistics: records, mean: mean_view, spread })?;
+    let export = ExportArgs::new(records).mean(mean.view()).spread(Spread::Rstd, rstd.view());
+    let export = norm.bind_export(&export)?;
     gpu.run_all(&[moments, export])?;
     Ok([mean, rstd])
 }
@@ -149,18 +142,13 @@ fn whole_statistics(
 ) -> Result<Vec<(String, Tensor)>, Failure> {
     let (gpu, norm, statistics) = (common.gpu, sync.norm(), sync.merged_statistics()?);
     let (mean, rstd) = (gpu.tensor("mean", norm.segment_count())?, gpu.tensor("rstd", norm.segment_count())?);
-    let (mean_view, spread) = (Some(mean.view()), Some((Spread::Rstd, rstd.view())));
-    let mut work = vec![norm.bind_export(&ExportArgs { statistics, mean: mean_view, spread })?];
+    let export = ExportArgs::new(statistics).mean(mean.view()).spread(Spread::Rstd, rstd.view());
+    let mut work = vec![norm.bind_export(&export)?];
     let mut all = vec![("save_mean".to_owned(), mean), ("save_rstd".to_owned(), rstd)];
     if let Some((mean, variance)) = &common.running {
         let (mean, variance) = (gpu.upload("mean", mean)?, gpu.upload("variance", variance)?);
-        work.push(norm.bind_running_update(&RunningArgs {
-            statistics,
-            mean: mean.view(),
-            variance: variance.view(),
-            batches: None,
-            update: setup::running_update(common.request),
-        })?);
+        let update = RunningArgs::new(statistics, mean.view(), variance.view());
+        work.push(norm.bind_running_update(&update.update(setup::running_update(common.request)))?);
         all.extend([("running_mean_out".to_owned(), mean), ("running_var_out".to_owned(), variance)]);
     }
     gpu.run_all(&work)?;

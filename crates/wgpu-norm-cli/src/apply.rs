@@ -7,14 +7,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm::{Affine, BindError, Norm, NormDescriptor, RunningStatistics, State, StateSpec};
+use wgpu_norm::{Affine, NormDescriptor, NormKind, RunningStatistics, State, StateSpec};
 use wgpu_norm_tools::check::{Comparison, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
+use wgpu_norm_tools::norm::Descriptor;
 use wgpu_norm_tools::output::{Part, Target};
-use wgpu_norm_tools::terminal;
+use wgpu_norm_tools::{shapes, terminal};
 
 use crate::Global;
 
@@ -52,15 +53,18 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let style_shape = operands.style.as_ref().map(|style| style.shape().to_vec()).unwrap_or_default();
     let descriptor = settings.descriptor(&shape, &style_shape);
     descriptor.validate()?;
+    if let Descriptor::Norm(descriptor) = &descriptor {
+        operands.check(descriptor)?;
+        if operands.running.is_none() || settings.update.is_some() {
+            shapes::check_statistics(descriptor, settings.mode)?;
+        }
+    }
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }
-    let norm = gpu.as_ref().map(|gpu| gpu.engine.create_norm(&descriptor)).transpose()?;
-    if let Some(norm) = &norm {
-        operands.check(norm)?;
-    }
+    let norm = gpu.as_ref().map(|gpu| descriptor.create(&gpu.engine)).transpose()?;
     let mut tensors = operands.read(&settings)?;
     let outcome = match (&gpu, &norm) {
         (Some(gpu), Some(norm)) => on_gpu(gpu, norm, &mut tensors, files.check, settings.mode)?,
@@ -71,7 +75,7 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     targets.write(&name, &shape, &settings.statistics_shape(&shape), &outcome)?;
 
     let state_output = settings.update.map(|update| update.out);
-    Report::new(descriptor.kind.name(), &shape, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
+    Report::new(descriptor.name(), &shape, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
 }
 
 /// The files to write.
@@ -161,21 +165,19 @@ impl Operands {
         })
     }
 
-    /// Compares the lengths with what the norm needs, before any element is read.
-    fn check(&self, norm: &Norm) -> Result<(), Failure> {
+    /// Compares the shapes with what the norm needs, before any element is read.
+    fn check(&self, descriptor: &NormDescriptor<'_>) -> Result<(), Failure> {
         let (mean, variance) = self.running.as_ref().map(|(mean, variance)| (mean, variance)).unzip();
+        let [affine, channels] = [shapes::affine(descriptor), shapes::channels(descriptor)];
+        let scale = if matches!(descriptor.kind, NormKind::Weight { .. }) { "g" } else { "scale" };
         let needed = [
-            ("scale", self.scale.as_ref(), norm.affine_len()),
-            ("bias", self.bias.as_ref(), norm.affine_len()),
-            ("running mean", mean, norm.given_segment_count()),
-            ("running variance", variance, norm.given_segment_count()),
+            (scale, self.scale.as_ref(), &affine),
+            ("bias", self.bias.as_ref(), &affine),
+            ("running mean", mean, &channels),
+            ("running variance", variance, &channels),
         ];
-        for (operand, file, expected) in needed {
-            if let Some(actual) = file.map(TensorFile::len).filter(|&len| len != expected) {
-                return Err(BindError::Length { operand, expected, actual }.into());
-            }
-        }
-        Ok(())
+        let mut given = needed.into_iter().filter_map(|(operand, file, expected)| Some((operand, file?, expected)));
+        given.try_for_each(|(operand, file, expected)| shapes::check(operand, file.shape(), expected))
     }
 
     fn read(self, settings: &Settings<'_>) -> Result<Tensors, Failure> {
@@ -201,9 +203,9 @@ impl Operands {
     }
 }
 
-fn check(descriptor: &NormDescriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> Result<Check, Failure> {
+fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> Result<Check, Failure> {
     let reference = tensors.reference(descriptor)?;
-    let mut check = Check::new(descriptor.shape, &outcome.output, &reference.output);
+    let mut check = Check::new(descriptor.shape(), &outcome.output, &reference.output);
     if let (Some(before), Some(after)) = (&tensors.running, &outcome.running) {
         let (mean, variance) = before.reference(&reference, tensors.segment_len(reference.mean.len()));
         let comparisons = [Comparison::new(&after.mean, &mean), Comparison::new(&after.variance, &variance)];

@@ -15,7 +15,7 @@ mod rig;
 mod roof;
 mod sample;
 mod spec;
-mod suite;
+pub mod suite;
 mod table;
 mod times;
 mod tune;

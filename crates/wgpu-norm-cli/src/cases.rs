@@ -1,19 +1,37 @@
 //! The cases of `wgpu-norm verify`: kinds and shapes that have gone wrong somewhere, and what they are filled with.
 
 use wgpu_norm::MemoryFormat::{ChannelsFirst, ChannelsLast};
-use wgpu_norm::NormKind::{AdaptiveInstance, Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
-use wgpu_norm::{Affine, Epsilon, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance};
+use wgpu_norm::NormKind::{Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
+use wgpu_norm::{
+    AdaptiveDescriptor, Affine, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,
+};
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::files::element_count;
+use wgpu_norm_tools::norm::Descriptor;
 
 /// A kind of norm over a shape.
 pub struct Case<'a> {
     /// The kind.
-    pub kind: NormKind<'a>,
+    pub kind: Kind<'a>,
     /// Sizes of the axes as they lie in memory.
     pub shape: &'a [u64],
     /// Where the channels are.
     pub format: MemoryFormat,
+}
+
+/// A kind of norm, with what only that kind needs.
+pub enum Kind<'a> {
+    /// One of them.
+    Norm(NormKind<'a>),
+    /// An adaptive instance norm.
+    Adaptive {
+        /// Sizes of the style's axes.
+        style_shape: &'a [u64],
+        /// Divisor of both variances.
+        variance: Variance,
+        /// Where eps enters the style's deviation.
+        style_eps: StyleEpsilon,
+    },
 }
 
 /// What a tensor is filled with.
@@ -35,15 +53,21 @@ pub enum Fill {
 const SMALL: u64 = 20_000;
 
 const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
-    Case { kind, shape, format: ChannelsFirst }
+    Case { kind: Kind::Norm(kind), shape, format: ChannelsFirst }
 }
 
 const fn last(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
-    Case { kind, shape, format: ChannelsLast }
+    Case { kind: Kind::Norm(kind), shape, format: ChannelsLast }
 }
 
-const fn adain(style_shape: &'static [u64], variance: Variance, style_eps: StyleEpsilon) -> NormKind<'static> {
-    AdaptiveInstance { style_shape, variance, style_eps }
+const fn adain(
+    style_shape: &'static [u64],
+    variance: Variance,
+    style_eps: StyleEpsilon,
+    shape: &'static [u64],
+    format: MemoryFormat,
+) -> Case<'static> {
+    Case { kind: Kind::Adaptive { style_shape, variance, style_eps }, shape, format }
 }
 
 /// All of them. Widths take every remainder of 4; 4099 is a prime beyond a workgroup's reach; 70 001 segments are more
@@ -102,10 +126,10 @@ pub const CASES: &[Case<'static>] = &[
     case(Rms { axes: 1..3 }, &[2, 7, 586]),
     case(Rms { axes: 1..2 }, &[3, 5, 4]),
     case(Rms { axes: 0..1 }, &[1_000_003]),
-    case(adain(&[2, 3, 5, 4], Variance::Biased, StyleEpsilon::AsContent), &[2, 3, 4, 7]),
-    case(adain(&[1, 3, 6], Variance::Unbiased, StyleEpsilon::None), &[2, 3, 4099]),
-    case(adain(&[2, 2, 150_001], Variance::Biased, StyleEpsilon::AsContent), &[2, 2, 9]),
-    last(adain(&[2, 5, 4, 3], Variance::Unbiased, StyleEpsilon::AsContent), &[2, 4, 7, 3]),
+    adain(&[2, 3, 5, 4], Variance::Biased, StyleEpsilon::AsContent, &[2, 3, 4, 7], ChannelsFirst),
+    adain(&[1, 3, 6], Variance::Unbiased, StyleEpsilon::None, &[2, 3, 4099], ChannelsFirst),
+    adain(&[2, 2, 150_001], Variance::Biased, StyleEpsilon::AsContent, &[2, 2, 9], ChannelsFirst),
+    adain(&[2, 5, 4, 3], Variance::Unbiased, StyleEpsilon::AsContent, &[2, 4, 7, 3], ChannelsLast),
     case(LpNormalize { p: 1.0, axes: 1..2 }, &[5, 67]),
     case(LpNormalize { p: 2.0, axes: 1..2 }, &[3, 4, 5]),
     case(LpNormalize { p: 3.5, axes: 1..2 }, &[3, 1031]),
@@ -140,42 +164,48 @@ impl Case<'_> {
 
     /// Whether statistics may be given.
     pub fn takes_running_statistics(&self) -> bool {
-        matches!(self.kind, Batch | Instance)
+        matches!(self.kind, Kind::Norm(Batch | Instance))
     }
 
     /// The norm.
-    pub fn descriptor(&self) -> NormDescriptor<'_> {
-        let eps = match self.kind {
-            LpNormalize { .. } => Epsilon::Minimum(1e-12),
-            MeanVariance { .. } => Epsilon::AddedToDeviation(1e-9),
-            Rms { .. } => Epsilon::Machine,
-            Weight { .. } => Epsilon::InsideRoot(0.0),
-            _ => Epsilon::InsideRoot(1e-5),
-        };
-        let affine = match self.kind {
-            LpNormalize { .. } | AdaptiveInstance { .. } | MeanVariance { .. } => Affine::None,
-            Weight { .. } => Affine::Scale,
-            _ => Affine::ScaleAndBias,
-        };
-        NormDescriptor {
-            format: self.format,
-            eps,
-            affine,
-            single_element: SingleElement::Allow,
-            ..NormDescriptor::new(self.kind.clone(), self.shape)
+    pub fn descriptor(&self) -> Descriptor<'_> {
+        let (shape, format, single_element) = (self.shape, self.format, SingleElement::Allow);
+        match &self.kind {
+            Kind::Norm(kind) => Descriptor::Norm(NormDescriptor {
+                format,
+                affine: match kind {
+                    LpNormalize { .. } | MeanVariance { .. } => Affine::None,
+                    Weight { .. } => Affine::Scale,
+                    _ => Affine::ScaleAndBias,
+                },
+                single_element,
+                ..NormDescriptor::new(kind.clone(), shape)
+            }),
+            &Kind::Adaptive { style_shape, variance, style_eps } => Descriptor::Adaptive(AdaptiveDescriptor {
+                format,
+                variance,
+                style_eps,
+                single_element,
+                ..AdaptiveDescriptor::new(shape, style_shape)
+            }),
         }
+    }
+
+    /// The kind, as the program spells it.
+    pub fn name(&self) -> &'static str {
+        self.descriptor().name()
     }
 
     /// Operands with `affine_len` parameters, and running statistics of so many `channels` where asked for.
     pub fn tensors(&self, fill: Fill, affine_len: u64, channels: Option<u64>) -> Tensors {
         let mut random = Random(0x9E37_79B9 ^ self.len());
         let style = match self.kind {
-            AdaptiveInstance { style_shape, .. } => {
+            Kind::Adaptive { style_shape, .. } => {
                 Some(random.fill(Fill::Normal, element_count(style_shape).unwrap_or(0)))
             }
-            _ => None,
+            Kind::Norm(_) => None,
         };
-        let affine = self.descriptor().affine;
+        let affine = self.descriptor().affine();
         let mean = if fill == Fill::LargeMean { 1e4 } else { 0.5 };
         Tensors {
             input: random.fill(fill, self.len()),

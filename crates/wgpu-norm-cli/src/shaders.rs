@@ -1,5 +1,6 @@
-//! `wgpu-norm shaders`: every kernel as WGSL, SPIR-V, MSL or HLSL, with its bindings.
+//! `wgpu-norm shaders`: the kernels that norms need, as WGSL, SPIR-V, MSL or HLSL, with their bindings.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,16 +8,23 @@ use naga::back::{self, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ResourceBinding, ShaderStage};
 use serde::Serialize;
-use wgpu_norm::shaders::{ShaderInfo, all};
+use wgpu_norm::{DeviceFacts, Kernel, Planner};
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::Descriptor;
+use wgpu_norm_tools::outline::{Which, devices};
 use wgpu_norm_tools::output::write_bytes;
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
+use crate::bench::suite::Suite;
+use crate::cases::CASES;
 
 /// Arguments of `wgpu-norm shaders`.
 #[derive(clap::Args)]
 #[command(after_help = "\
+They are those that plans make of the reference suite of `bench` and of the cases of `verify`, for a GPU with and without
+subgroup operations and for a software driver. `wgpu-norm plan` shows those of one norm.
+
 Examples:
   wgpu-norm shaders --target wgsl --out kernels/
   wgpu-norm shaders --target spirv --out spirv/ && spirv-val --target-env vulkan1.1 spirv/*.spv")]
@@ -42,42 +50,65 @@ enum Target {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
-    kernel: &'a str,
+struct Written {
+    kernel: String,
     file: String,
-    entry_point: &'a str,
-    bindings: Vec<Binding<'a>>,
-    constants: Vec<(&'a str, f64)>,
+    entry_point: &'static str,
+    bindings: Vec<Binding>,
+    constants: Vec<(&'static str, f64)>,
 }
 
 #[derive(Serialize)]
-struct Binding<'a> {
+struct Binding {
     binding: u32,
-    name: &'a str,
-    access: &'a str,
+    name: String,
+    access: &'static str,
 }
 
-/// Translates and writes every kernel.
+/// The kernels of a norm's passes on these devices, by name.
+pub fn kernels_of(descriptor: &Descriptor<'_>, devices: &[DeviceFacts]) -> Result<BTreeMap<String, Kernel>, Failure> {
+    let mut kernels = BTreeMap::new();
+    for facts in devices {
+        for which in Which::ALL {
+            let outline = descriptor.outline(&Planner::new(*facts), which)?;
+            let recipes = outline.into_iter().flat_map(|outline| outline.recipes);
+            kernels.extend(recipes.flat_map(|recipe| recipe.kernels).map(|kernel| (kernel.to_string(), kernel)));
+        }
+    }
+    Ok(kernels)
+}
+
+/// All that are written.
+fn all() -> Result<BTreeMap<String, Kernel>, Failure> {
+    let mut kernels = BTreeMap::new();
+    for case in Suite::Reference.cases() {
+        kernels.extend(kernels_of(&case.case().descriptor(), &devices())?);
+    }
+    for case in CASES {
+        kernels.extend(kernels_of(&case.descriptor(), &devices())?);
+    }
+    Ok(kernels)
+}
+
+/// The storage bindings, after the parameters at 0.
+fn bindings(kernel: &Kernel) -> Vec<Binding> {
+    let access = |writes| if writes { "read_write" } else { "read" };
+    let storage = kernel.binding_names().zip(kernel.bindings()).zip(1..);
+    let storage = storage.map(|((name, writes), binding)| Binding { binding, name, access: access(writes) });
+    [Binding { binding: 0, name: "parameters".to_owned(), access: "uniform" }].into_iter().chain(storage).collect()
+}
+
+/// Translates and writes the kernels.
 pub fn run(args: ShadersArgs, global: &Global) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&args.out).map_err(|error| Failure::file(&args.out, error))?;
-    let kernels = all();
     let mut written = Vec::new();
-    for kernel in &kernels {
-        let (extension, bytes) = translate(kernel, args.target)
-            .map_err(|message| Failure::Shader { kernel: kernel.name.clone(), message })?;
-        let file = format!("{}.{extension}", file_name(&kernel.name));
+    for (name, kernel) in all()? {
+        let (extension, bytes) = translate(&kernel, args.target)
+            .map_err(|message| Failure::Shader { kernel: name.clone(), message })?;
+        let file = format!("{}.{extension}", file_name(&name));
         write_bytes(&args.out.join(&file), &bytes, true)?;
-        written.push(Written {
-            kernel: &kernel.name,
-            file,
-            entry_point: kernel.entry_point,
-            bindings: kernel
-                .bindings
-                .iter()
-                .map(|b| Binding { binding: b.binding, name: &b.name, access: b.access })
-                .collect(),
-            constants: kernel.constants.clone(),
-        });
+        let (entry_point, constants) = (kernel.entry_point(), kernel.constants());
+        written.push(Written { bindings: bindings(&kernel), kernel: name, file, entry_point, constants });
     }
     if global.json.on_stdout() {
         terminal::print_json(&written)?;
@@ -95,7 +126,7 @@ fn table(written: &[Written]) -> String {
             kernel.bindings.iter().map(|b| format!("{} {} ({})", b.binding, b.name, b.access)).collect();
         let constants: Vec<String> = kernel.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         table.add_row(vec![
-            kernel.kernel.to_owned(),
+            kernel.kernel.clone(),
             kernel.entry_point.to_owned(),
             bindings.join(", "),
             constants.join(" "),
@@ -111,61 +142,63 @@ fn file_name(kernel: &str) -> String {
 }
 
 /// File extension and contents of a kernel in the target language.
-fn translate(kernel: &ShaderInfo, target: Target) -> Result<(&'static str, Vec<u8>), String> {
-    let module = naga::front::wgsl::parse_str(&kernel.source)
-        .map_err(|error| error.emit_to_string_with_path(&kernel.source, &kernel.name))?;
+fn translate(kernel: &Kernel, target: Target) -> Result<(&'static str, Vec<u8>), String> {
+    let source = kernel.source();
+    let module = naga::front::wgsl::parse_str(&source)
+        .map_err(|error| error.emit_to_string_with_path(&source, &kernel.to_string()))?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all())
         .validate(&module)
-        .map_err(|error| error.emit_to_string(&kernel.source))?;
-    let constants = kernel.constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-    let entry_point = (ShaderStage::Compute, kernel.entry_point);
+        .map_err(|error| error.emit_to_string(&source))?;
+    let constants = kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let entry_point = (ShaderStage::Compute, kernel.entry_point());
     let (module, info) = back::pipeline_constants::process_overrides(&module, &info, Some(entry_point), &constants)
         .map_err(|error| error.to_string())?;
     match target {
         // Names, comments and overrides stay as they are; what is above has proved it sound.
-        Target::Wgsl => Ok(("wgsl", kernel.source.clone().into_bytes())),
+        Target::Wgsl => Ok(("wgsl", source.into_bytes())),
         Target::Spirv => Ok(("spv", spirv(kernel, &module, &info)?)),
         Target::Msl => Ok(("metal", metal(kernel, &module, &info)?.into_bytes())),
         Target::Hlsl => Ok(("hlsl", high_level(kernel, &module, &info)?.into_bytes())),
     }
 }
 
-fn spirv(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+fn spirv(kernel: &Kernel, module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
     // 1.3 is the first with subgroup operations.
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
     let pipeline =
-        spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: kernel.entry_point.to_owned() };
+        spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: kernel.entry_point().to_owned() };
     let words = spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())?;
     Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
 }
 
-fn metal(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result<String, String> {
+fn metal(kernel: &Kernel, module: &Module, info: &ModuleInfo) -> Result<String, String> {
     // Slots as wgpu numbers them: the bindings in order, then the sizes of the runtime-sized arrays.
-    let resources = kernel.bindings.iter().zip(0..).map(|(b, slot)| {
+    let bindings = bindings(kernel);
+    let resources = bindings.iter().zip(0..).map(|(b, slot)| {
         let target = msl::BindTarget { buffer: Some(slot), mutable: b.access == "read_write", ..Default::default() };
         (ResourceBinding { group: 0, binding: b.binding }, target)
     });
     let resources = msl::EntryPointResources {
         resources: resources.collect(),
-        sizes_buffer: Some(kernel.bindings.len() as u8),
+        sizes_buffer: Some(bindings.len() as u8),
         ..Default::default()
     };
     let options = msl::Options {
         lang_version: (2, 4),
-        per_entry_point_map: [(kernel.entry_point.to_owned(), resources)].into(),
+        per_entry_point_map: [(kernel.entry_point().to_owned(), resources)].into(),
         fake_missing_bindings: false,
         ..Default::default()
     };
     let pipeline = msl::PipelineOptions {
-        entry_point: Some((ShaderStage::Compute, kernel.entry_point.to_owned())),
+        entry_point: Some((ShaderStage::Compute, kernel.entry_point().to_owned())),
         ..Default::default()
     };
     msl::write_string(module, info, &options, &pipeline).map(|(text, _)| text).map_err(|error| error.to_string())
 }
 
-fn high_level(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result<String, String> {
+fn high_level(kernel: &Kernel, module: &Module, info: &ModuleInfo) -> Result<String, String> {
     let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
-    let pipeline = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, kernel.entry_point.to_owned())) };
+    let pipeline = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, kernel.entry_point().to_owned())) };
     let mut text = String::new();
     hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|error| error.to_string())?;
     Ok(text)
@@ -173,21 +206,19 @@ fn high_level(kernel: &ShaderInfo, module: &Module, info: &ModuleInfo) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_kernel_translates_into_every_language() {
-        for kernel in all() {
+        let mut files = BTreeSet::new();
+        for (name, kernel) in all().unwrap() {
             for target in [Target::Wgsl, Target::Spirv, Target::Msl, Target::Hlsl] {
                 let (extension, bytes) = translate(&kernel, target).unwrap();
-                assert!(!bytes.is_empty(), "{}.{extension}", kernel.name);
+                assert!(!bytes.is_empty(), "{name}.{extension}");
             }
+            assert!(files.insert(file_name(&name)), "{name} has the file of another");
         }
-    }
-
-    #[test]
-    fn kernels_have_files_of_their_own() {
-        let names: std::collections::BTreeSet<String> = all().iter().map(|kernel| file_name(&kernel.name)).collect();
-        assert_eq!(names.len(), all().len());
     }
 }

@@ -6,11 +6,11 @@
 
 use std::process::ExitCode;
 
-use wgpu_norm::Norm;
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{self, Gpu, POISON};
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
@@ -59,10 +59,10 @@ pub struct VerifyArgs {
 
 /// Runs all cases in all passes.
 pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.kind.name().contains(text));
+    let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.name().contains(text));
     let cases: Vec<&Case> = CASES.iter().filter(selected).collect();
     if cases.is_empty() {
-        let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.kind.name()).collect();
+        let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.name()).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Failure::Usage(format!("no kind of norm matches the filter; there are {names}")));
     }
@@ -77,7 +77,7 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         let station = pass.open(&adapter, &global.device)?;
         results.begin(&station.device);
         for case in &cases {
-            let (name, shape, device) = (case.kind.name(), case.shape, &station.device);
+            let (name, shape, device) = (case.name(), case.shape, &station.device);
             bar.set_message(format!("{device}: {name} {shape:?}"));
             for &fill in pass.fills(case) {
                 verify(&station, case, fill, &mut results).inspect_err(|_| {
@@ -95,18 +95,19 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
 fn verify(station: &Station, case: &Case, fill: Fill, results: &mut Results) -> Result<(), Failure> {
     let gpu = &station.gpu;
     let descriptor = case.descriptor();
-    let first = gpu.engine.create_norm(&descriptor)?;
+    let first = descriptor.create(&gpu.engine)?;
     let tensors = case.tensors(fill, first.affine_len(), None);
     let reference = tensors.reference(&descriptor)?.output;
-    for (index, schedule) in gpu.engine.schedules(&descriptor)?.into_iter().enumerate() {
-        let norm = gpu.engine.create_norm_with(&descriptor, schedule)?;
+    for (index, norm) in descriptor.create_all(&gpu.engine)?.iter().enumerate() {
         // the first is the one that is chosen
-        let Some(norm) = norm.filter(|norm| index == 0 || station.pass.forces(norm)) else { continue };
-        let run = Run { gpu, norm: &norm, tensors: &tensors, guard: GUARDS[index % 2] };
-        results.add(case, fill, schedule.to_string(), run.verify(&reference))?;
+        if index > 0 && !station.pass.forces(norm.content()) {
+            continue;
+        }
+        let run = Run { gpu, norm, tensors: &tensors, guard: GUARDS[index % 2] };
+        results.add(case, fill, norm.content().schedule().to_string(), run.verify(&reference))?;
     }
     if case.takes_running_statistics() {
-        let tensors = case.tensors(fill, first.affine_len(), Some(first.given_segment_count()));
+        let tensors = case.tensors(fill, first.affine_len(), Some(first.content().given_segment_count()));
         let reference = tensors.reference(&descriptor)?.output;
         for guard in GUARDS {
             let run = Run { gpu, norm: &first, tensors: &tensors, guard };
@@ -122,7 +123,7 @@ fn verify(station: &Station, case: &Case, fill: Fill, results: &mut Results) -> 
 /// One norm on the device.
 struct Run<'a> {
     gpu: &'a Gpu,
-    norm: &'a Norm,
+    norm: &'a Planned,
     tensors: &'a Tensors,
     /// Elements around input and output.
     guard: u64,
@@ -169,7 +170,7 @@ impl Run<'_> {
         let mut runs = Vec::new();
         for _ in 0..2 {
             let output = gpu.guarded("output", input.len, guard)?;
-            let runner = Runner::new(gpu, self.norm.clone(), &tensors.as_inputs(), None, 0)?;
+            let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?;
             let work = runner.forward(input.view(), output.view())?;
             gpu.healthy()?;
             gpu.run_all(&work)?;
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn every_kind_and_every_remainder_is_there() {
         for kind in ["batch", "instance", "group", "layer", "rms", "adain", "lp", "mvn", "weight"] {
-            assert!(CASES.iter().any(|case| case.kind.name() == kind), "{kind}");
+            assert!(CASES.iter().any(|case| case.name() == kind), "{kind}");
         }
         for remainder in 0..4 {
             assert!(CASES.iter().any(|case| case.shape.last().is_some_and(|width| width % 4 == remainder)));

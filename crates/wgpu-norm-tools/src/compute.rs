@@ -3,16 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
+use wgpu_norm::reference::{self, ReferenceOutput};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
-    BackwardArgs, BackwardStatistics, BindError, BoundNorm, BufferView, Destination, Epsilon, ExportArgs, ForwardArgs,
-    ImportArgs, Norm, NormDescriptor, NormKind, RunningArgs, RunningUpdate, SingleElement, Spread, StatisticsSource,
-    TensorView, TrainingArgs,
+    BindError, BoundNorm, BufferView, Epsilon, ExportArgs, ImportArgs, RunningArgs, RunningUpdate, Spread,
 };
 
-use crate::device::{Gpu, Tensor};
+use crate::device::{Gpu, Tensor, View};
 use crate::failure::Failure;
+use crate::norm::{Descriptor, Inputs, Operands, Pass, Planned};
 
 /// The operands of a norm.
 #[derive(Clone, Default)]
@@ -60,9 +59,9 @@ impl Running {
 }
 
 impl Tensors {
-    /// As the reference takes them.
-    pub fn as_inputs(&self) -> ReferenceInputs<'_> {
-        ReferenceInputs {
+    /// Borrowed.
+    pub fn as_inputs(&self) -> Inputs<'_> {
+        Inputs {
             input: &self.input,
             scale: self.scale.as_deref(),
             bias: self.bias.as_deref(),
@@ -77,8 +76,8 @@ impl Tensors {
     }
 
     /// The f64 reference.
-    pub fn reference(&self, descriptor: &NormDescriptor<'_>) -> Result<ReferenceOutput, Failure> {
-        Ok(reference::forward(descriptor, &self.as_inputs())?)
+    pub fn reference(&self, descriptor: &Descriptor<'_>) -> Result<ReferenceOutput, Failure> {
+        Ok(descriptor.forward(&self.as_inputs())?)
     }
 }
 
@@ -110,13 +109,16 @@ pub struct Outcome {
 }
 
 /// Computes on the CPU, in f64, rounded once.
-pub fn on_cpu(descriptor: &NormDescriptor<'_>, tensors: &Tensors, mode: Mode) -> Result<Outcome, Failure> {
+pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let result = tensors.reference(descriptor)?;
-    refuse(descriptor, mode, tensors.input.len(), result.mean.len())?;
     let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let eps = match descriptor {
+        Descriptor::Norm(descriptor) => descriptor.eps,
+        Descriptor::Adaptive(descriptor) => descriptor.eps,
+    };
     let statistics = (mode == Mode::WithStatistics).then(|| {
-        let rstd = result.variance.iter().map(|&variance| rstd(variance, descriptor.eps) as f32).collect();
+        let rstd = result.variance.iter().map(|&variance| rstd(variance, eps) as f32).collect();
         (round(&result.mean), rstd)
     });
     let running = tensors.running.as_ref().map(|running| {
@@ -134,25 +136,6 @@ pub fn on_cpu(descriptor: &NormDescriptor<'_>, tensors: &Tensors, mode: Mode) ->
     Ok(Outcome { output, statistics, running, kernels: Vec::new(), workspace: 0, times })
 }
 
-/// What the engine refuses to bind and the reference computes as the formula stands: the program answers alike on both.
-/// Given statistics have no computed segment.
-fn refuse(descriptor: &NormDescriptor<'_>, mode: Mode, elements: usize, segments: usize) -> Result<(), Failure> {
-    if mode == Mode::Training && descriptor.eps == Epsilon::InsideRoot(0.0) {
-        return Err(BindError::TrainingEpsilon { eps: 0.0 }.into());
-    }
-    let single = match descriptor.kind {
-        NormKind::Batch | NormKind::Instance => elements == segments,
-        // Group norm counts the whole batch.
-        NormKind::Group { groups } => elements as u64 == groups,
-        _ => false,
-    };
-    if single && elements > 0 && descriptor.single_element == SingleElement::Refuse {
-        let (kind, shape) = (descriptor.kind.name(), descriptor.shape.to_vec());
-        return Err(BindError::SingleElement { kind, shape }.into());
-    }
-    Ok(())
-}
-
 fn rstd(variance: f64, eps: Epsilon) -> f64 {
     match eps {
         Epsilon::InsideRoot(eps) | Epsilon::AsGiven(eps) => (variance + f64::from(eps)).sqrt().recip(),
@@ -167,7 +150,7 @@ pub struct Runner<'a> {
     /// Where it runs.
     pub gpu: &'a Gpu,
     /// The norm.
-    pub norm: Norm,
+    pub norm: Planned,
     scale: Option<Tensor>,
     bias: Option<Tensor>,
     style: Option<Tensor>,
@@ -195,13 +178,14 @@ pub type Gradients = [Option<Tensor>; 4];
 
 impl<'a> Runner<'a> {
     /// Uploads all but the input, each tensor between `guard` elements.
-    pub fn new(
+    pub fn new<'i>(
         gpu: &'a Gpu,
-        norm: Norm,
-        inputs: &ReferenceInputs<'_>,
+        norm: impl Into<Planned>,
+        inputs: impl Into<Inputs<'i>>,
         running: Option<&Running>,
         guard: u64,
     ) -> Result<Self, Failure> {
+        let (norm, inputs) = (norm.into(), inputs.into());
         let upload = |what, data: &[f32]| gpu.upload_guarded(what, data, guard);
         let optional = |what, data: Option<&[f32]>| data.map(|data| upload(what, data)).transpose();
         let given = match inputs.given {
@@ -217,7 +201,8 @@ impl<'a> Runner<'a> {
             }),
             None => None,
         };
-        let records = if given.is_some() { norm.given_statistics_size() } else { norm.statistics_size() };
+        let content = norm.content();
+        let records = if given.is_some() { content.given_statistics_size() } else { content.statistics_size() };
         Ok(Self {
             gpu,
             scale: optional("scale", inputs.scale)?,
@@ -231,71 +216,54 @@ impl<'a> Runner<'a> {
         })
     }
 
-    fn records(&self) -> BufferView<'_> {
-        BufferView { buffer: &self.records.0, offset: 0, size: self.records.1 }
+    fn records(&self) -> BufferView<&wgpu::Buffer> {
+        BufferView::new(&self.records.0, 0, self.records.1)
     }
 
-    fn workspace(&self) -> Option<BufferView<'_>> {
-        (self.norm.workspace_size() > 0).then(|| BufferView::whole(&self.workspace))
-    }
-
-    /// The output alone, by the given statistics where there are some.
-    pub fn forward(&self, input: TensorView<'_>, output: TensorView<'_>) -> Result<Vec<BoundNorm>, BindError> {
-        let mut work = self.import()?;
-        work.push(self.norm.bind_forward(&ForwardArgs {
+    fn operands<'b>(&'b self, input: View<'b>, workspace: &'b wgpu::Buffer) -> Operands<&'b wgpu::Buffer> {
+        Operands {
             input,
-            output: Destination::View(output),
             scale: self.scale.as_ref().map(Tensor::view),
             bias: self.bias.as_ref().map(Tensor::view),
             style: self.style.as_ref().map(Tensor::view),
-            statistics: match self.given {
-                Some(_) => StatisticsSource::Given(self.records()),
-                None => StatisticsSource::Input,
-            },
-            workspace: self.workspace(),
-        })?);
+            workspace: Some(BufferView::whole(workspace)),
+        }
+    }
+
+    /// The output alone, by the given statistics where there are some.
+    pub fn forward(&self, input: View<'_>, output: View<'_>) -> Result<Vec<BoundNorm>, BindError> {
+        let mut work = self.import()?;
+        let given = self.given.as_ref().map(|_| self.records());
+        work.push(self.norm.bind(&self.operands(input, &self.workspace), &Pass::Forward { output, given })?);
         Ok(work)
     }
 
     /// Turns given statistics into records.
     pub fn import(&self) -> Result<Vec<BoundNorm>, BindError> {
         let import = |(mean, variance): &(Tensor, Tensor)| {
-            let (mean, variance) = (mean.view(), variance.view());
-            self.norm.bind_import(&ImportArgs { mean, variance, statistics: self.records() })
+            let norm = self.norm.as_norm("running statistics")?;
+            norm.bind_import(&ImportArgs::new(mean.view(), variance.view(), self.records()))
         };
         self.given.iter().map(import).collect()
     }
 
     /// The output, with statistics of the input that are saved, and taken in by the running statistics.
-    pub fn train(&self, input: TensorView<'_>, output: TensorView<'_>) -> Result<Vec<BoundNorm>, BindError> {
-        let mut work = vec![self.norm.bind_training(&TrainingArgs {
-            input,
-            output: Destination::View(output),
-            scale: self.scale.as_ref().map(Tensor::view),
-            bias: self.bias.as_ref().map(Tensor::view),
-            style: self.style.as_ref().map(Tensor::view),
-            saved: self.records(),
-            workspace: self.workspace(),
-        })?];
+    pub fn train(&self, input: View<'_>, output: View<'_>) -> Result<Vec<BoundNorm>, BindError> {
+        let pass = Pass::Training { output, saved: self.records() };
+        let mut work = vec![self.norm.bind(&self.operands(input, &self.workspace), &pass)?];
         if let Some(RunningTensors { mean, variance, batches, update }) = &self.running {
-            work.push(self.norm.bind_running_update(&RunningArgs {
-                statistics: self.records(),
-                mean: mean.view(),
-                variance: variance.view(),
-                batches: batches.as_ref().map(|buffer| BufferView { buffer, offset: 0, size: 4 }),
-                update: *update,
-            })?);
+            let mut args = RunningArgs::new(self.records(), mean.view(), variance.view()).update(*update);
+            args.batches = batches.as_ref().map(|buffer| BufferView::new(buffer, 0, 4));
+            work.push(self.norm.as_norm("running statistics")?.bind_running_update(&args)?);
         }
         Ok(work)
     }
 
     /// Saved statistics as plain numbers.
-    pub fn export(
-        &self,
-        mean: Option<TensorView<'_>>,
-        spread: Option<(Spread, TensorView<'_>)>,
-    ) -> Result<BoundNorm, BindError> {
-        self.norm.bind_export(&ExportArgs { statistics: self.records(), mean, spread })
+    pub fn export(&self, mean: Option<View<'_>>, spread: Option<(Spread, View<'_>)>) -> Result<BoundNorm, BindError> {
+        let mut args = ExportArgs::new(self.records());
+        (args.mean, args.spread) = (mean, spread);
+        self.norm.as_norm("export")?.bind_export(&args)
     }
 
     /// Memory for the gradients that are wanted, between `guard` elements.
@@ -304,39 +272,24 @@ impl<'a> Runner<'a> {
         let gradient =
             |index: usize, what, len: u64| wanted[index].then(|| self.gpu.guarded(what, len, guard)).transpose();
         Ok([
-            gradient(0, "grad_input", norm.len())?,
+            gradient(0, "grad_input", norm.content().len())?,
             gradient(1, "grad_scale", norm.affine_len())?,
             gradient(2, "grad_bias", norm.affine_len())?,
-            gradient(3, "grad_style", norm.style_len().unwrap_or(0))?,
+            gradient(3, "grad_style", norm.style_len())?,
         ])
     }
 
     /// The gradients, by the statistics that [`Runner::train`] saved or [`Runner::import`] made.
     pub fn backward(
         &self,
-        input: TensorView<'_>,
-        grad_output: TensorView<'_>,
+        input: View<'_>,
+        grad_output: View<'_>,
         gradients: &Gradients,
     ) -> Result<BoundNorm, Failure> {
-        let [grad_input, grad_scale, grad_bias, grad_style] =
-            gradients.each_ref().map(|gradient| gradient.as_ref().map(Tensor::view));
-        let size = self.norm.backward_workspace_size();
-        let workspace = self.gpu.buffer("workspace", size)?;
-        Ok(self.norm.bind_backward(&BackwardArgs {
-            input,
-            grad_output,
-            scale: self.scale.as_ref().map(Tensor::view),
-            style: self.style.as_ref().map(Tensor::view),
-            statistics: match self.given {
-                Some(_) => BackwardStatistics::Given(self.records()),
-                None => BackwardStatistics::Saved(self.records()),
-            },
-            grad_input: grad_input.map(Destination::View),
-            grad_scale,
-            grad_bias,
-            grad_style,
-            workspace: (size > 0).then(|| BufferView::whole(&workspace)),
-        })?)
+        let gradients = gradients.each_ref().map(|gradient| gradient.as_ref().map(Tensor::view));
+        let workspace = self.gpu.buffer("workspace", self.norm.backward_workspace_size())?;
+        let pass = Pass::Backward { grad_output, records: self.records(), given: self.given.is_some(), gradients };
+        Ok(self.norm.bind(&self.operands(input, &workspace), &pass)?)
     }
 
     /// The running statistics as they are now.
@@ -352,9 +305,9 @@ impl<'a> Runner<'a> {
 }
 
 /// Computes on the device. Unless the tensors are to be kept, their memory is given back once they are uploaded.
-pub fn on_gpu(gpu: &Gpu, norm: &Norm, tensors: &mut Tensors, keep: bool, mode: Mode) -> Result<Outcome, Failure> {
+pub fn on_gpu(gpu: &Gpu, norm: &Planned, tensors: &mut Tensors, keep: bool, mode: Mode) -> Result<Outcome, Failure> {
     let mut clock = Clock::new();
-    let runner = Runner::new(gpu, norm.clone(), &tensors.as_inputs(), tensors.running.as_ref(), 0)?;
+    let runner = Runner::new(gpu, norm.clone(), tensors.as_inputs(), tensors.running.as_ref(), 0)?;
     let input = gpu.upload("input", &tensors.input)?;
     let output = gpu.tensor("output", tensors.input.len() as u64)?;
     if !keep {
@@ -367,7 +320,7 @@ pub fn on_gpu(gpu: &Gpu, norm: &Norm, tensors: &mut Tensors, keep: bool, mode: M
     };
     let mut exported = None;
     if mode == Mode::WithStatistics {
-        let segments = norm.segment_count();
+        let segments = norm.content().segment_count();
         let (mean, rstd) = (gpu.tensor("mean", segments)?, gpu.tensor("rstd", segments)?);
         work.push(runner.export(Some(mean.view()), Some((Spread::Rstd, rstd.view())))?);
         exported = Some((mean, rstd));
@@ -388,13 +341,13 @@ pub fn on_gpu(gpu: &Gpu, norm: &Norm, tensors: &mut Tensors, keep: bool, mode: M
 }
 
 /// The output of a norm, and the kernels that made it.
-pub fn forward(
+pub fn forward<'i>(
     gpu: &Gpu,
-    descriptor: &NormDescriptor<'_>,
-    inputs: &ReferenceInputs<'_>,
+    descriptor: &Descriptor<'_>,
+    inputs: impl Into<Inputs<'i>>,
 ) -> Result<(Vec<f32>, Vec<String>), Failure> {
-    let norm = gpu.engine.create_norm(descriptor)?;
-    let (input, output) = (gpu.upload("input", inputs.input)?, gpu.tensor("output", norm.len())?);
+    let (norm, inputs) = (descriptor.create(&gpu.engine)?, inputs.into());
+    let (input, output) = (gpu.upload("input", inputs.input)?, gpu.tensor("output", norm.content().len())?);
     let work = Runner::new(gpu, norm, inputs, None, 0)?.forward(input.view(), output.view())?;
     gpu.run_all(&work)?;
     Ok((gpu.download(&output)?, kernels(&work)))
@@ -419,32 +372,5 @@ impl Clock {
         let now = Instant::now();
         self.laps.push((name, now - self.last));
         self.last = now;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wgpu_norm::Affine;
-
-    use super::*;
-
-    #[test]
-    fn the_cpu_refuses_what_the_engine_refuses() {
-        let refusal = |kind: NormKind<'_>, shape: &[u64], eps: f32, mode: Mode| {
-            let descriptor = NormDescriptor {
-                eps: Epsilon::InsideRoot(eps),
-                affine: Affine::None,
-                ..NormDescriptor::new(kind, shape)
-            };
-            let tensors = Tensors { input: vec![1.0; shape.iter().product::<u64>() as usize], ..Tensors::default() };
-            on_cpu(&descriptor, &tensors, mode).err().map(|error| error.to_string()).unwrap_or_default()
-        };
-        let layer = || NormKind::Layer { axes: 0..1 };
-        assert!(refusal(NormKind::Batch, &[2, 2], 0.0, Mode::Training).contains("eps above 0"));
-        assert!(refusal(NormKind::Batch, &[1, 4], 1e-5, Mode::Training).contains("one element"));
-        assert!(refusal(NormKind::Instance, &[2, 3, 1], 1e-5, Mode::Forward).contains("one element"));
-        assert!(refusal(NormKind::Group { groups: 2 }, &[1, 2], 1e-5, Mode::Forward).contains("one element"));
-        assert_eq!(refusal(NormKind::Group { groups: 2 }, &[2, 2], 1e-5, Mode::Forward), "");
-        assert_eq!(refusal(layer(), &[4], 0.0, Mode::WithStatistics), "");
     }
 }

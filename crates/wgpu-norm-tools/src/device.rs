@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wgpu_norm::wgpu;
 use wgpu_norm::{BoundNorm, NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile};
 
+
 use crate::failure::Failure;
 use crate::files::zeroed;
 use crate::terminal;
@@ -104,7 +105,7 @@ impl Gpu {
     fn follow(&mut self, path: &Path) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
         let fits = TunedProfile::from_json(&text)
-            .and_then(|tuned| tuned.fits(&self.info, &self.device.limits(), self.device.features()))
+            .and_then(|tuned| tuned.fits(&self.info, self.engine.planner().facts()))
             .and_then(|profile| self.engine.with_profile(profile));
         match fits {
             Ok(engine) => self.engine = engine,
@@ -341,6 +342,9 @@ fn timestamps(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & wgpu::Features::TIMESTAMP_QUERY
 }
 
+/// A view of a tensor on a device.
+pub type View<'a> = TensorView<&'a wgpu::Buffer>;
+
 /// A tensor of f32 on the device, in a buffer of its own, perhaps between guard bands.
 pub struct Tensor {
     /// The buffer.
@@ -353,12 +357,12 @@ pub struct Tensor {
 
 impl Tensor {
     /// All of it.
-    pub fn view(&self) -> TensorView<'_> {
+    pub fn view(&self) -> View<'_> {
         self.part(0, self.len)
     }
 
     /// `len` elements from element `first` on.
-    pub fn part(&self, first: u64, len: u64) -> TensorView<'_> {
+    pub fn part(&self, first: u64, len: u64) -> View<'_> {
         TensorView::new(&self.buffer, (self.guard + first) * 4, len)
     }
 }

@@ -30,6 +30,16 @@ pub enum Failure {
     /// The norm cannot be planned.
     #[error(transparent)]
     Plan(#[from] wgpu_norm::PlanError),
+    /// A parameter does not fit the norm.
+    #[error("{operand} has shape {actual:?}, the norm needs {expected:?}, of which sizes of 1 may be left out")]
+    Shape {
+        /// Which parameter.
+        operand: &'static str,
+        /// Its shape.
+        actual: Vec<u64>,
+        /// The shape that it should have.
+        expected: Vec<u64>,
+    },
     /// The tensors do not fit the norm.
     #[error(transparent)]
     Bind(#[from] wgpu_norm::BindError),

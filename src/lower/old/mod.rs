@@ -1,8 +1,10 @@
 //! Stages by kernels that have one block of parameters for all.
 
 mod operands;
+mod reduce;
 mod tiles;
 
+pub(crate) use reduce::partials_size as old_partials_size;
 pub(crate) use operands::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed};
 pub(crate) use super::Tensor;
 
@@ -17,12 +19,10 @@ use crate::moments::{Accumulator, Spread};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
-use crate::schedule::{Reduce, Walk};
-use crate::walk::rows::{Geometry, Items};
+use crate::schedule::Walk;
+use reduce::Reduce;
 use crate::walk::team::{Lookup, Team};
 use crate::walk::window::{self, Window};
-use crate::walk::workers::{ROWS_ALIKE, Walkers, fewest_walkers, lcm};
-use crate::walk::row_quads;
 use operands::{index, segments_of, with_divisor};
 use tiles::Tiles;
 
@@ -70,70 +70,16 @@ impl Draft {
 }
 
 impl Lowering {
-    /// Normalizes whole segments by teams that hold one; saves their statistics where asked.
-    pub(crate) fn fused(
-        &mut self,
-        entry: Entry,
-        reduction: &Reduction,
-        team: Team,
-        map: &MapOperands,
-        saved: Option<Tensor>,
-    ) -> Result<(), Unbindable> {
-        // of a norm whose schedule accepts it
-        let Some(items) = Items::new(&reduction.partition, map.affine.as_ref()) else { return Ok(()) };
-        let unit = items.block();
-        let segments = |range: &Range<u64>| segments_of(&reduction.partition, range);
-        let accesses = |range: &Range<u64>| {
-            let mut all = map.accesses(range);
-            all.extend(saved.map(|tensor| access(Operand::Records, tensor, &segments(range))));
-            all
-        };
-        for range in self.windows(entry, 0..reduction.partition.elements(), &[ROWS_ALIKE * unit, unit], &accesses)? {
-            let count = (range.end - range.start) / items.len();
-            let to_fill = u64::from(self.profile.workgroups) * team.groups();
-            let wanted = count.min(to_fill).max(fewest_walkers(count, team.held_turns()));
-            let walkers = Walkers::new(wanted, count, lcm(team.groups(), items.period), items.alike());
-            let step = walkers.spacing * items.len();
-            let params = Params {
-                segments: count as u32,
-                slice_len: walkers.turns as u32,
-                spacing: walkers.spacing as u32,
-                width: items.width as u32,
-                rows: items.rows as u32,
-                parts: items.parts as u32,
-                turns: team.turns,
-                blocks: walkers.count as u32,
-                ..with_divisor(map.params(&range, step), &reduction.divisor)
-            };
-            let held = u64::from(team.lanes) * team.held();
-            let leads = !items.strided && row_quads(items.width) <= held;
-            let draft = Draft {
-                padded: map.padded(),
-                lookup: items.lookup,
-                filled: items.len() == 4 * held,
-                strided: items.strided,
-                across: items.across,
-                walk: map.walk(
-                    &range,
-                    QuadWalk { unit: items.parts * items.width, leads, along: items.lookup.holds_along() },
-                ),
-                ..Draft::new(entry, reduction.accumulator, team)
-            };
-            self.push(draft, params, &accesses(&range), walkers.count.div_ceil(team.groups()))?;
-        }
-        Ok(())
-    }
-
-    /// Reduces a tensor to one record a segment: of statistics, or of gradient sums.
-    pub(crate) fn reduce(
+    /// Reduces a tensor to one record a segment of gradient sums.
+    pub(crate) fn reduce_gradients(
         &mut self,
         reduction: &Reduction,
-        schedule: &Reduce,
         summed: &Summed,
         records: Tensor,
         partials: Tensor,
     ) -> Result<(), Unbindable> {
         let partition = &reduction.partition;
+        let schedule = &Reduce::choose(partition, &self.profile);
         let merges = schedule.merges(partition);
         let slices = u64::from(schedule.slices);
         if partition.elements() == 0 {
@@ -230,6 +176,9 @@ impl Lowering {
         reduction: &Reduction,
         operands: &MergeOperands,
     ) -> Result<(), Unbindable> {
+        if source == Source::Values {
+            return self.merge_moments(reduction, operands);
+        }
         let partition = &operands.partition;
         let team = self.profile.merge_team(partition.segment_len());
         // one run of records a segment can be bound segment by segment
@@ -261,138 +210,6 @@ impl Lowering {
             self.push(draft, params, &accesses(&range), workgroups)?;
         }
         Ok(())
-    }
-
-    /// Normalizes every element by the records of `partition`; without records by the identity (0, 0, 0, 0).
-    pub(crate) fn apply(
-        &mut self,
-        reduction: &Reduction,
-        partition: &Partition,
-        map: &MapOperands,
-        statistics: Option<Tensor>,
-    ) -> Result<(), Unbindable> {
-        let accesses = |range: &Range<u64>| {
-            let mut all = map.accesses(range);
-            all.extend(statistics.map(|tensor| access(Operand::Moments, tensor, &segments_of(partition, range))));
-            all
-        };
-        let elements = partition.elements();
-        if elements == 0 {
-            return Ok(());
-        }
-        let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
-        let geometry = Geometry::new(statistics.map(|_| partition), affine, elements);
-        for range in self.windows(Entry::Apply, 0..elements, &geometry.units(), &accesses)? {
-            let rows = geometry.within(&range);
-            let team = self.profile.map_team(rows.width, self.profile.quads, rows.holds());
-            let tiles = Tiles::new(&self.profile, &rows, &range, &team, None);
-            let (records, statistics_base) = index(partition, &range, tiles.step());
-            let params = Params {
-                statistics: records,
-                statistics_base,
-                ..tiles.params(with_divisor(map.params(&range, tiles.step()), &reduction.divisor))
-            };
-            let draft = Draft {
-                padded: map.padded(),
-                lookup: rows.lookup,
-                filled: tiles.are_filled(&team),
-                walk: map.walk(
-                    &range,
-                    QuadWalk { unit: rows.width, leads: true, along: rows.lookup.holds_along() },
-                ),
-                ..Draft::new(Entry::Apply, reduction.accumulator, team)
-            };
-            self.push(draft, params, &accesses(&range), tiles.workgroups(&team))?;
-        }
-        Ok(())
-    }
-
-    /// Writes records as plain numbers.
-    pub(crate) fn export(
-        &mut self,
-        reduction: &Reduction,
-        statistics: Tensor,
-        mean: Option<Tensor>,
-        spread: Option<(Spread, Tensor)>,
-    ) -> Result<(), Unbindable> {
-        let accesses = |range: &Range<u64>| {
-            let mut all = vec![access(Operand::Moments, statistics, range)];
-            all.extend(mean.map(|tensor| access(Operand::Mean, tensor, range)));
-            all.extend(spread.map(|(_, tensor)| access(Operand::Spread, tensor, range)));
-            all
-        };
-        let kind = spread.map_or(Spread::Variance, |(kind, _)| kind);
-        let params = with_divisor(Params::default(), &reduction.divisor);
-        self.each_segment(Entry::Export, reduction, Some(kind), params, &accesses)
-    }
-
-    /// Makes records of plain means and variances; an absent variance is 0.
-    pub(crate) fn import(
-        &mut self,
-        reduction: &Reduction,
-        mean: Tensor,
-        variance: Option<Tensor>,
-        statistics: Tensor,
-    ) -> Result<(), Unbindable> {
-        let accesses = |range: &Range<u64>| {
-            let mut all = vec![access(Operand::Mean, mean, range), access(Operand::Records, statistics, range)];
-            all.extend(variance.map(|variance| access(Operand::Variance, variance, range)));
-            all
-        };
-        self.each_segment(Entry::Import, reduction, None, Params::default(), &accesses)
-    }
-
-    fn each_segment(
-        &mut self,
-        entry: Entry,
-        reduction: &Reduction,
-        spread: Option<Spread>,
-        params: Params,
-        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
-    ) -> Result<(), Unbindable> {
-        let team = Team::alone(self.profile.workgroup_size);
-        for range in self.windows(entry, 0..reduction.partition.segments(), &[1], accesses)? {
-            let segments = range.end - range.start;
-            let params = Params { segments: segments as u32, ..params };
-            let draft = Draft { spread, ..Draft::new(entry, reduction.accumulator, team) };
-            self.push(draft, params, &accesses(&range), segments.div_ceil(team.groups()))?;
-        }
-        Ok(())
-    }
-
-    /// Takes records of `samples` times `channels` segments into running statistics.
-    pub(crate) fn running(
-        &mut self,
-        (channels, samples): (u64, u64),
-        params: Params,
-        tensors: &RunningTensors,
-    ) -> Result<(), Unbindable> {
-        let accesses = |range: &Range<u64>| {
-            // with several samples a channel's records lie apart: all are bound
-            let records = if samples == 1 { range.clone() } else { 0..channels * samples };
-            let mut all = vec![
-                access(Operand::Moments, tensors.statistics, &records),
-                access(Operand::Mean, tensors.mean, range),
-                access(Operand::Variance, tensors.variance, range),
-            ];
-            all.extend(tensors.counter.map(|tensor| access(Operand::Batches, tensor, &(0..1))));
-            all
-        };
-        let units: &[u64] = if samples == 1 { &[1] } else { &[] };
-        let team = self.profile.merge_team(samples);
-        for range in self.windows(Entry::Running, 0..channels, units, &accesses)? {
-            let segments = range.end - range.start;
-            let params = Params { segments: segments as u32, samples: samples as u32, ..params };
-            let draft = Draft::new(Entry::Running, Accumulator::Centred, team);
-            self.push(draft, params, &accesses(&range), segments.div_ceil(team.groups()))?;
-        }
-        Ok(())
-    }
-
-    /// Counts a batch.
-    pub(crate) fn count(&mut self, counter: Tensor) -> Result<(), Unbindable> {
-        let draft = Draft::new(Entry::Count, Accumulator::Centred, Team::alone(1));
-        self.push(draft, Params::default(), &[access(Operand::Batches, counter, &(0..1))], 1)
     }
 
     fn push(&mut self, draft: Draft, params: Params, accesses: &[Access], workgroups: u64) -> Result<(), Unbindable> {

@@ -24,8 +24,26 @@ pub(crate) struct MapOperands {
 }
 
 impl MapOperands {
+    /// Whether rows of `width` elements reach over several padded rows of a tensor.
+    pub(crate) fn straddles(&self, width: u64) -> bool {
+        self.padded() && width > self.row_len
+    }
+
+    /// Column of an element in its row of the innermost axis, where rows are padded.
+    pub(crate) fn column(&self, element: u64) -> u64 {
+        if self.padded() { element % self.row_len.max(1) } else { 0 }
+    }
+
+    /// What rows of `width` elements are multiples of in memory; `None` where they are no rows of vectors there.
+    pub(crate) fn vectors(&self, width: u64, range: &Range<u64>) -> Option<u64> {
+        let padded = [Some(self.output), self.input].into_iter().flatten().filter_map(|tensor| tensor.rows);
+        let whole = padded.into_iter().all(|(len, stride)| len.is_multiple_of(4) && stride.is_multiple_of(4));
+        let fits = !self.straddles(width) && whole && self.column(range.start).is_multiple_of(4);
+        (fits && width.is_multiple_of(4)).then_some(width)
+    }
+
     /// What elements `range` of the map touch, statistics aside.
-    pub(super) fn accesses(&self, range: &Range<u64>) -> Vec<Access> {
+    pub(crate) fn accesses(&self, range: &Range<u64>) -> Vec<Access> {
         let mut all = vec![access(Operand::Output, self.output, range)];
         all.extend(self.input.map(|input| access(Operand::Input, input, range)));
         let parameters = self.affine.map_or(0..0, |p| segments_of(&p, range));
@@ -48,12 +66,12 @@ impl MapOperands {
     }
 
     /// How runs that start at multiples of `unit` are walked.
-    pub(super) fn walk(&self, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+    pub(crate) fn walk(&self, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
         let tensors = [Some(self.output), self.input];
         quad_walk(tensors, self.row_len, range, walk)
     }
 
-    pub(super) fn padded(&self) -> bool {
+    pub(crate) fn padded(&self) -> bool {
         self.input.is_some_and(|input| input.rows.is_some()) || self.output.rows.is_some()
     }
 }

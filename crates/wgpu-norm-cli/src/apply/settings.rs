@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use wgpu_norm::{
-    Affine, AffineAxes, BindError, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, RunningUpdate,
-    SingleElement, StyleEpsilon, Variance,
+    AdaptiveDescriptor, Affine, AffineAxes, BindError, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind,
+    RunningUpdate, SingleElement, StyleEpsilon, Variance,
 };
 use wgpu_norm_tools::compute::Mode;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::TensorSpec;
+use wgpu_norm_tools::norm::Descriptor;
 
 use crate::axes::AxesSpec;
 
@@ -96,7 +97,7 @@ impl<'a> Settings<'a> {
     }
 
     /// The descriptor over `shape`, with the style's shape where there is one.
-    pub fn descriptor<'b>(&'b self, shape: &'b [u64], style_shape: &'b [u64]) -> NormDescriptor<'b> {
+    pub fn descriptor<'b>(&'b self, shape: &'b [u64], style_shape: &'b [u64]) -> Descriptor<'b> {
         let kind = match &self.which {
             Which::Batch => NormKind::Batch,
             Which::Instance => NormKind::Instance,
@@ -104,20 +105,27 @@ impl<'a> Settings<'a> {
             Which::Layer { axes } => NormKind::Layer { axes: axes.clone() },
             Which::Rms { axes } => NormKind::Rms { axes: axes.clone() },
             Which::Adain { variance, style_eps } => {
-                NormKind::AdaptiveInstance { style_shape, variance: *variance, style_eps: *style_eps }
+                return Descriptor::Adaptive(AdaptiveDescriptor {
+                    format: self.format,
+                    eps: self.eps,
+                    style_eps: *style_eps,
+                    variance: *variance,
+                    single_element: self.single_element,
+                    ..AdaptiveDescriptor::new(shape, style_shape)
+                });
             }
             Which::Lp { p, axes } => NormKind::LpNormalize { p: *p, axes: axes.clone() },
             Which::Mvn { axes } => NormKind::MeanVariance { axes },
             Which::Weight { dim } => NormKind::Weight { dim: *dim },
         };
-        NormDescriptor {
+        Descriptor::Norm(NormDescriptor {
             format: self.format,
             eps: self.eps,
             affine: Affine::with(self.scale.map(|_| ()), self.bias.map(|_| ())),
             affine_axes: if self.scale_per_group { AffineAxes::Groups } else { AffineAxes::OfKind },
             single_element: self.single_element,
             ..NormDescriptor::new(kind, shape)
-        }
+        })
     }
 
     /// Shape of mean and rstd: the input's, 1 along the axes that share statistics.

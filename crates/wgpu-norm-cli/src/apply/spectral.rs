@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use wgpu_norm::reference::{self, SpectralOrder, SpectralOutput, SpectralReference};
-use wgpu_norm::{
-    BindError, BufferView, Destination, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec,
-};
+use wgpu_norm::{BindError, BufferView, Operand, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec};
 use wgpu_norm_tools::compute::Outcome;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
 use wgpu_norm_tools::output::Target;
-use wgpu_norm_tools::terminal;
+use wgpu_norm_tools::{shapes, terminal};
 
 use crate::Global;
 use crate::cases::Random;
@@ -59,8 +57,9 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let name = files.output_tensor.clone().or(weight.name.clone()).unwrap_or_else(|| "output".to_owned());
     // Which checks the axis too, before the product that needs it.
     let spec = StateSpec::spectral(&shape, args.dim)?;
-    let operands = Operands::read(weight, vectors, &shape, args.dim)?;
     let request = Request { args, shape: &shape };
+    shapes::check_spectral(args.eps, request.iterations())?;
+    let operands = Operands::read(weight, vectors, &shape, args.dim)?;
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
@@ -107,13 +106,10 @@ impl Operands {
                 let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");
                 let (u, v) = (open(u)?, open(v)?);
                 if shape.len() == 1 {
-                    return Err(BindError::Unexpected { operand: "u and v" }.into());
+                    return Err(BindError::Unexpected { operand: Operand::SingularVectors }.into());
                 }
-                for (operand, file, expected) in [("u", &u, rows), ("v", &v, columns)] {
-                    if file.len() != expected {
-                        return Err(BindError::Length { operand, expected, actual: file.len() }.into());
-                    }
-                }
+                shapes::check("u", u.shape(), &[rows])?;
+                shapes::check("v", v.shape(), &[columns])?;
                 (u.read()?, v.read()?)
             }
             None if shape.len() == 1 => (Vec::new(), Vec::new()),
@@ -160,14 +156,12 @@ impl Request<'_> {
         let (u, v, sigma) = (gpu.upload("u", &operands.u)?, gpu.upload("v", &operands.v)?, gpu.tensor("sigma", 1)?);
         let workspace = gpu.buffer("workspace", norm.workspace_size())?;
         let uploaded = start.elapsed();
-        let bound = norm.bind_forward(&wgpu_norm::SpectralArgs {
-            weight: weight.view(),
-            vectors: (self.shape.len() > 1).then(|| (u.view(), v.view())),
-            sigma: sigma.view(),
-            output: Destination::View(output.view()),
-            iterations: self.iterations(),
-            workspace: BufferView::whole(&workspace),
-        })?;
+        let workspace = BufferView::whole(&workspace);
+        let mut args = wgpu_norm::SpectralArgs::new(weight.view(), output.view(), sigma.view(), workspace);
+        if self.shape.len() > 1 {
+            args = args.vectors(u.view(), v.view(), self.iterations());
+        }
+        let bound = norm.bind_forward(&args)?;
         gpu.healthy()?;
         let computed = gpu.run(|pass| bound.record(pass))?;
         let outcome = Outcome {
@@ -199,7 +193,6 @@ impl Request<'_> {
 
     fn reference(&self, operands: &Operands) -> Result<SpectralOutput, Failure> {
         let iterations = match self.iterations() {
-            PowerIterations::Count(0) => return Err(BindError::PowerIterations.into()),
             PowerIterations::Count(count) => count,
             PowerIterations::Frozen => 0,
         };

@@ -3,7 +3,7 @@
 use wgpu_norm::{MemoryFormat, NormKind, StyleEpsilon, Variance};
 
 use super::report::Roof;
-use crate::cases::Case;
+use crate::cases::{Case, Kind};
 
 /// Elements of a contiguous segment that stay on the chip between statistics and output.
 const ON_CHIP: u64 = 1 << 16;
@@ -169,20 +169,20 @@ impl BenchCase {
     /// The norm.
     pub fn case(&self) -> Case<'_> {
         let rank = self.memory.len();
-        let kind = match self.variant {
+        let format = if self.format == Format::Last { MemoryFormat::ChannelsLast } else { MemoryFormat::ChannelsFirst };
+        let kind = Kind::Norm(match self.variant {
             Variant::Layer(axes) => NormKind::Layer { axes: rank - axes..rank },
             Variant::Rms(axes) => NormKind::Rms { axes: rank - axes..rank },
             Variant::Lp(p, axes) => NormKind::LpNormalize { p, axes: rank - axes..rank },
             Variant::BatchInference | Variant::BatchTraining => NormKind::Batch,
             Variant::Instance => NormKind::Instance,
             Variant::Group(groups) => NormKind::Group { groups },
-            Variant::AdaptiveInstance => NormKind::AdaptiveInstance {
-                style_shape: &self.memory,
-                variance: Variance::Biased,
-                style_eps: StyleEpsilon::AsContent,
-            },
-        };
-        let format = if self.format == Format::Last { MemoryFormat::ChannelsLast } else { MemoryFormat::ChannelsFirst };
+            Variant::AdaptiveInstance => {
+                let (variance, style_eps) = (Variance::Biased, StyleEpsilon::AsContent);
+                let kind = Kind::Adaptive { style_shape: &self.memory, variance, style_eps };
+                return Case { kind, shape: &self.memory, format };
+            }
+        });
         Case { kind, shape: &self.memory, format }
     }
 

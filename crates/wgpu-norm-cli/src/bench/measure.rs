@@ -5,10 +5,10 @@
 
 use std::cell::Cell;
 
-use wgpu_norm::Norm;
 use wgpu_norm::wgpu::ComputePass;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::Planned;
 
 use super::case::{BenchCase, Pass, Variant};
 use super::clock::Clock;
@@ -55,7 +55,7 @@ impl Bench<'_> {
     pub fn measure(&mut self, case: &BenchCase) -> Result<Outcome, Failure> {
         let gpu = self.gpu;
         let described = case.case();
-        let norm = gpu.engine.create_norm(&described.descriptor())?;
+        let norm = described.descriptor().create(&gpu.engine)?;
         let needs = Needs::of(case, &norm, gpu.info.device_type);
         let skipped = |why: String| Ok(Outcome::Skipped { needs_bytes: needs.bytes, why });
         if let Some(why) = needs.refusal(&gpu.device.limits()) {
@@ -136,11 +136,11 @@ fn in_turn_with(
     Ok(Some(Turns { ours, roof, peers }))
 }
 
-fn schedule(case: &BenchCase, norm: &Norm) -> String {
+fn schedule(case: &BenchCase, norm: &Planned) -> String {
     match (case.variant, case.pass) {
         (Variant::BatchInference, _) => "given".to_owned(),
-        (_, Pass::Backward) => norm.backward_schedule().to_string(),
-        _ => norm.schedule().to_string(),
+        (_, Pass::Backward) => norm.content().backward_schedule().to_string(),
+        _ => norm.content().schedule().to_string(),
     }
 }
 

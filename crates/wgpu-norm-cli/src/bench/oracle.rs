@@ -1,9 +1,8 @@
 //! Operands of a case, and what the f64 reference makes of them: kept for all passes.
 
-use wgpu_norm::Norm;
-use wgpu_norm::reference::{self, ReferenceGradients};
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::{ExactGradients, Planned};
 
 use crate::cases::Fill;
 
@@ -17,13 +16,13 @@ pub struct Oracle {
     /// The gradient to the output.
     pub grad_output: Vec<f32>,
     output: Option<Vec<f64>>,
-    gradients: Option<ReferenceGradients>,
+    gradients: Option<ExactGradients>,
 }
 
 impl Oracle {
     /// Makes the operands of a case.
-    pub fn new(case: &BenchCase, norm: &Norm) -> Self {
-        let given = (case.variant == Variant::BatchInference).then(|| norm.given_segment_count());
+    pub fn new(case: &BenchCase, norm: &Planned) -> Self {
+        let given = (case.variant == Variant::BatchInference).then(|| norm.content().given_segment_count());
         Self {
             case: case.clone(),
             tensors: case.case().tensors(Fill::Normal, norm.affine_len(), given),
@@ -48,12 +47,12 @@ impl Oracle {
     }
 
     /// The exact gradients.
-    pub fn gradients(&mut self) -> Result<&ReferenceGradients, Failure> {
+    pub fn gradients(&mut self) -> Result<&ExactGradients, Failure> {
         let gradients = match self.gradients.take() {
             Some(gradients) => gradients,
             None => {
                 let case = self.case.case();
-                reference::backward(&case.descriptor(), &self.tensors.as_inputs(), &self.grad_output)?
+                case.descriptor().backward(&self.tensors.as_inputs(), &self.grad_output)?
             }
         };
         Ok(self.gradients.insert(gradients))

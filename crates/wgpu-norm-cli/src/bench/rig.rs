@@ -4,13 +4,11 @@
 //! reads is cold.
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{
-    BackwardArgs, BackwardStatistics, BindError, BoundNorm, BufferView, Destination, ForwardArgs, ImportArgs, Norm,
-    StatisticsSource, TrainingArgs,
-};
+use wgpu_norm::{BindError, BoundNorm, BufferView, ImportArgs, Operand};
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::{self, Operands, Planned};
 
 use super::case::{BenchCase, Pass, Variant};
 use super::oracle::Oracle;
@@ -27,7 +25,7 @@ const POISON: f32 = f32::NAN;
 /// The buffers of a case.
 pub struct Rig<'a> {
     gpu: &'a Gpu,
-    norm: Norm,
+    norm: Planned,
     pass: Pass,
     /// Tensors of the dispatches in turn.
     pub sets: Vec<Set>,
@@ -65,13 +63,13 @@ pub struct Needs {
 
 impl Needs {
     /// Of a case on a kind of device.
-    pub fn of(case: &BenchCase, norm: &Norm, device_type: wgpu::DeviceType) -> Self {
+    pub fn of(case: &BenchCase, norm: &Planned, device_type: wgpu::DeviceType) -> Self {
         let tensor = tensor_bytes(case.elements());
         let tensors = if has_second(case) { 3 } else { 2 };
         let sets = set_count(tensors * tensor, device_type);
         let parameter = 4 * norm.affine_len();
         let workspace = workspace_size(norm, case.pass);
-        let saved = if case.pass == Pass::Forward { 0 } else { sets * norm.statistics_size() };
+        let saved = if case.pass == Pass::Forward { 0 } else { sets * norm.content().statistics_size() };
         let bytes = sets * tensors * tensor + 4 * parameter + saved + workspace;
         Self { sets, bytes, largest: tensor.max(parameter) }
     }
@@ -89,7 +87,7 @@ fn has_second(case: &BenchCase) -> bool {
     case.pass == Pass::Backward || case.variant == Variant::AdaptiveInstance
 }
 
-fn workspace_size(norm: &Norm, pass: Pass) -> u64 {
+fn workspace_size(norm: &Planned, pass: Pass) -> u64 {
     let backward = if pass == Pass::Backward { norm.backward_workspace_size() } else { 0 };
     norm.workspace_size().max(backward)
 }
@@ -98,7 +96,7 @@ impl<'a> Rig<'a> {
     /// Makes and fills all buffers; `None` where the device has no memory for them.
     pub fn new(
         gpu: &'a Gpu,
-        norm: &Norm,
+        norm: &Planned,
         case: &BenchCase,
         needs: &Needs,
         oracle: &Oracle,
@@ -112,12 +110,12 @@ impl<'a> Rig<'a> {
         Ok(Some(rig))
     }
 
-    fn allocate(gpu: &'a Gpu, norm: &Norm, case: &BenchCase, needs: &Needs) -> Result<Self, Failure> {
+    fn allocate(gpu: &'a Gpu, norm: &Planned, case: &BenchCase, needs: &Needs) -> Result<Self, Failure> {
         let backward = case.pass == Pass::Backward;
-        let bytes = tensor_bytes(norm.len());
-        let tensor = |what| Ok::<_, Failure>(Tensor { len: norm.len(), ..gpu.tensor(what, bytes / 4)? });
+        let bytes = tensor_bytes(norm.content().len());
+        let tensor = |what| Ok::<_, Failure>(Tensor { len: norm.content().len(), ..gpu.tensor(what, bytes / 4)? });
         let set = |_| {
-            let saved = (case.pass != Pass::Forward).then(|| gpu.buffer("statistics", norm.statistics_size()));
+            let saved = (case.pass != Pass::Forward).then(|| gpu.buffer("statistics", norm.content().statistics_size()));
             Ok::<_, Failure>(Set {
                 input: tensor("input")?,
                 second: has_second(case).then(|| tensor("second")).transpose()?,
@@ -126,14 +124,14 @@ impl<'a> Rig<'a> {
             })
         };
         let descriptor = case.case();
-        let affine = descriptor.descriptor().affine;
+        let affine = descriptor.descriptor().affine();
         let parameter = |what, wanted: bool| wanted.then(|| gpu.tensor(what, norm.affine_len())).transpose();
-        let channels = norm.given_segment_count();
+        let channels = norm.content().given_segment_count();
         let given = match case.variant {
             Variant::BatchInference => Some((
                 gpu.tensor("mean", channels)?,
                 gpu.tensor("variance", channels)?,
-                gpu.buffer("records", norm.given_statistics_size())?,
+                gpu.buffer("records", norm.content().given_statistics_size())?,
             )),
             _ => None,
         };
@@ -173,8 +171,8 @@ impl<'a> Rig<'a> {
             self.gpu.fill(mean, &data.0)?;
             self.gpu.fill(variance, &data.1)?;
             let statistics = BufferView::whole(records);
-            let import =
-                self.norm.bind_import(&ImportArgs { mean: mean.view(), variance: variance.view(), statistics })?;
+            let args = ImportArgs::new(mean.view(), variance.view(), statistics);
+            let import = self.norm.as_norm("running statistics")?.bind_import(&args)?;
             self.gpu.run(|pass| import.record(pass))?;
         }
         if case.pass == Pass::Backward {
@@ -187,7 +185,7 @@ impl<'a> Rig<'a> {
     }
 
     /// The same norm from now on by another plan.
-    pub fn serve(&mut self, norm: &Norm) -> Result<(), Failure> {
+    pub fn serve(&mut self, norm: &Planned) -> Result<(), Failure> {
         let needed = workspace_size(norm, self.pass);
         if self.workspace.as_ref().map_or(0, wgpu::Buffer::size) < needed {
             self.workspace = Some(self.gpu.buffer("workspace", needed)?);
@@ -202,41 +200,39 @@ impl<'a> Rig<'a> {
     }
 
     fn bind_forward(&self, set: &Set) -> Result<BoundNorm, BindError> {
-        let (input, output) = (set.input.view(), Destination::View(set.output.view()));
-        let (scale, bias) = (self.scale.as_ref().map(Tensor::view), self.bias.as_ref().map(Tensor::view));
-        let style = if self.norm.style_len().is_some() { set.second.as_ref().map(Tensor::view) } else { None };
-        let workspace = self.workspace.as_ref().map(BufferView::whole);
-        if let Some(saved) = &set.saved {
-            let saved = BufferView::whole(saved);
-            return self.norm.bind_training(&TrainingArgs { input, output, scale, bias, style, saved, workspace });
-        }
-        let statistics = match &self.given {
-            Some((_, _, records)) => StatisticsSource::Given(BufferView::whole(records)),
-            None => StatisticsSource::Input,
-        };
-        self.norm.bind_forward(&ForwardArgs { input, output, scale, bias, style, statistics, workspace })
+        let output = set.output.view();
+        let style = set.second.as_ref().filter(|_| self.norm.style_len() > 0);
+        self.norm.bind(&self.operands(set, style), &match (&set.saved, &self.given) {
+            (Some(saved), _) => norm::Pass::Training { output, saved: BufferView::whole(saved) },
+            (None, Some((_, _, records))) => norm::Pass::Forward { output, given: Some(BufferView::whole(records)) },
+            (None, None) => norm::Pass::Forward { output, given: None },
+        })
     }
 
     fn bind_backward(&self, set: &Set) -> Result<BoundNorm, BindError> {
         let missing = |operand| BindError::Missing { operand };
-        let saved = set.saved.as_ref().ok_or(missing("statistics"))?;
-        self.norm.bind_backward(&BackwardArgs {
-            input: set.input.view(),
-            grad_output: set.second.as_ref().ok_or(missing("grad_output"))?.view(),
-            scale: self.scale.as_ref().map(Tensor::view),
-            style: None,
-            statistics: BackwardStatistics::Saved(BufferView::whole(saved)),
-            grad_input: Some(Destination::View(set.output.view())),
-            grad_scale: self.grad_scale.as_ref().map(Tensor::view),
-            grad_bias: self.grad_bias.as_ref().map(Tensor::view),
-            grad_style: None,
-            workspace: self.workspace.as_ref().map(BufferView::whole),
+        let [grad_scale, grad_bias] = [&self.grad_scale, &self.grad_bias].map(|grad| grad.as_ref().map(Tensor::view));
+        self.norm.bind(&self.operands(set, None), &norm::Pass::Backward {
+            grad_output: set.second.as_ref().ok_or(missing(Operand::GradOutput))?.view(),
+            records: BufferView::whole(set.saved.as_ref().ok_or(missing(Operand::Moments))?),
+            given: false,
+            gradients: [Some(set.output.view()), grad_scale, grad_bias, None],
         })
+    }
+
+    fn operands<'b>(&'b self, set: &'b Set, style: Option<&'b Tensor>) -> Operands<&'b wgpu::Buffer> {
+        Operands {
+            input: set.input.view(),
+            scale: self.scale.as_ref().map(Tensor::view),
+            bias: self.bias.as_ref().map(Tensor::view),
+            style: style.map(Tensor::view),
+            workspace: self.workspace.as_ref().map(BufferView::whole),
+        }
     }
 
     /// Poisons every output.
     pub fn poison(&self) -> Result<(), Failure> {
-        let poison = vec![POISON; self.norm.len().max(self.norm.affine_len()) as usize];
+        let poison = vec![POISON; self.norm.content().len().max(self.norm.affine_len()) as usize];
         let outputs = self.sets.iter().map(|set| &set.output).chain(&self.grad_scale).chain(&self.grad_bias);
         for output in outputs {
             self.gpu.fill(output, &poison[..output.len as usize])?;

@@ -32,8 +32,6 @@ const LOSS: f64 = 1.25;
 const SEARCH: Duration = Duration::from_secs(85);
 /// All values are tried so often: one may pay only after another.
 const ROUNDS: usize = 2;
-/// Elements that a workgroup may find again in a cache.
-const CACHED: u32 = 1 << 16;
 /// No value goes beyond.
 const MOST: u32 = 1 << 16;
 /// Elements of a probe's tensor, without and with a device of its own.
@@ -46,7 +44,7 @@ struct Field {
 }
 
 /// Those that decide most go first.
-const FIELDS: [Field; 10] = [
+const FIELDS: [Field; 9] = [
     Field { name: "held_quads", of: |profile| &mut profile.held_quads },
     Field { name: "held_quads_backward", of: |profile| &mut profile.held_quads_backward },
     Field { name: "quads", of: |profile| &mut profile.quads },
@@ -54,7 +52,6 @@ const FIELDS: [Field; 10] = [
     Field { name: "min_lanes", of: |profile| &mut profile.min_lanes },
     Field { name: "workgroup_size", of: |profile| &mut profile.workgroup_size },
     Field { name: "map_quads", of: |profile| &mut profile.map_quads },
-    Field { name: "cached", of: |profile| &mut profile.cached },
     Field { name: "workgroups", of: |profile| &mut profile.workgroups },
     Field { name: "subgroup", of: |profile| &mut profile.subgroup },
 ];
@@ -114,8 +111,6 @@ struct Tuner<'a> {
     tried: Vec<DeviceProfile>,
     /// Invocations of the subgroups that the device has enabled.
     subgroup: u32,
-    /// Elements of the cache that the search began with.
-    cached: u32,
     end: Instant,
 }
 
@@ -134,7 +129,6 @@ pub fn run(target: &Target, args: &DeviceArgs) -> Result<ExitCode, Failure> {
         best: before,
         tried: vec![before],
         subgroup: subgroup(gpu),
-        cached: before.cached,
         end: Instant::now() + SEARCH,
     };
     tuner.search()?;
@@ -155,7 +149,7 @@ impl<'a> Probe<'a> {
         let own = usize::from(gpu.info.device_type != DeviceType::Cpu);
         let mut all = Vec::new();
         for case in probes(ELEMENTS[own]) {
-            let norm = gpu.engine.create_norm(&case.case().descriptor())?;
+            let norm = case.case().descriptor().create(&gpu.engine)?;
             let needs = Needs::of(&case, &norm, gpu.info.device_type);
             let oracle = Oracle::new(&case, &norm);
             let fits = needs.refusal(&gpu.device.limits()).is_none();
@@ -172,14 +166,14 @@ impl<'a> Probe<'a> {
 
     /// The norm as an engine plans it, on the probe's buffers.
     fn bind(&mut self, engine: &NormEngine) -> Result<Vec<BoundNorm>, Failure> {
-        self.rig.serve(&engine.create_norm(&self.case.case().descriptor())?)?;
+        self.rig.serve(&self.case.case().descriptor().create(engine)?)?;
         Ok(self.rig.sets.iter().map(|set| self.rig.bind(set)).collect::<Result<_, _>>()?)
     }
 }
 
 /// As the device's own profile has it.
 fn subgroup(gpu: &Gpu) -> u32 {
-    DeviceProfile::new(&gpu.info, &gpu.device.limits(), gpu.device.features()).subgroup
+    DeviceProfile::new(gpu.engine.planner().facts()).subgroup
 }
 
 /// Whether both do the same.
@@ -221,15 +215,13 @@ impl Tuner<'_> {
         let mut candidate = self.best;
         loop {
             let value = (field.of)(&mut candidate);
-            // subgroups and caches are used whole or not at all
+            // subgroups are used whole or not at all
             *value = match field.name {
                 "subgroup" if *value > 1 => 1,
                 "subgroup" => self.subgroup,
-                "cached" if *value > 0 => 0,
-                "cached" => self.cached.max(CACHED),
                 _ => step(*value),
             };
-            if self.is_late() || *value > MOST.max(self.cached) || self.judge(candidate)? == Verdict::Worse {
+            if self.is_late() || *value > MOST || self.judge(candidate)? == Verdict::Worse {
                 return Ok(());
             }
         }
@@ -398,7 +390,6 @@ mod tests {
             best,
             tried: vec![best],
             subgroup: subgroup(gpu),
-            cached: best.cached,
             end,
         };
         let engine = gpu.engine.with_profile(DeviceProfile { max_lanes: 1, held_quads: 1, ..best }).unwrap();

@@ -5,12 +5,12 @@
 
 use std::cmp::Ordering;
 
-use wgpu_norm::reference::{self, ReferenceInputs};
-use wgpu_norm::{Affine, MemoryFormat, Norm, NormDescriptor, NormKind};
+use wgpu_norm::{AdaptiveDescriptor, Affine, MemoryFormat, NormDescriptor, NormKind};
 use wgpu_norm_tools::check::{Comparison, largest};
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::{Descriptor, Inputs, Planned};
 
 use crate::cases::{Case, Fill};
 
@@ -20,17 +20,16 @@ use super::{GUARDS, Results, Verdict};
 const NAMES: [&str; 4] = ["grad_input", "grad_scale", "grad_bias", "grad_style"];
 
 /// One case with one fill, under every schedule; from given statistics there is but one.
-pub fn verify(gpu: &Gpu, case: &Case, fill: Fill, norm: &Norm, results: &mut Results) -> Result<(), Failure> {
+pub fn verify(gpu: &Gpu, case: &Case, fill: Fill, norm: &Planned, results: &mut Results) -> Result<(), Failure> {
     let grad_output = case.grad_output();
     let tensors = case.tensors(fill, norm.affine_len(), None);
     let expected = expected(&case.descriptor(), &tensors, &grad_output)?;
-    for (index, schedule) in norm.backward_schedules().into_iter().enumerate() {
-        let Some(norm) = norm.with_backward_schedule(schedule) else { continue };
-        let run = Run { gpu, norm: &norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[index % 2] };
-        results.add(case, fill, schedule.to_string(), run.verify(&expected))?;
+    for (index, norm) in norm.backward_variants().iter().enumerate() {
+        let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[index % 2] };
+        results.add(case, fill, norm.content().backward_schedule().to_string(), run.verify(&expected))?;
     }
     if case.takes_running_statistics() {
-        let tensors = case.tensors(fill, norm.affine_len(), Some(norm.given_segment_count()));
+        let tensors = case.tensors(fill, norm.affine_len(), Some(norm.content().given_segment_count()));
         let expected = self::expected(&case.descriptor(), &tensors, &grad_output)?;
         let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[1] };
         results.add(case, fill, "backward given".to_owned(), run.verify(&expected))?;
@@ -46,23 +45,17 @@ struct Expected {
     unit: f64,
 }
 
-fn expected(descriptor: &NormDescriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<[Expected; 4], Failure> {
+fn expected(descriptor: &Descriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<[Expected; 4], Failure> {
     let inputs = tensors.as_inputs();
-    let exact = reference::backward(descriptor, &inputs, grad_output)?;
-    // The style does not matter to the normalized input, and an adaptive norm is an instance norm without it.
-    let kind = match &descriptor.kind {
-        NormKind::AdaptiveInstance { .. } => NormKind::Instance,
-        kind => kind.clone(),
-    };
-    let bare = NormDescriptor { kind, affine: Affine::None, ..descriptor.clone() };
-    let normalized = reference::forward(&bare, &ReferenceInputs { scale: None, bias: None, style: None, ..inputs })?;
-    let terms = |grad_output: &[f32]| reference::backward(descriptor, &inputs, grad_output);
+    let exact = descriptor.backward(&inputs, grad_output)?;
+    let normalized = bare(descriptor).forward(&Inputs { scale: None, bias: None, ..inputs })?;
+    let terms = |grad_output: &[f32]| descriptor.backward(&inputs, grad_output);
     let of_mean = terms(&grad_output.iter().map(|grad| grad.abs()).collect::<Vec<_>>())?;
     let aligned = grad_output.iter().zip(&normalized.output).map(|(grad, x)| grad.abs() * x.signum() as f32);
     let of_deviation = terms(&aligned.collect::<Vec<_>>())?;
     let unit = match tensors.given {
         Some(_) => largest(&exact.input),
-        None => largest(&frozen(descriptor, &inputs, (&normalized.mean, &normalized.variance), grad_output)?),
+        None => largest_frozen(descriptor, &inputs, (&normalized.mean, &normalized.variance), grad_output)?,
     };
     let style_unit = largest(&of_mean.style).max(largest(&of_deviation.style));
     Ok([
@@ -73,23 +66,44 @@ fn expected(descriptor: &NormDescriptor<'_>, tensors: &Tensors, grad_output: &[f
     ])
 }
 
-/// The gradient to the input with the input's own statistics as constants: its largest term.
-fn frozen(
-    descriptor: &NormDescriptor<'_>,
-    inputs: &ReferenceInputs<'_>,
+/// The norm without scale and bias. An adaptive norm is an instance norm by the numbers of its style.
+fn bare<'a>(descriptor: &Descriptor<'a>) -> Descriptor<'a> {
+    Descriptor::Norm(match descriptor {
+        Descriptor::Norm(descriptor) => NormDescriptor { affine: Affine::None, ..descriptor.clone() },
+        Descriptor::Adaptive(descriptor) => instance(descriptor, descriptor.shape),
+    })
+}
+
+fn instance<'a>(descriptor: &AdaptiveDescriptor<'a>, shape: &'a [u64]) -> NormDescriptor<'a> {
+    let (format, eps) = (descriptor.format, descriptor.eps);
+    NormDescriptor { format, eps, affine: Affine::None, ..NormDescriptor::new(NormKind::Instance, shape) }
+}
+
+/// The largest gradient to the input with the input's own statistics as constants: its largest term.
+fn largest_frozen(
+    descriptor: &Descriptor<'_>,
+    inputs: &Inputs<'_>,
     (mean, variance): (&[f64], &[f64]),
     grad_output: &[f32],
-) -> Result<Vec<f64>, Failure> {
+) -> Result<f64, Failure> {
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
     let (mean, variance) = (narrow(mean), narrow(variance));
-    let kind = match descriptor.kind {
+    let (norm, scale) = match descriptor {
+        Descriptor::Norm(descriptor) => (descriptor.clone(), 1.0),
+        Descriptor::Adaptive(descriptor) => {
+            let style = Inputs { input: inputs.style.unwrap_or_default(), ..Inputs::default() };
+            let style = Descriptor::Norm(instance(descriptor, descriptor.style_shape)).forward(&style)?;
+            (instance(descriptor, descriptor.shape), largest(&style.variance).sqrt())
+        }
+    };
+    let kind = match norm.kind {
         // It takes given statistics a channel; group norm takes them a segment.
-        NormKind::Instance => NormKind::Group { groups: channels(descriptor) },
+        NormKind::Instance => NormKind::Group { groups: channels(&norm) },
         ref kind => kind.clone(),
     };
-    let descriptor = NormDescriptor { kind, ..descriptor.clone() };
-    let inputs = ReferenceInputs { given: Some((&mean, &variance)), ..*inputs };
-    Ok(reference::backward(&descriptor, &inputs, grad_output)?.input)
+    let inputs = Inputs { given: Some((&mean, &variance)), ..*inputs };
+    let frozen = Descriptor::Norm(NormDescriptor { kind, ..norm }).backward(&inputs, grad_output)?;
+    Ok(scale * largest(&frozen.input))
 }
 
 fn channels(descriptor: &NormDescriptor<'_>) -> u64 {
@@ -103,7 +117,7 @@ fn channels(descriptor: &NormDescriptor<'_>) -> u64 {
 /// One norm on the device.
 struct Run<'a> {
     gpu: &'a Gpu,
-    norm: &'a Norm,
+    norm: &'a Planned,
     tensors: &'a Tensors,
     grad_output: &'a [f32],
     /// Elements around input and gradients.
@@ -131,7 +145,7 @@ impl Run<'_> {
         let input = gpu.upload_guarded("input", &tensors.input, guard)?;
         let grad_output = gpu.upload_guarded("grad_output", self.grad_output, guard)?;
         let output = gpu.tensor("output", input.len)?;
-        let runner = Runner::new(gpu, self.norm.clone(), &tensors.as_inputs(), None, 0)?;
+        let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?;
         let mut work = match &tensors.given {
             None => runner.train(input.view(), output.view())?,
             Some(_) => runner.import()?,

@@ -2,7 +2,7 @@
 //! and seen as another kind of device.
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{DeviceProfile, Norm, Reduce, Schedule};
+use wgpu_norm::{DeviceFacts, DeviceKind, DeviceProfile, NormPlan, Reduce, Schedule};
 use wgpu_norm_tools::device::{self, DeviceArgs, Gpu};
 use wgpu_norm_tools::failure::Failure;
 
@@ -53,7 +53,7 @@ impl Pass {
             }
             Self::AsGpu => {
                 let mut gpu = Gpu::from_adapter(adapter)?;
-                let profile = as_gpu(&gpu.info, &gpu.device.limits(), gpu.device.features());
+                let profile = as_gpu(gpu.engine.planner().facts());
                 let mismatch = |error| Failure::Usage(format!("{} cannot be seen as a GPU: {error}", gpu.info.name));
                 gpu.engine = gpu.engine.with_profile(profile).map_err(mismatch)?;
                 ("as a GPU", gpu)
@@ -65,9 +65,9 @@ impl Pass {
     }
 
     /// Whether a schedule is forced on a norm that accepts it; the chosen one is always run.
-    pub fn forces(self, norm: &Norm) -> bool {
+    pub fn forces(self, norm: &NormPlan) -> bool {
         let (lanes, slices) = match norm.schedule() {
-            Schedule::Fused(team) | Schedule::Cached(team) => (team.lanes, 1),
+            Schedule::Fused(team) => (team.lanes, 1),
             Schedule::Split(Reduce { team, slices, .. }) => (team.lanes, slices),
         };
         let invocations = norm.segment_count().saturating_mul(u64::from(lanes)).saturating_mul(slices.into());
@@ -108,10 +108,11 @@ pub struct Station {
     pub gpu: Gpu,
 }
 
-/// The profile of a small GPU within these limits.
-fn as_gpu(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> DeviceProfile {
-    let info = wgpu::AdapterInfo { device_type: wgpu::DeviceType::DiscreteGpu, ..info.clone() };
-    let gpu = DeviceProfile::new(&info, limits, features);
+/// The profile of a small GPU that can do what this device can.
+fn as_gpu(facts: &DeviceFacts) -> DeviceProfile {
+    let mut facts = *facts;
+    facts.kind = DeviceKind::Gpu;
+    let gpu = DeviceProfile::new(&facts);
     DeviceProfile { workgroup_size: gpu.workgroup_size.min(WORKGROUP), max_lanes: gpu.max_lanes.min(MAX_LANES), ..gpu }
 }
 
@@ -149,11 +150,12 @@ mod tests {
                 max_compute_workgroup_size_x: largest,
                 ..Default::default()
             };
-            let profile = as_gpu(&info, &limits, subgroups);
+            let facts = DeviceFacts::new(&info, &limits, subgroups);
+            let profile = as_gpu(&facts);
             assert_eq!((profile.workgroup_size, profile.max_lanes), expected);
             let DeviceProfile { min_lanes, held_quads, held_quads_backward, quads, map_quads, .. } = profile;
             assert_eq!((min_lanes, held_quads, held_quads_backward, quads, map_quads), (8, 8, 4, 4, 8));
-            assert_eq!(profile.check(&info, &limits, subgroups), Ok(()));
+            assert_eq!(profile.check(&facts), Ok(()));
         }
     }
 

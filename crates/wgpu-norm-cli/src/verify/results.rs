@@ -100,7 +100,7 @@ impl Results {
             Err(Failure::Bind(_) | Failure::BufferSize { .. }) => (false, 0.0),
             Err(_) => return outcome.map(drop),
         };
-        let name = case.kind.name();
+        let name = case.name();
         let label = if self.by_schedule { schedule.clone() } else { family(&schedule) };
         self.lines.entry((name, label)).or_default().add(passed, error);
         let device = self.passes.last_mut().map_or("", |(device, line)| {

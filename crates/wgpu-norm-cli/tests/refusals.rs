@@ -1,0 +1,107 @@
+//! Bad commands: the GPU and the CPU refuse them alike, in the same words, and write nothing.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Writes a `.npy` file of f32 with this shape.
+fn write(folder: &Path, name: &str, shape: &[usize]) {
+    let sizes: String = shape.iter().map(|size| format!("{size},")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend((0..shape.iter().product()).flat_map(|index: usize| (index as f32 + 1.0).to_le_bytes()));
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+fn apply(folder: &Path, arguments: &str, cpu: bool) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-norm"));
+    command.current_dir(folder).env("NODEVICE_SELECT", "1").arg("apply").args(arguments.split(' '));
+    if cpu {
+        command.arg("--cpu");
+    }
+    command.output().unwrap()
+}
+
+fn error(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().find(|line| line.starts_with("error: ")).unwrap_or(&text).to_owned()
+}
+
+#[test]
+fn both_paths_refuse_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for shape in [&[1][..], &[2], &[3], &[4], &[5], &[2, 1], &[1, 2], &[2, 2], &[2, 3], &[3, 2], &[2, 4]] {
+        let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        write(path, &format!("{}.npy", sizes.join("x")), shape);
+    }
+    for (name, shape) in [("x.npy", &[4, 2, 3][..]), ("nchw.npy", &[2, 4, 3, 3]), ("c.npy", &[1, 4, 1, 1])] {
+        write(path, name, shape);
+    }
+    let running =
+        |of: &str| format!("--training --running-mean {of}.npy --running-var {of}.npy --running-out s.safetensors");
+    let bad = [
+        // running statistics of another length: [52, 103] where the means are [2, 4.5, 7, 8], and NaN
+        (format!("batch 2x4.npy y.npy {} --momentum 0.5 --check", running("2")), "running mean has shape [2]"),
+        (format!("batch 2x3.npy y.npy {}", running("5")), "running mean has shape [5], the norm needs [1, 3]"),
+        ("batch 2x4.npy y.npy --running-mean 4.npy --running-var 2.npy".to_owned(), "running variance has shape [2]"),
+        ("instance x.npy y.npy --running-mean 3.npy --running-var 3.npy".to_owned(), "the norm needs [1, 2, 1]"),
+        // as many elements in another shape
+        ("layer x.npy y.npy --normalized-shape 2,3 --scale 3x2.npy".to_owned(), "[3, 2], the norm needs [1, 2, 3]"),
+        ("weight 2x2.npy y.npy --dim 1 --g 2x1.npy".to_owned(), "g has shape [2, 1], the norm needs [1, 2]"),
+        ("weight 2x2.npy y.npy --dim 0 --g 1x2.npy".to_owned(), "g has shape [1, 2], the norm needs [2, 1]"),
+        ("weight 2x2.npy y.npy --dim none --g 2.npy".to_owned(), "g has shape [2], the norm needs [1, 1]"),
+        ("rms x.npy y.npy --axes 1.. --scale 3x2.npy".to_owned(), "scale has shape [3, 2]"),
+        ("mvn x.npy y.npy --axes 0,2 --bias 3.npy".to_owned(), "the norm needs [4, 1, 3]"),
+        ("mvn x.npy y.npy --axes 1,2 --bias 3x2.npy".to_owned(), "bias has shape [3, 2], the norm needs [1, 2, 3]"),
+        (
+            "group nchw.npy y.npy --groups 2 --scale 2.npy".to_owned(),
+            "scale has shape [2], the norm needs [1, 4, 1, 1]",
+        ),
+        ("group nchw.npy y.npy --groups 2 --scale-per-group --scale 4.npy".to_owned(), "the norm needs [1, 2, 1, 1]"),
+        ("group nchw.npy y.npy --groups 3".to_owned(), "3 groups do not divide 4 channels"),
+        ("batch nchw.npy y.npy --training --format channels-last --scale c.npy".to_owned(), "needs [1, 1, 1, 3]"),
+        ("spectral 2x3.npy y.npy --u 2.npy --v 2.npy".to_owned(), "v has shape [2], the norm needs [3]"),
+        ("spectral 2x3.npy y.npy --u 2x1.npy --v 3.npy".to_owned(), "u has shape [2, 1], the norm needs [2]"),
+        ("spectral 2x3.npy y.npy --eps -1".to_owned(), "eps must be a finite number not below 0"),
+        ("spectral 2x3.npy y.npy --iterations 0".to_owned(), "power iteration"),
+        ("spectral 2x3.npy y.npy --dim 2".to_owned(), "axes [2]"),
+        ("spectral 2.npy y.npy --u 2.npy --v 1.npy".to_owned(), "u and v was given"),
+        // what is no norm
+        ("batch 1x2.npy y.npy --training".to_owned(), "one element a segment"),
+        (format!("batch 1x2.npy y.npy {}", running("2")), "one element a segment"),
+        ("batch 2x2.npy y.npy --training --eps 0".to_owned(), "needs eps above 0"),
+        ("instance 2x3.npy y.npy".to_owned(), "one element a segment"),
+        ("layer x.npy y.npy --eps -1".to_owned(), "eps must be"),
+        ("layer x.npy y.npy --axes 3".to_owned(), "axis 3 is outside"),
+        ("lp x.npy y.npy -p -1".to_owned(), "error: "),
+        ("adain x.npy y.npy --style 2x3.npy".to_owned(), "style shape [2, 3] does not fit"),
+    ];
+    let mut faults = Vec::new();
+    for (arguments, expected) in &bad {
+        let [gpu, cpu] = [false, true].map(|cpu| apply(path, arguments, cpu));
+        let codes = [gpu.status.code(), cpu.status.code()];
+        let [gpu, cpu] = [error(&gpu), error(&cpu)];
+        if codes != [Some(2); 2] || gpu != cpu || !gpu.contains(expected) {
+            faults.push(format!("{arguments}\n  {codes:?}, expected '{expected}'\n  GPU: {gpu}\n  CPU: {cpu}"));
+        }
+    }
+    assert!(faults.is_empty(), "{} of {}\n{}", faults.len(), bad.len(), faults.join("\n"));
+    assert!(!path.join("y.npy").exists() && !path.join("s.safetensors").exists());
+}
+
+#[test]
+fn parameters_may_leave_sizes_of_1_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write(path, "x.npy", &[2, 4, 3, 3]);
+    for (name, shape) in [("4.npy", &[4][..]), ("c11.npy", &[4, 1, 1]), ("1c11.npy", &[1, 4, 1, 1])] {
+        write(path, name, shape);
+        for cpu in [false, true] {
+            let arguments = format!("group x.npy y.npy --force --groups 2 --scale {name} --bias {name} --check");
+            let output = apply(path, &arguments, cpu);
+            assert!(output.status.success(), "{name}: {}", error(&output));
+        }
+    }
+}

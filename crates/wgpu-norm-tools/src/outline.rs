@@ -1,0 +1,120 @@
+//! Recipes over buffers that have a name and a size and nothing else: what plans come to without a device.
+
+use wgpu_norm::{
+    Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, Planner, Recipe, TensorView,
+};
+
+use crate::failure::Failure;
+use crate::norm::{Descriptor, Operands, Pass, Plan};
+
+/// A pass of a norm, without its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The output, by the input's own statistics.
+    Forward,
+    /// The output, by a mean and a variance a channel.
+    Given,
+    /// The output, and statistics for backward.
+    Training,
+    /// All gradients, by saved statistics.
+    Backward,
+}
+
+impl Which {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Forward, Self::Given, Self::Training, Self::Backward];
+}
+
+/// What a pass comes to.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// Names of the buffers, by their ids.
+    pub names: Vec<&'static str>,
+    /// What to run, in order: given statistics are imported first.
+    pub recipes: Vec<Recipe<BufferId>>,
+}
+
+/// Devices that differ in what is planned for them: a GPU, one without subgroup operations, a software driver.
+pub fn devices() -> [DeviceFacts; 3] {
+    let mut gpu = DeviceFacts::DEFAULT;
+    gpu.min_subgroup = 32;
+    gpu.max_workgroup_size = 1024;
+    gpu.max_workgroup_memory = 32 << 10;
+    gpu.max_binding = 2 << 30;
+    let mut software = gpu;
+    software.kind = DeviceKind::Software;
+    software.min_subgroup = 8;
+    [gpu, DeviceFacts::DEFAULT, software]
+}
+
+/// Buffers, each with a name.
+#[derive(Default)]
+struct Buffers {
+    names: Vec<&'static str>,
+}
+
+impl Buffers {
+    fn bytes(&mut self, name: &'static str, size: u64) -> BufferView<BufferId> {
+        let id = self.names.len() as u32;
+        self.names.push(name);
+        BufferView::new(BufferId { id, size: size.max(16) }, 0, size)
+    }
+
+    fn tensor(&mut self, name: &'static str, len: u64) -> TensorView<BufferId> {
+        let view = self.bytes(name, len * 4);
+        TensorView::new(view.buffer, 0, len)
+    }
+}
+
+impl Plan {
+    /// A pass over buffers of its own, every one as long as it must be; `None` where the norm has no such pass.
+    pub fn outline(&self, affine: Affine, which: Which) -> Result<Option<Outline>, BindError> {
+        let content = self.content();
+        let (len, parameters, channels) = (content.len(), self.affine_len(), content.given_segment_count());
+        let mut all = Buffers::default();
+        let input = all.tensor("input", len);
+        let scale = affine.has_scale().then(|| all.tensor("scale", parameters));
+        let bias = (affine.has_bias() && which != Which::Backward).then(|| all.tensor("bias", parameters));
+        let style = (self.style_len() > 0).then(|| all.tensor("style", self.style_len()));
+        let mut recipes = Vec::new();
+        let pass = match which {
+            Which::Forward => Pass::Forward { output: all.tensor("output", len), given: None },
+            Which::Given => {
+                let Self::Norm(norm) = self else { return Ok(None) };
+                if channels == 0 {
+                    return Ok(None);
+                }
+                let (mean, variance) = (all.tensor("running mean", channels), all.tensor("running variance", channels));
+                let records = all.bytes("moments", content.given_statistics_size());
+                recipes.push(norm.import(&ImportArgs::new(mean, variance, records))?);
+                Pass::Forward { output: all.tensor("output", len), given: Some(records) }
+            }
+            Which::Training => {
+                let saved = all.bytes("moments", content.statistics_size());
+                Pass::Training { output: all.tensor("output", len), saved }
+            }
+            Which::Backward => Pass::Backward {
+                grad_output: all.tensor("grad_output", len),
+                records: all.bytes("moments", content.statistics_size()),
+                given: false,
+                gradients: [
+                    Some(all.tensor("grad_input", len)),
+                    affine.has_scale().then(|| all.tensor("grad_scale", parameters)),
+                    affine.has_bias().then(|| all.tensor("grad_bias", parameters)),
+                    style.map(|_| all.tensor("grad_style", self.style_len())),
+                ],
+            },
+        };
+        let size = if which == Which::Backward { self.backward_workspace_size() } else { self.workspace_size() };
+        let workspace = (size > 0).then(|| all.bytes("workspace", size));
+        recipes.push(self.recipe(&Operands { input, scale, bias, style, workspace }, &pass)?);
+        Ok(Some(Outline { names: all.names, recipes }))
+    }
+}
+
+impl Descriptor<'_> {
+    /// A pass of the norm that is planned; `None` where the norm has no such pass.
+    pub fn outline(&self, planner: &Planner, which: Which) -> Result<Option<Outline>, Failure> {
+        Ok(self.plan(planner)?.outline(self.affine(), which)?)
+    }
+}

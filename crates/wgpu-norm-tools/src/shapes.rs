@@ -1,0 +1,149 @@
+//! What a norm asks of its parameters and statistics, before any path computes: checked here and nowhere else, so that the
+//! GPU and the CPU refuse alike.
+
+use wgpu_norm::{
+    AffineAxes, BindError, Epsilon, MemoryFormat, NormDescriptor, NormKind, PlanError, PowerIterations, SingleElement,
+};
+
+use crate::compute::Mode;
+use crate::failure::Failure;
+
+/// Shape of scale and bias of a valid norm: the input's, 1 along the axes along which they do not vary.
+pub fn affine(descriptor: &NormDescriptor<'_>) -> Vec<u64> {
+    match &descriptor.kind {
+        NormKind::Group { groups } if descriptor.affine_axes == AffineAxes::Groups => {
+            let mut shape = channels(descriptor);
+            shape[channel_axis(descriptor)] = *groups;
+            shape
+        }
+        NormKind::Layer { axes } | NormKind::Rms { axes } | NormKind::LpNormalize { axes, .. } => {
+            varying(descriptor, |axis| axes.contains(&axis))
+        }
+        NormKind::MeanVariance { axes } => varying(descriptor, |axis| axes.contains(&axis)),
+        NormKind::Weight { dim } => varying(descriptor, |axis| *dim == Some(axis)),
+        _ => channels(descriptor),
+    }
+}
+
+/// Shape of a value a channel, as running statistics are, of a valid norm.
+pub fn channels(descriptor: &NormDescriptor<'_>) -> Vec<u64> {
+    varying(descriptor, |axis| axis == channel_axis(descriptor))
+}
+
+fn varying(descriptor: &NormDescriptor<'_>, varies: impl Fn(usize) -> bool) -> Vec<u64> {
+    descriptor.shape.iter().enumerate().map(|(axis, &size)| if varies(axis) { size } else { 1 }).collect()
+}
+
+fn channel_axis(descriptor: &NormDescriptor<'_>) -> usize {
+    match descriptor.format {
+        MemoryFormat::ChannelsFirst => 1,
+        MemoryFormat::ChannelsLast => descriptor.shape.len() - 1,
+    }
+}
+
+/// Refuses a tensor that has not the shape `expected`, of which it may leave sizes of 1 out.
+pub fn check(operand: &'static str, actual: &[u64], expected: &[u64]) -> Result<(), Failure> {
+    let mut rest = actual;
+    let fits = expected.iter().all(|&size| match rest.split_first() {
+        Some((&first, others)) if first == size => {
+            rest = others;
+            true
+        }
+        _ => size == 1,
+    });
+    if fits && rest.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Shape { operand, actual: actual.to_vec(), expected: expected.to_vec() })
+}
+
+/// Refuses statistics that would say nothing, as the engine does where it computes them.
+pub fn check_statistics(descriptor: &NormDescriptor<'_>, mode: Mode) -> Result<(), Failure> {
+    let shape = descriptor.shape;
+    if mode == Mode::Training && descriptor.eps == Epsilon::InsideRoot(0.0) {
+        return Err(BindError::TrainingEpsilon { eps: 0.0 }.into());
+    }
+    let elements: u64 = shape.iter().product();
+    let single = match descriptor.kind {
+        NormKind::Batch => elements == shape[channel_axis(descriptor)],
+        NormKind::Instance => elements == shape[0] * shape[channel_axis(descriptor)],
+        // Group norm counts the whole batch.
+        NormKind::Group { groups } => elements == groups,
+        _ => false,
+    };
+    if single && elements > 0 && descriptor.single_element == SingleElement::Refuse {
+        return Err(BindError::SingleElement { kind: descriptor.kind.name(), shape: shape.to_vec() }.into());
+    }
+    Ok(())
+}
+
+/// Refuses what the engine refuses of a spectral norm beyond its shapes.
+pub fn check_spectral(eps: f32, iterations: PowerIterations) -> Result<(), Failure> {
+    if !(eps.is_finite() && eps >= 0.0) {
+        return Err(PlanError::Epsilon { eps }.into());
+    }
+    match iterations {
+        PowerIterations::Count(0) => Err(BindError::PowerIterations.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sizes_of_1_may_be_left_out() {
+        let cases: &[(&[u64], &[u64], bool)] = &[
+            (&[3], &[1, 3, 1, 1], true),
+            (&[1, 3, 1, 1], &[1, 3, 1, 1], true),
+            (&[3, 1, 1], &[1, 3, 1, 1], true),
+            (&[1, 3], &[1, 3, 1], true),
+            (&[], &[1, 1], true),
+            (&[0], &[1, 0], true),
+            (&[4], &[1, 3, 1, 1], false),
+            (&[1, 1, 3], &[1, 3, 1, 1], false),
+            (&[3, 1, 1, 1], &[1, 3, 1, 1], false),
+            (&[2, 1], &[1, 2], false),
+            (&[3, 2], &[1, 2, 3], false),
+            (&[6], &[1, 2, 3], false),
+            (&[3], &[1, 3, 3], false),
+            (&[3, 3], &[1, 3], false),
+            (&[], &[2], false),
+        ];
+        for (actual, expected, fits) in cases {
+            assert_eq!(check("scale", actual, expected).is_ok(), *fits, "{actual:?} for {expected:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_vary_along_the_axes_of_the_kind() {
+        let shape = [2, 6, 4, 5];
+        let of = |kind: NormKind<'_>| affine(&NormDescriptor::new(kind, &shape));
+        assert_eq!(of(NormKind::Batch), [1, 6, 1, 1]);
+        assert_eq!(of(NormKind::Group { groups: 3 }), [1, 6, 1, 1]);
+        assert_eq!(of(NormKind::Layer { axes: 2..4 }), [1, 1, 4, 5]);
+        assert_eq!(of(NormKind::MeanVariance { axes: &[0, 3] }), [2, 1, 1, 5]);
+        assert_eq!(of(NormKind::Weight { dim: Some(2) }), [1, 1, 4, 1]);
+        assert_eq!(of(NormKind::Weight { dim: None }), [1, 1, 1, 1]);
+        let group = NormDescriptor::new(NormKind::Group { groups: 3 }, &shape);
+        assert_eq!(affine(&NormDescriptor { affine_axes: AffineAxes::Groups, ..group }), [1, 3, 1, 1]);
+        let last =
+            NormDescriptor { format: MemoryFormat::ChannelsLast, ..NormDescriptor::new(NormKind::Batch, &shape) };
+        assert_eq!(channels(&last), [1, 1, 1, 5]);
+    }
+
+    #[test]
+    fn statistics_that_say_nothing_are_refused() {
+        let refusal = |kind: NormKind<'_>, shape: &[u64], eps: f32, mode: Mode| {
+            let descriptor = NormDescriptor { eps: Epsilon::InsideRoot(eps), ..NormDescriptor::new(kind, shape) };
+            check_statistics(&descriptor, mode).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(refusal(NormKind::Batch, &[2, 2], 0.0, Mode::Training).contains("eps above 0"));
+        assert!(refusal(NormKind::Batch, &[1, 4], 1e-5, Mode::Training).contains("one element"));
+        assert!(refusal(NormKind::Instance, &[2, 3, 1], 1e-5, Mode::Forward).contains("one element"));
+        assert!(refusal(NormKind::Group { groups: 2 }, &[1, 2], 1e-5, Mode::Forward).contains("one element"));
+        assert_eq!(refusal(NormKind::Group { groups: 2 }, &[2, 2], 1e-5, Mode::Forward), "");
+        assert_eq!(refusal(NormKind::Layer { axes: 0..1 }, &[4], 0.0, Mode::WithStatistics), "");
+    }
+}

@@ -1,0 +1,21 @@
+// Writes moments as plain numbers: the mean, and one measure of the spread.
+//
+//   mean[s] = shift + rest;   spread[s] = variance | 1 / divisor | divisor
+//
+// bindings: parameters, moments (read), mean? (write), spread? (write)
+
+// 0: variance (or mean square, or norm), 1: 1 / divisor, 2: divisor
+override SPREAD: u32 = 0u;
+
+fn run(group: u32, local: u32) {
+    let segment = group * WORKGROUP + local;
+    if segment >= p.each.segments { return; }
+    let moments = load_moments(segment);
+    store_mean(segment, moments.x + moments.y);
+    let divisor = at_least(record_divisor(moments), p.divisor.eps_minimum) + p.divisor.eps_added;
+    switch SPREAD {
+        case 1u: { store_spread(segment, inverse(divisor)); }
+        case 2u: { store_spread(segment, divisor); }
+        default: { store_spread(segment, record_spread(moments)); }
+    }
+}

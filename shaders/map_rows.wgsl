@@ -1,0 +1,91 @@
+// Normalizes rows whose elements all belong to one segment.
+//
+//   for each row, tile of it                                     (LANES lanes each, the last first)
+//       m = moments of the row's segment                         merged of its partial records, up to 64
+//       x = VECTORS vectors a lane, all loads at once            one by one in tiles at the ends of a row
+//       y = (x - mean(m)) / divisor(m) * scale + bias            scale and bias looked up when y is stored
+//
+// Departures:
+// 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
+// 2. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores it again.
+// 3. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's first row.
+//
+// Rows are a window of the tensor's, and may be parts of rows: first_row and first_column count what lies before.
+//
+// bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
+
+const SLOTS = 2u;
+override SAVE: bool = false;
+
+struct MapRows {
+    statistics: Lookup,
+    rows: u32,
+    width: u32,
+    tiles: u32,        // tiles of a row
+    first_row: u32,
+    first_column: u32,
+}
+
+fn run(group: u32, local: u32) {
+    enter_lanes(local);
+    let tiles = p.map_rows.rows * p.map_rows.tiles;
+    let forth = group * (WORKGROUP / LANES) + me.group;
+    let there = forth < tiles;
+    let unit = tiles - 1u - min(forth, tiles - 1u);
+    let n = unit / p.map_rows.tiles;
+    let first = unit % p.map_rows.tiles * (LANES * VECTORS) + me.lane;
+    let row = row_at(n * p.map_rows.width, p.map_rows.width);
+    let segment = lookup_row(p.map_rows.statistics, p.map_rows.first_row + n);
+    let moments = merged_by_lanes(segment);
+    if !there { return; }
+    let by = normalizer(moments);
+    let four = splat_normalizer(by);
+    let at = affine_at(n);
+    if SAVE && me.lane == 0u && unit % p.map_rows.tiles == 0u && opens_segment(n) { store_moments(segment, moments); }
+    // whether all that the lanes are dealt is the row's
+    let begin = first - me.lane;
+    let whole = FULL || (begin > 0u || row.head == 0u) && begin + LANES * VECTORS <= (row.head + row.width) / 4u;
+    if whole {
+        var x: array<vec4<f32>, VECTORS>;
+        var nothing = vec4(0.0);
+        for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, first + k * LANES); }
+        for (var k = 0u; k < VECTORS; k += 1u) {
+            let j = first + k * LANES;
+            let y = normalized4(x[k], four, scale4(at, row, j), bias4(at, row, j));
+            give4(row, j, y);
+            nothing = nothing_of(y, nothing);
+        }
+        if !FOLDED || all(nothing == vec4(0.0)) { return; }
+        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * LANES, x[k], four); }
+    } else {
+        for (var j = first; j < min(begin + LANES * VECTORS, vectors_of(row)); j += LANES) {
+            put_carefully(at, row, j, take4(row, j), four);
+        }
+    }
+}
+fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizer4) {
+    put4(row, j, carefully4(x, by, scale4(at, row, j), bias4(at, row, j)));
+}
+
+// Whether row n of the window is the first of its segment.
+fn opens_segment(n: u32) -> bool {
+    let l = p.map_rows.statistics;
+    let m = p.map_rows.first_row + n;
+    return p.map_rows.first_column == 0u && m == m / l.outer_div * l.outer_div + m / l.inner_div % l.inner_mod * l.inner_div;
+}
+
+// By the lanes of a group. Uniform control flow.
+fn merged_by_lanes(segment: u32) -> vec4<f32> {
+    let base = partial_at(segment, 0u);
+    if p.partials.count == 1u { return base; }
+    var means = vec2(0.0);
+    for (var slice = me.lane; slice < p.partials.count; slice += LANES) { means += gather_means(base, partial_at(segment, slice)); }
+    means = sum2_lanes(means, 0u);
+    var squares = 0.0;
+    for (var slice = me.lane; slice < p.partials.count; slice += LANES) {
+        squares += gather_squares(base, partial_at(segment, slice), means);
+    }
+    let all = gathered(base, means, sum_lanes(squares, 1u));
+    if is_lossy(all) { return merged_carefully(segment); }
+    return all;
+}

@@ -1,0 +1,116 @@
+//! Fragments of the kernels that reduce, merge and map.
+
+use super::key::{Entry, Exchange, Kernel};
+use super::source::{Fragment, fragment};
+use crate::moments::Accumulator;
+
+/// What reduces elements to moments, what merges records of them, and what they divide by.
+struct Accumulated {
+    moments: Fragment,
+    records: Fragment,
+    divisor: Fragment,
+}
+
+const fn accumulated(accumulator: Accumulator) -> Accumulated {
+    match accumulator {
+        Accumulator::Centred => Accumulated {
+            moments: fragment!("lib/moments/centred.wgsl"),
+            records: fragment!("lib/records/centred.wgsl"),
+            divisor: fragment!("lib/divisors/centred.wgsl"),
+        },
+        Accumulator::Uncentred => Accumulated {
+            moments: fragment!("lib/moments/uncentred.wgsl"),
+            records: fragment!("lib/records/uncentred.wgsl"),
+            divisor: fragment!("lib/divisors/uncentred.wgsl"),
+        },
+        Accumulator::Magnitude => Accumulated {
+            moments: fragment!("lib/moments/magnitude.wgsl"),
+            records: fragment!("lib/records/magnitude.wgsl"),
+            divisor: fragment!("lib/divisors/magnitude.wgsl"),
+        },
+        Accumulator::Largest => Accumulated {
+            moments: fragment!("lib/moments/largest.wgsl"),
+            records: fragment!("lib/records/largest.wgsl"),
+            divisor: fragment!("lib/divisors/largest.wgsl"),
+        },
+        Accumulator::Power => Accumulated {
+            moments: fragment!("lib/moments/power.wgsl"),
+            records: fragment!("lib/records/power.wgsl"),
+            divisor: fragment!("lib/divisors/power.wgsl"),
+        },
+    }
+}
+
+/// How lanes exchange.
+fn lanes(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup => fragment!("lib/lanes_subgroup.wgsl"),
+        Exchange::Workgroup => fragment!("lib/lanes_workgroup.wgsl"),
+        Exchange::None | Exchange::Memory => fragment!("lib/lanes_memory.wgsl"),
+    }
+}
+
+/// How invocations are numbered.
+fn enter(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
+        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
+    }
+}
+
+pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
+    let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact")];
+    let of = kernel.accumulator.map(accumulated);
+    let powers = kernel.accumulator == Some(Accumulator::Power);
+    let divides = matches!(kernel.entry, Entry::MapRows | Entry::MapColumns | Entry::Export);
+    if divides || powers {
+        all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")]);
+        all.extend(of.as_ref().map(|of| of.divisor));
+    }
+    match kernel.entry {
+        Entry::ReduceContiguous | Entry::ReduceStrided => {
+            let strided = kernel.entry == Entry::ReduceStrided;
+            all.extend([fragment!("lib/row.wgsl"), fragment!("lib/before/none.wgsl")]);
+            if strided {
+                all.push(fragment!("lib/across.wgsl", "columns": "Columns"));
+            } else {
+                all.extend([lanes(kernel), fragment!("lib/along.wgsl")]);
+            }
+            all.push(fragment!("lib/slices.wgsl", "slices": "Slices"));
+            all.extend(of.into_iter().flat_map(|of| [of.records, fragment!("lib/source/values.wgsl"), of.moments]));
+            all.push(if strided {
+                fragment!("reduce_strided.wgsl")
+            } else {
+                fragment!("reduce_contiguous.wgsl", "runs": "Runs")
+            });
+        }
+        Entry::MapRows | Entry::MapColumns => {
+            all.extend([
+                fragment!("lib/normalizer.wgsl"),
+                fragment!("lib/lookup.wgsl"),
+                fragment!("lib/row.wgsl"),
+                fragment!("lib/affine.wgsl", "affine": "Affine"),
+                fragment!("lib/before/none.wgsl"),
+                fragment!("lib/after/none.wgsl"),
+            ]);
+            all.extend(of.map(|of| of.records));
+            all.extend([fragment!("lib/partials.wgsl", "partials": "Partials"), fragment!("lib/normalized.wgsl")]);
+            if kernel.entry == Entry::MapRows {
+                all.extend([lanes(kernel), fragment!("map_rows.wgsl", "map_rows": "MapRows")]);
+            } else {
+                all.push(fragment!("map_columns.wgsl", "map_columns": "MapColumns"));
+            }
+        }
+        Entry::MergeMoments => {
+            all.extend(of.map(|of| of.records));
+            all.push(fragment!("merge.wgsl", "merge": "Merge"));
+        }
+        Entry::Running => all.extend([lanes(kernel), fragment!("running.wgsl", "running": "Running")]),
+        Entry::Export => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("export.wgsl")]),
+        Entry::Import => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("import.wgsl")]),
+        Entry::Count => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("count.wgsl")]),
+        _ => {}
+    }
+    all.push(enter(kernel));
+    all
+}

@@ -1,0 +1,127 @@
+//! Moments to plain numbers and back, and running statistics.
+
+use std::ops::Range;
+
+use super::bindings::{Access, Unbindable};
+use super::{Draft, Lowering, RunningTensors, Tensor, access};
+use crate::kernel::blocks::{Divisor, Each, Exact, Running};
+use crate::kernel::parameters::Parameters;
+use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::moments::{Accumulator, Spread};
+use crate::operand::Operand;
+use crate::plan::Reduction;
+
+impl Lowering {
+    /// Writes moments as plain numbers.
+    pub(crate) fn export(
+        &mut self,
+        reduction: &Reduction,
+        statistics: Tensor,
+        mean: Option<Tensor>,
+        spread: Option<(Spread, Tensor)>,
+    ) -> Result<(), Unbindable> {
+        let accesses = |range: &Range<u64>| {
+            let mut all = vec![access(Operand::Moments, statistics, range)];
+            all.extend(mean.map(|tensor| access(Operand::Mean, tensor, range)));
+            all.extend(spread.map(|(_, tensor)| access(Operand::Spread, tensor, range)));
+            all
+        };
+        let kind = spread.map_or(Spread::Variance, |(kind, _)| kind);
+        let parameters = Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor));
+        let draft = Draft {
+            accumulator: Some(reduction.accumulator),
+            overrides: Settings::default().with("SPREAD", kind as u32),
+            ..draft(Entry::Export)
+        };
+        self.each(draft, reduction.partition.segments(), &parameters, &accesses)
+    }
+
+    /// Makes moments of plain means and variances; an absent variance is 0.
+    pub(crate) fn import(
+        &mut self,
+        reduction: &Reduction,
+        mean: Tensor,
+        variance: Option<Tensor>,
+        statistics: Tensor,
+    ) -> Result<(), Unbindable> {
+        let accesses = |range: &Range<u64>| {
+            let mut all = vec![access(Operand::Mean, mean, range), access(Operand::Records, statistics, range)];
+            all.extend(variance.map(|variance| access(Operand::Variance, variance, range)));
+            all
+        };
+        let parameters = Parameters::default().with(Exact::NEW);
+        self.each(draft(Entry::Import), reduction.partition.segments(), &parameters, &accesses)
+    }
+
+    /// Counts a batch.
+    pub(crate) fn count(&mut self, counter: Tensor) -> Result<(), Unbindable> {
+        let accesses = |range: &Range<u64>| vec![access(Operand::Batches, counter, range)];
+        self.each(draft(Entry::Count), 1, &Parameters::default().with(Exact::NEW), &accesses)
+    }
+
+    fn each(
+        &mut self,
+        draft: Draft,
+        segments: u64,
+        parameters: &Parameters,
+        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+    ) -> Result<(), Unbindable> {
+        let workgroup = self.profile.workgroup_size;
+        for range in self.windows(draft.entry, 0..segments, &[1], accesses)? {
+            let segments = range.end - range.start;
+            let parameters = parameters.clone().with(Each { segments: segments as u32, pad: [0; 3] });
+            let draft = Draft { overrides: draft.overrides.with("WORKGROUP", workgroup), ..draft };
+            self.dispatch(draft, parameters, &accesses(&range), segments.div_ceil(workgroup.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes moments of `samples` times `channels` segments into running statistics. The block says how they move.
+    pub(crate) fn running(
+        &mut self,
+        (channels, samples): (u64, u64),
+        block: Running,
+        tensors: &RunningTensors,
+    ) -> Result<(), Unbindable> {
+        let accesses = |range: &Range<u64>| {
+            // with several samples a channel's moments lie apart: all are bound
+            let records = if samples == 1 { range.clone() } else { 0..channels * samples };
+            let mut all = vec![
+                access(Operand::Moments, tensors.statistics, &records),
+                access(Operand::Mean, tensors.mean, range),
+                access(Operand::Variance, tensors.variance, range),
+            ];
+            all.extend(tensors.counter.map(|tensor| access(Operand::Batches, tensor, &(0..1))));
+            all
+        };
+        let units: &[u64] = if samples == 1 { &[1] } else { &[] };
+        let workgroup = self.profile.workgroup_size;
+        // few different numbers
+        let lanes = if samples == 1 { 1 } else { self.profile.subgroup.min(workgroup) };
+        let exchange = self.profile.exchange(lanes);
+        for range in self.windows(Entry::Running, 0..channels, units, &accesses)? {
+            let segments = range.end - range.start;
+            let block = Running { segments: segments as u32, samples: samples as u32, ..block };
+            let overrides = Settings::default().with("WORKGROUP", workgroup).with("LANES", lanes);
+            let draft = Draft { exchange, overrides, ..draft(Entry::Running) };
+            let parameters = Parameters::default().with(Exact::NEW).with(block);
+            let groups = segments.div_ceil(u64::from(workgroup / lanes));
+            self.dispatch(draft, parameters, &accesses(&range), groups)?;
+        }
+        Ok(())
+    }
+}
+
+fn draft(entry: Entry) -> Draft {
+    Draft {
+        entry,
+        accumulator: None::<Accumulator>,
+        source: Source::Values,
+        exchange: Exchange::None,
+        across: false,
+        consts: Settings::default(),
+        overrides: Settings::default(),
+        walk: None,
+        column: 0,
+    }
+}

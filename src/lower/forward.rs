@@ -1,0 +1,211 @@
+//! Forward passes of segments that lanes hold in registers.
+
+use std::ops::Range;
+
+use super::bindings::{Access, QuadWalk, Unbindable};
+use super::{Draft, Lowering, MapOperands, Tensor, access};
+use crate::kernel::blocks::{Affine, Divisor, Exact, HeldRow, HeldTile, Lookup};
+use crate::kernel::parameters::Parameters;
+use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::moments::Accumulator;
+use crate::operand::Operand;
+use crate::plan::Reduction;
+use crate::schedule::{HeldRows, HeldTiles, tile_vectors};
+use crate::walk::lookup::{self, Found};
+
+/// Least eps beside which a variance of 0 is as good as any that f32 loses, see `PLAIN` in `shaders/row_forward.wgsl`.
+const MIN_EPS: f32 = 1e-15;
+
+/// Rows that start alike: windows are cut between so many.
+const ALIKE: u64 = 4;
+
+impl Lowering {
+    /// Normalizes segments that are rows; saves their moments where asked.
+    pub(crate) fn row_forward(
+        &mut self,
+        reduction: &Reduction,
+        schedule: &HeldRows,
+        map: &MapOperands,
+        saved: Option<Tensor>,
+    ) -> Result<(), Unbindable> {
+        let len = reduction.partition.segment_len();
+        let accesses = |range: &Range<u64>| accesses(reduction, map, saved, range);
+        let units = [ALIKE * len, len];
+        for range in self.windows(Entry::RowForward, 0..reduction.partition.elements(), &units, &accesses)? {
+            let affine = affine(map, len, &range);
+            let straddles = map.straddles(len);
+            let walk = map.vectors(len, &range).map(|unit| QuadWalk { unit, leads: false, along: affine.along });
+            let accesses = accesses(&range);
+            let walk = if self.takes_vectors(Entry::RowForward, &accesses, walk)? { walk } else { None };
+            let vectors = len.div_ceil(4);
+            let room = schedule.room();
+            let whole = match len {
+                // a row without a tail
+                len if len == room => schedule.vectors,
+                len if 2 * len >= room => schedule.vectors / 2,
+                _ => 0,
+            };
+            let spread = walk.is_none();
+            let mut consts = Settings::default().with("VECTORS", schedule.vectors);
+            if spread {
+                consts = consts.with("SPREAD", true);
+            }
+            if straddles {
+                consts = consts.with("STRADDLES", true);
+            }
+            let exchange = schedule.exchange();
+            let mut overrides = Settings::default()
+                .with("WORKGROUP", schedule.workgroup)
+                .with("LANES", schedule.lanes)
+                .with("WHOLE", whole);
+            if exchange == Exchange::Workgroup {
+                overrides = overrides.with("CLUSTER", schedule.cluster);
+            }
+            let block = HeldRow {
+                segments: ((range.end - range.start) / len) as u32,
+                width: len as u32,
+                vectors: vectors as u32,
+                turns: schedule.vectors,
+                len: len as f32,
+                inverse_len: (1.0 / len as f64) as f32,
+                pad: [0; 2],
+            };
+            let groups = u64::from(schedule.workgroup / schedule.lanes);
+            let draft = Draft {
+                entry: Entry::RowForward,
+                accumulator: Some(reduction.accumulator),
+                source: Source::Values,
+                exchange,
+                across: false,
+                consts,
+                overrides: affine.settings(held_settings(overrides, reduction, map, saved), spread),
+                walk,
+                column: map.column(range.start),
+            };
+            let parameters = shared(reduction).with(affine.block).with(block);
+            self.dispatch(draft, parameters, &accesses, u64::from(block.segments).div_ceil(groups))?;
+        }
+        Ok(())
+    }
+
+    /// Normalizes segments that are columns of rows; saves their moments where asked.
+    pub(crate) fn tile_forward(
+        &mut self,
+        reduction: &Reduction,
+        schedule: &HeldTiles,
+        map: &MapOperands,
+        saved: Option<Tensor>,
+    ) -> Result<(), Unbindable> {
+        let [_, rows, c, d] = reduction.partition.dims();
+        let width = c * d;
+        let accesses = |range: &Range<u64>| accesses(reduction, map, saved, range);
+        let units = [rows * width];
+        for range in self.windows(Entry::TileForward, 0..reduction.partition.elements(), &units, &accesses)? {
+            let affine = affine(map, width, &range);
+            let walk = map.vectors(width, &range).map(|unit| QuadWalk { unit, leads: false, along: affine.along });
+            let accesses = accesses(&range);
+            let walk = if self.takes_vectors(Entry::TileForward, &accesses, walk)? { walk } else { None };
+            let room = u64::from(schedule.lines * schedule.vectors);
+            let whole = match rows {
+                rows if rows == room => schedule.vectors,
+                rows if 2 * rows >= room => schedule.vectors / 2,
+                _ => 0,
+            };
+            let mut consts = Settings::default().with("VECTORS", schedule.vectors);
+            if map.straddles(width) {
+                consts = consts.with("STRADDLES", true);
+            }
+            let overrides = Settings::default()
+                .with("WORKGROUP", schedule.workgroup())
+                .with("LANES", schedule.lanes)
+                .with("LINES", schedule.lines)
+                .with("RUN", tile_vectors(&reduction.partition))
+                .with("WHOLE", whole);
+            let outer = (range.end - range.start) / (rows * width);
+            let tiles = (width / 4).div_ceil(schedule.lanes.into());
+            let len = reduction.partition.segment_len();
+            let block = HeldTile {
+                rows: rows as u32,
+                vectors: (width / 4) as u32,
+                tiles: tiles as u32,
+                outer: outer as u32,
+                turns: schedule.vectors,
+                len: len as f32,
+                inverse_len: (1.0 / len as f64) as f32,
+                pad: 0,
+            };
+            let draft = Draft {
+                entry: Entry::TileForward,
+                accumulator: Some(reduction.accumulator),
+                source: Source::Values,
+                exchange: Exchange::Memory,
+                across: d == 1,
+                consts,
+                overrides: affine.settings(held_settings(overrides, reduction, map, saved), false),
+                walk,
+                column: map.column(range.start),
+            };
+            let parameters = shared(reduction).with(affine.block).with(block);
+            self.dispatch(draft, parameters, &accesses, outer * tiles)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a window touches.
+fn accesses(reduction: &Reduction, map: &MapOperands, saved: Option<Tensor>, range: &Range<u64>) -> Vec<Access> {
+    let mut all = map.accesses(range);
+    let (low, high) = reduction.partition.segments_of(range.start, range.end);
+    all.extend(saved.map(|tensor| access(Operand::Moments, tensor, &(low..high))));
+    all
+}
+
+fn shared(reduction: &Reduction) -> Parameters {
+    Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor))
+}
+
+fn held_settings(overrides: Settings, reduction: &Reduction, map: &MapOperands, saved: Option<Tensor>) -> Settings {
+    let divisor = &reduction.divisor;
+    let roots = matches!(reduction.accumulator, Accumulator::Centred | Accumulator::Uncentred);
+    let bare = divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.factor == 1.0;
+    overrides
+        .with("SAVE", saved.is_some())
+        .with("PLAIN", roots && bare && divisor.inside >= MIN_EPS)
+        .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale())
+}
+
+/// How the parameters of rows are found.
+struct Parameter {
+    block: Affine,
+    found: Found,
+    by_row: bool,
+    run_of_vectors: bool,
+    /// They lie as the elements do.
+    along: bool,
+}
+
+impl Parameter {
+    fn settings(&self, overrides: Settings, spread: bool) -> Settings {
+        overrides
+            .with("AFFINE", self.found as u32)
+            .with("AFFINE_BASE", self.by_row)
+            .with("RUN_OF_VECTORS", self.run_of_vectors && !spread)
+    }
+}
+
+/// Of rows of a width, which the schedule has accepted.
+fn affine(map: &MapOperands, width: u64, range: &Range<u64>) -> Parameter {
+    let partition = map.affine.filter(|_| map.scale.is_some() || map.bias.is_some());
+    let placed = partition.and_then(|p| lookup::Rows::new(&p, width)).map(|rows| (rows.found, rows.placed(range, false)));
+    let Some((found, placed)) = placed else {
+        let lookup = Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() };
+        let block = Affine { lookup, ..Affine::default() };
+        return Parameter { block, found: Found::Row, by_row: false, run_of_vectors: false, along: false };
+    };
+    let lookup::Placed { lookup, first_row, first_column, by_row, run_of_vectors, .. } = placed;
+    // beyond any column: nothing repeats
+    let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
+    let (inverse_run, inverse_wrap) = (inverse(lookup.run), inverse(lookup.wrap));
+    let block = Affine { lookup, first_row, first_column, inverse_run, inverse_wrap };
+    Parameter { block, found, by_row, run_of_vectors, along: found == Found::Columns }
+}

@@ -1,0 +1,224 @@
+//! Maps: a tensor normalized by moments that are there, or are merged on the way.
+
+use std::ops::Range;
+
+use super::bindings::{QuadWalk, Unbindable};
+use super::{Draft, Lowering, MapOperands, Tensor, access};
+use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lookup, Partials};
+use crate::kernel::parameters::Parameters;
+use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::moments::Accumulator;
+use crate::operand::Operand;
+use crate::partition::Partition;
+use crate::plan::Reduction;
+use crate::schedule::{Grid, MapColumns, MapRows, run_vectors};
+use crate::walk::lookup::{Found, Placed};
+
+/// Least eps beside which a variance of 0 is as good as any that f32 loses.
+const MIN_EPS: f32 = 1e-15;
+
+/// Most lanes that merge the records of a segment: what each of them leaves is added up by one after the other.
+const MAX_LINES: u64 = 16;
+
+/// The moments that a map normalizes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moments {
+    /// Absent: zeros.
+    pub records: Option<Tensor>,
+    /// Records of each segment: those of a slice side by side.
+    pub slices: u64,
+    /// Where merged moments are stored.
+    pub saved: Option<Tensor>,
+}
+
+/// What a dispatch maps: rows of a width, whole ones or a part of one.
+struct Part {
+    range: Range<u64>,
+    rows: u64,
+    width: u64,
+    statistics: Placed,
+    affine: Affine,
+    overrides: Settings,
+    edges: bool,
+}
+
+impl Lowering {
+    /// Normalizes every element by the moments of its segment of `partition`, one record each; without records by zeros.
+    pub(crate) fn apply(
+        &mut self,
+        reduction: &Reduction,
+        partition: &Partition,
+        map: &MapOperands,
+        statistics: Option<Tensor>,
+    ) -> Result<(), Unbindable> {
+        self.map(reduction, partition, map, &Moments { records: statistics, slices: 1, saved: None })
+    }
+
+    /// Normalizes every element by the moments of its segment of `partition`.
+    pub(crate) fn map(
+        &mut self,
+        reduction: &Reduction,
+        partition: &Partition,
+        map: &MapOperands,
+        moments: &Moments,
+    ) -> Result<(), Unbindable> {
+        let elements = partition.elements();
+        if elements == 0 {
+            return Ok(());
+        }
+        let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
+        let grid = Grid::new(partition, affine, elements);
+        let by_rows = grid.statistics.found == Found::Row;
+        let entry = if by_rows { Entry::MapRows } else { Entry::MapColumns };
+        let merges = moments.slices > 1;
+        let accesses = |range: &Range<u64>| {
+            let mut all = map.accesses(range);
+            let (low, high) = partition.segments_of(range.start, range.end);
+            let records = if merges { 0..moments.slices * partition.segments() } else { low..high };
+            all.extend(moments.records.map(|tensor| access(Operand::Partials, tensor, &records)));
+            all.extend(moments.saved.map(|tensor| access(Operand::Moments, tensor, &(0..partition.segments()))));
+            all
+        };
+        for range in self.windows(entry, 0..elements, &grid.units(), &accesses)? {
+            let part = part(&grid, reduction, map, moments, range);
+            let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
+            let walk = map.walk(&part.range, QuadWalk { unit: part.width, leads: by_rows, along });
+            let partials = Partials {
+                count: moments.slices as u32,
+                stride: partition.segments() as u32,
+                pad: [0; 2],
+            };
+            let parameters = Parameters::default()
+                .with(Exact::NEW)
+                .with(Divisor::from(&reduction.divisor))
+                .with(part.affine)
+                .with(partials);
+            let (draft, parameters, workgroups) = if by_rows {
+                self.rows_of(&part, moments, parameters)
+            } else {
+                self.columns_of(&grid, &part, moments, parameters)
+            };
+            let straddles = map.straddles(part.width);
+            let consts = if straddles { draft.consts.with("STRADDLES", true) } else { draft.consts };
+            let accumulator = Some(reduction.accumulator);
+            let draft = Draft { accumulator, walk, consts, column: map.column(part.range.start), ..draft };
+            self.dispatch(draft, parameters, &accesses(&part.range), workgroups)?;
+        }
+        Ok(())
+    }
+
+    fn rows_of(&self, part: &Part, moments: &Moments, parameters: Parameters) -> (Draft, Parameters, u64) {
+        let schedule = MapRows::choose(part.width, &self.profile);
+        let tiles = schedule.tiles(part.width);
+        let exchange = if moments.slices > 1 { self.profile.exchange(schedule.lanes) } else { Exchange::Memory };
+        let whole = run_vectors(part.width).is_multiple_of(u64::from(schedule.lanes * schedule.vectors));
+        let overrides = part
+            .overrides
+            .with("WORKGROUP", schedule.workgroup)
+            .with("LANES", schedule.lanes)
+            .with("FULL", whole && !part.edges)
+            .with("SAVE", moments.saved.is_some());
+        let cluster = self.profile.subgroup;
+        let overrides = if exchange == Exchange::Workgroup { overrides.with("CLUSTER", cluster) } else { overrides };
+        let block = blocks::MapRows {
+            statistics: part.statistics.lookup,
+            rows: part.rows as u32,
+            width: part.width as u32,
+            tiles: tiles as u32,
+            first_row: part.statistics.first_row,
+            first_column: u32::from(part.statistics.inner),
+            pad: [0; 3],
+        };
+        let draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
+        let workgroups = (part.rows * tiles).div_ceil(u64::from(schedule.workgroup / schedule.lanes));
+        (draft, parameters.with(block), workgroups)
+    }
+
+    fn columns_of(
+        &self,
+        grid: &Grid,
+        part: &Part,
+        moments: &Moments,
+        parameters: Parameters,
+    ) -> (Draft, Parameters, u64) {
+        let rows = grid.repeats().min(part.rows);
+        let blocks = part.rows / rows;
+        let schedule = MapColumns::choose(part.width, rows, blocks, &self.profile);
+        let MapColumns { workgroup, lanes, slices, slice_rows, .. } = schedule;
+        let lookup = part.statistics.lookup;
+        let tile = u64::from(lanes);
+        let tiles = part.width.div_ceil(4).div_ceil(tile);
+        let runs = if lookup.run == 1 { 4 * tile } else { (4 * tile).div_ceil(lookup.run.into()) + 1 };
+        let segments = runs.min(lookup.wrap.into());
+        let opens = (part.range.start / grid.width).is_multiple_of(grid.repeats());
+        let overrides = part
+            .overrides
+            .with("WORKGROUP", workgroup)
+            .with("LANES", lanes)
+            .with("LINES", workgroup / lanes)
+            .with("HELD", grid.holds())
+            .with("STATISTICS", grid.statistics.found as u32)
+            .with("SAVE", moments.saved.is_some() && opens);
+        let block = blocks::MapColumns {
+            statistics: lookup,
+            blocks: blocks as u32,
+            rows: rows as u32,
+            width: part.width as u32,
+            tile: lanes,
+            tiles: tiles as u32,
+            slices: slices as u32,
+            slice_rows: slice_rows as u32,
+            segments: segments as u32,
+            lines: (u64::from(workgroup) / segments).clamp(1, MAX_LINES) as u32,
+            first_row: part.statistics.first_row,
+            first_column: part.statistics.first_column,
+            pad: 0,
+        };
+        let draft = draft(Entry::MapColumns, Exchange::None, ("ROWS", schedule.rows), overrides);
+        (draft, parameters.with(block), tiles * slices * blocks)
+    }
+}
+
+fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), overrides: Settings) -> Draft {
+    Draft {
+        entry,
+        accumulator: None,
+        source: Source::Values,
+        exchange,
+        across: false,
+        consts: Settings::default().with(name, value),
+        overrides,
+        walk: None,
+        column: 0,
+    }
+}
+
+fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments, range: Range<u64>) -> Part {
+    let len = range.end - range.start;
+    let whole = range.start.is_multiple_of(grid.width) && len.is_multiple_of(grid.width);
+    let width = if whole { grid.width } else { len };
+    let divisor = &reduction.divisor;
+    let roots = matches!(reduction.accumulator, Accumulator::Centred | Accumulator::Uncentred);
+    let bare = divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.factor == 1.0;
+    let placed = grid.affine.map(|rows| (rows.found, rows.placed(&range, false)));
+    let edges = !width.is_multiple_of(4);
+    let overrides = Settings::default()
+        .with("EDGES", edges)
+        .with("TAILS", edges)
+        .with("PLAIN", roots && bare && divisor.inside >= MIN_EPS)
+        .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale())
+        .with("AFFINE", placed.map_or(Found::Columns, |(found, _)| found) as u32)
+        .with("AFFINE_BASE", placed.is_some_and(|(_, placed)| placed.by_row))
+        .with("RUN_OF_VECTORS", placed.is_some_and(|(_, placed)| placed.run_of_vectors));
+    let affine = placed.map_or(
+        Affine { lookup: Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() }, ..Affine::default() },
+        |(_, Placed { lookup, first_row, first_column, .. })| {
+            // beyond any column: nothing repeats
+            let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
+            let (inverse_run, inverse_wrap) = (inverse(lookup.run), inverse(lookup.wrap));
+            Affine { lookup, first_row, first_column, inverse_run, inverse_wrap }
+        },
+    );
+    let statistics = grid.statistics.placed(&range, moments.slices > 1);
+    Part { rows: len / width, width, statistics, affine, overrides, edges, range }
+}

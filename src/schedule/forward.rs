@@ -1,0 +1,228 @@
+//! How segments that lanes hold in registers are shared out: rows of memory, and columns of them.
+
+use std::fmt;
+
+use super::DeviceProfile;
+use crate::kernel::Exchange;
+use crate::partition::Partition;
+use crate::walk::lookup;
+
+/// Fewest lanes of a row, if it has as many vectors: eight vectors are a cache line.
+const MIN_LANES: u32 = 8;
+
+/// Most vectors side by side in a tile: longer pieces of rows win nothing.
+const MAX_SIDE: u64 = 16;
+
+/// Most lanes of a tile: beyond, compilers have too few registers for four sums a lane.
+const MAX_TILE: u32 = 512;
+
+/// Lanes that share barriers where rows are exchanged through workgroup memory, and are shorter.
+const MEMORY_WORKGROUP: u32 = 64;
+
+/// Groups of lanes that each hold a segment which is a row of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rows {
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    /// Lanes of a segment, a power of two.
+    pub lanes: u32,
+    /// Vectors that each of them holds.
+    pub vectors: u32,
+    /// Lanes that exchange within a subgroup; 1: all exchange through workgroup memory.
+    pub cluster: u32,
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rows {}x{}", self.lanes, self.vectors)?;
+        if self.cluster == 1 { f.write_str(" through memory") } else { Ok(()) }
+    }
+}
+
+impl Rows {
+    /// With so many lanes a segment.
+    pub(crate) fn with_lanes(lanes: u32, vectors: u32, cluster: u32, profile: &DeviceProfile) -> Self {
+        let cluster = cluster.min(lanes);
+        let workgroup = match (cluster, lanes) {
+            (1, _) => lanes.max(MEMORY_WORKGROUP.min(profile.workgroup_size)),
+            _ if cluster == lanes => lanes.max(profile.workgroup_size),
+            _ => lanes,
+        };
+        Self { workgroup, lanes, vectors, cluster }
+    }
+
+    /// For segments of `len` elements; `None` where no lanes have the registers.
+    ///
+    /// Sizes are powers of two, so that a norm over changing shapes has few kernels. As many vectors a lane as it can hold: that makes
+    /// the fewest instructions an element.
+    pub(crate) fn choose(len: u64, profile: &DeviceProfile) -> Option<Self> {
+        let vectors = len.div_ceil(4).max(1).next_power_of_two();
+        let most = u64::from(1u32 << profile.vectors.ilog2());
+        let lanes = (vectors / most).max(vectors.min(MIN_LANES.into()));
+        let lanes = u32::try_from(lanes).ok().filter(|&lanes| lanes <= profile.max_lanes)?;
+        let chosen = Self::with_lanes(lanes, (vectors / u64::from(lanes)) as u32, profile.subgroup, profile);
+        profile.has_registers(chosen.workgroup, chosen.vectors).then_some(chosen)
+    }
+
+    /// Elements for which there is room.
+    pub(crate) fn room(&self) -> u64 {
+        4 * u64::from(self.lanes) * u64::from(self.vectors)
+    }
+
+    /// Whether a device can hold segments of this partition so.
+    pub(crate) fn accepts(&self, partition: &Partition, affine: Option<&Partition>, profile: &DeviceProfile) -> bool {
+        let len = partition.segment_len();
+        let powers = [self.workgroup, self.lanes, self.vectors, self.cluster].iter().all(|n| n.is_power_of_two());
+        let fits = self.workgroup <= profile.workgroup_size.max(profile.max_lanes) && self.lanes <= self.workgroup;
+        let exchanges = self.cluster <= profile.subgroup.min(self.lanes);
+        let finds = affine.is_none_or(|affine| lookup::Rows::new(affine, len).is_some());
+        let bound = len > 0 && len <= self.room() && 4 * len <= profile.max_binding;
+        partition.is_contiguous() && powers && fits && exchanges && finds && bound
+    }
+
+    /// How lanes exchange.
+    pub(crate) fn exchange(&self) -> Exchange {
+        match self.cluster {
+            1 => Exchange::Memory,
+            cluster if cluster == self.lanes => Exchange::Subgroup,
+            _ => Exchange::Workgroup,
+        }
+    }
+}
+
+/// Workgroups that hold segments which are columns of rows of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tiles {
+    /// Vectors side by side, a power of two.
+    pub lanes: u32,
+    /// Lanes below one another, a power of two.
+    pub lines: u32,
+    /// Rows that each lane holds.
+    pub vectors: u32,
+}
+
+impl fmt::Display for Tiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tiles {}x{}x{}", self.lanes, self.lines, self.vectors)
+    }
+}
+
+impl Tiles {
+    /// For segments of a strided partition; `None` where no workgroup holds one.
+    ///
+    /// As wide as it can be while there are tiles for all compute units.
+    pub(crate) fn choose(partition: &Partition, affine: Option<&Partition>, profile: &DeviceProfile) -> Option<Self> {
+        let [outer, rows, ..] = partition.dims();
+        let side = row_vectors(partition)?;
+        let run = u64::from(tile_vectors(partition));
+        let fits = |workgroup: u32, lanes: u64| {
+            let lines = workgroup / u32::try_from(lanes).ok().filter(|&lanes| lanes <= workgroup)?;
+            let vectors = rows.div_ceil(lines.into()).max(1).next_power_of_two();
+            let vectors = u32::try_from(vectors).ok().filter(|&vectors| vectors <= profile.vectors)?;
+            Some(Self { lanes: lanes as u32, lines, vectors }).filter(|tiles| tiles.accepts(partition, affine, profile))
+        };
+        let size = profile.workgroup_size.clamp(64, 256).min(MAX_TILE);
+        let widths: Vec<u64> = (0..=MAX_SIDE.max(run).ilog2()).map(|k| 1 << k).filter(|&lanes| lanes >= run).collect();
+        let all: Vec<Self> = [size, 256, MAX_TILE]
+            .into_iter()
+            .flat_map(|workgroup| widths.iter().rev().filter_map(move |&lanes| fits(workgroup, lanes)))
+            .collect();
+        let tiles = |tiles: &Self| outer * side.div_ceil(tiles.lanes.into());
+        let full = all.iter().find(|each| tiles(each) >= profile.units.into());
+        full.or_else(|| all.iter().max_by_key(|each| tiles(each))).copied()
+    }
+
+    /// Whether a device can hold segments of this partition so.
+    pub(crate) fn accepts(&self, partition: &Partition, affine: Option<&Partition>, profile: &DeviceProfile) -> bool {
+        let Some(vectors) = row_vectors(partition) else { return false };
+        let [_, rows, ..] = partition.dims();
+        let powers = [self.lanes, self.lines, self.vectors].iter().all(|n| n.is_power_of_two());
+        let fits = self.workgroup() <= profile.workgroup_size.max(profile.max_lanes).min(MAX_TILE);
+        let holds = rows <= u64::from(self.lines) * u64::from(self.vectors);
+        let finds = affine.is_none_or(|affine| {
+            let found = lookup::Rows::new(affine, 4 * vectors);
+            found.is_some_and(|found| found.repeats == u64::MAX || found.repeats.is_multiple_of(rows))
+        });
+        let bound = 16 * rows * vectors <= profile.max_binding;
+        powers && fits && holds && finds && bound && tile_vectors(partition) <= self.lanes
+    }
+
+    /// Invocations of a workgroup.
+    pub(crate) fn workgroup(&self) -> u32 {
+        self.lanes.saturating_mul(self.lines)
+    }
+}
+
+/// Vectors of a row of memory whose columns are strided segments; `None` where segments are no whole vectors or columns of vectors.
+fn row_vectors(partition: &Partition) -> Option<u64> {
+    let [_, rows, c, d] = partition.dims();
+    let whole = if d == 1 { c.is_multiple_of(4) } else { d.is_multiple_of(4) && (d / 4).is_power_of_two() && d / 4 <= 64 };
+    (!partition.is_contiguous() && rows * c * d > 0 && whole).then_some(c * d / 4)
+}
+
+/// Vectors side by side that belong to one segment.
+pub(crate) fn tile_vectors(partition: &Partition) -> u32 {
+    (partition.reduced_inner / 4).max(1) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{DeviceFacts, DeviceKind};
+
+    fn profile(min_subgroup: u32, max: u32) -> DeviceProfile {
+        let facts = DeviceFacts { min_subgroup, max_workgroup_size: max, max_workgroup_memory: 32 << 10, ..DeviceFacts::DEFAULT };
+        DeviceProfile::new(&facts)
+    }
+
+    #[test]
+    fn rows_are_shared_by_as_few_lanes_as_hold_them() {
+        let cases = [
+            (1, Some("rows 1x1")),
+            (16, Some("rows 4x1")),
+            (49, Some("rows 8x2")),
+            (64, Some("rows 8x2")),
+            (1023, Some("rows 32x8")),
+            (1024, Some("rows 32x8")),
+            (4096, Some("rows 128x8")),
+            (16384, Some("rows 512x8")),
+            (16385, None),
+        ];
+        for (len, expected) in cases {
+            let chosen = Rows::choose(len, &profile(32, 1024));
+            assert_eq!(chosen.map(|rows| Rows { cluster: 2, ..rows }.to_string()).as_deref(), expected, "{len}");
+        }
+        assert_eq!(Rows::choose(1024, &profile(8, 1024)).map(|rows| (rows.lanes, rows.vectors)), Some((64, 4)));
+        assert_eq!(Rows::choose(1024, &profile(1, 256)).map(|rows| rows.exchange()), Some(Exchange::Memory));
+    }
+
+    /// A norm over changing widths has few kernels.
+    #[test]
+    fn widths_share_their_schedules() {
+        for kind in [DeviceKind::Gpu, DeviceKind::Software] {
+            let profile = DeviceProfile { kind, ..profile(32, 1024) };
+            let mut all: Vec<_> = (1..=60).filter_map(|len| Rows::choose(len, &profile)).collect();
+            all.dedup();
+            assert!(all.len() <= 5, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn tiles_are_as_wide_as_fills_the_device() {
+        let by = Partition::new;
+        let cases = [
+            ("instance, channels last", by(32, 49, 512, 1), Some("tiles 16x16x4")),
+            ("batch of a few images", by(1, 1568, 512, 1), Some("tiles 1x256x8")),
+            ("group, channels last", by(32, 49, 32, 16), Some("tiles 16x16x4")),
+            ("too many rows", by(1, 1 << 20, 512, 1), None),
+            ("odd columns", by(2, 9, 7, 1), None),
+            ("groups of three channels", by(2, 9, 4, 3), None),
+            ("groups of twelve channels", by(2, 9, 4, 12), None),
+            ("rows", by(1, 1, 64, 512), None),
+        ];
+        for (name, partition, expected) in cases {
+            let chosen = Tiles::choose(&partition, None, &profile(32, 1024));
+            assert_eq!(chosen.map(|tiles| tiles.to_string()).as_deref(), expected, "{name}");
+        }
+    }
+}
