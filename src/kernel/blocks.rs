@@ -153,6 +153,13 @@ blocks! {
     }
     /// How gradient sums enter the gradient to the input.
     Sums, "sums", "lib/gradient/sums.wgsl" { products: u32, pad: [u32; 3], }
+    /// Where the statistics of gradients are.
+    Gradients, "gradients", "lib/source/gradients.wgsl" {
+        statistics: Lookup,
+        first_row: u32,
+        first_column: u32,
+        pad: [u32; 2],
+    }
     /// Where sums of columns go.
     ColumnSums, "column_sums", "lib/gradient/column_sums.wgsl" {
         first: u32,
