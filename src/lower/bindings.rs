@@ -134,7 +134,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
                     Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
                     Operand::Output | Operand::GradInput => offset == 0 && aligned,
                     // of columns, as vectors of them
-                    Operand::GradScale | Operand::GradBias => entry.is_old() && walk.is_some() && offset == 0 && aligned,
+                    Operand::GradScale | Operand::GradBias => false,
                     Operand::ColumnSums => offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4))),
                     // read one by one from any place, or as the tensors are
                     Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
