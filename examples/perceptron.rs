@@ -12,8 +12,7 @@ mod common;
 
 use common::{Gpu, Result, normal};
 use wgpu_norm::{
-    BackwardArgs, BackwardStatistics, BoundNorm, BufferView, Destination, NormDescriptor, NormKind, TensorView,
-    TrainingArgs,
+    BackwardArgs, BackwardStatistics, BoundNorm, BufferView, NormDescriptor, NormKind, TensorView, TrainingArgs,
 };
 
 const SAMPLES: usize = 1000;
@@ -68,27 +67,19 @@ impl Hidden {
         let [scale, bias, grad_scale, grad_bias] = [(); 4].map(|()| gpu.buffer(norm.affine_len()));
         let saved = gpu.buffer(norm.statistics_size() / 4);
         let (workspace, backward_workspace) = (norm.create_workspace(), norm.create_backward_workspace());
-        let forward = norm.bind_training(&TrainingArgs {
-            input: TensorView::whole(&input),
-            output: Destination::View(TensorView::whole(&output)),
-            scale: Some(TensorView::whole(&scale)),
-            bias: Some(TensorView::whole(&bias)),
-            style: None,
-            saved: BufferView::whole(&saved),
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })?;
-        let backward = norm.bind_backward(&BackwardArgs {
-            input: TensorView::whole(&input),
-            grad_output: TensorView::whole(&grad_output),
-            scale: Some(TensorView::whole(&scale)),
-            style: None,
-            statistics: BackwardStatistics::Saved(BufferView::whole(&saved)),
-            grad_input: Some(Destination::View(TensorView::whole(&grad_input))),
-            grad_scale: Some(TensorView::whole(&grad_scale)),
-            grad_bias: Some(TensorView::whole(&grad_bias)),
-            grad_style: None,
-            workspace: backward_workspace.as_ref().map(BufferView::whole),
-        })?;
+        let (x, statistics) = (TensorView::whole(&input), BufferView::whole(&saved));
+        let args = TrainingArgs::new(x, TensorView::whole(&output), statistics)
+            .scale(TensorView::whole(&scale))
+            .bias(TensorView::whole(&bias))
+            .workspace(workspace.as_ref().map(BufferView::whole));
+        let forward = norm.bind_training(&args)?;
+        let args = BackwardArgs::new(x, TensorView::whole(&grad_output), BackwardStatistics::Saved(statistics))
+            .scale(TensorView::whole(&scale))
+            .grad_input(TensorView::whole(&grad_input))
+            .grad_scale(TensorView::whole(&grad_scale))
+            .grad_bias(TensorView::whole(&grad_bias))
+            .workspace(backward_workspace.as_ref().map(BufferView::whole));
+        let backward = norm.bind_backward(&args)?;
         Ok(Self { input, output, scale, bias, grad_output, grad_input, grad_scale, grad_bias, forward, backward })
     }
 

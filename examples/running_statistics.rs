@@ -13,8 +13,8 @@ mod common;
 use common::{Gpu, Result, normal};
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::{
-    Affine, BoundNorm, BufferView, Destination, Momentum, NormDescriptor, NormKind, RunningArgs, RunningUpdate,
-    TensorView, TrainingArgs, Variance,
+    Affine, BoundNorm, BufferView, Momentum, NormDescriptor, NormKind, RunningArgs, RunningUpdate, TensorView,
+    TrainingArgs, Variance,
 };
 
 const SHAPE: [u64; 4] = [2, 4, 2, 2];
@@ -84,22 +84,12 @@ fn run(gpu: &Gpu, name: &'static str, kind: NormKind<'static>, batches: &[Vec<f3
     let (mean, variance) = (gpu.upload(&[0.0; DEVIATIONS.len()]), gpu.upload(&[1.0; DEVIATIONS.len()]));
     let workspace = norm.create_workspace();
     let update = RunningUpdate { momentum: Momentum::Weight(MOMENTUM), variance: Variance::Unbiased };
-    let normalize = norm.bind_training(&TrainingArgs {
-        input: TensorView::whole(&input),
-        output: Destination::View(TensorView::whole(&output)),
-        scale: None,
-        bias: None,
-        style: None,
-        saved: BufferView::whole(&saved),
-        workspace: workspace.as_ref().map(BufferView::whole),
-    })?;
-    let take_in = norm.bind_running_update(&RunningArgs {
-        statistics: BufferView::whole(&saved),
-        mean: TensorView::whole(&mean),
-        variance: TensorView::whole(&variance),
-        batches: None,
-        update,
-    })?;
+    let statistics = BufferView::whole(&saved);
+    let args = TrainingArgs::new(TensorView::whole(&input), TensorView::whole(&output), statistics)
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    let normalize = norm.bind_training(&args)?;
+    let args = RunningArgs::new(statistics, TensorView::whole(&mean), TensorView::whole(&variance)).update(update);
+    let take_in = norm.bind_running_update(&args)?;
     let outputs = train(gpu, [&normalize, &take_in], &input, &output, batches)?;
 
     let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();

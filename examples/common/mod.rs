@@ -4,8 +4,7 @@
 
 use wgpu_norm::reference::ReferenceInputs;
 use wgpu_norm::{
-    BoundNorm, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind,
-    StatisticsSource, TensorView,
+    BoundNorm, BufferView, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, TensorView,
 };
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -59,18 +58,14 @@ impl Gpu {
     /// Normalizes `inputs`, there and back. Gives the output and the kernels that made it.
     pub fn forward(&self, descriptor: &NormDescriptor, inputs: &ReferenceInputs) -> Result<(Vec<f32>, Vec<String>)> {
         let norm = self.engine.create_norm(descriptor)?;
-        let [scale, bias, style] = [inputs.scale, inputs.bias, inputs.style].map(|v| v.map(|v| self.upload(v)));
+        let [scale, bias] = [inputs.scale, inputs.bias].map(|values| values.map(|values| self.upload(values)));
         let (input, output) = (self.upload(inputs.input), self.buffer(norm.len()));
         let workspace = norm.create_workspace();
-        let bound = norm.bind_forward(&ForwardArgs {
-            input: TensorView::whole(&input),
-            output: Destination::View(TensorView::whole(&output)),
-            scale: scale.as_ref().map(TensorView::whole),
-            bias: bias.as_ref().map(TensorView::whole),
-            style: style.as_ref().map(TensorView::whole),
-            statistics: StatisticsSource::Input,
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })?;
+        let args = ForwardArgs::new(TensorView::whole(&input), TensorView::whole(&output))
+            .scale(scale.as_ref().map(TensorView::whole))
+            .bias(bias.as_ref().map(TensorView::whole))
+            .workspace(workspace.as_ref().map(BufferView::whole));
+        let bound = norm.bind_forward(&args)?;
         self.run(&[&bound]);
         Ok((self.download(&output)?, bound.kernels().map(|kernel| kernel.to_string()).collect()))
     }

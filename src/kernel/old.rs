@@ -1,6 +1,8 @@
 //! The source of kernels that have one block of parameters for all.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
 
 use super::key::{Content, Entry, Kernel, Source};
 use super::key::Exchange;
@@ -165,9 +167,18 @@ fn fragments(key: &Kernel) -> Vec<&'static str> {
 
 /// Those settings that the kernel's fragments declare.
 pub(crate) fn declared(kernel: &Kernel) -> Kernel {
-    let fragments = fragments(kernel);
-    let declares = |name: &str| fragments.iter().any(|fragment| fragment.contains(&format!("override {name}:")));
-    Kernel { overrides: kernel.overrides.filter(declares), ..*kernel }
+    let declared: Vec<&str> = fragments(kernel).into_iter().flat_map(overrides_of).copied().collect();
+    Kernel { overrides: kernel.overrides.filter(|name| declared.contains(&name)), ..*kernel }
+}
+
+/// Names of the overrides that a fragment declares; each fragment is searched once, since every binding asks.
+fn overrides_of(fragment: &'static str) -> &'static [&'static str] {
+    static KNOWN: Mutex<BTreeMap<usize, &'static [&'static str]>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(fragment.as_ptr().addr()).or_insert_with(|| {
+        let name = |line: &'static str| line.strip_prefix("override ")?.split_once(':').map(|(name, _)| name);
+        fragment.lines().filter_map(name).collect::<Vec<_>>().leak()
+    })
 }
 
 /// The whole source of a kernel. Its entry point is `main`, binding 0 the parameters, binding k + 1 the layout's slot k.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::key::{Entry, Kernel};
+use super::key::{Entry, Exchange, Kernel};
 use super::{access, old};
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
@@ -54,6 +54,11 @@ impl Kernel {
     /// Pipeline-overridable constants and their values.
     pub fn constants(&self) -> Vec<(&'static str, f64)> {
         self.overrides.iter().map(|(name, value)| (name, f64::from(value))).collect()
+    }
+
+    /// Whether it has subgroup operations, which a device has to have enabled.
+    pub const fn uses_subgroups(&self) -> bool {
+        matches!(self.exchange, Exchange::Subgroup | Exchange::Workgroup)
     }
 
     /// For each storage binding whether it is written.

@@ -102,7 +102,7 @@ impl Gpu {
 }
 
 /// The view of a guarded tensor.
-pub fn guarded_view(buffer: &wgpu::Buffer, len: usize) -> TensorView<'_> {
+pub fn guarded_view(buffer: &wgpu::Buffer, len: usize) -> TensorView<&wgpu::Buffer> {
     TensorView::new(buffer, GUARD * 4, len as u64)
 }
 
@@ -112,7 +112,6 @@ pub struct Data {
     pub input: Vec<f32>,
     pub scale: Option<Vec<f32>>,
     pub bias: Option<Vec<f32>>,
-    pub style: Option<Vec<f32>>,
     pub given: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -121,15 +120,11 @@ impl Data {
     pub fn random(gpu: &Gpu, descriptor: &NormDescriptor<'_>, mean: f32, seed: u64) -> Self {
         let norm = gpu.engine.create_norm(descriptor).expect("a plan");
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut values = |len: u64, center: f32, spread: f32| -> Vec<f32> {
-            (0..len).map(|_| center + spread * (rng.f32() + rng.f32() + rng.f32() - 1.5) * 2.0).collect()
-        };
-        let styled = norm.style_len().is_some();
+        let mut values = |len: u64, center: f32, spread: f32| values(&mut rng, len, center, spread);
         Self {
             input: values(norm.len(), mean, 1.0),
-            scale: (descriptor.affine.has_scale() && !styled).then(|| values(norm.affine_len(), 1.0, 0.5)),
-            bias: (descriptor.affine.has_bias() && !styled).then(|| values(norm.affine_len(), 0.0, 1.0)),
-            style: norm.style_len().map(|len| values(len, 3.0, 2.0)),
+            scale: descriptor.affine.has_scale().then(|| values(norm.affine_len(), 1.0, 0.5)),
+            bias: descriptor.affine.has_bias().then(|| values(norm.affine_len(), 0.0, 1.0)),
             given: None,
         }
     }
@@ -139,11 +134,25 @@ impl Data {
             input: &self.input,
             scale: self.scale.as_deref(),
             bias: self.bias.as_deref(),
-            style: self.style.as_deref(),
             given: self.given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
         };
         reference::forward(descriptor, &inputs).expect("the reference")
     }
+}
+
+/// Random values around `center`.
+pub fn values(rng: &mut fastrand::Rng, len: u64, center: f32, spread: f32) -> Vec<f32> {
+    (0..len).map(|_| center + spread * (rng.f32() + rng.f32() + rng.f32() - 1.5) * 2.0).collect()
+}
+
+/// A guarded buffer of values, if there are any.
+pub fn guarded_of(gpu: &Gpu, values: &Option<Vec<f32>>) -> Option<wgpu::Buffer> {
+    values.as_ref().map(|v| gpu.guarded(v))
+}
+
+/// The view of such a buffer.
+pub fn view_of(buffer: &Option<wgpu::Buffer>, len: usize) -> Option<TensorView<&wgpu::Buffer>> {
+    buffer.as_ref().map(|b| guarded_view(b, len))
 }
 
 /// What a run left.
@@ -152,36 +161,28 @@ pub struct Outcome {
     /// Mean and biased variance of each segment, where the run saved them.
     pub mean: Vec<f32>,
     pub variance: Vec<f32>,
-    pub kernels: Vec<KernelKey>,
+    pub kernels: Vec<Kernel>,
 }
 
 /// Runs a norm, saving its statistics.
 pub fn run_training(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, BindError> {
     let len = data.input.len();
     let (input, output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]));
-    let [scale, bias, style] = [&data.scale, &data.bias, &data.style].map(|d| d.as_ref().map(|d| gpu.guarded(d)));
-    let segments = norm.segment_count();
+    let [scale, bias] = [&data.scale, &data.bias].map(|values| guarded_of(gpu, values));
+    let (segments, affine) = (norm.segment_count(), norm.affine_len() as usize);
     let saved = gpu.buffer(&vec![POISON; 4 * segments.max(1) as usize]);
     let workspace = norm.create_workspace();
-    fn view<'a>(buffer: &'a Option<wgpu::Buffer>, data: &Option<Vec<f32>>) -> Option<TensorView<'a>> {
-        buffer.as_ref().zip(data.as_ref()).map(|(b, d)| guarded_view(b, d.len()))
-    }
-    let bound = norm.bind_training(&TrainingArgs {
-        input: guarded_view(&input, len),
-        output: Destination::View(guarded_view(&output, len)),
-        scale: view(&scale, &data.scale),
-        bias: view(&bias, &data.bias),
-        style: view(&style, &data.style),
-        saved: BufferView { buffer: &saved, offset: 0, size: norm.statistics_size() },
-        workspace: workspace.as_ref().map(BufferView::whole),
-    })?;
-    let (mean, variance) =
-        (gpu.guarded(&vec![POISON; segments as usize]), gpu.guarded(&vec![POISON; segments as usize]));
-    let export = norm.bind_export(&ExportArgs {
-        statistics: BufferView { buffer: &saved, offset: 0, size: norm.statistics_size() },
-        mean: Some(guarded_view(&mean, segments as usize)),
-        spread: Some((Spread::Variance, guarded_view(&variance, segments as usize))),
-    })?;
+    let statistics = BufferView::new(&saved, 0, norm.statistics_size());
+    let args = TrainingArgs::new(guarded_view(&input, len), guarded_view(&output, len), statistics)
+        .scale(view_of(&scale, affine))
+        .bias(view_of(&bias, affine))
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    let bound = norm.bind_training(&args)?;
+    let [mean, variance] = [(); 2].map(|()| gpu.guarded(&vec![POISON; segments as usize]));
+    let export = ExportArgs::new(statistics)
+        .mean(guarded_view(&mean, segments as usize))
+        .spread(Spread::Variance, guarded_view(&variance, segments as usize));
+    let export = norm.bind_export(&export)?;
     gpu.run(&[&bound, &export]);
     Ok(Outcome {
         output: gpu.read_guarded(&output),
@@ -195,25 +196,19 @@ pub fn run_training(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, Bind
 pub fn run_given(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, BindError> {
     let len = data.input.len();
     let (input, output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]));
-    let [scale, bias] = [&data.scale, &data.bias].map(|d| d.as_ref().map(|d| gpu.guarded(d)));
+    let [scale, bias] = [&data.scale, &data.bias].map(|values| guarded_of(gpu, values));
     let (mean, variance) = data.given.as_ref().expect("given statistics");
     let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
-    let channels = norm.given_segment_count();
+    let (channels, affine) = (norm.given_segment_count(), norm.affine_len() as usize);
     let records = gpu.buffer(&vec![POISON; 4 * channels as usize]);
-    let import = norm.bind_import(&ImportArgs {
-        mean: TensorView::new(&mean, 0, channels),
-        variance: TensorView::new(&variance, 0, channels),
-        statistics: BufferView::whole(&records),
-    })?;
-    let bound = norm.bind_forward(&ForwardArgs {
-        input: guarded_view(&input, len),
-        output: Destination::View(guarded_view(&output, len)),
-        scale: scale.as_ref().map(|b| guarded_view(b, norm.affine_len() as usize)),
-        bias: bias.as_ref().map(|b| guarded_view(b, norm.affine_len() as usize)),
-        style: None,
-        statistics: StatisticsSource::Given(BufferView::whole(&records)),
-        workspace: None,
-    })?;
+    let statistics = BufferView::whole(&records);
+    let (mean, variance) = (TensorView::new(&mean, 0, channels), TensorView::new(&variance, 0, channels));
+    let import = norm.bind_import(&ImportArgs::new(mean, variance, statistics))?;
+    let args = ForwardArgs::new(guarded_view(&input, len), guarded_view(&output, len))
+        .scale(view_of(&scale, affine))
+        .bias(view_of(&bias, affine))
+        .statistics(StatisticsSource::Given(statistics));
+    let bound = norm.bind_forward(&args)?;
     gpu.run(&[&import, &bound]);
     let kernels = bound.kernels().collect();
     Ok(Outcome { output: gpu.read_guarded(&output), mean: Vec::new(), variance: Vec::new(), kernels })
