@@ -120,7 +120,7 @@ impl Reduce {
         let mut lanes = SIDE.max(by_rows).min(u64::from(power(vectors))).max(fewest).min(workgroup.into());
         let (mut slices, mut workgroups);
         loop {
-            let tiles = vectors.div_ceil(lanes / least * least) * outer;
+            let tiles = vectors.div_ceil((lanes / least * least).max(1)) * outer;
             let most = rows * lanes / (u64::from(workgroup) * FEW_VECTORS);
             slices = filling.div_ceil(tiles).min(most).clamp(1, MAX_SLICES);
             workgroups = tiles * slices;
