@@ -9,7 +9,8 @@
 //! squares the result. All of it is one compute pass, one encoder and one submit; nothing is copied in between.
 
 use wgpu_norm::{
-    Affine, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, TensorView,
+    Affine, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind,
+    TensorView,
 };
 
 const ROWS: u64 = 1000;

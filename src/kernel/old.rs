@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
-use super::key::{Content, Entry, Kernel, Source};
 use super::key::Exchange;
+use super::key::{Content, Entry, Kernel, Source};
 use crate::moments::Accumulator;
 use crate::operand::{Operand, Unit, WhenAbsent};
 
@@ -63,9 +63,10 @@ const fn accumulator_sources(accumulator: Accumulator) -> (&'static str, &'stati
             include_str!("../../shaders/old/lib/accumulators/largest.wgsl"),
             include_str!("../../shaders/old/lib/divisors/largest.wgsl"),
         ),
-        Accumulator::Power => {
-            (include_str!("../../shaders/old/lib/accumulators/power.wgsl"), include_str!("../../shaders/old/lib/divisors/power.wgsl"))
-        }
+        Accumulator::Power => (
+            include_str!("../../shaders/old/lib/accumulators/power.wgsl"),
+            include_str!("../../shaders/old/lib/divisors/power.wgsl"),
+        ),
     }
 }
 
