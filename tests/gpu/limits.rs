@@ -130,9 +130,8 @@ fn four_storage_buffers_are_enough_for_inference() {
     let (mean, variance) = data.given.clone().unwrap();
     let [mean, variance, records] = [&mean, &variance, &vec![0.0; 20]].map(|d| gpu.buffer(d));
     let statistics = BufferView::whole(&records);
-    let import = norm
-        .bind_import(&ImportArgs::new(TensorView::whole(&mean), TensorView::whole(&variance), statistics))
-        .unwrap();
+    let import =
+        norm.bind_import(&ImportArgs::new(TensorView::whole(&mean), TensorView::whole(&variance), statistics)).unwrap();
     let args = ForwardArgs::new(TensorView::whole(&input), TensorView::whole(&output))
         .scale(TensorView::new(&parameters, 0, 5))
         .bias(TensorView::new(&parameters, 20, 5))
