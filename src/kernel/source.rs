@@ -212,11 +212,6 @@ impl Kernel {
         let blocks = fragments(self).into_iter().filter_map(|fragment| fragment.block);
         std::iter::once("places").chain(blocks.map(|(field, _)| field)).collect()
     }
-
-    /// Names of what its block `places` holds, in order; each is a u32.
-    pub(crate) fn places(&self) -> Vec<String> {
-        access::places(self)
-    }
 }
 
 fn assemble(kernel: &Kernel) -> String {
