@@ -9,11 +9,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Result, moments};
+use common::{Gpu, Result, moments};
 use image::{Rgb, RgbImage};
-use wgpu_norm::reference::ReferenceInputs;
-use wgpu_norm::{Epsilon, NormDescriptor, NormKind, StyleEpsilon, Variance};
-use wgpu_norm_tools::compute;
+use wgpu_norm::{AdaptiveArgs, AdaptiveDescriptor, BufferView, Destination, Epsilon, NormKind, TensorView};
 
 /// A picture as N,C,H,W = 1,3,H,W in Oklab.
 pub struct Lab {
@@ -44,8 +42,7 @@ impl Lab {
     }
 }
 
-/// Oklab (Björn Ottosson, 2020): the cone responses of linear light, their cube roots, and of those lightness and two
-/// opponent colours.
+/// Oklab (Björn Ottosson, 2020): the cone responses of linear light, their cube roots, and of those lightness and two opponent colours.
 const LMS_OF_RGB: [[f32; 3]; 3] = [
     [0.412_221_46, 0.536_332_55, 0.051_445_995],
     [0.211_903_5, 0.680_699_5, 0.107_396_96],
@@ -86,16 +83,15 @@ pub fn srgb_of_oklab(lab: [f32; 3]) -> [u8; 3] {
 
 /// The content with the style's mean and deviation in each channel.
 pub fn transfer(content: &Lab, style: &Lab) -> Result<Lab> {
-    let kind = NormKind::AdaptiveInstance {
-        style_shape: &style.shape,
-        variance: Variance::Biased,
-        style_eps: StyleEpsilon::AsContent,
-    };
-    let inputs = ReferenceInputs { input: &content.values, style: Some(&style.values), ..Default::default() };
+    let gpu = Gpu::open()?;
     // the variances of colours are about 1e-4, and eps is to be nothing beside them
-    let descriptor = NormDescriptor { eps: Epsilon::InsideRoot(1e-9), ..NormDescriptor::new(kind, &content.shape) };
-    let (values, _) = compute::forward(&common::open()?, &descriptor, &inputs)?;
-    Ok(Lab { values, shape: content.shape })
+    let eps = Epsilon::InsideRoot(1e-9);
+    let descriptor = AdaptiveDescriptor { eps, ..AdaptiveDescriptor::new(&content.shape, &style.shape) };
+    let norm = gpu.engine.create_adaptive_norm(&descriptor)?;
+    let (picture, style, workspace) = (gpu.upload(&content.values), gpu.upload(&style.values), norm.create_workspace());
+    let args = AdaptiveArgs::new(TensorView::whole(&picture), TensorView::whole(&style), Destination::InPlace);
+    gpu.run(&[&norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))?]);
+    Ok(Lab { values: gpu.download(&picture)?, shape: content.shape })
 }
 
 /// The photographs that come with the example.

@@ -4,7 +4,6 @@ mod access;
 pub(crate) mod blocks;
 mod held;
 mod key;
-pub(crate) mod old;
 pub(crate) mod parameters;
 mod prune;
 mod reduced;

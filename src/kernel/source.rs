@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
-use super::{access, held, old, reduced};
+use super::{access, held, reduced};
 use crate::moments::Accumulator;
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
@@ -43,7 +43,7 @@ pub(super) fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
 }
 
 /// What the gradient through moments of an accumulator takes.
-fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
     let mut all = divisor(accumulator);
     all.extend([fragment!("lib/normalizer.wgsl"), fragment!("lib/slope.wgsl")]);
     all.extend(accumulator.map(|accumulator| match accumulator {
@@ -84,7 +84,6 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let mut all = match kernel.entry {
         // one arm for each kernel
         Entry::RowForward | Entry::TileForward => held::fragments(kernel),
-        Entry::ReduceRows | Entry::ReduceColumns | Entry::Merge => return Vec::new(),
         Entry::ReduceContiguous
         | Entry::ReduceStrided
         | Entry::MapRows
@@ -129,7 +128,7 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
 impl Kernel {
     /// Its WGSL. Binding 0 of group 0 is the uniform block of parameters, binding k + 1 the k-th storage binding of a dispatch.
     pub fn source(&self) -> String {
-        if self.entry.is_old() { old::assemble(self) } else { assemble(self) }
+        assemble(self)
     }
 
     /// Name of the entry point.
@@ -140,6 +139,11 @@ impl Kernel {
     /// Pipeline-overridable constants and their values.
     pub fn constants(&self) -> Vec<(&'static str, f64)> {
         self.overrides.iter().map(|(name, value)| (name, f64::from(value))).collect()
+    }
+
+    /// Whether it has subgroup operations, which a device has to have enabled.
+    pub const fn uses_subgroups(&self) -> bool {
+        matches!(self.exchange, Exchange::Subgroup | Exchange::Workgroup)
     }
 
     /// For each storage binding whether it is written.
@@ -154,9 +158,6 @@ impl Kernel {
 
     /// Fields of its block of parameters, in order.
     pub(crate) fn fields(&self) -> Vec<&'static str> {
-        if self.entry.is_old() {
-            return vec!["params"];
-        }
         let blocks = fragments(self).into_iter().filter_map(|fragment| fragment.block);
         std::iter::once("places").chain(blocks.map(|(field, _)| field)).collect()
     }

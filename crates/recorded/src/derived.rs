@@ -72,7 +72,7 @@ impl Moments {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
 
     #[test]
     fn sequence_is_the_recorded_one() {

@@ -239,7 +239,7 @@ mod tests {
     use crate::golden::Family;
     use crate::setup::{Support, support};
 
-    use crate::*;
+    use super::*;
 
     fn recorded(oracle: &[f64], peer: &[f32], scale: f64) -> Recorded {
         let (shape, oracle, peer) = (vec![oracle.len() as u64], oracle.to_vec(), peer.to_vec());

@@ -398,7 +398,7 @@ fn permute(values: &[f32], shape: &[u64], order: &[usize]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
 
     fn request(json: &str) -> Request {
         serde_json::from_str(json).unwrap()

@@ -41,6 +41,8 @@ pub enum Fill {
     Normal,
     /// Mean 1e4, deviation 1: where E[x^2] - mean^2 has no digit left.
     LargeMean,
+    /// Mean 0.5, deviation 1e-4: a variance far below eps, and few digits of the mean to spare.
+    TinyVariance,
     /// 3.7 everywhere: the output must be the bias.
     Constant,
     /// 0 everywhere.
@@ -50,7 +52,7 @@ pub enum Fill {
 }
 
 /// Above this only [`Fill::Normal`] and [`Fill::LargeMean`] are run.
-const SMALL: u64 = 20_000;
+pub const SMALL: u64 = 20_000;
 
 const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
     Case { kind: Kind::Norm(kind), shape, format: ChannelsFirst }
@@ -148,7 +150,7 @@ pub const CASES: &[Case<'static>] = &[
 impl Case<'_> {
     /// The kinds of contents this case is run with.
     pub fn fills(&self) -> &'static [Fill] {
-        let all = &[Fill::Normal, Fill::LargeMean, Fill::Constant, Fill::Zero, Fill::NotANumber];
+        let all = &[Fill::Normal, Fill::LargeMean, Fill::TinyVariance, Fill::Constant, Fill::Zero, Fill::NotANumber];
         if self.len() <= SMALL { all } else { &all[..2] }
     }
 
@@ -252,6 +254,7 @@ impl Random {
         let mut data = match fill {
             Fill::Normal | Fill::NotANumber => self.many(len, |random| 0.5 + random.normal()),
             Fill::LargeMean => self.many(len, |random| 1e4 + random.normal()),
+            Fill::TinyVariance => self.many(len, |random| 0.5 + 1e-4 * random.normal()),
             Fill::Constant => vec![3.7; len as usize],
             Fill::Zero => vec![0.0; len as usize],
         };

@@ -1,5 +1,5 @@
-//! `wgpu-norm verify`: every case under every schedule that accepts it, forward and backward, against the f64
-//! reference.
+//! `wgpu-norm verify`: norms against the f64 reference, forward and backward: each kernel and each family of schedules
+//! once, or every case under every schedule that accepts it.
 //!
 //! Each run writes between guard bands, at aligned and at odd offsets, and is done twice: both results must be equal
 //! to the last bit. All of that is done on one device after the other ([`Pass`]).
@@ -14,24 +14,31 @@ use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
-use crate::cases::{CASES, Case, Fill};
+use crate::cases::{CASES, Case};
 
 mod gradients;
 mod passes;
 mod results;
+mod tier;
 
 use passes::{Pass, Station};
 use results::Results;
+use tier::Tier;
 
 /// Largest error in units of the largest value or term: some 30 roundings of f32, whatever the length of a segment.
 const TOLERANCE: f64 = 2e-6;
 /// Elements before and after a tensor: a multiple of every binding alignment, and an odd number.
 const GUARDS: [u64; 2] = [64, 61];
 
+/// Norms verified on one device before a fresh one takes its place: drivers keep the code of every pipeline.
+const NORMS: usize = 60;
+
 /// Arguments of `wgpu-norm verify`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Every schedule is forced on every case that it accepts, in passes with a device each:
+Each kernel and each family of schedules is run once, with normal numbers, with a large mean, with
+a tiny variance, with constants, with zeros and with a NaN, at odd widths.
+With --all every schedule is forced on every case that it accepts, in passes with a device each:
   adapter   its limits and its subgroup operations; each case with all of its contents
   defaults  WebGPU's default limits and no feature, so no subgroups; each case with normal
             numbers, small ones with a NaN too
@@ -42,14 +49,18 @@ A --profile is followed in pass adapter only.
 
 Examples:
   wgpu-norm verify
+  wgpu-norm verify --all
   wgpu-norm verify --filter group --schedules
   wgpu-norm verify --pass defaults --filter layer
   wgpu-norm verify --adapter llvmpipe --json")]
 pub struct VerifyArgs {
+    /// Every case under every schedule in every pass: takes a quarter of an hour on a processor.
+    #[arg(long)]
+    all: bool,
     /// Only kinds of norm whose name contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only this pass [default: all that make a difference on the adapter].
+    /// Only this pass [default: adapter; with --all each that makes a difference on the adapter].
     #[arg(long)]
     pass: Option<Pass>,
     /// A line for every schedule instead of one for each family of schedules.
@@ -57,7 +68,7 @@ pub struct VerifyArgs {
     schedules: bool,
 }
 
-/// Runs all cases in all passes.
+/// Runs the cases of the tier in its passes.
 pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.name().contains(text));
     let cases: Vec<&Case> = CASES.iter().filter(selected).collect();
@@ -68,22 +79,29 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     }
     let adapter = passes::adapter(&global.device)?;
     let info = adapter.get_info();
-    let passes = args.pass.as_ref().map_or_else(|| Pass::all(info.device_type), std::slice::from_ref);
-    let work = |pass: &Pass| cases.iter().map(|case| pass.fills(case).len() as u64).sum::<u64>();
-    let bar = terminal::progress("verify", passes.iter().map(work).sum(), false);
+    let passes = match (&args.pass, args.all) {
+        (Some(pass), _) => std::slice::from_ref(pass),
+        (None, true) => Pass::all(info.device_type),
+        (None, false) => &[Pass::Adapter],
+    };
+    let bar = terminal::progress("verify", (passes.len() * cases.len()) as u64, false);
     let mut results = Results::new(device::describe(&info), args.schedules || global.json.on_stdout());
     for pass in passes {
         // goes with its kernels before the next one is opened
-        let station = pass.open(&adapter, &global.device)?;
+        let mut station = pass.open(&adapter, &global.device)?;
         results.begin(&station.device);
-        for case in &cases {
+        let mut tier = if args.all { Tier::all(&cases) } else { Tier::quick(&cases) };
+        for case in tier.cases() {
             let (name, shape, device) = (case.name(), case.shape, &station.device);
             bar.set_message(format!("{device}: {name} {shape:?}"));
-            for &fill in pass.fills(case) {
-                verify(&station, case, fill, &mut results).inspect_err(|_| {
-                    terminal::note(&format!("stopped at {device}: {name} {shape:?} {:?} {fill:?}", case.format));
-                })?;
-                bar.inc(1);
+            verify(&station, case, &mut tier, &mut results).inspect_err(|_| {
+                terminal::note(&format!("stopped at {device}: {name} {shape:?} {:?}", case.format));
+            })?;
+            bar.inc(1);
+            if tier.norms() >= NORMS {
+                tier.rest();
+                drop(station);
+                station = pass.open(&adapter, &global.device)?;
             }
         }
     }
@@ -91,32 +109,39 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     results.print(global)
 }
 
-/// One case with one fill, under every schedule; given statistics once, they are not reduced.
-fn verify(station: &Station, case: &Case, fill: Fill, results: &mut Results) -> Result<(), Failure> {
+/// One case under the schedules that the tier takes; given statistics once, they are not reduced.
+fn verify(station: &Station, case: &Case, tier: &mut Tier, results: &mut Results) -> Result<(), Failure> {
     let gpu = &station.gpu;
     let descriptor = case.descriptor();
     let first = descriptor.create(&gpu.engine)?;
-    let tensors = case.tensors(fill, first.affine_len(), None);
-    let reference = tensors.reference(&descriptor)?.output;
-    for (index, norm) in descriptor.create_all(&gpu.engine)?.iter().enumerate() {
+    let mut norms = Vec::new();
+    for (index, norm) in descriptor.create_all(&gpu.engine)?.into_iter().enumerate() {
+        let name = norm.content().schedule().to_string();
         // the first is the one that is chosen
-        if index > 0 && !station.pass.forces(norm.content()) {
-            continue;
-        }
-        let run = Run { gpu, norm, tensors: &tensors, guard: GUARDS[index % 2] };
-        results.add(case, fill, norm.content().schedule().to_string(), run.verify(&reference))?;
-    }
-    if case.takes_running_statistics() {
-        let tensors = case.tensors(fill, first.affine_len(), Some(first.content().given_segment_count()));
-        let reference = tensors.reference(&descriptor)?.output;
-        for guard in GUARDS {
-            let run = Run { gpu, norm: &first, tensors: &tensors, guard };
-            results.add(case, fill, "given".to_owned(), run.verify(&reference))?;
+        if (index == 0 || station.pass.forces(&norm, &descriptor)?) && tier.takes(case, index, &name) {
+            norms.push((name, norm));
         }
     }
-    if station.pass.backward_fills(case).contains(&fill) {
-        gradients::verify(gpu, case, fill, &first, results)?;
+    let given = case.takes_running_statistics() && tier.takes(case, 0, "given");
+    for &fill in station.pass.fills(case) {
+        if !norms.is_empty() {
+            let tensors = case.tensors(fill, first.affine_len(), None);
+            let reference = tensors.reference(&descriptor)?.output;
+            for (index, (schedule, norm)) in norms.iter().enumerate() {
+                let run = Run { gpu, norm, tensors: &tensors, guard: GUARDS[index % 2] };
+                results.add(case, fill, schedule.clone(), run.verify(&reference))?;
+            }
+        }
+        if given {
+            let tensors = case.tensors(fill, first.affine_len(), Some(first.content().given_segment_count()));
+            let reference = tensors.reference(&descriptor)?.output;
+            for guard in GUARDS {
+                let run = Run { gpu, norm: &first, tensors: &tensors, guard };
+                results.add(case, fill, "given".to_owned(), run.verify(&reference))?;
+            }
+        }
     }
+    gradients::verify(station, case, &first, tier, results)?;
     gpu.healthy()
 }
 

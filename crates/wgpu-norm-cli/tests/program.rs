@@ -67,7 +67,7 @@ fn every_pass_of_verify_is_counted() {
     let counted = |line: &str| line.starts_with("default limits, no subgroups: ") && line.contains(" passed, 0 failed");
     assert_eq!(table.lines().filter(|line| counted(line)).count(), 1, "{table}");
 
-    let output = wgpu_norm(&["verify", "--filter", "mvn", "--json"]);
+    let output = wgpu_norm(&["verify", "--all", "--filter", "mvn", "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["passed"], true, "{report}");
     let software = report["adapter"].as_str().unwrap().ends_with("software)");

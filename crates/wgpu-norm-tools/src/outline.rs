@@ -1,11 +1,13 @@
 //! Recipes over buffers that have a name and a size and nothing else: what plans come to without a device.
 
+use std::ops::Deref;
+
 use wgpu_norm::{
-    Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, Planner, Recipe, TensorView,
+    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, NormPlan, Planner, Recipe, TensorView,
 };
 
 use crate::failure::Failure;
-use crate::norm::{Descriptor, Operands, Pass, Plan};
+use crate::norm::{Descriptor, Operands, Pass, Planned};
 
 /// A pass of a norm, without its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Buffers {
     }
 }
 
-impl Plan {
+impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A> {
     /// A pass over buffers of its own, every one as long as it must be; `None` where the norm has no such pass.
     pub fn outline(&self, affine: Affine, which: Which) -> Result<Option<Outline>, BindError> {
         let content = self.content();

@@ -1,7 +1,6 @@
 //! Writing: beside the target, then renamed. A failure, a full disk or Ctrl-C leaves the target as it was and no
 //! half-written file.
 
-use std::fs::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -172,20 +171,7 @@ fn folder(path: &Path) -> &Path {
 
 /// Whether both paths lead to one existing file, by symbolic or hard links too.
 fn same_file(first: &Path, second: &Path) -> bool {
-    let (Ok(a), Ok(b)) = (std::fs::metadata(first), std::fs::metadata(second)) else { return false };
-    let canonical = |path| std::fs::canonicalize(path).ok();
-    same_inode(&a, &b) || canonical(first) == canonical(second)
-}
-
-#[cfg(unix)]
-fn same_inode(a: &Metadata, b: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (a.dev(), a.ino()) == (b.dev(), b.ino())
-}
-
-#[cfg(not(unix))]
-fn same_inode(_: &Metadata, _: &Metadata) -> bool {
-    false
+    same_file::is_same_file(first, second).unwrap_or(false)
 }
 
 /// A file that is written but has not its name yet; removed on drop.

@@ -1,9 +1,13 @@
 //! Standard output and error: text, JSON, colours, tables, progress.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use comfy_table::{Table, presets};
@@ -71,15 +75,12 @@ pub fn verdict(text: &str, good: bool) -> String {
     paint(text, if good { GREEN } else { RED }, &io::stdout())
 }
 
-fn paint(text: &str, style: Style, stream: &impl IsTerminal) -> String {
+fn paint(text: &str, style: Style, stream: &impl RawStream) -> String {
     if has_colours(stream) { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
-fn has_colours(stream: &impl IsTerminal) -> bool {
-    // https://no-color.org: present and not empty, whatever its value.
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    stream.is_terminal() && !refused && !dumb
+fn has_colours(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
 }
 
 /// Columns of standard output.
@@ -102,22 +103,53 @@ pub fn table(header: &[&str]) -> Table {
 /// The bar that is shown.
 static CURRENT: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
-/// A bar on a terminal, nothing elsewhere. `bytes`: the unit is bytes, else pieces of work.
-pub fn progress(label: &'static str, total: u64, bytes: bool) -> ProgressBar {
+/// How often a line says how far work is, where there is no terminal for a bar.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// How far work is: a bar on a terminal, elsewhere a line now and then.
+pub struct Progress {
+    bar: ProgressBar,
+    /// When the last line was written; none where lines are not.
+    line: Option<Cell<Instant>>,
+}
+
+/// Shows how far work is. `bytes`: the unit is bytes, else pieces of work, which take longer and are worth lines.
+pub fn progress(label: &'static str, total: u64, bytes: bool) -> Progress {
     // one bar at a time: work within work shows the outer one
     let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let busy = current.as_ref().and_then(WeakProgressBar::upgrade).is_some_and(|bar| !bar.is_finished());
-    if busy || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+    if current.as_ref().and_then(WeakProgressBar::upgrade).is_some_and(|bar| !bar.is_finished()) {
+        return Progress { bar: ProgressBar::hidden(), line: None };
     }
+    let (target, line) = match io::stderr().is_terminal() {
+        true => (ProgressDrawTarget::stderr(), None),
+        false => (ProgressDrawTarget::hidden(), (!bytes).then(|| Cell::new(Instant::now()))),
+    };
     let counter = if bytes { "{bytes}/{total_bytes}" } else { "{pos}/{len} {msg}" };
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}, {{eta}} left")) {
-        Ok(style) => {
-            let bar = bar.with_style(style).with_prefix(label);
-            *current = Some(bar.downgrade());
-            bar
-        }
-        Err(_) => ProgressBar::hidden(),
+    let style = ProgressStyle::with_template(&format!("{{prefix:9}} {{bar:40}} {counter} {{elapsed}}, {{eta}} left"));
+    let bar = ProgressBar::with_draw_target(Some(total), target).with_prefix(label);
+    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    *current = Some(bar.downgrade());
+    Progress { bar, line }
+}
+
+impl Progress {
+    /// So much more is done.
+    pub fn inc(&self, done: u64) {
+        self.bar.inc(done);
+        let Some(line) = self.line.as_ref().filter(|line| line.get().elapsed() >= PERIOD) else { return };
+        line.set(Instant::now());
+        let (label, at, all) = (self.bar.prefix(), self.bar.position(), self.bar.length().unwrap_or(0));
+        let (message, elapsed) = (self.bar.message(), self.bar.elapsed().as_secs());
+        let _ = writeln!(io::stderr(), "{label} {at}/{all} after {elapsed} s {message}");
+    }
+
+    /// What is being done.
+    pub fn set_message(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+    }
+
+    /// All is done.
+    pub fn finish_and_clear(&self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -69,16 +69,32 @@ impl Clock {
         record(&mut pass);
         drop(pass);
         encoder.resolve_query_set(queries, 0..2, ticks, 0);
-        gpu.finish(encoder)?;
+        let wall = gpu.finish(encoder)?;
         let bytes = wgpu_norm::read_buffer_blocking(&gpu.device, &gpu.queue, ticks, 0..16)?;
         let [start, end]: [u64; 2] = bytemuck::pod_read_unaligned(&bytes);
-        Ok(Duration::from_secs_f64(end.saturating_sub(start) as f64 * period))
+        Ok(between(start, end, *period).filter(|time| *time <= wall).unwrap_or(wall))
     }
+}
+
+/// What passed between two ticks of `period` seconds; `None` where they make no sense, as on a device that never writes them.
+fn between(start: u64, end: u64, period: f64) -> Option<Duration> {
+    let seconds = end.checked_sub(start)? as f64 * period;
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_that_make_no_sense_are_no_time() {
+        assert_eq!(between(100, 300, 1e-9), Some(Duration::from_nanos(200)));
+        for (start, end, period) in
+            [(0, 0, 1e-9), (300, 100, 1e-9), (0, u64::MAX, 1e9), (0, 5, f64::NAN), (0, 5, -1.0), (0, 5, f64::INFINITY)]
+        {
+            assert_eq!(between(start, end, period), None, "{start} {end} {period}");
+        }
+    }
 
     #[test]
     fn timestamps_and_the_wall_agree() {
@@ -95,7 +111,7 @@ mod tests {
             compilation_options: wgpu::PipelineCompilationOptions::default(),
             cache: None,
         });
-        let [a, c] = ["a", "c"].map(|what| gpu.operand(what, 1 << 22).unwrap());
+        let [a, c] = ["a", "c"].map(|what| gpu.tensor(what, 1 << 22).unwrap());
         [&a, &c].into_iter().for_each(|operand| gpu.clear(operand));
         let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,

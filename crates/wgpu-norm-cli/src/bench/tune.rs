@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use wgpu_norm::wgpu::{ComputePass, DeviceType};
 use wgpu_norm::{BoundNorm, DeviceProfile, NormEngine, TunedProfile};
 use wgpu_norm_tools::device::{DeviceArgs, Gpu};
@@ -32,29 +33,32 @@ const LOSS: f64 = 1.25;
 const SEARCH: Duration = Duration::from_secs(85);
 /// All values are tried so often: one may pay only after another.
 const ROUNDS: usize = 2;
-/// No value goes beyond.
-const MOST: u32 = 1 << 16;
+/// No value goes beyond so many times what it was.
+const MOST: u32 = 1 << 8;
 /// Elements of a probe's tensor, without and with a device of its own.
 const ELEMENTS: [u64; 2] = [1 << 20, 1 << 24];
 
-/// A value of the profile.
-struct Field {
-    name: &'static str,
-    of: fn(&mut DeviceProfile) -> &mut u32,
+/// Those that decide most go first; all others follow.
+const FIRST: [&str; 3] = ["vectors", "vectors_backward", "max_lanes"];
+
+/// Names of the values of a profile that can be tuned, and the values.
+fn values(profile: &DeviceProfile) -> Vec<(String, u32)> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(profile) else { return Vec::new() };
+    let number = |value: Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
+    let mut values: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, number(value)?))).collect();
+    values.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    values
 }
 
-/// Those that decide most go first.
-const FIELDS: [Field; 9] = [
-    Field { name: "held_quads", of: |profile| &mut profile.held_quads },
-    Field { name: "held_quads_backward", of: |profile| &mut profile.held_quads_backward },
-    Field { name: "quads", of: |profile| &mut profile.quads },
-    Field { name: "max_lanes", of: |profile| &mut profile.max_lanes },
-    Field { name: "min_lanes", of: |profile| &mut profile.min_lanes },
-    Field { name: "workgroup_size", of: |profile| &mut profile.workgroup_size },
-    Field { name: "map_quads", of: |profile| &mut profile.map_quads },
-    Field { name: "workgroups", of: |profile| &mut profile.workgroups },
-    Field { name: "subgroup", of: |profile| &mut profile.subgroup },
-];
+/// The profile with another value.
+fn with(profile: &DeviceProfile, name: &str, value: u32) -> DeviceProfile {
+    let changed = serde_json::to_value(profile).and_then(|mut fields| {
+        fields[name] = value.into();
+        serde_json::from_value::<DeviceProfile>(fields)
+    });
+    // a name that is not the profile's changes nothing
+    changed.map_or(*profile, |changed| DeviceProfile { max_binding: profile.max_binding, ..changed })
+}
 
 /// What became of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,13 +189,14 @@ fn alike(first: &[BoundNorm], second: &[BoundNorm]) -> bool {
 impl Tuner<'_> {
     /// Tries every value of the profile, as long as there is time.
     fn search(&mut self) -> Result<(), Failure> {
-        let bar = terminal::progress("tune", (ROUNDS * FIELDS.len()) as u64, false);
+        let names: Vec<String> = values(&self.best).into_iter().map(|(name, _)| name).collect();
+        let bar = terminal::progress("tune", (ROUNDS * names.len()) as u64, false);
         for _ in 0..ROUNDS {
             let before = self.best;
-            for field in &FIELDS {
-                bar.set_message(field.name);
+            for name in &names {
+                bar.set_message(name.clone());
                 for step in [|value: u32| value / 2, |value: u32| value.saturating_mul(2)] {
-                    self.walk(field, step)?;
+                    self.walk(name, step)?;
                 }
                 bar.inc(1);
             }
@@ -210,18 +215,19 @@ impl Tuner<'_> {
         output::is_interrupted() || Instant::now() >= self.end
     }
 
-    /// Steps along a field until that costs.
-    fn walk(&mut self, field: &Field, step: fn(u32) -> u32) -> Result<(), Failure> {
-        let mut candidate = self.best;
+    /// Steps along a value until that costs.
+    fn walk(&mut self, name: &str, step: fn(u32) -> u32) -> Result<(), Failure> {
+        let Some((_, mut value)) = values(&self.best).into_iter().find(|(known, _)| known == name) else { return Ok(()) };
+        let most = value.saturating_mul(MOST);
         loop {
-            let value = (field.of)(&mut candidate);
-            // subgroups are used whole or not at all
-            *value = match field.name {
-                "subgroup" if *value > 1 => 1,
+            value = match name {
+                // subgroups are used whole or not at all
+                "subgroup" if value > 1 => 1,
                 "subgroup" => self.subgroup,
-                _ => step(*value),
+                _ => step(value),
             };
-            if self.is_late() || *value > MOST || self.judge(candidate)? == Verdict::Worse {
+            let candidate = with(&self.best, name, value);
+            if self.is_late() || value > most || self.judge(candidate)? == Verdict::Worse {
                 return Ok(());
             }
         }
@@ -324,13 +330,12 @@ impl Tuner<'_> {
     }
 
     /// What changed, and by how much.
-    fn compare(&mut self, mut before: DeviceProfile, mut found: DeviceProfile) -> Result<String, Failure> {
+    fn compare(&mut self, before: DeviceProfile, found: DeviceProfile) -> Result<String, Failure> {
         if before == found {
             return Ok(format!("no candidate of {} was faster: the profile stays as it was", self.tried.len() - 1));
         }
-        let changed = FIELDS.iter().filter_map(|field| {
-            let (old, new) = (*(field.of)(&mut before), *(field.of)(&mut found));
-            (old != new).then(|| format!("{} {old} -> {new}", field.name))
+        let changed = values(&before).into_iter().zip(values(&found)).filter_map(|((name, old), (_, new))| {
+            (old != new).then(|| format!("{name} {old} -> {new}"))
         });
         let changed = changed.collect::<Vec<_>>().join(", ");
         let engine = self.gpu.engine.with_profile(before).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -360,13 +365,13 @@ mod tests {
     #[test]
     fn fields_and_probes_are_what_they_say() {
         let gpu = Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap();
-        let mut profile = *gpu.engine.profile();
-        for field in &FIELDS {
-            *(field.of)(&mut profile) = 77;
-            let line = format!("{}: 77,", field.name);
-            assert!(format!("{profile:?}").contains(&line), "{line} in {profile:?}");
-            *(field.of)(&mut profile) = 1;
+        let profile = gpu.engine.profile();
+        for (name, value) in values(profile) {
+            let changed = format!("{:?}", with(profile, &name, 77));
+            assert!(changed.contains(&format!("{name}: 77,")), "{name} in {changed}");
+            assert_eq!(with(profile, &name, value), *profile);
         }
+        assert!(FIRST.iter().zip(values(profile)).all(|(first, (name, _))| *first == name));
         for case in ELEMENTS.into_iter().flat_map(probes) {
             case.case().descriptor().validate().unwrap();
             assert!(case.elements().is_power_of_two() || case.name().contains("1023"), "{}", case.name());
@@ -392,13 +397,13 @@ mod tests {
             subgroup: subgroup(gpu),
             end,
         };
-        let engine = gpu.engine.with_profile(DeviceProfile { max_lanes: 1, held_quads: 1, ..best }).unwrap();
+        let engine = gpu.engine.with_profile(DeviceProfile { max_lanes: 1, vectors: 1, ..best }).unwrap();
         let bound: Vec<_> = tuner.probes.iter_mut().map(|probe| probe.bind(&engine).unwrap()).collect();
         assert!(!alike(&tuner.probes[1].best, &bound[1]));
         assert!(tuner.is_right(&bound).unwrap());
         // what was tried is not tried again, and without time nothing is
         assert_eq!(tuner.judge(best).unwrap(), Verdict::Worse);
-        tuner.walk(&FIELDS[0], |value| value / 2).unwrap();
+        tuner.walk(FIRST[0], |value| value / 2).unwrap();
         assert_eq!(tuner.tried, [best]);
     }
 }

@@ -12,27 +12,48 @@ use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::norm::{Descriptor, Inputs, Planned};
 
-use crate::cases::{Case, Fill};
+use crate::cases::Case;
 
-use super::{GUARDS, Results, Verdict};
+use super::{GUARDS, Results, Station, Tier, Verdict};
 
 /// The gradients in the order in which they stand everywhere here.
 const NAMES: [&str; 4] = ["grad_input", "grad_scale", "grad_bias", "grad_style"];
 
-/// One case with one fill, under every schedule; from given statistics there is but one.
-pub fn verify(gpu: &Gpu, case: &Case, fill: Fill, norm: &Planned, results: &mut Results) -> Result<(), Failure> {
-    let grad_output = case.grad_output();
-    let tensors = case.tensors(fill, norm.affine_len(), None);
-    let expected = expected(&case.descriptor(), &tensors, &grad_output)?;
-    for (index, norm) in norm.backward_variants().iter().enumerate() {
-        let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[index % 2] };
-        results.add(case, fill, norm.content().backward_schedule().to_string(), run.verify(&expected))?;
+/// One case under the schedules that the tier takes; from given statistics there is but one.
+pub fn verify(
+    station: &Station,
+    case: &Case,
+    norm: &Planned,
+    tier: &mut Tier,
+    results: &mut Results,
+) -> Result<(), Failure> {
+    let gpu = &station.gpu;
+    let mut norms = Vec::new();
+    for (index, norm) in norm.backward_variants().into_iter().enumerate() {
+        let name = norm.content().backward_schedule().to_string();
+        if tier.takes(case, index, &name) {
+            norms.push((name, norm));
+        }
     }
-    if case.takes_running_statistics() {
-        let tensors = case.tensors(fill, norm.affine_len(), Some(norm.content().given_segment_count()));
-        let expected = self::expected(&case.descriptor(), &tensors, &grad_output)?;
-        let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard: GUARDS[1] };
-        results.add(case, fill, "backward given".to_owned(), run.verify(&expected))?;
+    let given = case.takes_running_statistics() && tier.takes(case, 0, "backward given");
+    let grad_output = case.grad_output();
+    for &fill in station.pass.backward_fills(case) {
+        let mut run = |norms: &[(String, Planned)], channels: Option<u64>| {
+            let tensors = case.tensors(fill, norm.affine_len(), channels);
+            let expected = expected(&case.descriptor(), &tensors, &grad_output)?;
+            norms.iter().enumerate().try_for_each(|(index, (schedule, norm))| {
+                // given statistics are computed at the odd offset
+                let guard = GUARDS[usize::from(channels.is_some()).max(index % 2)];
+                let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard };
+                results.add(case, fill, schedule.clone(), run.verify(&expected))
+            })
+        };
+        if !norms.is_empty() {
+            run(&norms, None)?;
+        }
+        if given {
+            run(&[("backward given".to_owned(), norm.clone())], Some(norm.content().given_segment_count()))?;
+        }
     }
     Ok(())
 }

@@ -2,9 +2,11 @@
 //! and seen as another kind of device.
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{DeviceFacts, DeviceKind, DeviceProfile, NormPlan, Reduce, Schedule};
+use wgpu_norm::{DeviceFacts, DeviceKind, DeviceProfile};
 use wgpu_norm_tools::device::{self, DeviceArgs, Gpu};
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::norm::{Descriptor, Planned};
+use wgpu_norm_tools::outline::Which;
 
 use crate::cases::{Case, Fill};
 
@@ -18,9 +20,9 @@ const SMALL: u64 = 20_000;
 const WORKGROUP: u32 = 64;
 /// Most invocations that share a segment in [`Pass::AsGpu`]: more than a workgroup, as on a GPU.
 const MAX_LANES: u32 = 256;
-/// Most invocations of a reduction that is not chosen but forced in [`Pass::AsGpu`]: beyond that hundreds of lanes
-/// share segments of few elements, and a processor runs each of them in turn.
-const MAX_INVOCATIONS: u64 = 1 << 20;
+/// Most workgroups of a schedule that is not chosen but forced in [`Pass::AsGpu`]: beyond that hundreds of lanes share
+/// segments of few elements, and a processor runs each of them in turn.
+const MAX_WORKGROUPS: u64 = 1 << 14;
 
 /// How a device is opened and seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,13 +67,14 @@ impl Pass {
     }
 
     /// Whether a schedule is forced on a norm that accepts it; the chosen one is always run.
-    pub fn forces(self, norm: &NormPlan) -> bool {
-        let (lanes, slices) = match norm.schedule() {
-            Schedule::Fused(team) => (team.lanes, 1),
-            Schedule::Split(Reduce { team, slices, .. }) => (team.lanes, slices),
-        };
-        let invocations = norm.segment_count().saturating_mul(u64::from(lanes)).saturating_mul(slices.into());
-        self != Self::AsGpu || invocations <= MAX_INVOCATIONS
+    pub fn forces(self, norm: &Planned, descriptor: &Descriptor<'_>) -> Result<bool, Failure> {
+        if self != Self::AsGpu {
+            return Ok(true);
+        }
+        let recipes = norm.outline(descriptor.affine(), Which::Forward)?.into_iter().flat_map(|outline| outline.recipes);
+        let dispatches = recipes.flat_map(|recipe| recipe.dispatches);
+        let workgroups = dispatches.map(|dispatch| dispatch.workgroups.into_iter().map(u64::from).product::<u64>());
+        Ok(workgroups.max().unwrap_or(0) <= MAX_WORKGROUPS)
     }
 
     /// The contents that a case is verified with. Kernels are the same for all of them: where kernels are what a pass
@@ -153,8 +156,6 @@ mod tests {
             let facts = DeviceFacts::new(&info, &limits, subgroups);
             let profile = as_gpu(&facts);
             assert_eq!((profile.workgroup_size, profile.max_lanes), expected);
-            let DeviceProfile { min_lanes, held_quads, held_quads_backward, quads, map_quads, .. } = profile;
-            assert_eq!((min_lanes, held_quads, held_quads_backward, quads, map_quads), (8, 8, 4, 4, 8));
             assert_eq!(profile.check(&facts), Ok(()));
         }
     }

@@ -172,7 +172,7 @@ fn in_words(shape: &[u64], verdict: Verdict) -> String {
 }
 
 /// The words of a schedule without its numbers: `rows 8x1 in 3 slices` is `rows in slices`.
-fn family(schedule: &str) -> String {
+pub fn family(schedule: &str) -> String {
     let words = schedule.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
     words.collect::<Vec<_>>().join(" ")
 }
