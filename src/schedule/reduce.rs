@@ -108,7 +108,7 @@ impl Reduce {
     fn columns(partition: &Partition, profile: &DeviceProfile) -> Option<Self> {
         let [outer, rows, c, d] = partition.dims();
         let least = fold_vectors(d);
-        if partition.is_contiguous() || d > MAX_FOLD || rows * c * d == 0 {
+        if partition.is_contiguous() || d > MAX_FOLD || partition.elements() == 0 {
             return None;
         }
         let workgroup = profile.workgroup_size;
