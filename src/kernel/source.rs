@@ -193,6 +193,11 @@ impl Kernel {
         self.overrides.iter().map(|(name, value)| (name, f64::from(value))).collect()
     }
 
+    /// Whether it has subgroup operations, which a device has to have enabled.
+    pub const fn uses_subgroups(&self) -> bool {
+        matches!(self.exchange, Exchange::Subgroup | Exchange::Workgroup)
+    }
+
     /// For each storage binding whether it is written.
     pub fn bindings(&self) -> impl Iterator<Item = bool> {
         self.layout.writes()
