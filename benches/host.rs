@@ -108,23 +108,30 @@ impl Gpu {
 
 impl Operands {
     fn bind(&self, norm: &Norm) -> BoundNorm {
-        let parameters = || Some(TensorView::whole(&self.parameters));
-        norm.bind_forward(&ForwardArgs {
-            input: TensorView::whole(&self.input),
-            output: Destination::View(TensorView::whole(&self.output)),
-            scale: parameters(),
-            bias: parameters(),
-            style: None,
-            statistics: StatisticsSource::Input,
-            workspace: self.workspace.as_ref().map(BufferView::whole),
-        })
-        .expect("a binding")
+        let parameters = TensorView::whole(&self.parameters);
+        let args = ForwardArgs::new(TensorView::whole(&self.input), TensorView::whole(&self.output))
+            .scale(parameters)
+            .bias(parameters)
+            .workspace(self.workspace.as_ref().map(BufferView::whole));
+        norm.bind_forward(&args).expect("a binding")
     }
 }
 
 #[divan::bench(args = CASES)]
 fn plan(bencher: Bencher<'_, '_>, case: &str) {
     bencher.bench(|| gpu().norm(case));
+}
+
+/// The recipe of a forward pass: views checked, stages lowered, without a device.
+#[divan::bench(args = CASES)]
+fn lower(bencher: Bencher<'_, '_>, case: &str) {
+    let norm = gpu().norm(case);
+    let buffer = |id: u32, size: u64| BufferId { id, size };
+    let tensor = |id| TensorView::whole(buffer(id, 4 * norm.len()));
+    let parameters = TensorView::whole(buffer(2, 4 * norm.affine_len()));
+    let workspace = (norm.workspace_size() > 0).then(|| BufferView::whole(buffer(3, norm.workspace_size())));
+    let args = ForwardArgs::new(tensor(0), tensor(1)).scale(parameters).bias(parameters).workspace(workspace);
+    bencher.bench(|| norm.forward(&args).expect("a recipe"));
 }
 
 /// With all kernels compiled.
@@ -199,7 +206,7 @@ fn by_hand(device: &wgpu::Device) -> (wgpu::ComputePipeline, wgpu::BindGroup) {
 #[divan::bench(args = [false, true], sample_count = 5, sample_size = 1)]
 fn compile(bencher: Bencher<'_, '_>, warm_up: bool) {
     let gpu = gpu();
-    let keys: Vec<KernelKey> = CASES
+    let keys: Vec<Kernel> = CASES
         .iter()
         .flat_map(|case| {
             let descriptor = descriptor(case);

@@ -10,7 +10,7 @@
 //! between.
 
 use wgpu_norm::{
-    Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, StatisticsSource, TensorView,
+    Affine, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, TensorView,
 };
 
 const ROWS: u64 = 1000;
@@ -74,19 +74,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // the norm: plan, bind
     let engine = NormEngine::new(&device, &NormEngineDescriptor::default())?;
     let norm = engine.create_norm(&NormDescriptor {
-        affine: wgpu_norm::Affine::None,
+        affine: Affine::None,
         ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[ROWS, COLS])
     })?;
     let workspace = norm.create_workspace();
-    let bound = norm.bind_forward(&ForwardArgs {
-        input: TensorView::whole(&buffer),
-        output: Destination::InPlace,
-        scale: None,
-        bias: None,
-        style: None,
-        statistics: StatisticsSource::Input,
-        workspace: workspace.as_ref().map(wgpu_norm::BufferView::whole),
-    })?;
+    let args = ForwardArgs::new(TensorView::whole(&buffer), Destination::InPlace);
+    let bound = norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))?;
     println!("norm: {}, workspace {} bytes", norm.schedule(), norm.workspace_size());
     bound.kernels().for_each(|kernel| println!("  {kernel}"));
 

@@ -4,18 +4,16 @@
 //! cargo run --release --example perceptron
 //! ```
 //!
-//! It learns y = x0 + noise from 1000 samples by gradient descent on all of them at a rate of 0.001, 100 times. The
-//! linear layers are loops on the CPU; the norm's forward and backward run on the GPU, bound once. The three networks
-//! of a seed start from the same data and the same weights, PyTorch's: uniform between plus and minus 1/sqrt(inputs).
+//! It learns y = x0 + noise from 1000 samples by gradient descent on all of them at a rate of 0.001, 100 times. The linear layers are
+//! loops on the CPU; the norm's forward and backward run on the GPU, bound once. The three networks of a seed start from the same data and
+//! the same weights, PyTorch's: uniform between plus and minus 1/sqrt(inputs).
 
 mod common;
 
-use common::{Result, normal};
+use common::{Gpu, Result, normal};
 use wgpu_norm::{
-    BackwardArgs, BackwardStatistics, BoundNorm, BufferView, Destination, NormDescriptor, NormKind, TrainingArgs,
+    BackwardArgs, BackwardStatistics, BoundNorm, BufferView, NormDescriptor, NormKind, TensorView, TrainingArgs,
 };
-use wgpu_norm_tools::device::{Gpu, Tensor};
-use wgpu_norm_tools::failure::Failure;
 
 const SAMPLES: usize = 1000;
 const INPUTS: usize = 10;
@@ -49,14 +47,14 @@ impl Samples {
 
 /// The norm on the GPU: a forward and a backward pass over buffers of its own.
 struct Hidden {
-    input: Tensor,
-    output: Tensor,
-    scale: Tensor,
-    bias: Tensor,
-    grad_output: Tensor,
-    grad_input: Tensor,
-    grad_scale: Tensor,
-    grad_bias: Tensor,
+    input: wgpu::Buffer,
+    output: wgpu::Buffer,
+    scale: wgpu::Buffer,
+    bias: wgpu::Buffer,
+    grad_output: wgpu::Buffer,
+    grad_input: wgpu::Buffer,
+    grad_scale: wgpu::Buffer,
+    grad_bias: wgpu::Buffer,
     forward: BoundNorm,
     backward: BoundNorm,
 }
@@ -65,48 +63,38 @@ impl Hidden {
     fn new(gpu: &Gpu, kind: &NormKind<'static>) -> Result<Self> {
         let shape = [SAMPLES as u64, HIDDEN as u64];
         let norm = gpu.engine.create_norm(&NormDescriptor::new(kind.clone(), &shape))?;
-        let tensor = |len| gpu.tensor("tensor", len);
-        let tensors = |len| Ok::<_, Failure>([tensor(len)?, tensor(len)?, tensor(len)?, tensor(len)?]);
-        let [input, output, grad_output, grad_input] = tensors(norm.len())?;
-        let [scale, bias, grad_scale, grad_bias] = tensors(norm.affine_len())?;
-        let saved = gpu.buffer("statistics", norm.statistics_size())?;
+        let [input, output, grad_output, grad_input] = [(); 4].map(|()| gpu.buffer(norm.len()));
+        let [scale, bias, grad_scale, grad_bias] = [(); 4].map(|()| gpu.buffer(norm.affine_len()));
+        let saved = gpu.buffer(norm.statistics_size() / 4);
         let (workspace, backward_workspace) = (norm.create_workspace(), norm.create_backward_workspace());
-        let forward = norm.bind_training(&TrainingArgs {
-            input: input.view(),
-            output: Destination::View(output.view()),
-            scale: Some(scale.view()),
-            bias: Some(bias.view()),
-            style: None,
-            saved: BufferView::whole(&saved),
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })?;
-        let backward = norm.bind_backward(&BackwardArgs {
-            input: input.view(),
-            grad_output: grad_output.view(),
-            scale: Some(scale.view()),
-            style: None,
-            statistics: BackwardStatistics::Saved(BufferView::whole(&saved)),
-            grad_input: Some(Destination::View(grad_input.view())),
-            grad_scale: Some(grad_scale.view()),
-            grad_bias: Some(grad_bias.view()),
-            grad_style: None,
-            workspace: backward_workspace.as_ref().map(BufferView::whole),
-        })?;
+        let (x, statistics) = (TensorView::whole(&input), BufferView::whole(&saved));
+        let args = TrainingArgs::new(x, TensorView::whole(&output), statistics)
+            .scale(TensorView::whole(&scale))
+            .bias(TensorView::whole(&bias))
+            .workspace(workspace.as_ref().map(BufferView::whole));
+        let forward = norm.bind_training(&args)?;
+        let args = BackwardArgs::new(x, TensorView::whole(&grad_output), BackwardStatistics::Saved(statistics))
+            .scale(TensorView::whole(&scale))
+            .grad_input(TensorView::whole(&grad_input))
+            .grad_scale(TensorView::whole(&grad_scale))
+            .grad_bias(TensorView::whole(&grad_bias))
+            .workspace(backward_workspace.as_ref().map(BufferView::whole));
+        let backward = norm.bind_backward(&args)?;
         Ok(Self { input, output, scale, bias, grad_output, grad_input, grad_scale, grad_bias, forward, backward })
     }
 
     fn forward(&self, gpu: &Gpu, input: &[f32], scale: &[f32], bias: &[f32]) -> Result<Vec<f32>> {
         for (buffer, values) in [(&self.input, input), (&self.scale, scale), (&self.bias, bias)] {
-            gpu.fill(buffer, values)?;
+            gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(values));
         }
-        gpu.run_all([&self.forward])?;
-        Ok(gpu.download(&self.output)?)
+        gpu.run(&[&self.forward]);
+        gpu.download(&self.output)
     }
 
     /// Gradients to the input, the scale and the bias of the last forward pass.
     fn backward(&self, gpu: &Gpu, grad_output: &[f32]) -> Result<[Vec<f32>; 3]> {
-        gpu.fill(&self.grad_output, grad_output)?;
-        gpu.run_all([&self.backward])?;
+        gpu.queue.write_buffer(&self.grad_output, 0, bytemuck::cast_slice(grad_output));
+        gpu.run(&[&self.backward]);
         Ok([gpu.download(&self.grad_input)?, gpu.download(&self.grad_scale)?, gpu.download(&self.grad_bias)?])
     }
 }
@@ -205,7 +193,7 @@ fn descend(parameters: &mut [f32], gradients: &[f32]) {
 
 /// Trains the three networks from each seed.
 pub fn measure() -> Result<Vec<Losses>> {
-    let gpu = common::open()?;
+    let gpu = Gpu::open()?;
     let mut seeds = vec![[[0.0; KEPT]; NETWORKS.len()]; SEEDS as usize];
     for (k, (_, kind)) in NETWORKS.iter().enumerate() {
         let hidden = kind.as_ref().map(|kind| Hidden::new(&gpu, kind)).transpose()?;

@@ -4,19 +4,18 @@
 //! cargo run --release --example running_statistics
 //! ```
 //!
-//! A batch has 2 samples around means of 0.25 and 0.75, and 4 channels with deviations of 1, 2, 3, 4. With momentum m
-//! the running statistics are after k batches `1 - (1 - m)^k` of the way from where they started to what they estimate:
-//! 63.2 % here. Divided by that share, without what is left of the start, they are the estimate itself.
+//! A batch has 2 samples around means of 0.25 and 0.75, and 4 channels with deviations of 1, 2, 3, 4. With momentum m the running
+//! statistics are after k batches `1 - (1 - m)^k` of the way from where they started to what they estimate: 63.2 % here. Divided
+//! by that share, without what is left of the start, they are the estimate itself.
 
 mod common;
 
-use common::{Result, normal};
+use common::{Gpu, Result, normal};
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::{
-    Affine, BoundNorm, BufferView, Destination, Momentum, NormDescriptor, NormKind, RunningArgs, RunningUpdate,
+    Affine, BoundNorm, BufferView, Momentum, NormDescriptor, NormKind, RunningArgs, RunningUpdate, TensorView,
     TrainingArgs, Variance,
 };
-use wgpu_norm_tools::device::{Gpu, Tensor};
 
 const SHAPE: [u64; 4] = [2, 4, 2, 2];
 const PIXELS: usize = 4;
@@ -72,7 +71,7 @@ fn batches() -> Vec<Vec<f32>> {
 
 /// Both norms over the same batches.
 pub fn measure() -> Result<[Outcome; 2]> {
-    let gpu = common::open()?;
+    let gpu = Gpu::open()?;
     let batches = batches();
     Ok([run(&gpu, "Batch", NormKind::Batch, &batches)?, run(&gpu, "Instance", NormKind::Instance, &batches)?])
 }
@@ -80,28 +79,17 @@ pub fn measure() -> Result<[Outcome; 2]> {
 fn run(gpu: &Gpu, name: &'static str, kind: NormKind<'static>, batches: &[Vec<f32>]) -> Result<Outcome> {
     let descriptor = NormDescriptor { affine: Affine::None, ..NormDescriptor::new(kind.clone(), &SHAPE) };
     let norm = gpu.engine.create_norm(&descriptor)?;
-    let (input, output) = (gpu.tensor("input", norm.len())?, gpu.tensor("output", norm.len())?);
-    let saved = gpu.buffer("statistics", norm.statistics_size())?;
-    let (mean, variance) =
-        (gpu.upload("mean", &[0.0; DEVIATIONS.len()])?, gpu.upload("variance", &[1.0; DEVIATIONS.len()])?);
+    let (input, output, saved) =
+        (gpu.buffer(norm.len()), gpu.buffer(norm.len()), gpu.buffer(norm.statistics_size() / 4));
+    let (mean, variance) = (gpu.upload(&[0.0; DEVIATIONS.len()]), gpu.upload(&[1.0; DEVIATIONS.len()]));
     let workspace = norm.create_workspace();
     let update = RunningUpdate { momentum: Momentum::Weight(MOMENTUM), variance: Variance::Unbiased };
-    let normalize = norm.bind_training(&TrainingArgs {
-        input: input.view(),
-        output: Destination::View(output.view()),
-        scale: None,
-        bias: None,
-        style: None,
-        saved: BufferView::whole(&saved),
-        workspace: workspace.as_ref().map(BufferView::whole),
-    })?;
-    let take_in = norm.bind_running_update(&RunningArgs {
-        statistics: BufferView::whole(&saved),
-        mean: mean.view(),
-        variance: variance.view(),
-        batches: None,
-        update,
-    })?;
+    let statistics = BufferView::whole(&saved);
+    let args = TrainingArgs::new(TensorView::whole(&input), TensorView::whole(&output), statistics)
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    let normalize = norm.bind_training(&args)?;
+    let args = RunningArgs::new(statistics, TensorView::whole(&mean), TensorView::whole(&variance)).update(update);
+    let take_in = norm.bind_running_update(&args)?;
     let outputs = train(gpu, [&normalize, &take_in], &input, &output, batches)?;
 
     let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
@@ -121,19 +109,24 @@ fn run(gpu: &Gpu, name: &'static str, kind: NormKind<'static>, batches: &[Vec<f3
 }
 
 /// Records what is bound once for every batch, without waiting in between. Gives the outputs of all of them.
-fn train(gpu: &Gpu, bound: [&BoundNorm; 2], input: &Tensor, output: &Tensor, batches: &[Vec<f32>]) -> Result<Vec<f32>> {
-    let outputs = gpu.tensor("outputs", output.len * batches.len() as u64)?;
+fn train(
+    gpu: &Gpu,
+    bound: [&BoundNorm; 2],
+    input: &wgpu::Buffer,
+    output: &wgpu::Buffer,
+    batches: &[Vec<f32>],
+) -> Result<Vec<f32>> {
+    let outputs = gpu.buffer(output.size() / 4 * batches.len() as u64);
     for (k, batch) in batches.iter().enumerate() {
-        gpu.fill(input, batch)?;
+        gpu.queue.write_buffer(input, 0, bytemuck::cast_slice(batch));
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         bound.iter().for_each(|norm| norm.record(&mut pass));
         drop(pass);
-        let size = output.buffer.size();
-        encoder.copy_buffer_to_buffer(&output.buffer, 0, &outputs.buffer, k as u64 * size, size);
+        encoder.copy_buffer_to_buffer(output, 0, &outputs, k as u64 * output.size(), output.size());
         gpu.queue.submit([encoder.finish()]);
     }
-    Ok(gpu.download(&outputs)?)
+    gpu.download(&outputs)
 }
 
 /// Mean and deviation of each sample and channel over all batches.
@@ -160,18 +153,16 @@ fn reference_statistics(descriptor: &NormDescriptor, batches: &[Vec<f32>], updat
     Ok(Moments { mean, spread: variance })
 }
 
-/// What the running statistics estimate. An instance is one sample, so that the distance of the samples' means is no
-/// part of its variance. A batch is both: 8 values, half of them 1/4 above and half 1/4 below the mean, have 8/7 * 1/16
-/// of unbiased variance more.
+/// What the running statistics estimate. An instance is one sample, so that the distance of the samples' means is no part of its
+/// variance. A batch is both: 8 values, half of them 1/4 above and half 1/4 below the mean, have 8/7 * 1/16 of unbiased variance more.
 fn theory(kind: &NormKind) -> Moments {
     let between = if matches!(kind, NormKind::Batch) { 8.0 / 7.0 / 16.0 } else { 0.0 };
     let spread = DEVIATIONS.iter().map(|&d| (f64::from(d).powi(2) + between).sqrt()).collect();
     Moments { mean: vec![0.5; DEVIATIONS.len()], spread }
 }
 
-/// What the outputs of a sample and channel have for mean and deviation. Of an instance: 0 and 1. A batch has 0 and 1
-/// over both samples; one of them is off by `shift`, and since both have the mean square 1, it deviates by `sqrt(1 -
-/// shift^2)`.
+/// What the outputs of a sample and channel have for mean and deviation. Of an instance: 0 and 1. A batch has 0 and 1 over both
+/// samples; one of them is off by `shift`, and since both have the mean square 1, it deviates by `sqrt(1 - shift^2)`.
 fn output_theory(kind: &NormKind) -> Moments {
     let mut moments = Moments::default();
     for sign in [-1.0, 1.0] {
@@ -184,9 +175,8 @@ fn output_theory(kind: &NormKind) -> Moments {
     moments
 }
 
-/// Expectation of `d / sqrt(d^2 + w)`, by the midpoint rule: d is half the distance of the two samples' means, normal
-/// around 1/4 with a variance of deviation^2 / 8, and w their variance within, deviation^2 / 8 times a chi-square of 6
-/// degrees.
+/// Expectation of `d / sqrt(d^2 + w)`, by the midpoint rule: d is half the distance of the two samples' means, normal around
+/// 1/4 with a variance of deviation^2 / 8, and w their variance within, deviation^2 / 8 times a chi-square of 6 degrees.
 fn expected_shift(deviation: f64) -> f64 {
     const STEP: f64 = 0.05;
     let unit = deviation / 8f64.sqrt();

@@ -124,7 +124,7 @@ fn forward_zeros(gpu: &Gpu, norm: &mut Norm, channels: usize) -> Result<(), Sync
     let [input, parameter] = [2 * channels * SPATIAL, channels].map(|len| gpu.buffer(&vec![0.0; len]));
     let parameter = Some(TensorView::whole(&parameter));
     let (input, output) = (TensorView::whole(&input), Destination::InPlace);
-    norm.forward(&SyncForwardArgs { input, output, scale: parameter, bias: parameter })
+    norm.forward(&SyncForwardArgs::new(input, output).scale(parameter).bias(parameter))
 }
 
 /// What a rank computed for its shard: output, gradient to the input, and its own gradients to scale and bias.
@@ -137,20 +137,14 @@ fn run(gpu: &Gpu, norm: &mut Norm, batch: &Batch, rank: usize) -> Outcome<[Vec<f
     let [grad_scale, grad_bias] = [(); 2].map(|()| gpu.buffer(&[0.0; CHANNELS]));
     // an empty shard has a buffer, but no element in it
     let view = |buffer| TensorView::new(buffer, 0, len as u64);
-    norm.forward(&SyncForwardArgs {
-        input: view(&input),
-        output: Destination::View(view(&output)),
-        scale: Some(TensorView::whole(&scale)),
-        bias: Some(TensorView::whole(&bias)),
-    })?;
-    norm.backward(&SyncBackwardArgs {
-        input: view(&input),
-        grad_output: view(&grad),
-        scale: Some(TensorView::whole(&scale)),
-        grad_input: Some(Destination::InPlace),
-        grad_scale: Some(TensorView::whole(&grad_scale)),
-        grad_bias: Some(TensorView::whole(&grad_bias)),
-    })?;
+    let args = SyncForwardArgs::new(view(&input), view(&output));
+    norm.forward(&args.scale(TensorView::whole(&scale)).bias(TensorView::whole(&bias)))?;
+    let args = SyncBackwardArgs::new(view(&input), view(&grad))
+        .scale(TensorView::whole(&scale))
+        .grad_input(Destination::InPlace)
+        .grad_scale(TensorView::whole(&grad_scale))
+        .grad_bias(TensorView::whole(&grad_bias));
+    norm.backward(&args)?;
     Ok([
         gpu.read(&output, len)?,
         gpu.read(&grad, len)?,

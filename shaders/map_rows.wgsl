@@ -23,7 +23,7 @@ struct MapRows {
     width: u32,
     tiles: u32,        // tiles of a row
     first_row: u32,
-    first_column: u32,
+    first_column: u32,  // of a window that is a part of a row: not 0 where it begins inside the row
 }
 
 fn run(group: u32, local: u32) {
@@ -71,7 +71,9 @@ fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizer
 fn opens_segment(n: u32) -> bool {
     let l = p.map_rows.statistics;
     let m = p.map_rows.first_row + n;
-    return p.map_rows.first_column == 0u && m == m / l.outer_div * l.outer_div + m / l.inner_div % l.inner_mod * l.inner_div;
+    let outer = select(0u, m / l.outer_div * l.outer_div, l.outer_mul > 0u);
+    let inner = select(0u, m / l.inner_div % l.inner_mod * l.inner_div, l.inner_mul > 0u);
+    return p.map_rows.first_column == 0u && m == outer + inner;
 }
 
 // By the lanes of a group. Uniform control flow.

@@ -22,7 +22,7 @@ struct MergeColumns {
 }
 override WORKGROUP: u32 = 256u;
 override COLUMNS: u32 = 8u;
-override SLICES: u32 = WORKGROUP / COLUMNS;
+override SLICES: u32 = 32u;          // WORKGROUP / COLUMNS
 override FOLDS: bool = false;
 override RESUMES: bool = false;
 var<workgroup> words: array<vec4<f32>, WORKGROUP>;

@@ -21,7 +21,7 @@ struct MergeSums {
 }
 override WORKGROUP: u32 = 256u;
 override COLUMNS: u32 = 8u;
-override SLICES: u32 = WORKGROUP / COLUMNS;
+override SLICES: u32 = 32u;          // WORKGROUP / COLUMNS
 override WEIGHED: bool = false;
 override KEEPS_SUMS: bool = false;       // the sums themselves are wanted, not what the map makes of them
 var<workgroup> words: array<vec4<f32>, WORKGROUP>;

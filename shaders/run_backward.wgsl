@@ -18,7 +18,6 @@ struct RunBackward {
     segments: u32,
     runs: u32,         // of a segment
     width: u32,        // elements of a run
-    first_run: u32,    // record of the window's first run
     inverse_len: f32,  // 1 / elements of a segment
     len: f32,
 }
@@ -39,14 +38,12 @@ fn scale_of(segment: u32, t: u32) -> f32 { return affine_at(number_of(segment, t
 
 fn lane_vector(v: u32) -> u32 { return me.lane % RUN_LANES + v * RUN_LANES; }
 fn vector_of(row: Row, v: u32) -> u32 {
-    if FULL { return lane_vector(v); }
-    return clamped(row, lane_vector(v));
+    return select(clamped(row, lane_vector(v)), lane_vector(v), FULL);
 }
 fn is_here(row: Row, t: u32, v: u32) -> vec4<bool> {
     if FULL { return vec4(true); }
     return live4(row, lane_vector(v)) & vec4(is_run(t));
 }
-fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
 
 fn run(group: u32, local: u32) {
     enter_lanes(local);
@@ -90,7 +87,7 @@ fn run(group: u32, local: u32) {
         var sum = whole;
         if RUN_LANES != LANES || !SCALE_LAST { sum = sum_run(sums[t], local); }
         if there && is_run(t) && lane_vector(0u) == 0u {
-            store_partials(p.run_backward.first_run + number_of(segment, t), vec4(sum * SHRINK, 0.0, f32(p.run_backward.width)));
+            store_partials(number_of(segment, t), vec4(sum * SHRINK, 0.0, f32(p.run_backward.width)));
         }
     }
     if !MAPS { return; }

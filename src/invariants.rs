@@ -1,59 +1,38 @@
 //! Tests of what `ARCHITECTURE.md` promises: no kind of norm below the plan, and few kernels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
-use crate::lower::bindings::BindingLimits;
-use crate::descriptor::{Affine, AffineAxes, MemoryFormat, NormDescriptor, NormKind};
-use crate::lower::{Lowering, MapOperands, Summed, Tensor};
-use crate::kernel::{Entry, KernelKey};
-use crate::plan::Plan;
-use crate::schedule::{DeviceProfile, Schedule};
+use crate::catalogue::{self, Buffers, Place};
+use crate::descriptor::{AdaptiveDescriptor, Affine, AffineAxes, MemoryFormat, NormDescriptor, NormKind};
+use crate::facts::{DeviceFacts, DeviceKind};
+use crate::kernel::{Entry, Kernel};
+use crate::norm::{AdaptiveArgs, BackwardArgs, BackwardStatistics, ForwardArgs, Planner};
 
-const LIMITS: BindingLimits = BindingLimits { max_bytes: 1 << 27, max_slots: 8, align: 256 };
-
-fn profile() -> DeviceProfile {
-    DeviceProfile {
-        workgroup_size: 64,
-        max_lanes: 64,
-        units: 16,
-        unit_lanes: 256,
-        unit_registers: 64 << 10,
-        vectors: 8,
-        vectors_backward: 2,
-        min_lanes: 8,
-        subgroup: 1,
-        held_quads: 8,
-        held_quads_backward: 4,
-        quads: 4,
-        map_quads: 16,
-        cached: 0,
-        workgroups: 64,
-        max_binding: (1 << 27) - 256,
-    }
+fn planner() -> Planner {
+    Planner::new(DeviceFacts { kind: DeviceKind::Software, min_subgroup: 8, ..DeviceFacts::DEFAULT })
 }
 
-/// Keys of the kernels that a norm takes, each operand in a buffer of its own.
-fn keys(descriptor: &NormDescriptor<'_>) -> Vec<KernelKey> {
-    let plan = Plan::new(descriptor).unwrap();
-    let tensor = |buffer| Tensor { buffer, offset: 0, rows: None };
-    let map = MapOperands {
-        input: Some(tensor(0)),
-        output: tensor(1),
-        row_len: plan.computed.row_len,
-        affine: plan.affine,
-        scale: plan.scale.then_some(tensor(2)),
-        bias: plan.bias.then_some(tensor(3)),
+/// Kernels that a norm takes forward and backward, each operand in a buffer of its own.
+fn keys(d: &NormDescriptor<'_>) -> Vec<Kernel> {
+    let plan = planner().plan(d).unwrap();
+    let (n, affine) = (plan.len(), plan.affine_len());
+    let mut b = Buffers::new(Place::Roomy, 1);
+    let forward = ForwardArgs {
+        scale: d.affine.has_scale().then(|| b.list(affine)),
+        bias: d.affine.has_bias().then(|| b.list(affine)),
+        ..ForwardArgs::new(b.tensor(n), b.tensor(n)).workspace(b.bytes(plan.workspace_size()))
     };
-    let mut lowering = Lowering { limits: LIMITS, profile: profile(), sizes: vec![1 << 30; 6], dispatches: Vec::new() };
-    match Schedule::choose(&plan.computed, plan.affine.as_ref(), &profile()) {
-        Schedule::Fused(team) => lowering.fused(Entry::Fused, &plan.computed, team, &map, None).unwrap(),
-        Schedule::Cached(team) => lowering.fused(Entry::FusedCached, &plan.computed, team, &map, None).unwrap(),
-        Schedule::Split(reduce) => {
-            lowering.reduce(&plan.computed, &reduce, &Summed::Values(tensor(0)), tensor(4), tensor(5)).unwrap();
-            lowering.apply(&plan.computed, &plan.computed.partition, &map, Some(tensor(4))).unwrap();
-        }
-    }
-    lowering.dispatches.iter().map(|dispatch| dispatch.key).collect()
+    let statistics = BackwardStatistics::Saved(b.bytes(plan.statistics_size()));
+    let backward = BackwardArgs {
+        scale: d.affine.has_scale().then(|| b.list(affine)),
+        grad_scale: d.affine.has_scale().then(|| b.list(affine)),
+        grad_bias: d.affine.has_bias().then(|| b.list(affine)),
+        ..BackwardArgs::new(b.tensor(n), b.tensor(n), statistics)
+            .grad_input(b.tensor(n))
+            .workspace(b.bytes(plan.backward_workspace_size()))
+    };
+    [plan.forward(&forward).unwrap().kernels, plan.backward(&backward).unwrap().kernels].concat()
 }
 
 fn norm(kind: NormKind<'static>, shape: &'static [u64], affine: Affine) -> NormDescriptor<'static> {
@@ -81,36 +60,32 @@ fn equal_partitions_have_equal_kernels() {
             norm(NormKind::Rms { axes: 1..2 }, &[4, 60], Affine::None),
             norm(NormKind::LpNormalize { p: 2.0, axes: 1..2 }, &[4, 60], Affine::None),
         ),
-        (
-            norm(
-                NormKind::AdaptiveInstance {
-                    style_shape: &[2, 3, 9],
-                    variance: Default::default(),
-                    style_eps: Default::default(),
-                },
-                &[2, 3, 50],
-                both,
-            ),
-            NormDescriptor { affine_axes: AffineAxes::Axes(&[0, 1]), ..norm(NormKind::Instance, &[2, 3, 50], both) },
-        ),
     ];
     for (a, b) in pairs {
-        let comparable = |d: &NormDescriptor<'_>| {
-            let affine = Plan::new(d).unwrap().affine.is_some();
-            keys(&NormDescriptor {
-                affine: if affine { both } else { Affine::None },
-                affine_axes: d.affine_axes,
-                ..d.clone()
-            })
-        };
-        let (keys_a, keys_b) = (comparable(&a), comparable(&b));
-        if a.affine == b.affine {
-            assert_eq!(keys_a, keys_b, "{:?} and {:?}", a.kind, b.kind);
-        } else {
-            let unparametrized = keys(&NormDescriptor { affine: Affine::None, ..a.clone() });
-            assert_eq!(unparametrized, keys_b, "{:?} and {:?}", a.kind, b.kind);
-        }
+        // equal partitions of statistics; those of parameters differ where one of the two has none
+        let alike = NormDescriptor { affine: b.affine, ..a.clone() };
+        let (first, second) = (keys(&alike), keys(&b));
+        let names = |kernels: &[Kernel]| kernels.iter().map(Kernel::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&first), names(&second), "{:?} and {:?}", a.kind, b.kind);
+        assert!(first == second, "{:?} and {:?} have kernels of one name", a.kind, b.kind);
     }
+}
+
+/// An adaptive norm is a norm of the content, after a norm's moments of the style.
+#[test]
+fn an_adaptive_norm_has_kernels_of_other_norms() {
+    const SHAPE: [u64; 3] = [2, 3, 50];
+    let plan = planner().plan_adaptive(&AdaptiveDescriptor::new(&SHAPE, &[2, 3, 9])).unwrap();
+    let mut b = Buffers::new(Place::Roomy, 1);
+    let args = AdaptiveArgs::new(b.tensor(300), b.tensor(54), b.tensor(300)).workspace(b.bytes(plan.workspace_size()));
+    let kernels = plan.forward(&args).unwrap().kernels;
+    let content = NormDescriptor {
+        affine_axes: AffineAxes::Axes(&[0, 1]),
+        ..norm(NormKind::Instance, &SHAPE, Affine::ScaleAndBias)
+    };
+    let entries = |kernels: &[Kernel]| kernels.iter().map(|kernel| kernel.entry).collect::<Vec<_>>();
+    assert!(entries(&keys(&content)).contains(entries(&kernels).last().unwrap()), "{:?}", entries(&kernels));
+    assert_eq!(plan.content().schedule(), planner().plan(&content).unwrap().schedule());
 }
 
 /// What does change the work changes the key: the test above can fail.
@@ -128,53 +103,66 @@ fn different_work_has_different_kernels() {
     }
 }
 
-/// The kernels are these twelve files, and no file in `shaders/` names a kind of norm.
+/// WGSL files in `shaders/`, by their path below it.
+fn shaders() -> BTreeMap<PathBuf, String> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "wgsl") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    let read = |path: PathBuf| (path.strip_prefix(&root).unwrap().to_owned(), std::fs::read_to_string(&path).unwrap());
+    found.into_iter().map(read).collect()
+}
+
+/// Each kernel is one file, beside the folders of fragments, and no file names a kind of norm.
 #[test]
 fn kernels_are_few_and_know_no_norm() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let files = |folder: &std::path::Path| -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| path.extension().is_some_and(|e| e == "wgsl")).collect()
-    };
-    let kernels: BTreeSet<String> =
-        files(&folder).iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    let expected: BTreeSet<String> = Entry::ALL.iter().map(|entry| entry.name().to_string()).collect();
-    assert_eq!(kernels, expected);
-    assert_eq!(Entry::ALL.len(), 12);
-    let folders = ["", "lib", "lib/accumulators", "lib/divisors"].map(|name| folder.join(name));
-    for path in folders.iter().flat_map(|folder| files(folder)) {
-        let source = std::fs::read_to_string(&path).unwrap();
+    let files = shaders();
+    let fragment = |path: &Path| path.components().any(|folder| folder.as_os_str() == "lib");
+    let kernels: Vec<String> =
+        files.keys().filter(|path| !fragment(path)).map(|p| p.file_stem().unwrap().to_string_lossy().into()).collect();
+    let known: BTreeSet<&str> = Entry::ALL.iter().map(|entry| entry.name()).collect();
+    assert_eq!(kernels.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
+    assert_eq!((kernels.len(), Entry::ALL.len()), (known.len(), known.len()), "a kernel has two files: {kernels:?}");
+    assert!(known.len() <= 12, "{known:?}");
+    for (path, source) in &files {
         assert!(source.lines().count() <= 150, "{} is long", path.display());
         for word in source.split(|c: char| !c.is_alphanumeric() && c != '_') {
             let word = word.to_lowercase();
-            let kinds = ["batch", "layer", "instance", "rms", "adain", "spectral"];
-            let named =
-                kinds.iter().any(|kind| word.starts_with(kind)) || word == "groups" || word.contains("group_norm");
+            let kinds = ["batch", "layer", "instance", "rms", "adain", "adaptive", "spectral"];
+            // a counter counts batches, whatever the norm
+            let counter = word.ends_with("_batches") || word == "batches";
+            let named = kinds.iter().any(|kind| word.starts_with(kind)) && !counter
+                || word == "groups"
+                || word.contains("group_norm");
             assert!(!named, "{} names a kind of norm: {word}", path.display());
         }
     }
 }
 
-/// Every difference that involves a shift or a mean goes through `exact.wgsl`.
+/// Every difference that involves a shift or a mean goes through `exact.wgsl`: in all kernels that plans make.
 #[test]
 fn shifts_are_subtracted_in_one_place() {
-    let sources = crate::shaders::all();
-    for shader in &sources {
-        for line in shader.source.lines().map(|line| line.split("//").next().unwrap_or("")) {
-            let subtracts = [
-                "- acc.x",
-                "- acc.y",
-                "- a.x",
-                "- a.y",
-                "- by.center",
-                "- center",
-                "- mean",
-                "- shift",
-                "- head.x",
-                "- head.y",
-            ];
+    let mut kernels = HashSet::new();
+    catalogue::recipes(&planner(), &mut |_, recipe| {
+        // constants are not in the text
+        kernels.extend(recipe.kernels.iter().map(|kernel| Kernel { overrides: Default::default(), ..*kernel }));
+    });
+    assert!(kernels.len() > 10);
+    let subtracts = [
+        "- acc.x", "- acc.y", "- a.x", "- a.y", "- by.center", "- center", "- mean", "- shift", "- head.x", "- head.y",
+    ];
+    for kernel in kernels {
+        for line in kernel.source().lines().map(|line| line.split("//").next().unwrap_or("")) {
             let folded = line.contains("* alpha");
-            assert!(folded || !subtracts.iter().any(|s| line.contains(s)), "{}: {line}", shader.name);
+            assert!(folded || !subtracts.iter().any(|s| line.contains(s)), "{kernel}: {line}");
         }
     }
 }

@@ -2,6 +2,8 @@
 #![warn(missing_docs, unreachable_pub)]
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+mod catalogue;
 mod descriptor;
 #[cfg(feature = "wgpu")]
 mod device;
@@ -22,6 +24,8 @@ mod plan;
 mod recipe;
 pub mod reference;
 mod schedule;
+#[cfg(test)]
+mod shaders_test;
 #[cfg(feature = "state")]
 mod state;
 mod view;

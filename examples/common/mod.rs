@@ -1,14 +1,74 @@
-//! What the examples share: the program's device and its way to run a norm, and sums on the CPU to compare with.
+//! What the examples share: a device, buffers, one way to run a norm, and sums on the CPU to compare with.
 
 #![allow(dead_code, reason = "each example is a program of its own and takes what it needs")]
 
-use wgpu_norm::NormKind;
-use wgpu_norm_tools::device::{DeviceArgs, Gpu};
+use wgpu_norm::reference::ReferenceInputs;
+use wgpu_norm::{
+    BoundNorm, BufferView, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, TensorView,
+};
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-pub fn open() -> Result<Gpu> {
-    Ok(Gpu::require(&DeviceArgs::default(), "scripts/test installs a software driver")?)
+/// The application's device and queue, and the engine on them.
+pub struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub engine: NormEngine,
+    pub adapter: String,
+}
+
+impl Gpu {
+    pub fn open() -> Result<Self> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
+        let required_limits = NormEngine::required_limits(&adapter);
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
+        let engine = NormEngine::new(&device, &NormEngineDescriptor::default())?;
+        Ok(Self { device, queue, engine, adapter: adapter.get_info().name })
+    }
+
+    /// A buffer for `len` f32.
+    pub fn buffer(&self, len: u64) -> wgpu::Buffer {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let descriptor = wgpu::BufferDescriptor { label: None, size: len * 4, usage, mapped_at_creation: false };
+        self.device.create_buffer(&descriptor)
+    }
+
+    pub fn upload(&self, values: &[f32]) -> wgpu::Buffer {
+        let buffer = self.buffer(values.len() as u64);
+        self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(values));
+        buffer
+    }
+
+    pub fn download(&self, buffer: &wgpu::Buffer) -> Result<Vec<f32>> {
+        let bytes = wgpu_norm::read_buffer_blocking(&self.device, &self.queue, buffer, 0..buffer.size())?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Runs bound norms in one compute pass.
+    pub fn run(&self, bound: &[&BoundNorm]) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        bound.iter().for_each(|norm| norm.record(&mut pass));
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// Normalizes `inputs`, there and back. Gives the output and the kernels that made it.
+    pub fn forward(&self, descriptor: &NormDescriptor, inputs: &ReferenceInputs) -> Result<(Vec<f32>, Vec<String>)> {
+        let norm = self.engine.create_norm(descriptor)?;
+        let [scale, bias] = [inputs.scale, inputs.bias].map(|values| values.map(|values| self.upload(values)));
+        let (input, output) = (self.upload(inputs.input), self.buffer(norm.len()));
+        let workspace = norm.create_workspace();
+        let args = ForwardArgs::new(TensorView::whole(&input), TensorView::whole(&output))
+            .scale(scale.as_ref().map(TensorView::whole))
+            .bias(bias.as_ref().map(TensorView::whole))
+            .workspace(workspace.as_ref().map(BufferView::whole));
+        let bound = norm.bind_forward(&args)?;
+        self.run(&[&bound]);
+        Ok((self.download(&output)?, bound.kernels().map(|kernel| kernel.to_string()).collect()))
+    }
 }
 
 /// A sample of the standard normal distribution.

@@ -36,7 +36,6 @@ fn first_of(row: Row) -> f32 {
     let one = row_at(row.first, 1u);
     return grad4(one, 0u)[one.head];
 }
-fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
 
 // What normalizes the rows of all steps of all groups, a lane a row.
 override KNOWN: u32 = WORKGROUP / LANES * TURNS * ROWS;

@@ -200,13 +200,13 @@ impl<'a> SyncForwardArgs<'a> {
     }
 
     /// With a scale.
-    pub fn scale(self, scale: TensorView<&'a wgpu::Buffer>) -> Self {
-        Self { scale: Some(scale), ..self }
+    pub fn scale(self, scale: impl Into<Option<TensorView<&'a wgpu::Buffer>>>) -> Self {
+        Self { scale: scale.into(), ..self }
     }
 
     /// With a bias.
-    pub fn bias(self, bias: TensorView<&'a wgpu::Buffer>) -> Self {
-        Self { bias: Some(bias), ..self }
+    pub fn bias(self, bias: impl Into<Option<TensorView<&'a wgpu::Buffer>>>) -> Self {
+        Self { bias: bias.into(), ..self }
     }
 }
 
@@ -236,8 +236,8 @@ impl<'a> SyncBackwardArgs<'a> {
     }
 
     /// With a scale.
-    pub fn scale(self, scale: TensorView<&'a wgpu::Buffer>) -> Self {
-        Self { scale: Some(scale), ..self }
+    pub fn scale(self, scale: impl Into<Option<TensorView<&'a wgpu::Buffer>>>) -> Self {
+        Self { scale: scale.into(), ..self }
     }
 
     /// With the gradient to the input.
@@ -246,13 +246,13 @@ impl<'a> SyncBackwardArgs<'a> {
     }
 
     /// With the gradient to the scale.
-    pub fn grad_scale(self, grad_scale: TensorView<&'a wgpu::Buffer>) -> Self {
-        Self { grad_scale: Some(grad_scale), ..self }
+    pub fn grad_scale(self, grad_scale: impl Into<Option<TensorView<&'a wgpu::Buffer>>>) -> Self {
+        Self { grad_scale: grad_scale.into(), ..self }
     }
 
     /// With the gradient to the bias.
-    pub fn grad_bias(self, grad_bias: TensorView<&'a wgpu::Buffer>) -> Self {
-        Self { grad_bias: Some(grad_bias), ..self }
+    pub fn grad_bias(self, grad_bias: impl Into<Option<TensorView<&'a wgpu::Buffer>>>) -> Self {
+        Self { grad_bias: grad_bias.into(), ..self }
     }
 }
 

@@ -153,6 +153,13 @@ blocks! {
     }
     /// How gradient sums enter the gradient to the input.
     Sums, "sums", "lib/gradient/sums.wgsl" { products: u32, pad: [u32; 3], }
+    /// Where the statistics of gradients are.
+    Gradients, "gradients", "lib/source/gradients.wgsl" {
+        statistics: Lookup,
+        first_row: u32,
+        first_column: u32,
+        pad: [u32; 2],
+    }
     /// Where sums of columns go.
     ColumnSums, "column_sums", "lib/gradient/column_sums.wgsl" {
         first: u32,
@@ -174,10 +181,9 @@ blocks! {
         segments: u32,
         runs: u32,
         width: u32,
-        first_run: u32,
         inverse_len: f32,
         len: f32,
-        pad: [u32; 2],
+        pad: [u32; 3],
     }
     /// The map from coefficients to the gradient to the input.
     MapBackward, "map_backward", "map_backward.wgsl" {

@@ -13,12 +13,6 @@ pub(crate) enum Entry {
     RowForward,
     /// Normalize segments that are columns, held in registers.
     TileForward,
-    /// Reduce slices along memory.
-    ReduceRows,
-    /// Reduce interleaved segments.
-    ReduceColumns,
-    /// Merge partial records.
-    Merge,
     /// Reduce slices of segments that are long runs of memory.
     ReduceContiguous,
     /// Reduce slices of interleaved segments.
@@ -50,7 +44,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::RowForward,
         Self::TileForward,
         Self::RowBackward,
@@ -58,9 +52,6 @@ impl Entry {
         Self::MapBackward,
         Self::MergeColumns,
         Self::MergeSums,
-        Self::ReduceRows,
-        Self::ReduceColumns,
-        Self::Merge,
         Self::ReduceContiguous,
         Self::ReduceStrided,
         Self::MergeMoments,
@@ -76,9 +67,6 @@ impl Entry {
         match self {
             Self::RowForward => "row_forward",
             Self::TileForward => "tile_forward",
-            Self::ReduceRows => "reduce_rows",
-            Self::ReduceColumns => "reduce_columns",
-            Self::Merge => "merge",
             Self::ReduceContiguous => "reduce_contiguous",
             Self::ReduceStrided => "reduce_strided",
             Self::MergeMoments => "merge_moments",
@@ -96,16 +84,10 @@ impl Entry {
         }
     }
 
-    /// Whether its parameters are one block for all kernels, and its accessors take elements.
-    pub(crate) const fn is_old(self) -> bool {
-        matches!(self, Self::ReduceRows | Self::ReduceColumns | Self::Merge)
-    }
-
     /// Whether the kernel's code depends on the accumulator.
-    pub(crate) const fn accumulates(self, source: Source) -> bool {
+    pub(crate) const fn accumulates(self) -> bool {
         match self {
             Self::Import | Self::Running | Self::Count | Self::MergeColumns => false,
-            Self::Merge => matches!(source, Source::Values),
             _ => true,
         }
     }
@@ -118,7 +100,7 @@ impl Entry {
     /// What the kernel's records can be made of.
     pub(crate) const fn sources(self) -> &'static [Source] {
         match self {
-            Self::ReduceRows | Self::ReduceColumns | Self::Merge => &[Source::Values, Source::Gradients],
+            Self::ReduceContiguous | Self::ReduceStrided => &[Source::Values, Source::Gradients],
             Self::RowBackward | Self::RunBackward | Self::MapBackward | Self::MergeColumns | Self::MergeSums => {
                 &[Source::Gradients]
             }
@@ -133,13 +115,15 @@ impl Entry {
             Self::RowForward | Self::TileForward => {
                 &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
             }
-            Self::ReduceRows | Self::ReduceColumns => {
-                &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Records, true)]
-            }
-            Self::Merge => &[(Partials, false), (Scale, false), (Records, true), (GradScale, true), (GradBias, true)],
-            Self::ReduceContiguous | Self::ReduceStrided => {
-                &[(Input, false), (GradOutput, false), (Moments, false), (Scale, false), (Partials, true)]
-            }
+            Self::ReduceContiguous | Self::ReduceStrided => &[
+                (Input, false),
+                (GradOutput, false),
+                (Moments, false),
+                (Coefficients, false),
+                (Scale, false),
+                (Bias, false),
+                (Partials, true),
+            ],
             Self::MergeMoments => &[(Partials, false), (Records, true)],
             Self::MapRows | Self::MapColumns => &[
                 (Input, false),

@@ -3,7 +3,6 @@
 mod access;
 pub(crate) mod blocks;
 mod key;
-pub(crate) mod old;
 pub(crate) mod parameters;
 mod reduced;
 mod source;

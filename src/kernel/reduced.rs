@@ -1,7 +1,8 @@
 //! Fragments of the kernels that reduce, merge and map.
 
 use super::key::{Entry, Exchange, Kernel};
-use super::source::{Fragment, fragment};
+use super::key::Source;
+use super::source::{Fragment, fragment, slopes};
 use crate::moments::Accumulator;
 
 /// What reduces elements to moments, what merges records of them, and what they divide by.
@@ -59,6 +60,9 @@ fn enter(kernel: &Kernel) -> Fragment {
 }
 
 pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
+    if kernel.source == Source::Gradients {
+        return gradients(kernel);
+    }
     let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact")];
     let of = kernel.accumulator.map(accumulated);
     let powers = kernel.accumulator == Some(Accumulator::Power);
@@ -112,5 +116,33 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         _ => {}
     }
     all.push(enter(kernel));
+    all
+}
+
+/// A reduction of gradients.
+fn gradients(kernel: &Kernel) -> Vec<Fragment> {
+    let strided = kernel.entry == Entry::ReduceStrided;
+    let mut all = slopes(kernel.accumulator);
+    all.extend([
+        fragment!("lib/row.wgsl"),
+        fragment!("lib/affine.wgsl", "affine": "Affine"),
+        fragment!("lib/before/none.wgsl"),
+        fragment!("lib/gradient/none.wgsl"),
+    ]);
+    if strided {
+        all.push(fragment!("lib/across.wgsl", "columns": "Columns"));
+    } else {
+        all.extend([lanes(kernel), fragment!("lib/along.wgsl")]);
+    }
+    all.extend([
+        fragment!("lib/slices.wgsl", "slices": "Slices"),
+        fragment!("lib/source/gradients.wgsl", "gradients": "Gradients"),
+        if strided {
+            fragment!("reduce_strided.wgsl")
+        } else {
+            fragment!("reduce_contiguous.wgsl", "runs": "Runs")
+        },
+        enter(kernel),
+    ]);
     all
 }

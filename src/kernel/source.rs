@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::key::{Entry, Exchange, Kernel};
-use super::{access, old, reduced};
+use super::{access, reduced};
 use crate::moments::Accumulator;
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
@@ -42,7 +42,7 @@ fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
 }
 
 /// What the gradient through moments of an accumulator takes.
-fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
     let mut all = divisor(accumulator);
     all.extend([fragment!("lib/normalizer.wgsl"), fragment!("lib/slope.wgsl")]);
     all.extend(accumulator.map(|accumulator| match accumulator {
@@ -135,7 +135,6 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let mut all = match kernel.entry {
         // one arm for each kernel
         Entry::RowForward | Entry::TileForward => held(kernel),
-        Entry::ReduceRows | Entry::ReduceColumns | Entry::Merge => return Vec::new(),
         Entry::ReduceContiguous
         | Entry::ReduceStrided
         | Entry::MapRows
@@ -180,7 +179,7 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
 impl Kernel {
     /// Its WGSL. Binding 0 of group 0 is the uniform block of parameters, binding k + 1 the k-th storage binding of a dispatch.
     pub fn source(&self) -> String {
-        if self.entry.is_old() { old::assemble(self) } else { assemble(self) }
+        assemble(self)
     }
 
     /// Name of the entry point.
@@ -210,9 +209,6 @@ impl Kernel {
 
     /// Fields of its block of parameters, in order.
     pub(crate) fn fields(&self) -> Vec<&'static str> {
-        if self.entry.is_old() {
-            return vec!["params"];
-        }
         let blocks = fragments(self).into_iter().filter_map(|fragment| fragment.block);
         std::iter::once("places").chain(blocks.map(|(field, _)| field)).collect()
     }

@@ -104,7 +104,7 @@ fn affine_rows(map: &BackwardMap, partition: Option<&Partition>, width: u64, ele
     }
 }
 
-fn affine_block(placed: &Placed) -> blocks::Affine {
+pub(super) fn affine_block(placed: &Placed) -> blocks::Affine {
     let lookup = placed.lookup;
     let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
     let (first_row, first_column) = (placed.first_row, placed.first_column);
@@ -118,7 +118,7 @@ fn affine_block(placed: &Placed) -> blocks::Affine {
 }
 
 /// Settings of `lib/affine.wgsl`.
-fn with_affine(overrides: Settings, found: Found, placed: &Placed) -> Settings {
+pub(super) fn with_affine(overrides: Settings, found: Found, placed: &Placed) -> Settings {
     overrides
         .with("AFFINE", found as u32)
         .with("AFFINE_BASE", placed.by_row)
@@ -126,7 +126,7 @@ fn with_affine(overrides: Settings, found: Found, placed: &Placed) -> Settings {
 }
 
 /// A divisor that is the root of variance + eps takes a short way.
-fn is_plain(divisor: &Divisor, accumulator: Accumulator) -> bool {
+pub(super) fn is_plain(divisor: &Divisor, accumulator: Accumulator) -> bool {
     let root = matches!(accumulator, Accumulator::Centred | Accumulator::Uncentred);
     root && divisor.factor == 1.0 && divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.inside >= 0.0
 }
@@ -140,7 +140,7 @@ fn parameters(divisor: &Divisor) -> Parameters {
 }
 
 fn draft(entry: Entry, accumulator: Accumulator, exchange: Exchange, consts: Settings, overrides: Settings) -> Draft {
-    let accumulator = entry.accumulates(Source::Gradients).then_some(accumulator);
+    let accumulator = entry.accumulates().then_some(accumulator);
     let source = Source::Gradients;
     Draft { entry, accumulator, source, exchange, across: false, consts, overrides, walk: None, column: 0 }
 }
@@ -312,7 +312,6 @@ impl Lowering {
                 segments: segments as u32,
                 runs: count as u32,
                 width: width as u32,
-                first_run: 0,
                 inverse_len: 1.0 / len as f32,
                 len: len as f32,
                 ..Default::default()
@@ -543,7 +542,7 @@ impl Lowering {
         Ok(())
     }
 
-    /// Partial gradient sums to what the map needs of segments, and to gradients of scale and bias.
+    /// Partial gradient sums (none: zeros) to what the map needs of segments, and to gradients of scale and bias.
     pub(crate) fn merge_sums(&mut self, reduction: &Reduction, merge: &MergeSums<'_>) -> Result<(), Unbindable> {
         const COLUMNS: u64 = 8;
         let entry = Entry::MergeSums;
@@ -558,7 +557,10 @@ impl Lowering {
                 let all_slices = merge.slices * (range.end - range.start);
                 all.push(access(Operand::Partials, merge.partials, &(range.start..range.start + all_slices)));
             }
-            let segments = segments_of(&merge.statistics, range);
+            let segments = match parts {
+                0 => 0..merge.statistics.segments(),
+                _ => segments_of(&merge.statistics, range),
+            };
             if let Some((moments, coefficients)) = merge.coefficients {
                 all.push(access(Operand::Moments, moments, &segments));
                 all.push(access(Operand::Coefficients, coefficients, &(2 * segments.start..2 * segments.end)));
@@ -570,7 +572,8 @@ impl Lowering {
             }
             all
         };
-        for range in self.windows(entry, 0..parts, &units, &accesses)? {
+        let ranges = if parts == 0 { vec![0..0] } else { self.windows(entry, 0..parts, &units, &accesses)? };
+        for range in ranges {
             let statistics = if range.end - range.start == parts {
                 merge.statistics
             } else {

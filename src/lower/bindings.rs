@@ -134,7 +134,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
                     Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
                     Operand::Output | Operand::GradInput => offset == 0 && aligned,
                     // of columns, as vectors of them
-                    Operand::GradScale | Operand::GradBias => entry.is_old() && walk.is_some() && offset == 0 && aligned,
+                    Operand::GradScale | Operand::GradBias => false,
                     Operand::ColumnSums => offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4))),
                     // read one by one from any place, or as the tensors are
                     Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
@@ -186,13 +186,23 @@ mod tests {
         Access { operand, buffer, bytes, rows: None }
     }
 
+    /// The bindings that are written.
+    fn writes(bound: &Bindings) -> Vec<bool> {
+        bound.layout.writes().collect()
+    }
+
+    /// The bindings that are seen as vectors.
+    fn vectors(bound: &Bindings) -> Vec<bool> {
+        bound.layout.slots().iter().map(|slot| slot.content == Content::Vectors).collect()
+    }
+
     #[test]
     fn separate_buffers_have_a_binding_each() {
         let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
         let bound = bind(Entry::Fused, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
-        assert_eq!(bound.layout.slot_of, [0, ABSENT, ABSENT, 1, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]);
-        assert_eq!((bound.layout.writable, bound.offsets[0], bound.offsets[3]), (0b10, 1, 0));
+        assert_eq!(bound.layout.slot_of, [Some(0), None, None, Some(1), None, None, None, None, None]);
+        assert_eq!((writes(&bound), bound.offsets[0], bound.offsets[3]), (vec![false, true], 1, 0));
     }
 
     #[test]
@@ -204,13 +214,13 @@ mod tests {
         ];
         let bound = bind(Entry::Fused, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots, [Slot { buffer: 0, bytes: 0..1040 }]);
-        assert_eq!((bound.layout.writable, &bound.offsets[..4]), (1, [1, 250, 0, 11].as_slice()));
+        assert_eq!((writes(&bound), &bound.offsets[..4]), (vec![true], [1, 250, 0, 11].as_slice()));
     }
 
     #[test]
     fn far_ranges_of_an_arena_are_bound_apart_and_near_ones_refused() {
         let far = [access(Operand::Input, 0, 0..4000), access(Operand::Output, 0, 8192..12192)];
-        assert_eq!(bind(Entry::Fused, &far, &LIMITS, None, &[]).unwrap().layout.writable, 0b11);
+        assert_eq!(writes(&bind(Entry::Fused, &far, &LIMITS, None, &[]).unwrap()), [true, true]);
         // the output starts in the 256 bytes where the input ends, and both together are too long for a binding
         let near = [access(Operand::Input, 0, 0..3900), access(Operand::Output, 0, 3900..7900)];
         assert_eq!(bind(Entry::Fused, &near, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 7900 }));
@@ -227,39 +237,22 @@ mod tests {
 
     /// (offset of input, of output, unit of the runs, sizes of the buffers) to (bindings by 16 bytes, phase, leads).
     #[test]
-    fn bindings_are_read_by_quads_where_all_of_their_operands_allow_it() {
+    fn bindings_are_read_by_vectors_where_all_of_their_operands_allow_it() {
         let cases = [
-            ("aligned", 0, 0, 8, [64, 64], (0b11, 0, false)),
-            ("odd rows: written one by one", 0, 0, 7, [64, 64], (0b01, 0, true)),
-            ("an odd start of odd rows", 4, 0, 7, [64, 64], (0b01, 1, true)),
-            ("an odd start: whole quads would need one more", 4, 0, 8, [64, 64], (0b00, 0, false)),
-            ("an odd start of the output", 0, 4, 8, [64, 64], (0b01, 0, false)),
-            ("the last quad is not there", 4, 0, 7, [44, 64], (0b00, 0, false)),
+            ("aligned", 0, 0, 8, [64, 64], ([true, true], 0, false)),
+            ("odd rows: written one by one", 0, 0, 7, [64, 64], ([true, false], 0, true)),
+            ("an odd start of odd rows", 4, 0, 7, [64, 64], ([true, false], 1, true)),
+            ("an odd start: whole vectors would need one more", 4, 0, 8, [64, 64], ([false, false], 0, false)),
+            ("an odd start of the output", 0, 4, 8, [64, 64], ([true, false], 0, false)),
+            ("the last vector is not there", 4, 0, 7, [44, 64], ([false, false], 0, false)),
         ];
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
             let walk = QuadWalk { unit, leads: true, along: false };
             let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
-            assert_eq!((bound.layout.quads, bound.phase, bound.leads), expected, "{name}");
-        }
-    }
-
-    /// Odd rows are written by quads only where both tensors start with a quad, and the last one is there.
-    #[test]
-    fn quads_that_runs_share_are_written_where_their_walkers_join_them() {
-        let cases = [
-            ("both aligned", 0, 0, [64, 64], true),
-            ("an odd start of the input", 4, 0, [64, 64], false),
-            ("an odd start of the output", 0, 4, [64, 64], false),
-            ("the output's last quad is not there", 0, 0, [64, 40], false),
-        ];
-        for (name, input, output, sizes, expected) in cases {
-            let accesses =
-                [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
-            let walk = QuadWalk { unit: 7, leads: true, joins: true, along: false };
-            let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
-            assert_eq!((bound.joins, bound.layout.quads >> 1 & 1 == 1), (expected, expected), "{name}");
+            let (by_vectors, phase, leads) = expected;
+            assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");
         }
     }
 }

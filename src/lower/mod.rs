@@ -6,12 +6,13 @@ mod convert;
 mod forward;
 mod map;
 mod merge;
-mod old;
+mod operands;
 mod reduce;
 mod tensor;
 
 pub(crate) use backward::{AffineGradients, BackwardMap, MapWalk, MergeSums, SegmentData};
-pub(crate) use old::{GradientOperands, MapOperands, MergeOperands, RunningTensors, Summed, old_partials_size};
+pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
+pub(crate) use reduce::{GradientOperands, Summed};
 pub(crate) use map::Moments;
 pub(crate) use tensor::{Tensor, access};
 

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::bindings::{Access, QuadWalk, Unbindable};
-use super::{Draft, Lowering, MergeOperands, Summed, Tensor, access};
-use crate::kernel::blocks::{Columns, Divisor, Exact, Runs, Slices};
+use super::backward::{affine_block, is_plain, with_affine};
+use super::{Draft, Lowering, MergeOperands, MergeSums, Tensor, access};
+use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Runs, Slices, Sums};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, Settings, Source};
 use crate::moments::Accumulator;
@@ -12,6 +13,7 @@ use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::schedule::{Reduce, Walk, fold_vectors, run_vectors};
+use crate::walk::lookup::Rows;
 use crate::walk::window::{self, Window};
 
 impl Lowering {
@@ -24,25 +26,47 @@ impl Lowering {
         records: Tensor,
         partials: Tensor,
     ) -> Result<(), Unbindable> {
-        let Summed::Values(input) = *summed else { return self.reduce_gradients(reduction, summed, records, partials) };
         let segments = reduction.partition.segments();
         if reduction.partition.elements() == 0 {
-            return self.merge_moments(reduction, &MergeOperands::nothing(segments, Some(records)));
+            return self.merge(summed.source(), reduction, &MergeOperands::nothing(segments, Some(records)));
         }
         if schedule.slices == 1 {
-            return self.reduce_slices(reduction, schedule, input, records);
+            return self.reduce_slices(reduction, schedule, summed, records);
         }
-        self.reduce_slices(reduction, schedule, input, partials)?;
+        self.reduce_slices(reduction, schedule, summed, partials)?;
         let of = Partition::new(1, schedule.slices.into(), segments, 1);
-        self.merge_moments(reduction, &MergeOperands::new(of, Some(partials), Some(records)))
+        self.merge(summed.source(), reduction, &MergeOperands::new(of, Some(partials), Some(records)))
     }
 
-    /// Leaves the moments of every slice of every segment of a tensor (with an element) in `records`: those of a slice side by side.
+    /// Merges records of moments, or of gradient sums, of slices or shards: a segment's are `segments` apart.
+    pub(crate) fn merge(
+        &mut self,
+        source: Source,
+        reduction: &Reduction,
+        operands: &MergeOperands,
+    ) -> Result<(), Unbindable> {
+        match source {
+            Source::Values => self.merge_moments(reduction, operands),
+            Source::Gradients => self.merge_sums(
+                reduction,
+                &MergeSums {
+                    sums: operands.records,
+                    slices: operands.partition.reduced_outer,
+                    ..MergeSums::new(
+                        operands.partials.unwrap_or(Tensor::NOWHERE),
+                        Partition::new(1, 1, operands.partition.segments(), 1),
+                    )
+                },
+            ),
+        }
+    }
+
+    /// Leaves the records of every slice of every segment of a tensor (with an element) in `records`: those of a slice side by side.
     pub(crate) fn reduce_slices(
         &mut self,
         reduction: &Reduction,
         schedule: &Reduce,
-        input: Tensor,
+        summed: &Summed,
         records: Tensor,
     ) -> Result<(), Unbindable> {
         let partition = &reduction.partition;
@@ -54,16 +78,18 @@ impl Lowering {
         let accesses = |range: &Range<u64>| {
             let (low, high) = partition.segments_of(range.start, range.end);
             let left = if schedule.slices > 1 { 0..all } else { low..high };
-            vec![access(Operand::Input, input, range), access(Operand::Partials, records, &left)]
+            let mut all = summed.accesses(range);
+            all.push(access(Operand::Partials, records, &left));
+            all
         };
         for range in self.windows(entry, 0..partition.elements(), &window::units(partition), &accesses)? {
             let window = Window::new(partition, range);
             let accesses = accesses(&window.elements);
             // a part of a row's segment is a run, whatever the others are
             if schedule.walk == Walk::Columns && window.partition.kept_inner > 1 {
-                self.reduce_columns(reduction, schedule, input, &window, &accesses)?;
+                self.reduce_columns(reduction, schedule, summed, &window, &accesses)?;
             } else {
-                self.reduce_runs(reduction, schedule, input, &window, &accesses)?;
+                self.reduce_runs(reduction, schedule, summed, &window, &accesses)?;
             }
         }
         Ok(())
@@ -73,7 +99,7 @@ impl Lowering {
         &mut self,
         reduction: &Reduction,
         schedule: &Reduce,
-        input: Tensor,
+        summed: &Summed,
         window: &Window,
         accesses: &[Access],
     ) -> Result<(), Unbindable> {
@@ -82,7 +108,7 @@ impl Lowering {
         let profile = self.profile;
         let by_columns = schedule.walk == Walk::Columns;
         let lanes = if by_columns { schedule.workgroup } else { schedule.lanes };
-        let flight = schedule.flight_of(reduction.accumulator);
+        let flight = summed.flight(schedule, reduction.accumulator);
         let vectors = run_vectors(width);
         let total = count * vectors;
         let len = total.div_ceil(schedule.slices.into());
@@ -111,13 +137,13 @@ impl Lowering {
             .with("RESUMES", !window.opens);
         let overrides =
             if exchange == Exchange::Workgroup { overrides.with("CLUSTER", profile.subgroup) } else { overrides };
-        let walk = input.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: true, along: false });
+        let walk = summed.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: true, along: false });
+        let (overrides, parameters) = summed.found(reduction, window, schedule.walk, overrides, slices(reduction, schedule, window, len).with(block));
         let draft = Draft {
             exchange,
             overrides,
-            ..self.reduction(Entry::ReduceContiguous, reduction, input, window, (flight, width), walk)
+            ..self.reduction(Entry::ReduceContiguous, reduction, summed, window, (flight, width), walk)
         };
-        let parameters = slices(reduction, schedule, window, len).with(block);
         let sets = segments.div_ceil(u64::from(schedule.workgroup / lanes));
         self.dispatch(draft, parameters, accesses, sets * u64::from(schedule.slices))
     }
@@ -126,14 +152,14 @@ impl Lowering {
         &mut self,
         reduction: &Reduction,
         schedule: &Reduce,
-        input: Tensor,
+        summed: &Summed,
         window: &Window,
         accesses: &[Access],
     ) -> Result<(), Unbindable> {
         let [outer, rows, c, fold] = window.partition.dims();
         let width = c * fold;
         let least = fold_vectors(fold);
-        let flight = schedule.flight_of(reduction.accumulator);
+        let flight = summed.flight(schedule, reduction.accumulator);
         let tile = u64::from(schedule.lanes) / least * least;
         let tiles = width.div_ceil(4).div_ceil(tile);
         let len = rows.div_ceil(schedule.slices.into());
@@ -153,13 +179,13 @@ impl Lowering {
             .with("LINES", schedule.workgroup / schedule.lanes)
             .with("FOLDS", fold > 1)
             .with("RESUMES", !window.opens);
-        let walk = input.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: false, along: false });
+        let walk = summed.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: false, along: false });
+        let (overrides, parameters) = summed.found(reduction, window, schedule.walk, overrides, slices(reduction, schedule, window, len).with(block));
         let draft = Draft {
             across: true,
             overrides,
-            ..self.reduction(Entry::ReduceStrided, reduction, input, window, (flight, width), walk)
+            ..self.reduction(Entry::ReduceStrided, reduction, summed, window, (flight, width), walk)
         };
-        let parameters = slices(reduction, schedule, window, len).with(block);
         self.dispatch(draft, parameters, accesses, tiles * outer * u64::from(schedule.slices))
     }
 
@@ -168,23 +194,23 @@ impl Lowering {
         &self,
         entry: Entry,
         reduction: &Reduction,
-        input: Tensor,
+        summed: &Summed,
         window: &Window,
         (flight, width): (u32, u64),
         walk: Option<QuadWalk>,
     ) -> Draft {
         let consts = Settings::default().with("FLIGHT", flight);
-        let straddles = input.rows.is_some() && width > reduction.row_len;
+        let straddles = summed.is_padded() && width > reduction.row_len;
         Draft {
             entry,
             accumulator: Some(reduction.accumulator),
-            source: Source::Values,
+            source: summed.source(),
             exchange: Exchange::None,
             across: false,
             consts: if straddles { consts.with("STRADDLES", true) } else { consts },
             overrides: Settings::default(),
             walk,
-            column: input.column(reduction.row_len, window.elements.start),
+            column: if summed.is_padded() { window.elements.start % reduction.row_len.max(1) } else { 0 },
         }
     }
 }
@@ -197,7 +223,120 @@ fn slices(reduction: &Reduction, schedule: &Reduce, window: &Window, len: u64) -
         record_first: if schedule.slices > 1 { window.first_segment as u32 } else { 0 },
         record_stride: reduction.partition.segments() as u32,
     };
-    let parameters = Parameters::default().with(Exact::NEW).with(block);
-    let powers = reduction.accumulator == Accumulator::Power;
-    if powers { parameters.with(Divisor::from(&reduction.divisor)) } else { parameters }
+    Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor)).with(block)
+}
+
+/// What a reduction adds up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Summed {
+    /// The values of a tensor, to moments.
+    Values(Tensor),
+    /// Gradients, and their products with normalized values, to gradient sums.
+    Gradients(GradientOperands),
+}
+
+/// Operands of gradient sums.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GradientOperands {
+    /// Input and its moments (or, where the segments that are reduced have elements of several statistics segments, their coefficients),
+    /// where products with normalized values are wanted.
+    pub input: Option<(Tensor, Tensor)>,
+    pub grad_output: Tensor,
+    /// Segments of the statistics.
+    pub indexed: Partition,
+    /// All elements of a segment that is reduced share their statistics.
+    pub hoisted: bool,
+    /// Weights, and their segments.
+    pub scale: Option<(Tensor, Partition)>,
+}
+
+impl Summed {
+    fn source(&self) -> Source {
+        match self {
+            Self::Values(_) => Source::Values,
+            Self::Gradients(_) => Source::Gradients,
+        }
+    }
+
+    fn tensors(&self) -> [Option<Tensor>; 2] {
+        match self {
+            Self::Values(input) => [Some(*input), None],
+            Self::Gradients(operands) => [Some(operands.grad_output), operands.input.map(|(input, _)| input)],
+        }
+    }
+
+    fn is_padded(&self) -> bool {
+        self.tensors().iter().flatten().any(|tensor| tensor.rows.is_some())
+    }
+
+    /// As all tensors can be walked.
+    fn walk(&self, row_len: u64, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+        self.tensors().iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(row_len, range, walk))
+    }
+
+    /// Two tensors are loaded at once: half as many vectors of each.
+    fn flight(&self, schedule: &Reduce, accumulator: Accumulator) -> u32 {
+        match self {
+            Self::Values(_) => schedule.flight_of(accumulator),
+            Self::Gradients(_) => schedule.flight.div_ceil(2),
+        }
+    }
+
+    fn accesses(&self, range: &Range<u64>) -> Vec<Access> {
+        let segments = |partition: &Partition| {
+            let (low, high) = partition.segments_of(range.start, range.end);
+            low..high
+        };
+        match self {
+            Self::Values(input) => vec![access(Operand::Input, *input, range)],
+            Self::Gradients(operands) => {
+                let mut all = vec![access(Operand::GradOutput, operands.grad_output, range)];
+                if let Some((input, statistics)) = operands.input {
+                    all.push(access(Operand::Input, input, range));
+                    let Range { start, end } = segments(&operands.indexed);
+                    all.push(match operands.hoisted {
+                        true => access(Operand::Moments, statistics, &(start..end)),
+                        false => access(Operand::Coefficients, statistics, &(2 * start..2 * end)),
+                    });
+                }
+                all.extend(operands.scale.map(|(scale, affine)| access(Operand::Scale, scale, &segments(&affine))));
+                all
+            }
+        }
+    }
+
+    /// How gradients find their statistics and weights, along the rows of a window.
+    fn found(
+        &self,
+        reduction: &Reduction,
+        window: &Window,
+        walk: Walk,
+        overrides: Settings,
+        parameters: Parameters,
+    ) -> (Settings, Parameters) {
+        let Self::Gradients(operands) = self else { return (overrides, parameters) };
+        let [_, _, c, d] = reduction.partition.dims();
+        let width = if walk == Walk::Columns { c * d } else { d };
+        let whole = Partition::new(1, 1, 1, reduction.partition.elements());
+        // without moments to look up every segment is the first
+        let indexed = if operands.input.is_some() { operands.indexed } else { whole };
+        let rows = |partition: &Partition| Rows::new(partition, width).or_else(|| Rows::new(&whole, width));
+        let weights = operands.scale.map_or(whole, |(_, affine)| affine);
+        let (Some(statistics), Some(weights)) = (rows(&indexed), rows(&weights)) else { return (overrides, parameters) };
+        let (found, placed) = (statistics.found, statistics.placed(&window.elements, false));
+        let affine = weights.placed(&window.elements, false);
+        let overrides = with_affine(overrides, weights.found, &affine)
+            .with("STATISTICS", found as u32)
+            .with("BY_ELEMENT", !operands.hoisted)
+            .with("WEIGHED", operands.scale.is_some())
+            .with("PRODUCTS", reduction.divisor.infinities.takes_products())
+            .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator));
+        let block = Gradients {
+            statistics: placed.lookup,
+            first_row: placed.first_row,
+            first_column: placed.first_column,
+            ..Default::default()
+        };
+        (overrides, parameters.with(affine_block(&affine)).with(Sums::default()).with(block))
+    }
 }

@@ -1,6 +1,7 @@
 //! Adaptive instance normalization: a composition of two norms above the plan. The moments of the style become scale and bias of the
 //! content: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics per sample and channel.
 
+use super::args::optional;
 use super::backward::Bound;
 use super::{BackwardStatistics, Cutter, MapArgs, NormPlan, Operands, Planner, Role};
 use crate::descriptor::{
@@ -50,14 +51,11 @@ impl<B> AdaptiveArgs<B> {
         Self { input, style, output: output.into(), saved: None, workspace: None }
     }
 
-    /// Saves the moments of the content.
-    pub fn saved(self, saved: BufferView<B>) -> Self {
-        Self { saved: Some(saved), ..self }
-    }
-
-    /// With a workspace.
-    pub fn workspace(self, workspace: BufferView<B>) -> Self {
-        Self { workspace: Some(workspace), ..self }
+    optional! {
+        /// Saves the moments of the content.
+        saved: BufferView<B>;
+        /// With a workspace.
+        workspace: BufferView<B>;
     }
 }
 
@@ -97,14 +95,11 @@ impl<B> AdaptiveBackwardArgs<B> {
         Self { grad_input: Some(grad_input.into()), ..self }
     }
 
-    /// With the gradient to the style.
-    pub fn grad_style(self, grad_style: TensorView<B>) -> Self {
-        Self { grad_style: Some(grad_style), ..self }
-    }
-
-    /// With a workspace.
-    pub fn workspace(self, workspace: BufferView<B>) -> Self {
-        Self { workspace: Some(workspace), ..self }
+    optional! {
+        /// With the gradient to the style.
+        grad_style: TensorView<B>;
+        /// With a workspace.
+        workspace: BufferView<B>;
     }
 }
 

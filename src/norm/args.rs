@@ -30,12 +30,15 @@ pub enum BackwardStatistics<B> {
     Given(BufferView<B>),
 }
 
-/// Methods that give an optional field a value.
+/// Methods that set an optional field: to a value, or to what may be one.
 macro_rules! optional {
     ($($(#[$doc:meta])* $field:ident: $ty:ty;)*) => {
-        $($(#[$doc])* pub fn $field(self, $field: $ty) -> Self { Self { $field: Some($field), ..self } })*
+        $($(#[$doc])* pub fn $field(self, $field: impl Into<Option<$ty>>) -> Self {
+            Self { $field: $field.into(), ..self }
+        })*
     };
 }
+pub(super) use optional;
 
 /// Operands of a forward pass. For use with `Norm::bind_forward`.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
     AffineGradients, BackwardMap, GradientOperands, Lowering, MapWalk, MergeOperands, MergeSums, SegmentData, Summed,
-    Tensor, old_partials_size,
+    Tensor,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
@@ -89,6 +89,14 @@ impl Bound {
         GradientOperands { input, grad_output: self.grad_output, indexed: self.indexed, hoisted, scale }
     }
 
+    /// To the caller's own sums, where there are such.
+    fn to_sums<'a>(&self, merge: MergeSums<'a>) -> MergeSums<'a> {
+        match self.sums {
+            Some(sums) => MergeSums { coefficients: None, sums: Some(sums), ..merge },
+            None => merge,
+        }
+    }
+
     /// The gradients to scale and bias, where they are wanted.
     fn affine<'a>(&self, plan: &'a Plan) -> Option<AffineGradients<'a>> {
         let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
@@ -117,11 +125,6 @@ impl NormPlan {
     /// Bytes of workspace that [`Norm::bind_backward`] needs; 0: none.
     pub fn backward_workspace_size(&self) -> u64 {
         self.regions().size
-    }
-
-    /// Bytes of partial gradient sums.
-    fn sums_size(&self, reduce: &Reduce, partition: &Partition) -> u64 {
-        reduce.partials_size(partition).max(old_partials_size(partition, &self.planner.profile))
     }
 
     /// Of the schedule that was chosen; the size is that of any.
@@ -156,18 +159,18 @@ impl NormPlan {
                 let columns = self.map_walk(statistics, false).map_or(0, |walk| {
                     walk.with_column_sums().column_sums(plan.elements, &self.planner.profile).0
                 });
-                (true, statistics.segments(), 0, self.sums_size(&reduce, statistics).max(columns))
+                (true, statistics.segments(), 0, reduce.partials_size(statistics).max(columns))
             }
             Backward::Folded(reduce) => {
                 let refined = plan.refinement.map_or(affine, |r| r.partition);
-                (true, 0, refined.segments(), self.sums_size(&reduce, &refined))
+                (true, 0, refined.segments(), reduce.partials_size(&refined))
             }
             Backward::Apart { statistics: reduce, affine: by_affine } => {
-                let partials = self.sums_size(&reduce, statistics).max(self.sums_size(&by_affine, &affine));
+                let partials = reduce.partials_size(statistics).max(by_affine.partials_size(&affine));
                 (true, statistics.segments(), affine.segments(), partials)
             }
         };
-        let coefficients = cutter.region(if splits { 2 * self.statistics_size() } else { 0 });
+        let coefficients = cutter.region(if splits { 2 * self.statistics_size().max(self.given_statistics_size()) } else { 0 });
         let (sums, records) = (cutter.region(sums * RECORD), cutter.region(records * RECORD));
         let partials = cutter.region(partials);
         Regions { coefficients, sums, records, partials, size: cutter.size }
@@ -340,10 +343,14 @@ impl NormPlan {
     fn empty_gradients(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
         match self.plan.affine {
             Some(affine) if bound.wants_affine() => {
-                let (grad_scale, grad_bias) = (bound.grad_scale, bound.grad_bias);
-                let nothing = MergeOperands::nothing(affine.segments(), None);
-                let nothing = MergeOperands { grad_scale, grad_bias, ..nothing };
-                lowering.merge(Source::Gradients, &self.plan.computed, &nothing)
+                let none = Partition::new(1, 0, affine.segments(), 1);
+                let gradients = bound.affine(&self.plan);
+                let nothing = MergeSums {
+                    affine_parts: none,
+                    affine: gradients.as_ref(),
+                    ..MergeSums::new(Tensor::NOWHERE, Partition::new(1, 0, 1, 1))
+                };
+                lowering.merge_sums(&self.plan.computed, &nothing)
             }
             _ => Ok(()),
         }
@@ -360,7 +367,7 @@ impl NormPlan {
         let affine = bound.affine(plan);
         if bound.given {
             let bound = Bound { regions: self.regions_of(self.given_sums()), ..*bound };
-            self.affine_sums(lowering, &bound)?;
+            self.affine_sums(lowering, &bound, false)?;
             return self.map_gradient(lowering, &bound, None);
         }
         let len = reduction.partition.segment_len();
@@ -382,9 +389,10 @@ impl NormPlan {
             (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.has_whole_rows(len) => {
                 let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.partials));
                 let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
-                lowering.reduce(reduction, &reduce, &Summed::Gradients(bound.sums(true, weights)), sums, partials)?;
-                let segments = reduction.partition.segments();
-                lowering.merge_sums(reduction, &self.to_coefficients(bound, sums, Partition::new(1, 1, segments, 1)))?;
+                let summed = Summed::Gradients(bound.sums(true, weights));
+                let (sums, slices) = reduce_sums(lowering, reduction, &reduce, &summed, (sums, partials))?;
+                let each = Partition::new(1, 1, reduction.partition.segments(), 1);
+                lowering.merge_sums(reduction, &MergeSums { slices, ..self.to_coefficients(bound, sums, each) })?;
                 self.map_gradient(lowering, bound, affine.as_ref())
             }
             _ => {
@@ -430,50 +438,68 @@ impl NormPlan {
         let partials = bound.at(bound.regions.partials);
         let wanted = bound.grad_input.is_some() || bound.sums.is_some();
         let (Backward::Folded(reduce), Some(refinement)) = (schedule, plan.refinement) else {
-            self.affine_sums(lowering, bound)?;
-            if !wanted {
-                return Ok(());
+            if wanted {
+                let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
+                let summed = Summed::Gradients(bound.sums(true, weights));
+                let at = (bound.at(bound.regions.sums), partials);
+                let (sums, slices) = reduce_sums(lowering, reduction, &self.apart.0, &summed, at)?;
+                let each = Partition::new(1, 1, reduction.partition.segments(), 1);
+                let merge = MergeSums { slices, ..self.to_coefficients(bound, sums, each) };
+                lowering.merge_sums(reduction, &bound.to_sums(merge))?;
             }
-            let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
-            let summed = Summed::Gradients(bound.sums(true, weights));
-            let sums = bound.sums.unwrap_or(bound.at(bound.regions.sums));
-            lowering.reduce(reduction, &self.apart.0, &summed, sums, partials)?;
-            if bound.sums.is_some() {
-                return Ok(());
-            }
-            let segments = reduction.partition.segments();
-            return lowering.merge_sums(reduction, &self.to_coefficients(bound, sums, Partition::new(1, 1, segments, 1)));
+            return self.affine_sums(lowering, bound, wanted && bound.sums.is_none());
         };
         // one walk over the refinement, and a fold into each partition that is coarser
         let refined = Reduction { partition: refinement.partition, ..*reduction };
         let records = bound.at(bound.regions.records);
-        lowering.reduce(&refined, &reduce, &Summed::Gradients(bound.sums(true, None)), records, partials)?;
+        let summed = Summed::Gradients(bound.sums(true, None));
+        let (records, slices) = reduce_sums(lowering, &refined, &reduce, &summed, (records, partials))?;
         let affine = bound.affine(plan);
         let merge = MergeSums {
             affine_parts: refinement.affine,
             coefficients: wanted.then(|| (bound.statistics, bound.at(bound.regions.coefficients))),
             scale: bound.scale.filter(|_| wanted && !bound.scale_last),
             affine: affine.as_ref(),
+            slices,
             ..MergeSums::new(records, refinement.statistics)
         };
-        let merge = match bound.sums {
-            Some(sums) => MergeSums { coefficients: None, sums: Some(sums), ..merge },
-            None => merge,
-        };
-        lowering.merge_sums(reduction, &merge)
+        lowering.merge_sums(reduction, &bound.to_sums(merge))
     }
 
-    /// Gradients to scale and bias by a walk of their own.
-    fn affine_sums(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
+    /// Gradients to scale and bias by a walk of their own; `known`: the coefficients of the statistics segments are there.
+    fn affine_sums(&self, lowering: &mut Lowering, bound: &Bound, known: bool) -> Result<(), Unbindable> {
         let Some(affine) = bound.affine(&self.plan) else { return Ok(()) };
         let reduction = Reduction { partition: *affine.affine, ..self.plan.computed };
         let records = bound.at(bound.regions.records);
         let shared = *affine.affine == bound.indexed
             || self.plan.refinement.is_some_and(|r| r.partition == *affine.affine && !bound.given);
-        let summed = Summed::Gradients(bound.sums(shared, None));
-        lowering.reduce(&reduction, &self.apart.1, &summed, records, bound.at(bound.regions.partials))?;
+        let mut operands = bound.sums(shared, None);
+        if let (false, Some((input, _))) = (shared, operands.input) {
+            // a segment has elements of several statistics segments: what normalizes them is computed once
+            let none = Partition::new(1, 0, bound.indexed.segments(), 1);
+            if !known {
+                lowering.merge_sums(&reduction, &self.to_coefficients(bound, Tensor::NOWHERE, none))?;
+            }
+            operands.input = Some((input, bound.at(bound.regions.coefficients)));
+        }
+        let at = (records, bound.at(bound.regions.partials));
+        let (sums, slices) = reduce_sums(lowering, &reduction, &self.apart.1, &Summed::Gradients(operands), at)?;
         let identity = Partition::new(1, 1, affine.affine.segments(), 1);
-        let merge = MergeSums { affine_parts: identity, affine: Some(&affine), ..MergeSums::new(records, identity) };
+        let merge =
+            MergeSums { affine_parts: identity, affine: Some(&affine), slices, ..MergeSums::new(sums, identity) };
         lowering.merge_sums(&reduction, &merge)
     }
+}
+
+/// Reduces to sums of slices: where they are left, and how many.
+fn reduce_sums(
+    lowering: &mut Lowering,
+    reduction: &Reduction,
+    schedule: &Reduce,
+    summed: &Summed,
+    (whole, slices): (Tensor, Tensor),
+) -> Result<(Tensor, u64), Unbindable> {
+    let left = if schedule.slices == 1 { whole } else { slices };
+    lowering.reduce_slices(reduction, schedule, summed, left)?;
+    Ok((left, schedule.slices.into()))
 }

@@ -13,7 +13,7 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::kernel::blocks::Running;
 use crate::lower::bindings::Unbindable;
-use crate::lower::{Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Tensor};
+use crate::lower::{Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Summed, Tensor};
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -238,7 +238,7 @@ impl NormPlan {
                 let slices = reduce.slices.into();
                 let (records, saved) =
                     if slices > 1 { (scratch.at(layout.partials), saved) } else { (saved.unwrap_or(statistics), None) };
-                lowering.reduce_slices(reduction, &reduce, input, records)?;
+                lowering.reduce_slices(reduction, &reduce, &Summed::Values(input), records)?;
                 lowering.map(reduction, &reduction.partition, map, &Moments { records: Some(records), slices, saved })
             }
             // no element: there is nothing to normalize, but saved statistics say so

@@ -5,11 +5,9 @@
 
 use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
-use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    old_partials_size,
-    BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeOperands, MergeSums, SegmentData, Summed, Tensor,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeSums, SegmentData, Summed, Tensor,
 };
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
@@ -217,7 +215,7 @@ impl SpectralPlan {
         let mut region = |bytes: u64| scratch.at(cutter.region(bytes));
         let (rows, columns) = (self.rows.segments(), self.columns.segments());
         let all = [self.rows, self.columns, run(rows), run(columns), run(self.elements)];
-        let partials = all.iter().map(|p| self.reduce(p).partials_size(p).max(old_partials_size(p, &self.planner.profile))).max().unwrap_or(0);
+        let partials = all.iter().map(|p| self.reduce(p).partials_size(p)).max().unwrap_or(0);
         let regions = Regions {
             sigma: region(RECORD),
             scalar: region(RECORD),
@@ -338,9 +336,7 @@ impl SpectralPlan {
             // the sum of grad_output * weight / sigma
             let sums = sums(grad_output, Some((weight, at.sigma)), whole, None);
             lowering.reduce(&by_sigma(whole), &self.reduce(&whole), &sums, at.records, at.partials)?;
-            let one =
-                MergeOperands { grad_scale: Some(at.scalar), ..MergeOperands::new(run(1), Some(at.records), None) };
-            lowering.merge(Source::Gradients, &by_sigma(whole), &one)?;
+            copy_sums(lowering, &by_sigma(whole), at.records, run(1), (Some(at.scalar), None))?;
             // u times that sum over sigma, as records of means: 0 - mean is then a row's share
             let rows = self.rows.segments();
             let row = run(rows);
@@ -436,8 +432,7 @@ impl SpectralPlan {
         let sums = sums(tensor, None, segments, Some(by));
         lowering.reduce(&reduction, &self.reduce(&segments), &sums, at.records, at.partials)?;
         let each = Partition::new(1, 1, segments.segments(), 1);
-        let plain = MergeOperands { grad_bias: Some(to), ..MergeOperands::new(each, Some(at.records), None) };
-        lowering.merge(Source::Gradients, &reduction, &plain)
+        copy_sums(lowering, &reduction, at.records, each, (None, Some(to)))
     }
 
     /// Divides a vector by its length, in place.
@@ -458,9 +453,23 @@ impl SpectralPlan {
             at.scalar,
             at.partials,
         )?;
-        let plain = MergeOperands { grad_bias: Some(norm), ..MergeOperands::new(run(1), Some(at.scalar), None) };
-        lowering.merge(Source::Gradients, &reduction, &plain)
+        copy_sums(lowering, &reduction, at.scalar, run(1), (None, Some(norm)))
     }
+}
+
+/// Sums of g * x_hat, and of g, out of their records.
+fn copy_sums(
+    lowering: &mut Lowering,
+    reduction: &Reduction,
+    records: Tensor,
+    each: Partition,
+    (grad_scale, grad_bias): (Option<Tensor>, Option<Tensor>),
+) -> Result<(), Unbindable> {
+    let to = AffineGradients { affine: &each, grad_scale, grad_bias, factor: [1.0; 2], partials: Tensor::NOWHERE };
+    lowering.merge_sums(
+        reduction,
+        &MergeSums { affine_parts: each, affine: Some(&to), ..MergeSums::new(records, each) },
+    )
 }
 
 /// One segment of n neighbours.

@@ -1,7 +1,9 @@
 use super::axes::Axes;
 use super::statistics::sums;
 use super::*;
-use crate::descriptor::{Affine, AffineAxes, Epsilon, MemoryFormat, NormKind, StyleEpsilon, Variance};
+use crate::descriptor::{
+    AdaptiveDescriptor, Affine, AffineAxes, Epsilon, MemoryFormat, NormKind, StyleEpsilon, Variance,
+};
 
 use Affine::{Bias as WithBias, None as Plain, Scale as WithScale, ScaleAndBias};
 use Epsilon::{AddedToDeviation, InsideRoot, Minimum};
@@ -15,23 +17,19 @@ struct Operands {
     input: Vec<f64>,
     scale: Option<Vec<f64>>,
     bias: Option<Vec<f64>>,
-    style: Option<Vec<f64>>,
     given: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl Operands {
     fn random(d: &NormDescriptor, is_given: bool, random: &mut fastrand::Rng) -> Self {
         let axes = Axes::of(d).unwrap();
-        let style_shape = if let AdaptiveInstance { style_shape, .. } = d.kind { Some(style_shape) } else { None };
         let mut vector = |len| apart(len, random);
         let positive = |values: Vec<f64>| values.into_iter().map(f64::abs).collect();
         let means = if is_centred(&d.kind) { axes.given.len } else { 0 };
-        let is_plain = style_shape.is_none();
         Self {
             input: vector(axes.sizes.iter().product()),
-            scale: (d.affine.has_scale() && is_plain).then(|| vector(axes.affine.len)),
-            bias: (d.affine.has_bias() && is_plain).then(|| vector(axes.affine.len)),
-            style: style_shape.map(|shape| vector(shape.iter().product::<u64>() as usize)),
+            scale: d.affine.has_scale().then(|| vector(axes.affine.len)),
+            bias: d.affine.has_bias().then(|| vector(axes.affine.len)),
             given: is_given.then(|| (vector(means), positive(vector(axes.given.len)))),
         }
     }
@@ -41,13 +39,12 @@ impl Operands {
             input: &self.input,
             scale: self.scale.as_deref(),
             bias: self.bias.as_deref(),
-            style: self.style.as_deref(),
             given: self.given.as_ref().map(|(mean, variance)| (&mean[..], &variance[..])),
         }
     }
 
-    fn differentiable(&mut self) -> [Option<&mut Vec<f64>>; 4] {
-        [Some(&mut self.input), self.scale.as_mut(), self.bias.as_mut(), self.style.as_mut()]
+    fn differentiable(&mut self) -> [Option<&mut Vec<f64>>; 3] {
+        [Some(&mut self.input), self.scale.as_mut(), self.bias.as_mut()]
     }
 }
 
@@ -62,36 +59,38 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Compares each gradient with finite differences along a random direction.
-fn check_derivatives(d: &NormDescriptor, is_given: bool, random: &mut fastrand::Rng) {
+/// Compares a gradient with finite differences of `loss` along a random direction, the loss being a function of what is moved.
+fn check_gradient(name: &str, gradient: &[f64], random: &mut fastrand::Rng, loss: impl Fn(&dyn Fn(&mut [f64])) -> f64) {
     const STEP: f64 = 1e-4;
+    let direction = apart(gradient.len(), random);
+    let moved = |step: f64| loss(&|values| values.iter_mut().zip(&direction).for_each(|(x, by)| *x += step * by));
+    let central = |step: f64| (moved(step) - moved(-step)) / (2.0 * step);
+    let expected = (4.0 * central(STEP) - central(2.0 * STEP)) / 3.0;
+    let actual = dot(gradient, &direction);
+    let magnitude: f64 = gradient.iter().zip(&direction).map(|(g, by)| (g * by).abs()).sum();
+    let tolerance = 1e-6 * (1.0 + magnitude);
+    assert!((actual - expected).abs() <= tolerance, "{name} is {actual}, expected {expected}");
+}
+
+/// Every gradient of a norm is the derivative of its output.
+fn check_derivatives(d: &NormDescriptor, is_given: bool, random: &mut fastrand::Rng) {
     let operands = Operands::random(d, is_given, random);
     let grad_output = apart(operands.input.len(), random);
     let gradients = backward(d, &operands.as_inputs(), &grad_output).unwrap();
-    for (which, gradient) in [gradients.input, gradients.scale, gradients.bias, gradients.style].into_iter().enumerate()
-    {
+    for (which, gradient) in [gradients.input, gradients.scale, gradients.bias].into_iter().enumerate() {
+        let name = format!("{d:?}, given {is_given}: gradient {which}");
         let Some(len) = operands.clone().differentiable()[which].as_ref().map(|values| values.len()) else {
-            assert!(gradient.is_empty(), "{d:?}: gradient {which} of nothing");
+            assert!(gradient.is_empty(), "{name} of nothing");
             continue;
         };
-        let direction = apart(len, random);
-        let loss = |step: f64| {
+        assert_eq!(gradient.len(), len, "{name}");
+        check_gradient(&name, &gradient, random, |change| {
             let mut moved = operands.clone();
             if let Some(values) = &mut moved.differentiable()[which] {
-                values.iter_mut().zip(&direction).for_each(|(x, by)| *x += step * by);
+                change(values);
             }
             dot(&forward(d, &moved.as_inputs()).unwrap().output, &grad_output)
-        };
-        let central = |step: f64| (loss(step) - loss(-step)) / (2.0 * step);
-        let expected = (4.0 * central(STEP) - central(2.0 * STEP)) / 3.0;
-        let actual = dot(&gradient, &direction);
-        assert_eq!(gradient.len(), len, "{d:?}: gradient {which}");
-        let magnitude: f64 = gradient.iter().zip(&direction).map(|(g, by)| (g * by).abs()).sum();
-        let tolerance = 1e-6 * (1.0 + magnitude);
-        assert!(
-            (actual - expected).abs() <= tolerance,
-            "{d:?}, given {is_given}: gradient {which} is {actual}, expected {expected}"
-        );
+        });
     }
 }
 
@@ -180,10 +179,22 @@ fn gradients_of_the_style_are_derivatives() {
             for variance in [Variance::Biased, Variance::Unbiased] {
                 for style_eps in [StyleEpsilon::AsContent, StyleEpsilon::None] {
                     for eps in [InsideRoot(0.1), AddedToDeviation(0.1), Minimum(1.513)] {
-                        let kind = AdaptiveInstance { style_shape: &style_shape, variance, style_eps };
-                        let d = NormDescriptor { eps, format, ..NormDescriptor::new(kind, &shape) };
-                        check_derivatives(&d, false, random);
-                        check_derivatives(&d, true, random);
+                        let new = AdaptiveDescriptor::new(&shape, &style_shape);
+                        let d = AdaptiveDescriptor { eps, format, variance, style_eps, ..new };
+                        let (content, style) = (apart(30, random), apart(8 * samples as usize, random));
+                        let grad_output = apart(30, random);
+                        let (to_content, to_style) = adaptive_backward(&d, &content, &style, &grad_output).unwrap();
+                        let loss = |x: &[f64], s: &[f64]| dot(&adaptive(&d, x, s).unwrap().output, &grad_output);
+                        check_gradient(&format!("{d:?}: content"), &to_content, random, |change| {
+                            let mut moved = content.clone();
+                            change(&mut moved);
+                            loss(&moved, &style)
+                        });
+                        check_gradient(&format!("{d:?}: style"), &to_style, random, |change| {
+                            let mut moved = style.clone();
+                            change(&mut moved);
+                            loss(&content, &moved)
+                        });
                     }
                 }
             }
@@ -291,11 +302,9 @@ fn zero_rows_of_a_weight_have_no_gradient() {
 
 #[test]
 fn a_constant_style_has_the_gradient_of_its_mean() {
-    let kind = AdaptiveInstance { style_shape: &[1, 1, 4], variance: Variance::Biased, style_eps: StyleEpsilon::None };
-    let d = NormDescriptor::new(kind, &[1, 1, 2]);
-    let inputs = ReferenceInputs { input: &[1.0, 3.0], style: Some(&[5.0; 4]), ..Default::default() };
-    let gradients = backward(&d, &inputs, &[1.0, 3.0]).unwrap();
-    assert_eq!((gradients.input, gradients.style), (vec![0.0; 2], vec![1.0; 4]));
+    let d = AdaptiveDescriptor { style_eps: StyleEpsilon::None, ..AdaptiveDescriptor::new(&[1, 1, 2], &[1, 1, 4]) };
+    let gradients = adaptive_backward(&d, &[1.0, 3.0], &[5.0; 4], &[1.0, 3.0]);
+    assert_eq!(gradients, Ok((vec![0.0; 2], vec![1.0; 4])));
 }
 
 #[test]

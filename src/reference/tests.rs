@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::descriptor::{Affine, AffineAxes, Epsilon, MemoryFormat, NormKind, StyleEpsilon, Variance};
+use crate::descriptor::{
+    AdaptiveDescriptor, Affine, AffineAxes, Epsilon, MemoryFormat, NormKind, StyleEpsilon, Variance,
+};
 
 /// Inputs without parameters.
 fn plain(input: &[f32]) -> ReferenceInputs<'_> {
@@ -220,9 +222,9 @@ fn adaptive_instance_takes_the_moments_of_the_style() {
         ("eps in content", biased, none, 3.0, [8.0 / 3.0 / 4.0, 100.0 * (2.0 / 3.0) / 103.0]),
     ];
     for (name, variance, style_eps, eps, squares) in cases {
-        let kind = NormKind::AdaptiveInstance { style_shape: &[1, 2, 3], variance, style_eps };
-        let d = NormDescriptor { eps: Epsilon::InsideRoot(eps), ..NormDescriptor::new(kind, &[1, 2, 2]) };
-        let actual = forward(&d, &ReferenceInputs { style: Some(&style), ..plain(&input) }).unwrap();
+        let eps = Epsilon::InsideRoot(eps);
+        let d = AdaptiveDescriptor { eps, variance, style_eps, ..AdaptiveDescriptor::new(&[1, 2, 2], &[1, 2, 3]) };
+        let actual = adaptive(&d, &input, &style).unwrap();
         let [a, b] = squares.map(f64::sqrt);
         assert_close(name, &actual.output, &[2.0 - a, 2.0 + a, -b, b]);
         assert_close(name, &actual.variance, &[1.0, 100.0]);
@@ -234,10 +236,9 @@ fn one_style_serves_all_samples() {
     let input = [1.0, 3.0, 5.0, 2.0, 4.0, 9.0, 7.0, 7.5];
     let style = [1.0, 2.0, 4.0, 0.0, 6.0, 5.0];
     let with = |style_shape: &[u64], style: &[f32], format| {
-        let kind =
-            NormKind::AdaptiveInstance { style_shape, variance: Variance::Biased, style_eps: StyleEpsilon::None };
-        let d = NormDescriptor { format, ..exact(kind, &[2, 2, 2]) };
-        forward(&d, &ReferenceInputs { style: Some(style), ..plain(&input) }).unwrap()
+        let eps = Epsilon::InsideRoot(0.0);
+        let d = AdaptiveDescriptor { eps, format, ..AdaptiveDescriptor::new(&[2, 2, 2], style_shape) };
+        adaptive(&d, &input, style).unwrap()
     };
     let first = MemoryFormat::ChannelsFirst;
     assert_eq!(with(&[1, 2, 3], &style, first), with(&[2, 2, 3], &style.repeat(2), first));
@@ -273,15 +274,15 @@ fn statistics_lie_in_order_of_their_axes() {
 #[test]
 fn empty_tensors_give_empty_outputs() {
     use NormKind::*;
-    let adaptive =
-        AdaptiveInstance { style_shape: &[1, 3, 0], variance: Variance::Biased, style_eps: StyleEpsilon::None };
-    for kind in [Batch, Instance, Group { groups: 3 }, Layer { axes: 1..3 }, Rms { axes: 0..2 }, adaptive] {
-        for shape in [[0, 3, 4], [2, 3, 0], [0, 3, 0]] {
-            let style = matches!(kind, AdaptiveInstance { .. }).then_some(&[][..]);
-            let actual = forward(&exact(kind.clone(), &shape), &ReferenceInputs { style, ..plain(&[]) }).unwrap();
-            assert!(actual.output.is_empty(), "{kind:?} {shape:?}");
-            assert!(actual.variance.iter().all(|x| x.is_nan()), "{kind:?} {shape:?}");
+    for shape in [[0, 3, 4], [2, 3, 0], [0, 3, 0]] {
+        let check = |name: &str, actual: ReferenceOutput| {
+            assert!(actual.output.is_empty(), "{name} {shape:?}");
+            assert!(actual.variance.iter().all(|x| x.is_nan()), "{name} {shape:?}");
+        };
+        for kind in [Batch, Instance, Group { groups: 3 }, Layer { axes: 1..3 }, Rms { axes: 0..2 }] {
+            check(&format!("{kind:?}"), run(&exact(kind, &shape), &[]));
         }
+        check("adaptive", adaptive::<f32>(&AdaptiveDescriptor::new(&shape, &[1, 3, 0]), &[], &[]).unwrap());
     }
     assert_eq!(run(&exact(LpNormalize { p: 2.0, axes: 1..2 }, &[2, 0]), &[]).variance, [0.0, 0.0]);
 }
@@ -345,10 +346,7 @@ fn running_statistics_take_in_a_batch() {
 fn mistakes_are_typed_errors() {
     use NormKind::*;
     use ReferenceError as E;
-    let adaptive =
-        |style_shape| AdaptiveInstance { style_shape, variance: Variance::Biased, style_eps: StyleEpsilon::None };
     let axes = |axes: &[usize], rank| E::AxesOutOfRange { axes: axes.to_vec(), rank };
-    let style = |style: &[u64]| E::StyleShape { style: style.to_vec(), content: vec![2, 3, 4] };
     let cases: &[(NormDescriptor, E)] = &[
         (exact(Layer { axes: 0..1 }, &[1 << 40, 1 << 40]), E::ShapeOverflows { shape: vec![1 << 40, 1 << 40] }),
         (exact(Batch, &[0, u64::MAX]), E::ShapeOverflows { shape: vec![0, u64::MAX] }),
@@ -363,10 +361,6 @@ fn mistakes_are_typed_errors() {
         (exact(MeanVariance { axes: &[2, 0] }, &[2, 3, 4]), axes(&[2, 0], 3)),
         (exact(MeanVariance { axes: &[1, 1] }, &[2, 3, 4]), axes(&[1, 1], 3)),
         (exact(LpNormalize { p: 0.0, axes: 0..1 }, &[2]), E::NormOrder { p: 0.0 }),
-        (exact(adaptive(&[2, 3]), &[2, 3, 4]), style(&[2, 3])),
-        (exact(adaptive(&[2, 4, 4]), &[2, 3, 4]), style(&[2, 4, 4])),
-        (exact(adaptive(&[3, 3, 4]), &[2, 3, 4]), style(&[3, 3, 4])),
-        (exact(adaptive(&[2, 3, 4]), &[2, 3, 4]), E::Missing { operand: "style" }),
         (exact(Batch, &[2, 3, 4]), E::Length { operand: "input", expected: 24, actual: 2 }),
         (
             NormDescriptor { affine_axes: AffineAxes::Groups, ..exact(Batch, &[2, 3, 4]) },
@@ -378,17 +372,22 @@ fn mistakes_are_typed_errors() {
         assert_eq!(forward(d, &plain(&[1.0, 2.0])).as_ref(), Err(expected), "{d:?}");
     }
     assert!(forward(&exact(LpNormalize { p: NAN, axes: 0..1 }, &[2]), &plain(&[1.0, 2.0])).is_err());
+    for style in [&[2, 3][..], &[2, 4, 4], &[3, 3, 4]] {
+        let expected = E::StyleShape { style: style.to_vec(), content: vec![2, 3, 4] };
+        assert_eq!(adaptive(&AdaptiveDescriptor::new(&[2, 3, 4], style), &[1.0, 2.0], &[1.0]), Err(expected));
+    }
+    let short = adaptive(&AdaptiveDescriptor::new(&[2, 3, 4], &[2, 3, 4]), &[1.0; 24], &[1.0]);
+    assert_eq!(short, Err(E::Length { operand: "style", expected: 24, actual: 1 }));
 }
 
 #[test]
 fn operands_must_fit() {
     use ReferenceError as E;
     let short = Some(&[1.0][..]);
-    let cases: [(Affine, ReferenceInputs, E); 7] = [
+    let cases: [(Affine, ReferenceInputs, E); 6] = [
         (Affine::Scale, plain(&[0.0; 4]), E::Missing { operand: "scale" }),
         (Affine::Bias, plain(&[0.0; 4]), E::Missing { operand: "bias" }),
         (Affine::None, ReferenceInputs { bias: short, ..plain(&[0.0; 4]) }, E::Unexpected { operand: "bias" }),
-        (Affine::None, ReferenceInputs { style: short, ..plain(&[0.0; 4]) }, E::Unexpected { operand: "style" }),
         (
             Affine::Scale,
             ReferenceInputs { scale: short, ..plain(&[0.0; 4]) },

@@ -22,8 +22,8 @@ const SIDE: u64 = 16;
 /// Fewest of them, where there have to be more workgroups: 64 bytes.
 const FEWEST_SIDE: u64 = 4;
 
-/// Most vectors that a lane takes in one after the other, four elements of which are chains of their own.
-const MAX_CHAIN: u64 = 1 << 14;
+/// Most vectors that a lane takes in one after the other: merges of moments are a chain, whose rounding grows with its length.
+const MAX_CHAIN: u64 = 1 << 10;
 
 /// How statistics are reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +150,7 @@ impl Reduce {
     /// Every other schedule that is worth a try.
     pub(crate) fn candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Self> {
         let workgroup = profile.workgroup_size;
-        let all = [1, profile.subgroup, 16.min(workgroup), workgroup];
+        let all = [profile.subgroup.max(4), 16.min(workgroup), workgroup];
         let walks = [(Walk::Rows, 1), (Walk::Rows, 3), (Walk::Columns, 1), (Walk::Columns, 3)];
         let each = all.into_iter().flat_map(|lanes| walks.map(|(walk, slices)| (lanes, walk, slices)));
         let all = each.map(|(lanes, walk, slices)| {

@@ -4,8 +4,6 @@ use crate::forward::table;
 use crate::harness::*;
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::*;
-use wgpu_norm_tools::compute::Runner;
-use wgpu_norm_tools::failure::Failure;
 
 /// Which gradients are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,35 +11,63 @@ pub struct Wanted {
     pub input: bool,
     pub scale: bool,
     pub bias: bool,
-    pub style: bool,
 }
 
-/// Gradients in the order input, scale, bias, style; empty where not wanted.
-pub type Gradients = [Vec<f32>; 4];
+/// Gradients in the order input, scale, bias; empty where not wanted.
+pub type Gradients = [Vec<f32>; 3];
 
 pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, BindError> {
-    backward(gpu, norm, data, dy, wanted).map_err(refusal)
-}
-
-fn backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wanted) -> Result<Gradients, Failure> {
-    let runner = Runner::new(gpu, norm.clone(), &data.inputs(), None, GUARD)?;
-    let upload = |what, values: &[f32]| gpu.upload_guarded(what, values, GUARD);
-    let (input, output) = (upload("input", &data.input)?, upload("output", &data.input)?);
-    let grad_output = upload("grad_output", dy)?;
-    let mut work = match data.given {
-        Some(_) => runner.import()?,
-        None => runner.train(input.view(), output.view())?,
+    let len = data.input.len();
+    let (input, output, grad_output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]), gpu.guarded(dy));
+    let [scale, bias] = [&data.scale, &data.bias].map(|values| guarded_of(gpu, values));
+    let affine = norm.affine_len() as usize;
+    let records = if data.given.is_some() { norm.given_segment_count() } else { norm.segment_count() };
+    let statistics = gpu.buffer(&vec![POISON; 4 * records.max(1) as usize]);
+    let statistics = BufferView::new(&statistics, 0, 16 * records);
+    let workspace = norm.create_workspace();
+    let before = match &data.given {
+        Some((mean, variance)) => {
+            let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
+            let (mean, variance) = (TensorView::new(&mean, 0, records), TensorView::new(&variance, 0, records));
+            norm.bind_import(&ImportArgs::new(mean, variance, statistics))?
+        }
+        None => {
+            let args = TrainingArgs::new(guarded_view(&input, len), guarded_view(&output, len), statistics)
+                .scale(view_of(&scale, affine))
+                .bias(view_of(&bias, affine))
+                .workspace(workspace.as_ref().map(BufferView::whole));
+            norm.bind_training(&args)?
+        }
     };
-    let gradients = runner.gradients([wanted.input, wanted.scale, wanted.bias, wanted.style], GUARD)?;
-    work.push(runner.backward(input.view(), grad_output.view(), &gradients)?);
-    gpu.run_all(&work)?;
-    let read = |k: usize| gradients[k].as_ref().map_or(Ok(Vec::new()), |tensor| gpu.download_whole(tensor));
-    Ok([read(0)?, read(1)?, read(2)?, read(3)?])
+    let lens = [len, affine, affine];
+    let flags = [wanted.input, wanted.scale, wanted.bias];
+    let gradients: Vec<Option<wgpu::Buffer>> =
+        flags.iter().zip(lens).map(|(&want, len)| want.then(|| gpu.guarded(&vec![POISON; len]))).collect();
+    let workspace = norm.create_backward_workspace();
+    let statistics = match data.given {
+        Some(_) => BackwardStatistics::Given(statistics),
+        None => BackwardStatistics::Saved(statistics),
+    };
+    let mut args = BackwardArgs::new(guarded_view(&input, len), guarded_view(&grad_output, len), statistics)
+        .scale(view_of(&scale, affine))
+        .grad_scale(view_of(&gradients[1], affine))
+        .grad_bias(view_of(&gradients[2], affine))
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    args.grad_input = view_of(&gradients[0], len).map(Destination::View);
+    let bound = norm.bind_backward(&args)?;
+    gpu.run(&[&before, &bound]);
+    let read = |k: usize| gradients[k].as_ref().map_or(Vec::new(), |b| gpu.read_guarded(b));
+    Ok([read(0), read(1), read(2)])
 }
 
 /// Errors of the gradients as shares of the magnitude of their terms.
 pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual: &Gradients) -> Result<f64, String> {
-    let inputs = data.inputs();
+    let inputs = ReferenceInputs {
+        input: &data.input,
+        scale: data.scale.as_deref(),
+        bias: data.bias.as_deref(),
+        given: data.given.as_ref().map(|(m, v)| (m.as_slice(), v.as_slice())),
+    };
     let expected = reference::backward(descriptor, &inputs, dy).map_err(|e| e.to_string())?;
     // the gradient to the input is a difference: its terms are as large as the gradient with frozen statistics
     let by_rows =
@@ -56,8 +82,7 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
         expected.input.clone()
     };
     let magnitude = |values: &[f64]| values.iter().fold(0.0f64, |m, e| m.max(e.abs()));
-    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to
-    // a bias
+    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to a bias
     let summed = |terms: &[f32], len: usize| -> Result<f64, String> {
         let zeros = vec![0.0; len];
         let bias_only = NormDescriptor { affine: Affine::Bias, ..descriptor.clone() };
@@ -68,9 +93,7 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
     let bare = ReferenceInputs { scale: None, bias: None, ..inputs };
     let x_hat = reference::forward(&plain, &bare).map_err(|e| e.to_string())?.output;
     let mut worst = 0.0f64;
-    for (k, (actual, expected)) in
-        actual.iter().zip([expected.input, expected.scale, expected.bias, expected.style]).enumerate()
-    {
+    for (k, (actual, expected)) in actual.iter().zip([expected.input, expected.scale, expected.bias]).enumerate() {
         if actual.is_empty() {
             continue;
         }
@@ -85,8 +108,7 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
                     dy.iter().zip(&x_hat).map(|(&g, &x)| (f64::from(g) * x).abs() as f32).collect();
                 summed(&products, expected.len())?
             }
-            2 => summed(&dy.iter().map(|g| g.abs()).collect::<Vec<_>>(), expected.len())?,
-            _ => largest,
+            _ => summed(&dy.iter().map(|g| g.abs()).collect::<Vec<_>>(), expected.len())?,
         };
         let share = if terms > 0.0 { (largest / terms).min(1.0) } else { 1.0 };
         worst = worst.max(error(actual, &expected).map_err(|e| format!("gradient {k}: {e}"))? * share);
@@ -94,10 +116,8 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
     Ok(worst)
 }
 
-fn all_wanted(norm: &Norm, descriptor: &NormDescriptor<'_>) -> Wanted {
-    let own = norm.style_len().is_none();
-    let (scale, bias) = (descriptor.affine.has_scale() && own, descriptor.affine.has_bias() && own);
-    Wanted { input: true, scale, bias, style: !own }
+fn all_wanted(descriptor: &NormDescriptor<'_>) -> Wanted {
+    Wanted { input: true, scale: descriptor.affine.has_scale(), bias: descriptor.affine.has_bias() }
 }
 
 pub fn grad_output(len: usize, seed: u64) -> Vec<f32> {
@@ -118,7 +138,7 @@ fn gradients_of_every_norm_and_schedule_match_the_reference() {
             let data = Data::random(gpu, descriptor, mean, seed as u64);
             let dy = grad_output(data.input.len(), seed as u64);
             let norm = gpu.engine.create_norm(descriptor).unwrap();
-            let wanted = all_wanted(&norm, descriptor);
+            let wanted = all_wanted(descriptor);
             for schedule in norm.backward_schedules() {
                 cases += 1;
                 let norm = norm.with_backward_schedule(schedule).unwrap();
@@ -162,7 +182,7 @@ fn every_set_of_wanted_gradients_is_the_same_gradients() {
             }
             let dy = grad_output(data.input.len(), 3);
             for mask in 1..8 {
-                let wanted = Wanted { input: mask & 1 > 0, scale: mask & 2 > 0, bias: mask & 4 > 0, style: false };
+                let wanted = Wanted { input: mask & 1 > 0, scale: mask & 2 > 0, bias: mask & 4 > 0 };
                 let gradients = run_backward(gpu, &norm, &data, &dy, wanted).unwrap();
                 let again = run_backward(gpu, &norm, &data, &dy, wanted).unwrap();
                 assert_eq!(gradients, again, "two runs differ: case {case} {wanted:?}");
@@ -180,17 +200,8 @@ fn gradients_of_nothing_are_zero() {
         let descriptor = NormDescriptor::new(NormKind::Batch, &shape);
         let norm = gpu.engine.create_norm(&descriptor).unwrap();
         let data = Data::random(gpu, &descriptor, 0.0, 1);
-        let wanted = Wanted { input: true, scale: true, bias: true, style: false };
-        let [input, scale, bias, _] = run_backward(gpu, &norm, &data, &[], wanted).unwrap();
+        let wanted = Wanted { input: true, scale: true, bias: true };
+        let [input, scale, bias] = run_backward(gpu, &norm, &data, &[], wanted).unwrap();
         assert_eq!((input, scale, bias), (vec![], vec![0.0; 3], vec![0.0; 3]));
     }
-    // one style for no sample: it has a gradient, of nothing
-    let (variance, style_eps) = (Variance::Biased, StyleEpsilon::AsContent);
-    let kind = NormKind::AdaptiveInstance { style_shape: &[1, 3, 4], variance, style_eps };
-    let descriptor = NormDescriptor::new(kind, &[0, 3, 5]);
-    let norm = gpu.engine.create_norm(&descriptor).unwrap();
-    let data = Data::random(gpu, &descriptor, 0.0, 1);
-    let wanted = Wanted { style: true, ..Wanted::default() };
-    let [.., style] = run_backward(gpu, &norm, &data, &[], wanted).unwrap();
-    assert_eq!(style, vec![0.0; 12]);
 }

@@ -8,6 +8,8 @@ fn handles_are_send_and_sync() {
     fn check<T: Send + Sync + Clone>() {}
     check::<NormEngine>();
     check::<Norm>();
+    check::<AdaptiveNorm>();
+    check::<SpectralNorm>();
     check::<BoundNorm>();
 }
 
@@ -41,16 +43,8 @@ fn norms_follow_each_other_in_one_pass() {
     let bind = |descriptor: &NormDescriptor<'_>, from: &wgpu::Buffer, to: &wgpu::Buffer| {
         let norm = gpu.engine.create_norm(descriptor).unwrap();
         let workspace = norm.create_workspace();
-        norm.bind_forward(&ForwardArgs {
-            input: TensorView::whole(from),
-            output: Destination::View(TensorView::whole(to)),
-            scale: None,
-            bias: None,
-            style: None,
-            statistics: StatisticsSource::Input,
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })
-        .unwrap()
+        let args = ForwardArgs::new(TensorView::whole(from), TensorView::whole(to));
+        norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole))).unwrap()
     };
     let (a, b) = (bind(&first, &x, &y), bind(&second, &y, &z));
     gpu.run(&[&a, &b, &a, &b]);

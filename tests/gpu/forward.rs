@@ -58,27 +58,6 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
         add(NormKind::LpNormalize { p, axes: 1..2 }, &[4, 150], ChannelsFirst, NONE);
         add(NormKind::LpNormalize { p, axes: 0..1 }, &[], ChannelsFirst, NONE);
     }
-    for variance in [Variance::Biased, Variance::Unbiased] {
-        let style_eps = StyleEpsilon::AsContent;
-        add(
-            NormKind::AdaptiveInstance { style_shape: &[2, 3, 11, 2], variance, style_eps },
-            &[2, 3, 5, 7],
-            ChannelsFirst,
-            BOTH,
-        );
-        add(
-            NormKind::AdaptiveInstance { style_shape: &[1, 3, 4], variance, style_eps },
-            &[2, 3, 35],
-            ChannelsFirst,
-            BOTH,
-        );
-        add(
-            NormKind::AdaptiveInstance { style_shape: &[2, 4, 5, 3], variance, style_eps },
-            &[2, 7, 5, 3],
-            ChannelsLast,
-            BOTH,
-        );
-    }
     all.push(NormDescriptor {
         affine_axes: AffineAxes::Groups,
         ..NormDescriptor::new(NormKind::Group { groups: 3 }, &[2, 6, 5])

@@ -1,28 +1,20 @@
 //! A device, owned descriptors, and a run of one norm against the f64 reference.
 
-use std::ops::Deref;
 use std::sync::OnceLock;
 
 use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
 use wgpu_norm::*;
-use wgpu_norm_tools::check::Comparison;
-use wgpu_norm_tools::compute::Runner;
-use wgpu_norm_tools::device;
-pub use wgpu_norm_tools::device::POISON;
-use wgpu_norm_tools::failure::Failure;
+
+/// A value that no norm writes: what guard bands and outputs hold before a run.
+pub const POISON: f32 = 1.234_567_8e33;
 
 /// Elements before and after each tensor that must stay as they are.
-pub const GUARD: u64 = 33;
+const GUARD: u64 = 33;
 
-/// A device whose memory is poisoned.
-pub struct Gpu(device::Gpu);
-
-impl Deref for Gpu {
-    type Target = device::Gpu;
-
-    fn deref(&self) -> &device::Gpu {
-        &self.0
-    }
+pub struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub engine: NormEngine,
 }
 
 /// The adapter's own limits. Without an adapter a test fails.
@@ -35,18 +27,21 @@ pub fn gpu() -> &'static Gpu {
 }
 
 pub fn adapter() -> wgpu::Adapter {
-    let adapter = device::adapter(None).expect("the best adapter");
-    adapter.expect("these tests need a Vulkan, Metal or DX12 adapter; scripts/test installs a software one")
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+        .expect("these tests need a Vulkan, Metal or DX12 adapter; scripts/test installs a software one")
 }
 
 pub fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Gpu {
-    let mut gpu = device::Gpu::with(adapter, wgpu::Features::empty(), required_limits).expect("a device");
-    gpu.engine = gpu.engine.with_profile(short_kernels(*gpu.engine.profile())).expect("a profile");
-    Gpu(gpu.poisoning())
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
+    let engine = NormEngine::new(&device, &NormEngineDescriptor::default()).expect("an engine");
+    let engine = engine.with_profile(short_kernels(*engine.profile())).expect("a profile");
+    Gpu { device, queue, engine }
 }
 
-/// With fewer quads at once: hundreds of a processor's own kernels would take it a quarter of an hour to compile.
-/// `wgpu-norm verify` runs those.
+/// With fewer quads at once: hundreds of a processor's own kernels would take it a quarter of an hour to compile. `wgpu-norm verify`
+/// runs those.
 fn short_kernels(own: DeviceProfile) -> DeviceProfile {
     DeviceProfile {
         quads: own.quads.min(4),
@@ -89,27 +84,25 @@ impl Gpu {
 
     /// The tensor in a guarded buffer, after a check that its guard bands are whole.
     pub fn read_guarded(&self, buffer: &wgpu::Buffer) -> Vec<f32> {
-        inside(self.read(buffer))
-    }
-
-    /// The elements of a tensor between guard bands, after the same check.
-    pub fn download_whole(&self, tensor: &device::Tensor) -> Result<Vec<f32>, Failure> {
-        self.download_guarded(tensor).map(inside)
+        let all = self.read(buffer);
+        let (guard, end) = (GUARD as usize, all.len() - GUARD as usize);
+        assert!(all[..guard].iter().chain(&all[end..]).all(|&x| x == POISON), "a guard band was overwritten");
+        all[guard..end].to_vec()
     }
 
     pub fn run(&self, bound: &[&BoundNorm]) {
-        self.0.run_all(bound.iter().copied()).expect("a run");
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for norm in bound {
+            norm.record(&mut pass);
+        }
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
     }
 }
 
-fn inside(all: Vec<f32>) -> Vec<f32> {
-    let (guard, end) = (GUARD as usize, all.len() - GUARD as usize);
-    assert!(all[..guard].iter().chain(&all[end..]).all(|&x| x == POISON), "a guard band was overwritten");
-    all[guard..end].to_vec()
-}
-
 /// The view of a guarded tensor.
-pub fn guarded_view(buffer: &wgpu::Buffer, len: usize) -> TensorView<'_> {
+pub fn guarded_view(buffer: &wgpu::Buffer, len: usize) -> TensorView<&wgpu::Buffer> {
     TensorView::new(buffer, GUARD * 4, len as u64)
 }
 
@@ -119,7 +112,6 @@ pub struct Data {
     pub input: Vec<f32>,
     pub scale: Option<Vec<f32>>,
     pub bias: Option<Vec<f32>>,
-    pub style: Option<Vec<f32>>,
     pub given: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -128,32 +120,39 @@ impl Data {
     pub fn random(gpu: &Gpu, descriptor: &NormDescriptor<'_>, mean: f32, seed: u64) -> Self {
         let norm = gpu.engine.create_norm(descriptor).expect("a plan");
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut values = |len: u64, center: f32, spread: f32| -> Vec<f32> {
-            (0..len).map(|_| center + spread * (rng.f32() + rng.f32() + rng.f32() - 1.5) * 2.0).collect()
-        };
-        let styled = norm.style_len().is_some();
+        let mut values = |len: u64, center: f32, spread: f32| values(&mut rng, len, center, spread);
         Self {
             input: values(norm.len(), mean, 1.0),
-            scale: (descriptor.affine.has_scale() && !styled).then(|| values(norm.affine_len(), 1.0, 0.5)),
-            bias: (descriptor.affine.has_bias() && !styled).then(|| values(norm.affine_len(), 0.0, 1.0)),
-            style: norm.style_len().map(|len| values(len, 3.0, 2.0)),
+            scale: descriptor.affine.has_scale().then(|| values(norm.affine_len(), 1.0, 0.5)),
+            bias: descriptor.affine.has_bias().then(|| values(norm.affine_len(), 0.0, 1.0)),
             given: None,
         }
     }
 
-    pub fn inputs(&self) -> ReferenceInputs<'_> {
-        ReferenceInputs {
+    pub fn reference(&self, descriptor: &NormDescriptor<'_>) -> ReferenceOutput {
+        let inputs = ReferenceInputs {
             input: &self.input,
             scale: self.scale.as_deref(),
             bias: self.bias.as_deref(),
-            style: self.style.as_deref(),
             given: self.given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
-        }
+        };
+        reference::forward(descriptor, &inputs).expect("the reference")
     }
+}
 
-    pub fn reference(&self, descriptor: &NormDescriptor<'_>) -> ReferenceOutput {
-        reference::forward(descriptor, &self.inputs()).expect("the reference")
-    }
+/// Random values around `center`.
+pub fn values(rng: &mut fastrand::Rng, len: u64, center: f32, spread: f32) -> Vec<f32> {
+    (0..len).map(|_| center + spread * (rng.f32() + rng.f32() + rng.f32() - 1.5) * 2.0).collect()
+}
+
+/// A guarded buffer of values, if there are any.
+pub fn guarded_of(gpu: &Gpu, values: &Option<Vec<f32>>) -> Option<wgpu::Buffer> {
+    values.as_ref().map(|v| gpu.guarded(v))
+}
+
+/// The view of such a buffer.
+pub fn view_of(buffer: &Option<wgpu::Buffer>, len: usize) -> Option<TensorView<&wgpu::Buffer>> {
+    buffer.as_ref().map(|b| guarded_view(b, len))
 }
 
 /// What a run left.
@@ -162,62 +161,79 @@ pub struct Outcome {
     /// Mean and biased variance of each segment, where the run saved them.
     pub mean: Vec<f32>,
     pub variance: Vec<f32>,
-    pub kernels: Vec<KernelKey>,
-}
-
-/// What the engine refuses; all else is a fault of the test.
-pub fn refusal(failure: Failure) -> BindError {
-    match failure {
-        Failure::Bind(error) => error,
-        failure => panic!("{failure}"),
-    }
+    pub kernels: Vec<Kernel>,
 }
 
 /// Runs a norm, saving its statistics.
 pub fn run_training(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, BindError> {
-    training(gpu, norm, data).map_err(refusal)
-}
-
-fn training(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, Failure> {
-    let runner = Runner::new(gpu, norm.clone(), &data.inputs(), None, GUARD)?;
-    let input = gpu.upload_guarded("input", &data.input, GUARD)?;
-    let tensor = |what, len| gpu.0.guarded(what, len, GUARD);
-    let (output, segments) = (tensor("output", input.len)?, norm.segment_count());
-    let (mean, variance) = (tensor("mean", segments)?, tensor("variance", segments)?);
-    let mut work = runner.train(input.view(), output.view())?;
-    let kernels = work.iter().flat_map(BoundNorm::kernels).collect();
-    work.push(runner.export(Some(mean.view()), Some((Spread::Variance, variance.view())))?);
-    gpu.run_all(&work)?;
-    let read = |tensor| gpu.download_whole(tensor);
-    Ok(Outcome { output: read(&output)?, mean: read(&mean)?, variance: read(&variance)?, kernels })
+    let len = data.input.len();
+    let (input, output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]));
+    let [scale, bias] = [&data.scale, &data.bias].map(|values| guarded_of(gpu, values));
+    let (segments, affine) = (norm.segment_count(), norm.affine_len() as usize);
+    let saved = gpu.buffer(&vec![POISON; 4 * segments.max(1) as usize]);
+    let workspace = norm.create_workspace();
+    let statistics = BufferView::new(&saved, 0, norm.statistics_size());
+    let args = TrainingArgs::new(guarded_view(&input, len), guarded_view(&output, len), statistics)
+        .scale(view_of(&scale, affine))
+        .bias(view_of(&bias, affine))
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    let bound = norm.bind_training(&args)?;
+    let [mean, variance] = [(); 2].map(|()| gpu.guarded(&vec![POISON; segments as usize]));
+    let export = ExportArgs::new(statistics)
+        .mean(guarded_view(&mean, segments as usize))
+        .spread(Spread::Variance, guarded_view(&variance, segments as usize));
+    let export = norm.bind_export(&export)?;
+    gpu.run(&[&bound, &export]);
+    Ok(Outcome {
+        output: gpu.read_guarded(&output),
+        mean: gpu.read_guarded(&mean),
+        variance: gpu.read_guarded(&variance),
+        kernels: bound.kernels().collect(),
+    })
 }
 
 /// Runs inference from given statistics.
 pub fn run_given(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, BindError> {
-    given(gpu, norm, data).map_err(refusal)
-}
-
-fn given(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, Failure> {
-    let runner = Runner::new(gpu, norm.clone(), &data.inputs(), None, GUARD)?;
-    let input = gpu.upload_guarded("input", &data.input, GUARD)?;
-    let output = gpu.0.guarded("output", input.len, GUARD)?;
-    let work = runner.forward(input.view(), output.view())?;
-    gpu.run_all(&work)?;
-    let kernels = work.last().into_iter().flat_map(BoundNorm::kernels).collect();
-    Ok(Outcome { output: gpu.download_whole(&output)?, mean: Vec::new(), variance: Vec::new(), kernels })
+    let len = data.input.len();
+    let (input, output) = (gpu.guarded(&data.input), gpu.guarded(&vec![POISON; len]));
+    let [scale, bias] = [&data.scale, &data.bias].map(|values| guarded_of(gpu, values));
+    let (mean, variance) = data.given.as_ref().expect("given statistics");
+    let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
+    let (channels, affine) = (norm.given_segment_count(), norm.affine_len() as usize);
+    let records = gpu.buffer(&vec![POISON; 4 * channels as usize]);
+    let statistics = BufferView::whole(&records);
+    let (mean, variance) = (TensorView::new(&mean, 0, channels), TensorView::new(&variance, 0, channels));
+    let import = norm.bind_import(&ImportArgs::new(mean, variance, statistics))?;
+    let args = ForwardArgs::new(guarded_view(&input, len), guarded_view(&output, len))
+        .scale(view_of(&scale, affine))
+        .bias(view_of(&bias, affine))
+        .statistics(StatisticsSource::Given(statistics));
+    let bound = norm.bind_forward(&args)?;
+    gpu.run(&[&import, &bound]);
+    let kernels = bound.kernels().collect();
+    Ok(Outcome { output: gpu.read_guarded(&output), mean: Vec::new(), variance: Vec::new(), kernels })
 }
 
 /// Largest error as a share of the largest reference value; NaN and infinity must stand where they stand there.
 pub fn error(actual: &[f32], expected: &[f64]) -> Result<f64, String> {
-    let found = Comparison::new(actual, expected);
-    match found.first_misplaced {
-        Some(i) => Err(format!("element {i}: {}, expected {}", actual[i], expected[i])),
-        None => Ok(found.relative),
+    assert_eq!(actual.len(), expected.len());
+    let scale = expected.iter().filter(|e| e.is_finite()).fold(0.0f64, |m, e| m.max(e.abs()));
+    let mut worst = 0.0f64;
+    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+        let rounded = e as f32;
+        if !a.is_finite() || !rounded.is_finite() {
+            let same = a == rounded || a.is_nan() && rounded.is_nan();
+            if !same {
+                return Err(format!("element {i}: {a}, expected {e}"));
+            }
+            continue;
+        }
+        worst = worst.max((f64::from(a) - e).abs() / if scale > 0.0 { scale } else { 1.0 });
     }
+    Ok(worst)
 }
 
-/// What rounding may leave of a segment of `len` elements: a few units in the last place, and a little for each level
-/// of the sum.
+/// What rounding may leave of a segment of `len` elements: a few units in the last place, and a little for each level of the sum.
 pub fn tolerance(len: u64) -> f64 {
     let levels = (len.max(2) as f64).log2();
     (8.0 + levels) * f64::from(f32::EPSILON) / 2.0

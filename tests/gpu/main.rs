@@ -1,5 +1,6 @@
 //! Tests on a real adapter, in one binary: every norm against the f64 reference, and the promises of the embedding API.
 
+mod adaptive;
 mod backward;
 mod embedding;
 mod errors;
@@ -8,6 +9,8 @@ mod harness;
 mod limits;
 mod numbers;
 mod properties;
+#[cfg(feature = "json")]
+mod recipes;
 mod spectral;
 #[cfg(feature = "state")]
 mod state;

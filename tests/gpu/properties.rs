@@ -25,7 +25,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let affine = prop_oneof![Just(Affine::None), Just(Affine::Scale), Just(Affine::Bias), Just(Affine::ScaleAndBias)];
     let shape = prop::collection::vec(1u64..14, 2..5);
     let mean = prop_oneof![Just(0.0f32), Just(100.0), Just(-1e4)];
-    (0usize..7, shape, (0usize..4, 0usize..4), any::<bool>(), affine, any::<[bool; 3]>(), mean, any::<u64>()).prop_map(
+    (0usize..6, shape, (0usize..4, 0usize..4), any::<bool>(), affine, any::<[bool; 3]>(), mean, any::<u64>()).prop_map(
         |(kind, shape, split, last, affine, wanted, mean, seed)| Case {
             kind,
             shape,
@@ -39,7 +39,7 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-fn descriptor<'a>(case: &'a Case, style: &'a [u64]) -> NormDescriptor<'a> {
+fn descriptor(case: &Case) -> NormDescriptor<'_> {
     let rank = case.shape.len();
     let format = if case.last { MemoryFormat::ChannelsLast } else { MemoryFormat::ChannelsFirst };
     let channels = if case.last { case.shape[rank - 1] } else { case.shape[1] };
@@ -51,24 +51,12 @@ fn descriptor<'a>(case: &'a Case, style: &'a [u64]) -> NormDescriptor<'a> {
         2 => NormKind::Group { groups: (1..=channels).rev().find(|g| channels % g == 0 && *g <= 3).unwrap_or(1) },
         3 => NormKind::Layer { axes },
         4 => NormKind::Rms { axes },
-        5 => NormKind::AdaptiveInstance {
-            style_shape: style,
-            variance: Variance::Biased,
-            style_eps: StyleEpsilon::AsContent,
-        },
         _ => NormKind::Weight { dim: Some(a) },
     };
-    let affine = if case.kind == 6 { Affine::Scale } else { case.affine };
+    let affine = if case.kind == 5 { Affine::Scale } else { case.affine };
     let norm = NormDescriptor::new(kind, &case.shape);
-    let eps = if case.kind == 6 { norm.eps } else { Epsilon::InsideRoot(1e-5) };
+    let eps = if case.kind == 5 { norm.eps } else { Epsilon::InsideRoot(1e-5) };
     NormDescriptor { format, affine, eps, single_element: SingleElement::Allow, ..norm }
-}
-
-fn style_shape(case: &Case) -> Vec<u64> {
-    let (rank, mut style) = (case.shape.len(), case.shape.clone());
-    let channel = if case.last { rank - 1 } else { 1 };
-    (1..rank).filter(|&axis| axis != channel).for_each(|axis| style[axis] = 3);
-    style
 }
 
 #[test]
@@ -78,8 +66,7 @@ fn random_norms_match_the_reference_forward_and_backward() {
         TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()));
     runner
         .run(&cases(), |case| {
-            let style = style_shape(&case);
-            let descriptor = descriptor(&case, &style);
+            let descriptor = descriptor(&case);
             let norm = match gpu().engine.create_norm(&descriptor) {
                 Ok(norm) => norm,
                 Err(PlanError::AxesInterleave { .. }) => return Err(TestCaseError::reject("interleaved axes")),
@@ -91,14 +78,9 @@ fn random_norms_match_the_reference_forward_and_backward() {
             let outcome = run_training(gpu(), &norm, &data).map_err(|e| fail(e.to_string()))?;
             let worst = error(&outcome.output, &data.reference(&descriptor).output).map_err(fail)?;
             prop_assert!(worst < 2e-6, "forward {:?}: {worst:e}", descriptor.kind);
-            let own = norm.style_len().is_none();
             let [input, scale, bias] = case.wanted;
-            let wanted = Wanted {
-                input,
-                scale: scale && own && descriptor.affine.has_scale(),
-                bias: bias && own && descriptor.affine.has_bias(),
-                style: scale && !own,
-            };
+            let (scale, bias) = (scale && descriptor.affine.has_scale(), bias && descriptor.affine.has_bias());
+            let wanted = Wanted { input, scale, bias };
             if wanted == Wanted::default() || norm.segment_len() < 3 {
                 return Ok(());
             }

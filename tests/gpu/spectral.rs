@@ -18,28 +18,17 @@ fn check(shape: &[u64], dim: usize, iterations: PowerIterations, order: PowerOrd
     let (u, v) = (values(norm.rows() as usize, 3, 0.5), values(norm.columns() as usize, 4, 0.5));
     let buffers = [&weight, &u, &v, &dy, &vec![POISON; n], &vec![POISON; n], &vec![POISON; 1]].map(|d| gpu.guarded(d));
     let [w, gu, gv, gdy, output, grad, sigma] = &buffers;
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace().expect("a workspace");
     let vectors = (shape.len() > 1).then(|| (guarded_view(gu, u.len()), guarded_view(gv, v.len())));
-    let forward = norm
-        .bind_forward(&SpectralArgs {
-            weight: guarded_view(w, n),
-            vectors,
-            sigma: guarded_view(sigma, 1),
-            output: Destination::View(guarded_view(output, n)),
-            iterations,
-            workspace: BufferView::whole(&workspace),
-        })
-        .unwrap();
-    let backward = norm
-        .bind_backward(&SpectralBackwardArgs {
-            weight: guarded_view(w, n),
-            vectors,
-            sigma: guarded_view(sigma, 1),
-            grad_output: guarded_view(gdy, n),
-            grad_weight: guarded_view(grad, n),
-            workspace: BufferView::whole(&workspace),
-        })
-        .unwrap();
+    let (w, sigma_view) = (guarded_view(w, n), guarded_view(sigma, 1));
+    let workspace = BufferView::whole(&workspace);
+    let mut args = SpectralArgs::new(w, guarded_view(output, n), sigma_view, workspace);
+    (args.vectors, args.iterations) = (vectors, iterations);
+    let forward = norm.bind_forward(&args).unwrap();
+    let (dy_view, grad_view) = (guarded_view(gdy, n), guarded_view(grad, n));
+    let mut args = SpectralBackwardArgs::new(w, dy_view, grad_view, sigma_view, workspace);
+    args.vectors = vectors;
+    let backward = norm.bind_backward(&args).unwrap();
     gpu.run(&[&forward, &backward]);
     let count = if let PowerIterations::Count(count) = iterations { count } else { 0 };
     let order = if order == PowerOrder::UThenV { SpectralOrder::UThenV } else { SpectralOrder::VThenU };
@@ -91,21 +80,13 @@ fn spectral_mistakes_are_typed() {
     let norm = engine.create_spectral_norm(&SpectralDescriptor::new(&[2, 3])).unwrap();
     let buffer = gpu().buffer(&vec![1.0; 64 + norm.workspace_size() as usize / 4]);
     let view = |at: u64, len: u64| TensorView::new(&buffer, 4 * at, len);
-    let workspace = BufferView { buffer: &buffer, offset: 256, size: norm.workspace_size() };
-    let base = SpectralArgs {
-        weight: view(0, 6),
-        vectors: Some((view(8, 2), view(12, 3))),
-        sigma: view(16, 1),
-        output: Destination::InPlace,
-        iterations: PowerIterations::Count(1),
-        workspace,
-    };
-    let bind = |args: &SpectralArgs<'_>| norm.bind_forward(args).map(|_| ());
-    assert_eq!(bind(&base), Ok(()));
-    assert_eq!(bind(&SpectralArgs { iterations: PowerIterations::Count(0), ..base }), Err(BindError::PowerIterations));
-    assert_eq!(bind(&SpectralArgs { vectors: None, ..base }), Err(BindError::Missing { operand: "u and v" }));
-    assert_eq!(
-        bind(&SpectralArgs { weight: view(0, 5), ..base }),
-        Err(BindError::Length { operand: "weight", expected: 6, actual: 5 })
-    );
+    let workspace = BufferView::new(&buffer, 256, norm.workspace_size());
+    let without = |len| SpectralArgs::new(view(0, len), Destination::InPlace, view(16, 1), workspace);
+    let with = |len, count| without(len).vectors(view(8, 2), view(12, 3), PowerIterations::Count(count));
+    let bind = |args: &SpectralArgs<&wgpu::Buffer>| norm.bind_forward(args).map(|_| ());
+    assert_eq!(bind(&with(6, 1)), Ok(()));
+    assert_eq!(bind(&with(6, 0)), Err(BindError::PowerIterations));
+    assert_eq!(bind(&without(6)), Err(BindError::Missing { operand: Operand::SingularVectors }));
+    let length = BindError::Length { operand: Operand::Weight, expected: 6, actual: 5 };
+    assert_eq!(bind(&with(5, 1)), Err(length));
 }

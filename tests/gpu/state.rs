@@ -64,7 +64,7 @@ fn norms_of_a_pytorch_checkpoint_give_their_outputs() {
         let norm = gpu.engine.create_norm(&descriptor).unwrap();
         let given = values("running_mean").zip(values("running_var"));
         let run = if given.is_some() { run_given } else { run_training };
-        let data = Data { input, scale: values("weight"), bias: values("bias"), style: None, given };
+        let data = Data { input, scale: values("weight"), bias: values("bias"), given };
         assert_recorded(&format!("{module}.output"), &run(gpu, &norm, &data).unwrap().output);
     }
 }
@@ -80,22 +80,11 @@ fn training_goes_on_from_a_pytorch_checkpoint() {
     let (saved, workspace) = (gpu.buffer(&vec![POISON; norm.statistics_size() as usize / 4]), norm.create_workspace());
     let [mean, variance] = ["mean", "var"].map(|name| gpu.buffer(state.f32(&format!("batch.running_{name}")).unwrap()));
     let batches = gpu.bytes(&state.counter("batch.num_batches_tracked").unwrap().to_le_bytes());
-    let training = norm.bind_training(&TrainingArgs {
-        input: TensorView::whole(&input),
-        output: Destination::View(TensorView::whole(&output)),
-        scale: None,
-        bias: None,
-        style: None,
-        saved: BufferView::whole(&saved),
-        workspace: workspace.as_ref().map(BufferView::whole),
-    });
-    let running = norm.bind_running_update(&RunningArgs {
-        statistics: BufferView::whole(&saved),
-        mean: TensorView::whole(&mean),
-        variance: TensorView::whole(&variance),
-        batches: Some(BufferView::whole(&batches)),
-        update: RunningUpdate::default(),
-    });
+    let statistics = BufferView::whole(&saved);
+    let args = TrainingArgs::new(TensorView::whole(&input), TensorView::whole(&output), statistics);
+    let training = norm.bind_training(&args.workspace(workspace.as_ref().map(BufferView::whole)));
+    let args = RunningArgs::new(statistics, TensorView::whole(&mean), TensorView::whole(&variance));
+    let running = norm.bind_running_update(&args.batches(BufferView::whole(&batches)));
     gpu.run(&[&training.unwrap(), &running.unwrap()]);
     assert_recorded("batch.next.running_mean", &gpu.read(&mean));
     assert_recorded("batch.next.running_var", &gpu.read(&variance));
@@ -120,16 +109,11 @@ fn spectral_norms_of_a_pytorch_checkpoint_give_their_weights() {
         let [weight, u, v] = names.map(|name| state.f32(&format!("{module}.{name}")).ok().map(|data| gpu.buffer(data)));
         let weight = weight.unwrap();
         let [sigma, output] = [1, norm.len() as usize].map(|len| gpu.buffer(&vec![POISON; len]));
-        let workspace = norm.create_workspace();
-        let bound = norm.bind_forward(&SpectralArgs {
-            weight: TensorView::whole(&weight),
-            vectors: u.as_ref().map(TensorView::whole).zip(v.as_ref().map(TensorView::whole)),
-            sigma: TensorView::whole(&sigma),
-            output: Destination::View(TensorView::whole(&output)),
-            iterations: PowerIterations::Frozen,
-            workspace: BufferView::whole(&workspace),
-        });
-        gpu.run(&[&bound.unwrap()]);
+        let workspace = norm.create_workspace().expect("a workspace");
+        let [weight, output_view, sigma] = [&weight, &output, &sigma].map(TensorView::whole);
+        let mut args = SpectralArgs::new(weight, output_view, sigma, BufferView::whole(&workspace));
+        args.vectors = u.as_ref().map(TensorView::whole).zip(v.as_ref().map(TensorView::whole));
+        gpu.run(&[&norm.bind_forward(&args).unwrap()]);
         assert_recorded(&format!("{module}.weight"), &gpu.read(&output));
     }
 }

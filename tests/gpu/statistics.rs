@@ -59,22 +59,13 @@ fn running(kind: NormKind<'_>, shape: &[u64], update: RunningUpdate, single: Sin
     let batches = gpu.bytes(bytemuck::bytes_of(&0u32));
     let (input, output) = (gpu.buffer(&vec![0.0; norm.len() as usize]), gpu.buffer(&vec![0.0; norm.len() as usize]));
     let (saved, workspace) = (gpu.buffer(&vec![0.0; norm.statistics_size() as usize / 4]), norm.create_workspace());
-    let training = TrainingArgs {
-        input: TensorView::new(&input, 0, norm.len()),
-        output: Destination::View(TensorView::new(&output, 0, norm.len())),
-        scale: None,
-        bias: None,
-        style: None,
-        saved: BufferView { buffer: &saved, offset: 0, size: norm.statistics_size() },
-        workspace: workspace.as_ref().map(BufferView::whole),
-    };
-    let running = RunningArgs {
-        statistics: training.saved,
-        mean: TensorView::whole(&gpu_mean),
-        variance: TensorView::whole(&gpu_variance),
-        batches: Some(BufferView::whole(&batches)),
-        update,
-    };
+    let statistics = BufferView::new(&saved, 0, norm.statistics_size());
+    let (from, to) = (TensorView::new(&input, 0, norm.len()), TensorView::new(&output, 0, norm.len()));
+    let training =
+        TrainingArgs::new(from, to, statistics).workspace(workspace.as_ref().map(BufferView::whole));
+    let running = RunningArgs::new(statistics, TensorView::whole(&gpu_mean), TensorView::whole(&gpu_variance))
+        .batches(BufferView::whole(&batches))
+        .update(update);
     let bound = [norm.bind_training(&training).unwrap(), norm.bind_running_update(&running).unwrap()];
     for step in 0..steps {
         let data = Data::random(gpu, &descriptor, 10.0 + step as f32, step);

@@ -81,33 +81,19 @@ impl Batch {
         let [scale, bias] = [&self.data.scale, &self.data.bias].map(|d| d.as_ref().map(|d| gpu.guarded(d)));
         let [grad_scale, grad_bias] =
             [&scale, &bias].map(|used| used.as_ref().map(|_| gpu.guarded(&vec![POISON; affine])));
-        fn view(buffer: &Option<wgpu::Buffer>, len: usize) -> Option<TensorView<'_>> {
-            buffer.as_ref().map(|b| guarded_view(b, len))
-        }
-        norm.forward(&SyncForwardArgs {
-            input: guarded_view(&input, len),
-            output: Destination::View(guarded_view(&output, len)),
-            scale: view(&scale, affine),
-            bias: view(&bias, affine),
-        })?;
-        norm.backward(&SyncBackwardArgs {
-            input: guarded_view(&input, len),
-            grad_output: guarded_view(&grad, len),
-            scale: view(&scale, affine),
-            grad_input: Some(Destination::InPlace),
-            grad_scale: view(&grad_scale, affine),
-            grad_bias: view(&grad_bias, affine),
-        })?;
+        let args = SyncForwardArgs::new(guarded_view(&input, len), guarded_view(&output, len));
+        norm.forward(&args.scale(view_of(&scale, affine)).bias(view_of(&bias, affine)))?;
+        let args = SyncBackwardArgs::new(guarded_view(&input, len), guarded_view(&grad, len))
+            .scale(view_of(&scale, affine))
+            .grad_input(Destination::InPlace)
+            .grad_scale(view_of(&grad_scale, affine))
+            .grad_bias(view_of(&grad_bias, affine));
+        norm.backward(&args)?;
         let statistics = norm.merged_statistics()?;
         let channels = norm.norm().given_segment_count() as usize;
         let (mean, variance) = (gpu.buffer(&vec![0.0; channels]), gpu.buffer(&vec![1.0; channels]));
-        gpu.run(&[&norm.norm().bind_running_update(&RunningArgs {
-            statistics,
-            mean: TensorView::whole(&mean),
-            variance: TensorView::whole(&variance),
-            batches: None,
-            update: RunningUpdate::default(),
-        })?]);
+        let args = RunningArgs::new(statistics, TensorView::whole(&mean), TensorView::whole(&variance));
+        gpu.run(&[&norm.norm().bind_running_update(&args)?]);
         Ok(Found {
             output: gpu.read_guarded(&output),
             grad_input: gpu.read_guarded(&grad),
@@ -126,7 +112,6 @@ impl Batch {
             input: &self.data.input,
             scale: self.data.scale.as_deref(),
             bias: self.data.bias.as_deref(),
-            style: None,
             given: None,
         };
         let gradients = reference::backward(&self.descriptor(&shape), &inputs, &self.grad_output).unwrap();
@@ -235,7 +220,7 @@ fn forward(shape: &[u64], transport: impl Transport) -> Result<(), SyncError> {
 fn forward_into(norm: &mut SyncBatchNorm<impl Transport>, len: u64) -> Result<(), SyncError> {
     let buffer = gpu().buffer(&vec![0.0; len as usize]);
     let input = TensorView::new(&buffer, 0, len);
-    norm.forward(&SyncForwardArgs { input, output: Destination::InPlace, scale: None, bias: None })
+    norm.forward(&SyncForwardArgs::new(input, Destination::InPlace))
 }
 
 #[test]
@@ -271,7 +256,7 @@ fn every_rank_refuses_what_one_has_wrong() {
         norm.merged_statistics().unwrap();
         failed
     });
-    let length = BindError::Length { operand: "input", expected: 6, actual: 7 };
+    let length = BindError::Length { operand: Operand::Input, expected: 6, actual: 7 };
     let peer = || Err(SyncError::Peer { rank: 1 });
     assert_eq!(results, [peer(), Err(length.into()), peer()]);
 
@@ -286,14 +271,8 @@ fn every_rank_refuses_what_one_has_wrong() {
         }
         let buffer = gpu().buffer(&[0.0; 6]);
         let other = gpu().buffer(&[0.0; 6]);
-        norm.backward(&SyncBackwardArgs {
-            input: TensorView::whole(&buffer),
-            grad_output: TensorView::whole(&other),
-            scale: None,
-            grad_input: Some(Destination::InPlace),
-            grad_scale: None,
-            grad_bias: None,
-        })
+        let args = SyncBackwardArgs::new(TensorView::whole(&buffer), TensorView::whole(&other));
+        norm.backward(&args.grad_input(Destination::InPlace))
     });
     let what = "the pass (1: forward, 2: backward)";
     assert_eq!(results, vec![Err(SyncError::Disagree { what, values: vec![1, 2] }); 2]);
@@ -366,19 +345,13 @@ fn merged_moments(batch: &Batch) -> (Vec<Norm>, wgpu::Buffer) {
         let input = gpu.guarded(batch.shard(&batch.data.input, i));
         let bytes = norm.moments_workspace_size();
         let workspace = (bytes > 0).then(|| gpu.bytes(&vec![0; bytes as usize]));
-        let moments = norm.bind_moments(&MomentsArgs {
-            input: guarded_view(&input, norm.len() as usize),
-            records: BufferView { buffer: &parts, offset: i as u64 * size, size },
-            workspace: workspace.as_ref().map(BufferView::whole),
-        });
-        gpu.run(&[&moments.unwrap()]);
+        let records = BufferView::new(&parts, i as u64 * size, size);
+        let args = MomentsArgs::new(guarded_view(&input, norm.len() as usize), records)
+            .workspace(workspace.as_ref().map(BufferView::whole));
+        gpu.run(&[&norm.bind_moments(&args).unwrap()]);
     }
-    let merge = norms[0].bind_merge(&MergeArgs {
-        parts: BufferView::whole(&parts),
-        count: count as u32,
-        records: Records::Statistics,
-        merged: BufferView::whole(&merged),
-    });
+    let (shards, all) = (BufferView::whole(&parts), BufferView::whole(&merged));
+    let merge = norms[0].bind_merge(&MergeArgs::new(shards, count as u32, Records::Statistics, all));
     gpu.run(&[&merge.unwrap()]);
     (norms, merged)
 }
@@ -395,16 +368,11 @@ fn micro_batches_that_do_not_fit_together_have_exact_batch_statistics() {
         let mut output = Vec::new();
         for (i, norm) in norms.iter().enumerate() {
             let input = gpu.guarded(batch.shard(&batch.data.input, i));
-            let normalize = norm.bind_forward(&ForwardArgs {
-                input: guarded_view(&input, norm.len() as usize),
-                output: Destination::InPlace,
-                scale: Some(TensorView::whole(&scale)),
-                bias: Some(TensorView::whole(&bias)),
-                style: None,
-                statistics: StatisticsSource::Saved(BufferView::whole(&merged)),
-                workspace: None,
-            });
-            gpu.run(&[&normalize.unwrap()]);
+            let args = ForwardArgs::new(guarded_view(&input, norm.len() as usize), Destination::InPlace)
+                .scale(TensorView::whole(&scale))
+                .bias(TensorView::whole(&bias))
+                .statistics(StatisticsSource::Saved(BufferView::whole(&merged)));
+            gpu.run(&[&norm.bind_forward(&args).unwrap()]);
             output.extend(gpu.read_guarded(&input));
         }
         let worst = error(&output, &batch.reference().output);
@@ -420,13 +388,8 @@ fn running_statistics_are_recalibrated_over_a_data_set() {
     let (mean, variance) = (gpu.buffer(&[5.0; 9]), gpu.buffer(&[5.0; 9]));
     // the data set takes the place of what was there
     let update = RunningUpdate { momentum: Momentum::Weight(1.0), variance: Variance::Unbiased };
-    let running = norms[0].bind_running_update(&RunningArgs {
-        statistics: BufferView::whole(&merged),
-        mean: TensorView::whole(&mean),
-        variance: TensorView::whole(&variance),
-        batches: None,
-        update,
-    });
+    let (merged, views) = (BufferView::whole(&merged), (TensorView::whole(&mean), TensorView::whole(&variance)));
+    let running = norms[0].bind_running_update(&RunningArgs::new(merged, views.0, views.1).update(update));
     gpu.run(&[&running.unwrap()]);
     let statistics = batch.reference();
     let expected = update_running(&statistics, 35 * 7, (&[5.0; 9], &[5.0; 9]), update, 0);

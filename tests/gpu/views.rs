@@ -34,17 +34,12 @@ fn check_in_arena(gpu: &Gpu, descriptor: &NormDescriptor<'_>, data: &Data, norm:
     let buffer = gpu.buffer(&all);
     let view = |at: u64, len: u64| TensorView::new(&buffer, 4 * at, len);
     let workspace = norm.create_workspace();
-    let bound = norm
-        .bind_forward(&ForwardArgs {
-            input: view(arena.input, norm.len()),
-            output: if in_place { Destination::InPlace } else { Destination::View(view(arena.output, norm.len())) },
-            scale: data.scale.as_ref().map(|_| view(arena.scale, norm.affine_len())),
-            bias: data.bias.as_ref().map(|_| view(arena.bias, norm.affine_len())),
-            style: None,
-            statistics: StatisticsSource::Input,
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })
-        .expect("disjoint views");
+    let output = if in_place { Destination::InPlace } else { view(arena.output, norm.len()).into() };
+    let args = ForwardArgs::new(view(arena.input, norm.len()), output)
+        .scale(data.scale.as_ref().map(|_| view(arena.scale, norm.affine_len())))
+        .bias(data.bias.as_ref().map(|_| view(arena.bias, norm.affine_len())))
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    let bound = norm.bind_forward(&args).expect("disjoint views");
     gpu.run(&[&bound]);
     let after = gpu.read(&buffer);
     let at = if in_place { arena.input } else { arena.output } as usize;
@@ -106,20 +101,14 @@ fn rows_may_be_padded() {
                 let output = gpu.buffer(&vec![POISON; data.input.len() / row * (row + pad_out)]);
                 let [scale, bias] = [&data.scale, &data.bias].map(|d| gpu.buffer(d.as_ref().unwrap()));
                 let workspace = norm.create_workspace();
-                let bound = norm
-                    .bind_forward(&ForwardArgs {
-                        input: TensorView::new(&input, 0, norm.len()).with_row_stride((row + pad_in) as u64),
-                        output: Destination::View(
-                            TensorView::new(&output, 0, norm.len()).with_row_stride((row + pad_out) as u64),
-                        ),
-                        scale: Some(TensorView::whole(&scale)),
-                        bias: Some(TensorView::whole(&bias)),
-                        style: None,
-                        statistics: StatisticsSource::Input,
-                        workspace: workspace.as_ref().map(BufferView::whole),
-                    })
-                    .unwrap();
-                gpu.run(&[&bound]);
+                let args = ForwardArgs::new(
+                    TensorView::new(&input, 0, norm.len()).with_row_stride((row + pad_in) as u64),
+                    TensorView::new(&output, 0, norm.len()).with_row_stride((row + pad_out) as u64),
+                )
+                .scale(TensorView::whole(&scale))
+                .bias(TensorView::whole(&bias))
+                .workspace(workspace.as_ref().map(BufferView::whole));
+                gpu.run(&[&norm.bind_forward(&args).unwrap()]);
                 let written = gpu.read(&output);
                 let rows = written.chunks(row + pad_out);
                 let values: Vec<f32> = rows.clone().flat_map(|r| r[..row].iter().copied()).collect();
@@ -145,18 +134,9 @@ fn interleaved_halves_of_one_buffer_are_disjoint() {
     let data = Data::random(gpu, &descriptor, 0.0, 3);
     let buffer = gpu.buffer(&pad(&data.input, 8, 16));
     let bind = |output: u64| {
-        let output = Destination::View(TensorView::new(&buffer, 4 * output, 48).with_row_stride(16));
+        let output = TensorView::new(&buffer, 4 * output, 48).with_row_stride(16);
         let input = TensorView::new(&buffer, 0, 48).with_row_stride(16);
-        let workspace = None;
-        norm.bind_forward(&ForwardArgs {
-            input,
-            output,
-            scale: None,
-            bias: None,
-            style: None,
-            statistics: StatisticsSource::Input,
-            workspace,
-        })
+        norm.bind_forward(&ForwardArgs::new(input, output))
     };
     assert!(matches!(bind(7), Err(BindError::OutOfBounds { .. } | BindError::Overlap { .. })));
     gpu.run(&[&bind(8).unwrap()]);

@@ -12,22 +12,15 @@ fn open() -> Gpu {
 }
 
 /// The kernels of a forward pass by every schedule.
-fn kernels(gpu: &Gpu) -> Vec<KernelKey> {
+fn kernels(gpu: &Gpu) -> Vec<Kernel> {
     let descriptor =
         NormDescriptor { affine: Affine::None, ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &SHAPE) };
     let tensor = || gpu.buffer(&vec![0.0; SHAPE.iter().product::<u64>() as usize]);
     let (x, y) = (tensor(), tensor());
     let bind = |norm: Norm| {
         let workspace = norm.create_workspace();
-        norm.bind_forward(&ForwardArgs {
-            input: TensorView::whole(&x),
-            output: Destination::View(TensorView::whole(&y)),
-            scale: None,
-            bias: None,
-            style: None,
-            statistics: StatisticsSource::Input,
-            workspace: workspace.as_ref().map(BufferView::whole),
-        })
+        let args = ForwardArgs::new(TensorView::whole(&x), TensorView::whole(&y));
+        norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))
     };
     let schedules = gpu.engine.schedules(&descriptor).unwrap();
     let norms = schedules.iter().filter_map(|s| gpu.engine.create_norm_with(&descriptor, *s).unwrap());

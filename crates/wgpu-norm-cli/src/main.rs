@@ -33,7 +33,7 @@ Examples:
   wgpu-norm adapters                                    what is here
   wgpu-norm apply layer x.npy y.npy --check             layer norm over the last axis, checked against f64
   wgpu-norm apply group x.npy y.npy --groups 32 --scale params.safetensors:gn.weight
-  wgpu-norm verify                                      every kernel against the CPU reference
+  wgpu-norm verify                                      every kernel against the CPU reference, once
   wgpu-norm bench --suite reference                     speed against what this adapter copies
   wgpu-norm plan layer 4096x1024 --backward             dispatches, bindings, parameters, kernels of a norm
   wgpu-norm shaders --target spirv --out spirv/         every kernel, translated

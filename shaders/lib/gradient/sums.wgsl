@@ -6,6 +6,7 @@ struct Sums {
 const SHRINK = 0.0000152587890625;
 const GROW = 65536.0;
 
+fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
 fn means_of(sums: vec4<f32>) -> vec2<f32> {
     return select(sums.xy * (GROW / sums.w), vec2(0.0), sums.w == 0.0);
 }

@@ -3,9 +3,8 @@
 
 struct Gradients {
     statistics: Lookup,
-    first_column: u32,  // columns before the window
-    spare: u32,
-    pad: vec2<u32>,
+    first_row: u32,     // rows and columns before the window
+    first_column: u32,
 }
 override STATISTICS: u32 = 0u;          // as AFFINE: ROW, COLUMNS, MIXED
 override BY_ELEMENT: bool = false;      // a walk meets many statistics segments: their normalizers are those of coefficients
@@ -23,7 +22,7 @@ struct Fetched {
 
 // Numbers of the statistics segments of vector j of row n.
 fn statistics_of(n: u32, row: Row, j: u32) -> vec4<u32> {
-    let first = vec4(lookup_row(p.gradients.statistics, n));
+    let first = vec4(lookup_row(p.gradients.statistics, p.gradients.first_row + n));
     if STATISTICS == ROW { return first; }
     let c = min(columns_of(row, j), vec4(row.width - 1u)) + p.gradients.first_column;
     if STATISTICS == COLUMNS { return first + c; }
