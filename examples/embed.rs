@@ -10,7 +10,8 @@
 //! between.
 
 use wgpu_norm::{
-    Affine, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind, TensorView,
+    Affine, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind,
+    TensorView,
 };
 
 const ROWS: u64 = 1000;

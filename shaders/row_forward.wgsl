@@ -2,7 +2,7 @@
 //
 //     x = the segment's elements                         VECTORS vectors a lane, all loads at once
 //     m = moments of x                                   lib/held/<accumulator>.wgsl; leaves deviations from the mean in place of x
-//     y = deviation / divisor(m) * scale + bias          scale and bias looked up when y is stored
+//     y = deviation / divisor(m) * scale + bias          lib/held/store.wgsl: scale and bias looked up when y is stored
 //
 // Where it departs:
 // 1. There is no loop over segments: a group of lanes has one. A loop costs 15 registers, and nothing would be used twice.
@@ -10,13 +10,11 @@
 //    the segment into the slow path, which reads it again, in units of the power of two of its largest magnitude. It streams and holds
 //    nothing, so that it takes no registers from the fast path.
 // 3. Lanes whose segments share barriers (not ROWS_PART) go through the slow path together; the ordinary ones then store as ever.
-// 4. Where an infinite scale has to be folded with the mean (FOLDED), y takes the place of x, and is stored once all of the lane's are
-//    seen to be finite; a lane that has others computes its elements again.
+//
+// Workgroups: rows, WORKGROUP / LANES of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
+// Bindings: input, scale, bias (read); output, moments (written).
 const SLOTS = 6u;
-override SAVE: bool = false;      // whether moments are stored
-override PLAIN: bool = false;     // whether the divisor is sqrt(variance + eps), eps a normal number
-override FOLDED: bool = false;
-
+override SAVE: bool = false;  // whether moments are stored
 struct Measured {
     shift: Sum,
     rest: Sum,
@@ -30,8 +28,7 @@ fn run(group: u32, local: u32) {
     let m = measure();
     var rare = false;
     for (var e = 0u; e < SEGMENTS; e += 1u) {
-        // beside an eps a variance of 0 is as good as any that small
-        let nothing = PLAIN && abs(part(m.rest, e)) + part(m.spread, e) == 0.0;
+        let nothing = LOSES_NOTHING && abs(part(m.rest, e)) + part(m.spread, e) == 0.0;
         rare |= is_rare_part(m, e) && !nothing;
     }
     if any_lanes(rare) {
@@ -42,36 +39,10 @@ fn run(group: u32, local: u32) {
     }
 }
 
-// The fast path, from deviations in registers.
-fn forward(m: Measured) {
-    enter_affine();
-    var r: Sum;
-    if PLAIN { r = inverseSqrt(m.spread + p.divisor.eps_inside); } else { r = inverses(m); }
-    if SAVE { for (var e = 0u; e < SEGMENTS; e += 1u) { save(moments_of(m, e), e); } }
-    if !FOLDED {
-        for (var k = 0u; k < VECTORS; k += 1u) { output4(k, fma(held[k] * four(r), scale_of(k), bias_of(k))); }
-        return;
-    }
-    var nothing = vec4(0.0);
-    for (var k = 0u; k < VECTORS; k += 1u) {
-        held[k] = fma(held[k] * four(r), scale_of(k), bias_of(k));
-        nothing = fma(held[k], vec4(p.exact.nothing), nothing);
-    }
-    if all(nothing == vec4(0.0)) {
-        for (var k = 0u; k < VECTORS; k += 1u) { output4(k, held[k]); }
-    } else {
-        for (var k = 0u; k < p.held.turns; k += 1u) { output4(k, affine_carefully(k, input4(k), m, r)); }
-    }
-}
-
-// An infinite scale by PyTorch's order of operations: x * alpha + (bias - mean * alpha).
-fn affine_carefully(k: u32, x: vec4<f32>, m: Measured, r: Sum) -> vec4<f32> {
-    let scale = scale_of(k);
-    let bias = bias_of(k);
-    let alpha = four(r) * scale;
-    let plain = fma(deviation4(x, m) * four(r), scale, bias);
-    let folded = x * alpha + (bias - four(m.shift + m.rest) * alpha);
-    return select(plain, folded, magnitude_bits4(scale) == vec4(p.divisor.folded_scale));
+// The moments of a segment in units.
+fn save_all(m: Measured, unit: vec4<u32>) {
+    if !SAVE { return; }
+    for (var e = 0u; e < SEGMENTS; e += 1u) { save(record_times(moments_of(m, e), power_of_two(i32(unit[e]))), e); }
 }
 
 // The slow path, by streaming.
@@ -83,14 +54,10 @@ fn forward_in_units(stores: bool) {
     top = max_lanes(top, 2u);
     let unit = units(top);
     let m = measure_in_units(unit, top);
-    let r = inverses_in_units(m, unit);
+    let r = four(inverses_in_units(m, unit));
     if stores {
         enter_affine();
-        for (var e = 0u; e < SEGMENTS; e += 1u) {
-            if SAVE { save(record_times(moments_of(m, e), power_of_two(i32(four_bits(unit)[e]))), e); }
-        }
-        for (var k = 0u; k < p.held.turns; k += 1u) {
-            output4(k, affine_carefully(k, in_units4(input4(k), four_bits(unit)), m, r));
-        }
+        save_all(m, four_bits(unit));
+        for (var k = 0u; k < p.held.turns; k += 1u) { output4(k, affine4(k, in_units4(input4(k), four_bits(unit)), m, r)); }
     }
 }

@@ -15,7 +15,6 @@ pub(crate) fn devices() -> Vec<(String, DeviceFacts)> {
         ("default".to_owned(), DeviceFacts::DEFAULT),
         ("downlevel".to_owned(), DeviceFacts::DOWNLEVEL),
         ("software".to_owned(), software),
-        ("software, subgroups of 4".to_owned(), DeviceFacts { min_subgroup: 4, ..software }),
         ("software, subgroups of 8".to_owned(), DeviceFacts { min_subgroup: 8, ..software }),
     ];
     for min_subgroup in [4, 8, 32, 64] {
@@ -50,8 +49,19 @@ pub(crate) fn norms() -> Vec<NormDescriptor<'static>> {
         }
     }
     let rows: [&'static [u64]; 13] = [
-        &[5, 1], &[5, 2], &[5, 3], &[9, 4], &[5, 63], &[5, 64], &[7, 1021], &[4096, 1024], &[5, 4099], &[70_001, 3],
-        &[2, 150_000], &[300, 512], &[1 << 17, 1024],
+        &[5, 1],
+        &[5, 2],
+        &[5, 3],
+        &[9, 4],
+        &[5, 63],
+        &[5, 64],
+        &[7, 1021],
+        &[4096, 1024],
+        &[5, 4099],
+        &[70_001, 3],
+        &[2, 150_000],
+        &[300, 512],
+        &[1 << 17, 1024],
     ];
     for shape in rows {
         all.push(new(NormKind::Layer { axes: 1..2 }, shape));
@@ -94,7 +104,13 @@ pub(crate) fn adaptive_norms() -> Vec<AdaptiveDescriptor<'static>> {
     let new = AdaptiveDescriptor::new;
     let unbiased = AdaptiveDescriptor { variance: Variance::Unbiased, ..new(&[2, 3, 35], &[1, 3, 4]) };
     let last = AdaptiveDescriptor { format: MemoryFormat::ChannelsLast, ..new(&[2, 35, 3], &[2, 4, 3]) };
-    vec![new(&[2, 3, 5, 7], &[2, 3, 11, 2]), new(&[2, 64, 56, 56], &[1, 64, 28, 28]), unbiased, last, new(&[0, 3, 5], &[1, 3, 4])]
+    vec![
+        new(&[2, 3, 5, 7], &[2, 3, 11, 2]),
+        new(&[2, 64, 56, 56], &[1, 64, 28, 28]),
+        unbiased,
+        last,
+        new(&[0, 3, 5], &[1, 3, 4]),
+    ]
 }
 
 /// Weights, and the axis of their rows.
@@ -232,7 +248,9 @@ fn backward(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, t
         if given && plan.given_segment_count() == 0 {
             continue;
         }
-        for wanted in [[true, true, true], [true, false, false], [false, true, true], [false, true, false], [false, false, true]] {
+        for wanted in
+            [[true, true, true], [true, false, false], [false, true, true], [false, true, false], [false, false, true]]
+        {
             let wanted = [wanted[0], wanted[1] && scale, wanted[2] && bias];
             if wanted == [false; 3] {
                 continue;
@@ -356,13 +374,8 @@ fn spectral(name: &str, plan: &SpectralPlan, place: Place, to: &mut Visit<'_>) {
         visit(name, plan.forward(&SpectralArgs { vectors: vectors(&mut b), iterations, ..new }), to);
     }
     let mut b = Buffers::new(place, n);
-    let new = SpectralBackwardArgs::new(
-        b.tensor(n),
-        b.tensor(n),
-        b.tensor(n),
-        b.list(1),
-        b.bytes(plan.workspace_size()),
-    );
+    let new =
+        SpectralBackwardArgs::new(b.tensor(n), b.tensor(n), b.tensor(n), b.list(1), b.bytes(plan.workspace_size()));
     visit(name, plan.backward(&SpectralBackwardArgs { vectors: vectors(&mut b), ..new }), to);
 }
 
@@ -370,15 +383,13 @@ fn spectral(name: &str, plan: &SpectralPlan, place: Place, to: &mut Visit<'_>) {
 pub(crate) fn recipes_of(planner: &Planner, d: &NormDescriptor<'_>, to: &mut Visit<'_>) -> Result<(), PlanError> {
     let d = &NormDescriptor { single_element: SingleElement::Allow, ..d.clone() };
     let chosen = planner.plan(d)?;
-    let name = |place, how: &str| {
-        format!("{:?} {:?} {:?} {:?} {place:?} {how}", d.kind, d.shape, d.format, d.affine)
-    };
+    let name = |place, how: &str| format!("{:?} {:?} {:?} {:?} {place:?} {how}", d.kind, d.shape, d.format, d.affine);
     for place in Place::ALL {
         forward(&name(place, "forward"), d, &chosen, place, to);
         backward(&name(place, "backward"), d, &chosen, place, to);
         stages(&name(place, "stages"), d, &chosen, place, to);
     }
-    for place in [Place::Roomy, Place::Shifted, Place::Padded] {
+    for place in [Place::Roomy, Place::Shifted] {
         for schedule in planner.schedules(d)? {
             let plan = planner.plan_with(d, schedule)?.expect("its own schedules");
             forward(&name(place, &schedule.to_string()), d, &plan, place, to);

@@ -157,7 +157,16 @@ fn shifts_are_subtracted_in_one_place() {
     });
     assert!(kernels.len() > 10);
     let subtracts = [
-        "- acc.x", "- acc.y", "- a.x", "- a.y", "- by.center", "- center", "- mean", "- shift", "- head.x", "- head.y",
+        "- acc.x",
+        "- acc.y",
+        "- a.x",
+        "- a.y",
+        "- by.center",
+        "- center",
+        "- mean",
+        "- shift",
+        "- head.x",
+        "- head.y",
     ];
     for kernel in kernels {
         for line in kernel.source().lines().map(|line| line.split("//").next().unwrap_or("")) {

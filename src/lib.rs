@@ -57,10 +57,11 @@ pub use operand::Operand;
 pub use partition::Partition;
 pub use plan::{MAX_RANK, normalized_axes};
 pub use recipe::{Binding, Dispatch, Recipe};
-pub use schedule::{Backward, DeviceProfile, ProfileMismatch, Reduce, HeldRows, HeldTiles, Schedule, Walk};
+pub use schedule::{
+    Backward, DeviceProfile, Held, HeldRows, HeldTiles, ProfileMismatch, Reduce, Schedule, Walk,
+};
 #[cfg(feature = "state")]
 pub use state::{RunningStatistics, State, StateEntry, StateError, StateMistake, StateSpec, StateType, StateValues};
 pub use view::{Buffer, BufferId, BufferView, Destination, TensorView};
-pub use walk::team::Team;
 #[cfg(feature = "wgpu")]
 pub use wgpu;

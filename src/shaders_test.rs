@@ -1,6 +1,9 @@
 //! Every kernel that plans of the catalogue make goes through naga, and every recipe is what a host can run. No GPU.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
@@ -78,8 +81,9 @@ fn check(kernel: &Kernel, source: &str) -> Result<Known, String> {
     };
     let overrides = module.overrides.iter().filter_map(|(_, o)| o.name.clone()).collect();
     let uniform = uniform.ok_or("it has no uniform block at binding 0")?;
-    let without = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
-    Ok(Known { uniform, overrides, subgroups: without.is_err(), size })
+    let without = || Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+    let subgroups = source.contains("subgroup") && without().is_err();
+    Ok(Known { uniform, overrides, subgroups, size })
 }
 
 /// A kernel has the constants that its source declares, and fits the device: its workgroup, its subgroups.
@@ -99,21 +103,13 @@ fn check_constants(kernel: &Kernel, known: &Known, facts: &DeviceFacts) -> Resul
 }
 
 /// Whether a host with such a device can run a recipe as it stands.
-fn check_recipe(
-    recipe: &Recipe<BufferId>,
-    facts: &DeviceFacts,
-    uniform: impl Fn(&Kernel) -> Option<u64>,
-) -> Result<(), String> {
+fn check_recipe(recipe: &Recipe<BufferId>, facts: &DeviceFacts) -> Result<(), String> {
     let used: BTreeSet<usize> = recipe.dispatches.iter().map(|d| d.kernel).collect();
     if used != (0..recipe.kernels.len()).collect() {
         return Err(format!("dispatches use kernels {used:?} of {}", recipe.kernels.len()));
     }
     for dispatch in &recipe.dispatches {
         let kernel = &recipe.kernels[dispatch.kernel];
-        let length = dispatch.parameters.len() as u64;
-        if let Some(size) = uniform(kernel).filter(|&size| size != length) {
-            return Err(format!("{kernel}: {length} bytes of parameters, its block has {size}"));
-        }
         if dispatch.workgroups.iter().any(|&n| n == 0 || n > facts.max_workgroup_count) {
             return Err(format!("{kernel}: {:?} workgroups", dispatch.workgroups));
         }
@@ -139,34 +135,72 @@ fn check_recipe(
     Ok(())
 }
 
+/// A source that plans make.
+struct Made {
+    kernel: Kernel,
+    /// The first recipe that has it.
+    name: String,
+    /// Bytes of parameters that dispatches have.
+    parameters: BTreeSet<usize>,
+    /// Kernels of this source and the devices they are for, once for each limit that they depend on.
+    kernels: HashMap<(Kernel, [u32; 2]), DeviceFacts>,
+}
+
+fn check_made(made: &Made) -> Result<(), String> {
+    let error = |error| format!("{} of {}: {error}", made.kernel, made.name);
+    let known = check(&made.kernel, &made.kernel.source()).map_err(error)?;
+    if made.parameters != [known.uniform as usize].into() {
+        return Err(error(format!("{:?} bytes of parameters, its block has {}", made.parameters, known.uniform)));
+    }
+    let constants = |((kernel, _), facts): (&(Kernel, [u32; 2]), &DeviceFacts)| {
+        check_constants(kernel, &known, facts).map_err(|error| format!("{kernel} of {}: {error}", made.name))
+    };
+    made.kernels.iter().try_for_each(constants)
+}
+
+/// Runs `check` over all on every core.
+fn failures<T: Sync>(all: &[T], check: impl Fn(&T) -> Result<(), String> + Sync) -> Vec<String> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            check(one).unwrap_or_else(|error| found.lock().unwrap().push(error));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    found.into_inner().unwrap()
+}
+
 #[test]
 fn every_kernel_that_plans_make_is_valid_and_every_recipe_can_be_run() {
-    // constants change no source but for its first line, the kernel's name
-    let bare = |kernel: &Kernel| Kernel { overrides: Default::default(), ..*kernel };
-    let mut sources: HashMap<Kernel, Option<Known>> = HashMap::new();
-    let mut kernels = HashSet::new();
-    let (mut recipes, mut failures) = (0, BTreeSet::new());
+    let mut sources: HashMap<Kernel, Made> = HashMap::new();
+    let (mut recipes, mut wrong) = (0, Vec::new());
     for (device, facts) in catalogue::devices() {
         catalogue::recipes(&Planner::new(facts), &mut |name, recipe| {
             recipes += 1;
-            for kernel in &recipe.kernels {
-                let mut fail = |error| {
-                    failures.insert(format!("{kernel} of {name} on {device}: {error}"));
-                };
-                let known = sources.entry(bare(kernel)).or_insert_with(|| {
-                    check(kernel, &kernel.source()).map_err(&mut fail).ok()
-                });
-                if let Some(known) = known.as_ref().filter(|_| kernels.insert((*kernel, facts.max_workgroup_size))) {
-                    check_constants(kernel, known, &facts).unwrap_or_else(fail);
-                }
+            if let Err(error) = check_recipe(&recipe, &facts) {
+                wrong.push(format!("{} of {name} on {device}: {error}", recipe.operation));
             }
-            if let Err(error) = check_recipe(&recipe, &facts, |kernel| Some(sources.get(&bare(kernel))?.as_ref()?.uniform)) {
-                failures.insert(format!("{} of {name} on {device}: {error}", recipe.operation));
+            for dispatch in &recipe.dispatches {
+                let kernel = recipe.kernels[dispatch.kernel];
+                // constants change no source but for its first line, the kernel's name
+                let made = sources.entry(Kernel { overrides: Default::default(), ..kernel }).or_insert_with(|| {
+                    let name = format!("{name} on {device}");
+                    Made { kernel, name, parameters: BTreeSet::new(), kernels: HashMap::new() }
+                });
+                made.parameters.insert(dispatch.parameters.len());
+                made.kernels.insert((kernel, [facts.max_workgroup_size, facts.min_subgroup]), facts);
             }
         });
     }
-    println!("{recipes} recipes, {} kernels, {} sources", kernels.len(), sources.len());
-    let first: Vec<_> = failures.iter().take(10).cloned().collect();
-    assert!(failures.is_empty(), "{} failures, the first of them:\n{}", failures.len(), first.join("\n"));
+    let sources: Vec<Made> = sources.into_values().collect();
+    let kernels: usize = sources.iter().map(|made| made.kernels.len()).sum();
+    println!("{recipes} recipes, {kernels} kernels, {} sources", sources.len());
+    wrong.extend(failures(&sources, check_made));
+    let first: Vec<_> = wrong.iter().take(10).cloned().collect();
+    assert!(wrong.is_empty(), "{} failures, some of them:\n{}", wrong.len(), first.join("\n"));
     assert!(recipes > 10_000 && sources.len() > 10, "{recipes} recipes, {} sources", sources.len());
 }

@@ -106,7 +106,7 @@ mod tests {
     fn a_profile_survives_json_and_fits_where_it_was_measured() {
         let (info, facts) = (adapter(), DeviceFacts::DEFAULT);
         let default = DeviceProfile::new(&facts);
-        let tuned = TunedProfile::new(&info, DeviceProfile { quads: 3, ..default });
+        let tuned = TunedProfile::new(&info, DeviceProfile { vectors: 3, ..default });
         let read = TunedProfile::from_json(&tuned.to_json()).unwrap();
         assert_eq!(read.fits(&info, &facts), Ok(tuned.profile));
         let small = DeviceFacts { max_workgroup_size: 64, ..facts };
@@ -136,8 +136,8 @@ mod tests {
             ("[]".to_owned(), "it is no tuned profile"),
             (r#"{"schema":1}"#.to_owned(), "missing field `version`"),
             (r#"{"version":1,"lanes":[]}"#.to_owned(), "it has version 1, this library reads version 3"),
-            (text.replace("\"quads\"", "\"cubes\""), "unknown field `cubes`"),
-            (text.replace("\"quads\": 4", "\"quads\": -4"), "-4"),
+            (text.replace("\"vectors\"", "\"cubes\""), "unknown field `cubes`"),
+            (text.replace("\"vectors\": 4", "\"vectors\": -4"), "-4"),
         ] {
             let error = TunedProfile::from_json(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

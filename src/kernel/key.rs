@@ -44,6 +44,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 16] = [
         Self::RowForward,
         Self::TileForward,
@@ -89,22 +90,6 @@ impl Entry {
         match self {
             Self::Import | Self::Running | Self::Count | Self::MergeColumns => false,
             _ => true,
-        }
-    }
-
-    /// Whether invocations exchange what they have summed up.
-    pub(crate) const fn exchanges(self) -> bool {
-        !matches!(self, Self::MapColumns | Self::Export | Self::Import | Self::Count)
-    }
-
-    /// What the kernel's records can be made of.
-    pub(crate) const fn sources(self) -> &'static [Source] {
-        match self {
-            Self::ReduceContiguous | Self::ReduceStrided => &[Source::Values, Source::Gradients],
-            Self::RowBackward | Self::RunBackward | Self::MapBackward | Self::MergeColumns | Self::MergeSums => {
-                &[Source::Gradients]
-            }
-            _ => &[Source::Values],
         }
     }
 
@@ -278,10 +263,6 @@ impl Settings {
         self.iter().find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    /// Those whose name passes.
-    pub(crate) fn filter(&self, pass: impl Fn(&str) -> bool) -> Self {
-        self.iter().filter(|(name, _)| pass(name)).fold(Self::default(), |all, (name, value)| all.with(name, value))
-    }
 }
 
 /// Everything that the source and the constants of a pipeline depend on.

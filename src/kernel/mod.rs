@@ -2,11 +2,14 @@
 
 mod access;
 pub(crate) mod blocks;
+mod held;
 mod key;
 pub(crate) mod parameters;
+mod prune;
 mod reduced;
 mod source;
 
 pub(crate) use access::is_tensor;
+pub(crate) use held::{EPS_ALONE, FOLDS, SAME_COLUMNS, SPREAD};
 pub use key::Kernel;
 pub(crate) use key::{Content, Entry, Exchange, Layout, MAX_OPERANDS, MAX_SLOTS, Settings, SlotLayout, Source};

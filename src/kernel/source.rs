@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::key::{Entry, Exchange, Kernel};
-use super::{access, reduced};
+use super::prune::prune;
+use super::{access, held, reduced};
 use crate::moments::Accumulator;
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
@@ -24,7 +25,7 @@ macro_rules! fragment {
 pub(super) use fragment;
 
 /// From moments of an accumulator to what numbers are divided by.
-fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+pub(super) fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
     let mut all = vec![
         fragment!("lib/exact.wgsl", "exact": "Exact"),
         fragment!("lib/lookup.wgsl"),
@@ -61,7 +62,7 @@ fn row(kernel: &Kernel) -> Fragment {
     if kernel.overrides.get("SPREAD").is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
 }
 
-fn lanes(kernel: &Kernel) -> Option<Fragment> {
+pub(super) fn lanes(kernel: &Kernel) -> Option<Fragment> {
     match kernel.exchange {
         Exchange::None => None,
         Exchange::Subgroup => Some(fragment!("lib/lanes_subgroup.wgsl")),
@@ -78,63 +79,11 @@ fn enter(kernel: &Kernel) -> Fragment {
     }
 }
 
-/// Forward of segments in registers: one kernel over what an accumulator does with them and how they lie in memory.
-fn held(kernel: &Kernel) -> Vec<Fragment> {
-    let rows = kernel.entry == Entry::RowForward;
-    let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")];
-    all.extend(accumulator(kernel));
-    all.push(match (rows, kernel.consts.get("SPREAD")) {
-        (false, _) => fragment!("lib/row.wgsl"),
-        (true, None) => fragment!("lib/row_lane.wgsl"),
-        (true, Some(_)) => fragment!("lib/row_lane_spread.wgsl"),
-    });
-    all.extend([
-        fragment!("lib/lookup.wgsl"),
-        fragment!("lib/affine.wgsl", "affine": "Affine"),
-        fragment!("lib/before/none.wgsl"),
-        fragment!("lib/after/none.wgsl"),
-        if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") },
-        if rows { fragment!("lib/held/row.wgsl", "held": "HeldRow") } else { fragment!("lib/held/tile.wgsl", "held": "HeldTile") },
-        match (rows, kernel.exchange) {
-            (false, _) => fragment!("lib/held/lines.wgsl"),
-            (true, Exchange::Subgroup) => fragment!("lib/lanes_subgroup.wgsl"),
-            (true, Exchange::Workgroup) => fragment!("lib/lanes_workgroup.wgsl"),
-            (true, Exchange::None | Exchange::Memory) => fragment!("lib/lanes_memory.wgsl"),
-        },
-        fragment!("row_forward.wgsl"),
-    ]);
-    all
-}
-
-/// How held elements are measured, and what the moments divide by.
-fn accumulator(kernel: &Kernel) -> Vec<Fragment> {
-    match kernel.accumulator {
-        None => Vec::new(),
-        Some(Accumulator::Centred) => {
-            vec![fragment!("lib/divisors/centred.wgsl"), fragment!("lib/held/centred.wgsl")]
-        }
-        Some(Accumulator::Uncentred) => {
-            vec![fragment!("lib/divisors/uncentred.wgsl"), fragment!("lib/held/uncentred.wgsl")]
-        }
-        Some(Accumulator::Magnitude) => {
-            vec![fragment!("lib/divisors/magnitude.wgsl"), fragment!("lib/held/magnitude.wgsl")]
-        }
-        Some(Accumulator::Largest) => {
-            vec![fragment!("lib/divisors/largest.wgsl"), fragment!("lib/held/largest.wgsl")]
-        }
-        Some(Accumulator::Power) => vec![
-            fragment!("lib/pow.wgsl"),
-            fragment!("lib/divisors/power.wgsl"),
-            fragment!("lib/held/power.wgsl"),
-        ],
-    }
-}
-
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
 fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let mut all = match kernel.entry {
         // one arm for each kernel
-        Entry::RowForward | Entry::TileForward => held(kernel),
+        Entry::RowForward | Entry::TileForward => held::fragments(kernel),
         Entry::ReduceContiguous
         | Entry::ReduceStrided
         | Entry::MapRows
@@ -212,30 +161,31 @@ impl Kernel {
         let blocks = fragments(self).into_iter().filter_map(|fragment| fragment.block);
         std::iter::once("places").chain(blocks.map(|(field, _)| field)).collect()
     }
-
-    /// Names of what its block `places` holds, in order; each is a u32.
-    pub(crate) fn places(&self) -> Vec<String> {
-        access::places(self)
-    }
 }
 
 fn assemble(kernel: &Kernel) -> String {
     let fragments = fragments(kernel);
-    let text: String = fragments.iter().map(|fragment| fragment.text).collect();
-    let mut source = format!("// {kernel}\n");
-    for (name, value) in kernel.consts.iter() {
-        let _ = writeln!(source, "const {name} = {value}u;");
-    }
-    let _ = writeln!(source, "struct Places {{ {}: u32 }}", access::places(kernel).join(": u32, "));
     let blocks = fragments.iter().filter_map(|fragment| fragment.block);
     let members = std::iter::once(("places", "Places")).chain(blocks);
     let members: Vec<_> = members.map(|(field, block)| format!("@align(16) {field}: {block}")).collect();
-    let _ = writeln!(source, "struct Parameters {{ {} }}", members.join(", "));
-    source.push_str("@group(0) @binding(0) var<uniform> p: Parameters;\n");
-    access::write(kernel, &text, &mut source);
-    for fragment in fragments {
-        source.push('\n');
-        source.push_str(fragment.text);
+    let parameters = format!("struct Parameters {{ {} }}\n", members.join(", "));
+    let accessors = |texts: &[String]| {
+        let mut out = String::new();
+        access::write(kernel, &texts.concat(), &mut out);
+        out
+    };
+    // accessors are those that the fragments call, fragments those that the kernel and its accessors need
+    let mut texts: Vec<String> = fragments.iter().map(|fragment| fragment.text.to_owned()).collect();
+    for _ in 0..2 {
+        let others = parameters.clone() + &accessors(&texts);
+        texts = prune(&texts.iter().map(String::as_str).collect::<Vec<_>>(), &others);
     }
-    source
+    let accessors = accessors(&texts);
+    let text = texts.join("\n");
+    let mut source = format!("// {kernel}\n");
+    for (name, value) in kernel.consts.iter().filter(|(name, _)| text.contains(name)) {
+        let _ = writeln!(source, "const {name} = {value}u;");
+    }
+    let _ = writeln!(source, "struct Places {{ {}: u32 }}", access::places(kernel).join(": u32, "));
+    source + &parameters + "@group(0) @binding(0) var<uniform> p: Parameters;\n" + &accessors + "\n" + &text
 }

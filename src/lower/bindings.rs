@@ -199,9 +199,9 @@ mod tests {
     #[test]
     fn separate_buffers_have_a_binding_each() {
         let accesses = [access(Operand::Input, 0, 260..300), access(Operand::Output, 1, 0..40)];
-        let bound = bind(Entry::Fused, &accesses, &LIMITS, None, &[]).unwrap();
+        let bound = bind(Entry::RowForward, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [256..300, 0..40]);
-        assert_eq!(bound.layout.slot_of, [Some(0), None, None, Some(1), None, None, None, None, None]);
+        assert_eq!(bound.layout.slot_of[..5], [Some(0), None, None, Some(1), None]);
         assert_eq!((writes(&bound), bound.offsets[0], bound.offsets[3]), (vec![false, true], 1, 0));
     }
 
@@ -212,7 +212,7 @@ mod tests {
             access(Operand::Scale, 0, 1000..1040),
             access(Operand::Output, 0, 44..84),
         ];
-        let bound = bind(Entry::Fused, &accesses, &LIMITS, None, &[]).unwrap();
+        let bound = bind(Entry::RowForward, &accesses, &LIMITS, None, &[]).unwrap();
         assert_eq!(bound.slots, [Slot { buffer: 0, bytes: 0..1040 }]);
         assert_eq!((writes(&bound), &bound.offsets[..4]), (vec![true], [1, 250, 0, 11].as_slice()));
     }
@@ -220,19 +220,19 @@ mod tests {
     #[test]
     fn far_ranges_of_an_arena_are_bound_apart_and_near_ones_refused() {
         let far = [access(Operand::Input, 0, 0..4000), access(Operand::Output, 0, 8192..12192)];
-        assert_eq!(writes(&bind(Entry::Fused, &far, &LIMITS, None, &[]).unwrap()), [true, true]);
+        assert_eq!(writes(&bind(Entry::RowForward, &far, &LIMITS, None, &[]).unwrap()), [true, true]);
         // the output starts in the 256 bytes where the input ends, and both together are too long for a binding
         let near = [access(Operand::Input, 0, 0..3900), access(Operand::Output, 0, 3900..7900)];
-        assert_eq!(bind(Entry::Fused, &near, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 7900 }));
+        assert_eq!(bind(Entry::RowForward, &near, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 7900 }));
         let long = [access(Operand::Input, 0, 0..5000)];
-        assert_eq!(bind(Entry::Fused, &long, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 5000 }));
+        assert_eq!(bind(Entry::RowForward, &long, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 5000 }));
     }
 
     #[test]
     fn too_many_bindings_are_refused() {
         let limits = BindingLimits { max_slots: 1, ..LIMITS };
         let accesses = [access(Operand::Input, 0, 0..40), access(Operand::Output, 1, 0..40)];
-        assert_eq!(bind(Entry::Fused, &accesses, &limits, None, &[]), Err(Unbindable::TooMany { needed: 2 }));
+        assert_eq!(bind(Entry::RowForward, &accesses, &limits, None, &[]), Err(Unbindable::TooMany { needed: 2 }));
     }
 
     /// (offset of input, of output, unit of the runs, sizes of the buffers) to (bindings by 16 bytes, phase, leads).
@@ -250,7 +250,7 @@ mod tests {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
             let walk = QuadWalk { unit, leads: true, along: false };
-            let bound = bind(Entry::Fused, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
+            let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (by_vectors, phase, leads) = expected;
             assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");
         }

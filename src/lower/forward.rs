@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use super::bindings::{Access, QuadWalk, Unbindable};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
-use crate::kernel::blocks::{Affine, Divisor, Exact, HeldRow, HeldTile, Lookup};
+use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lookup};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, SAME_COLUMNS, SPREAD, Settings, Source};
 use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::plan::Reduction;
 use crate::schedule::{HeldRows, HeldTiles, tile_vectors};
 use crate::walk::lookup::{self, Found};
 
-/// Least eps beside which a variance of 0 is as good as any that f32 loses, see `PLAIN` in `shaders/row_forward.wgsl`.
+/// Least eps beside which a variance of 0 is as good as any that f32 loses, see `shaders/lib/held/eps.wgsl`.
 const MIN_EPS: f32 = 1e-15;
 
 /// Rows that start alike: windows are cut between so many.
@@ -37,7 +37,6 @@ impl Lowering {
             let walk = map.vectors(len, &range).map(|unit| QuadWalk { unit, leads: false, along: affine.along });
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::RowForward, &accesses, walk)? { walk } else { None };
-            let vectors = len.div_ceil(4);
             let room = schedule.room();
             let whole = match len {
                 // a row without a tail
@@ -46,9 +45,9 @@ impl Lowering {
                 _ => 0,
             };
             let spread = walk.is_none();
-            let mut consts = Settings::default().with("VECTORS", schedule.vectors);
+            let mut consts = affine.choices(choices(reduction, map)).with("VECTORS", schedule.vectors);
             if spread {
-                consts = consts.with("SPREAD", true);
+                consts = consts.with(SPREAD, true);
             }
             if straddles {
                 consts = consts.with("STRADDLES", true);
@@ -64,11 +63,10 @@ impl Lowering {
             let block = HeldRow {
                 segments: ((range.end - range.start) / len) as u32,
                 width: len as u32,
-                vectors: vectors as u32,
                 turns: schedule.vectors,
                 len: len as f32,
                 inverse_len: (1.0 / len as f64) as f32,
-                pad: [0; 2],
+                pad: [0; 3],
             };
             let groups = u64::from(schedule.workgroup / schedule.lanes);
             let draft = Draft {
@@ -78,7 +76,7 @@ impl Lowering {
                 exchange,
                 across: false,
                 consts,
-                overrides: affine.settings(held_settings(overrides, reduction, map, saved), spread),
+                overrides: affine.settings(overrides.with("SAVE", saved.is_some()), spread),
                 walk,
                 column: map.column(range.start),
             };
@@ -111,7 +109,7 @@ impl Lowering {
                 rows if 2 * rows >= room => schedule.vectors / 2,
                 _ => 0,
             };
-            let mut consts = Settings::default().with("VECTORS", schedule.vectors);
+            let mut consts = affine.choices(choices(reduction, map)).with("VECTORS", schedule.vectors);
             if map.straddles(width) {
                 consts = consts.with("STRADDLES", true);
             }
@@ -141,7 +139,7 @@ impl Lowering {
                 exchange: Exchange::Memory,
                 across: d == 1,
                 consts,
-                overrides: affine.settings(held_settings(overrides, reduction, map, saved), false),
+                overrides: affine.settings(overrides.with("SAVE", saved.is_some()), false),
                 walk,
                 column: map.column(range.start),
             };
@@ -161,17 +159,19 @@ fn accesses(reduction: &Reduction, map: &MapOperands, saved: Option<Tensor>, ran
 }
 
 fn shared(reduction: &Reduction) -> Parameters {
-    Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor))
+    let divisor = Divisor::from(&reduction.divisor);
+    let eps = Eps { inside: divisor.eps_inside, root: divisor.eps_root, pad: [0; 2] };
+    Parameters::default().with(Exact::NEW).with(divisor).with(eps)
 }
 
-fn held_settings(overrides: Settings, reduction: &Reduction, map: &MapOperands, saved: Option<Tensor>) -> Settings {
+/// Which fragments divide and store.
+fn choices(reduction: &Reduction, map: &MapOperands) -> Settings {
     let divisor = &reduction.divisor;
     let roots = matches!(reduction.accumulator, Accumulator::Centred | Accumulator::Uncentred);
     let bare = divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.factor == 1.0;
-    overrides
-        .with("SAVE", saved.is_some())
-        .with("PLAIN", roots && bare && divisor.inside >= MIN_EPS)
-        .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale())
+    let choose = |all: Settings, name, chosen| if chosen { all.with(name, true) } else { all };
+    let all = choose(Settings::default(), EPS_ALONE, roots && bare && divisor.inside >= MIN_EPS);
+    choose(all, FOLDS, map.scale.is_some() && divisor.infinities.folds_scale())
 }
 
 /// How the parameters of rows are found.
@@ -185,7 +185,14 @@ struct Parameter {
 }
 
 impl Parameter {
+    fn choices(&self, all: Settings) -> Settings {
+        if self.found == Found::Columns && !self.by_row { all.with(SAME_COLUMNS, true) } else { all }
+    }
+
     fn settings(&self, overrides: Settings, spread: bool) -> Settings {
+        if self.found == Found::Columns && !self.by_row {
+            return overrides;
+        }
         overrides
             .with("AFFINE", self.found as u32)
             .with("AFFINE_BASE", self.by_row)

@@ -47,17 +47,14 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         match source {
             Source::Values => self.merge_moments(reduction, operands),
-            Source::Gradients => self.merge_sums(
-                reduction,
-                &MergeSums {
-                    sums: operands.records,
-                    slices: operands.partition.reduced_outer,
-                    ..MergeSums::new(
-                        operands.partials.unwrap_or(Tensor::NOWHERE),
-                        Partition::new(1, 1, operands.partition.segments(), 1),
-                    )
-                },
-            ),
+            Source::Gradients => {
+                let slices = operands.partition.reduced_outer;
+                let partials = operands.partials.unwrap_or(Tensor::NOWHERE);
+                // without any the sums are 0
+                let parts = Partition::new(1, slices.min(1), operands.partition.segments(), 1);
+                let merge = MergeSums { sums: operands.records, slices, ..MergeSums::new(partials, parts) };
+                self.merge_sums(reduction, &merge)
+            }
         }
     }
 

@@ -81,12 +81,7 @@ pub struct AdaptiveBackwardArgs<B> {
 
 impl<B> AdaptiveBackwardArgs<B> {
     /// A backward pass; no gradient is wanted yet.
-    pub fn new(
-        input: TensorView<B>,
-        style: TensorView<B>,
-        grad_output: TensorView<B>,
-        saved: BufferView<B>,
-    ) -> Self {
+    pub fn new(input: TensorView<B>, style: TensorView<B>, grad_output: TensorView<B>, saved: BufferView<B>) -> Self {
         Self { input, style, grad_output, saved, grad_input: None, grad_style: None, workspace: None }
     }
 

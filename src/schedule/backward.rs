@@ -163,9 +163,7 @@ impl Backward {
     /// Those that take every layout of the tensors.
     pub(crate) fn split(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
         let mut all = Vec::new();
-        // two tensors to load
-        let halved = DeviceProfile { quads: profile.backward_quads(), ..*profile };
-        let reduce = |partition: &Partition| Reduce::choose(partition, &halved);
+        let reduce = |partition: &Partition| Reduce::choose(partition, profile);
         if let (Some(_), Some(_)) = (plan.rows(), plan.affine) {
             all.push(Self::Columns(reduce(&plan.computed.partition)));
         }

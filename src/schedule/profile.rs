@@ -2,7 +2,6 @@
 
 use super::DeviceProfile;
 use crate::facts::DeviceFacts;
-use crate::walk::team::MAX_QUADS;
 
 /// Most vectors that a lane holds: compilers unroll loops of no more turns, and beyond there are no registers.
 pub(crate) const MAX_VECTORS: u32 = 16;
@@ -68,7 +67,6 @@ impl DeviceProfile {
         let powers = [
             ("workgroup_size", self.workgroup_size, largest),
             ("max_lanes", self.max_lanes, largest),
-            ("min_lanes", self.min_lanes, largest),
             ("subgroup", self.subgroup, subgroup),
         ];
         let counts = [
@@ -77,11 +75,6 @@ impl DeviceProfile {
             ("unit_registers", self.unit_registers, u32::MAX),
             ("vectors", self.vectors, MAX_VECTORS),
             ("vectors_backward", self.vectors_backward, MAX_VECTORS),
-            ("held_quads", self.held_quads, MAX_QUADS),
-            ("held_quads_backward", self.held_quads_backward, MAX_QUADS),
-            ("quads", self.quads, MAX_QUADS),
-            ("map_quads", self.map_quads, u32::MAX),
-            ("workgroups", self.workgroups, u32::MAX),
         ];
         for (field, value, most) in powers.into_iter().chain(counts) {
             if !(1..=most).contains(&value) {
@@ -109,11 +102,10 @@ mod tests {
             (DeviceProfile { workgroup_size: 512, ..good }, range("workgroup_size", 512, 256)),
             (DeviceProfile { max_lanes: 1024, ..good }, range("max_lanes", 1024, 256)),
             (DeviceProfile { subgroup: 64, ..good }, range("subgroup", 64, 32)),
-            (DeviceProfile { quads: 0, ..good }, range("quads", 0, MAX_QUADS)),
-            (DeviceProfile { held_quads: 65, ..good }, range("held_quads", 65, MAX_QUADS)),
-            (DeviceProfile { map_quads: 0, ..good }, range("map_quads", 0, u32::MAX)),
-            (DeviceProfile { workgroups: 0, ..good }, range("workgroups", 0, u32::MAX)),
-            (DeviceProfile { min_lanes: 24, ..good }, ProfileMismatch::NotPowerOfTwo { field: "min_lanes", value: 24 }),
+            (DeviceProfile { vectors: 0, ..good }, range("vectors", 0, MAX_VECTORS)),
+            (DeviceProfile { vectors_backward: 65, ..good }, range("vectors_backward", 65, MAX_VECTORS)),
+            (DeviceProfile { units: 0, ..good }, range("units", 0, u32::MAX >> 12)),
+            (DeviceProfile { max_lanes: 24, ..good }, ProfileMismatch::NotPowerOfTwo { field: "max_lanes", value: 24 }),
         ] {
             assert_eq!(profile.check(&facts), Err(expected));
         }

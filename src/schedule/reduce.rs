@@ -108,7 +108,7 @@ impl Reduce {
     fn columns(partition: &Partition, profile: &DeviceProfile) -> Option<Self> {
         let [outer, rows, c, d] = partition.dims();
         let least = fold_vectors(d);
-        if partition.is_contiguous() || d > MAX_FOLD || rows * c * d == 0 {
+        if partition.is_contiguous() || d > MAX_FOLD || partition.elements() == 0 {
             return None;
         }
         let workgroup = profile.workgroup_size;
@@ -120,7 +120,7 @@ impl Reduce {
         let mut lanes = SIDE.max(by_rows).min(u64::from(power(vectors))).max(fewest).min(workgroup.into());
         let (mut slices, mut workgroups);
         loop {
-            let tiles = vectors.div_ceil(lanes / least * least) * outer;
+            let tiles = vectors.div_ceil((lanes / least * least).max(1)) * outer;
             let most = rows * lanes / (u64::from(workgroup) * FEW_VECTORS);
             slices = filling.div_ceil(tiles).min(most).clamp(1, MAX_SLICES);
             workgroups = tiles * slices;

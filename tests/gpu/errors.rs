@@ -138,14 +138,20 @@ fn workspaces_and_statistics_are_checked() {
         .create_norm(&NormDescriptor { affine: Affine::None, ..NormDescriptor::new(NormKind::Batch, &[4, 8, 3]) })
         .unwrap();
     let buffer = gpu.buffer(&[0.0; 1024]);
-    let base = ForwardArgs::new(TensorView::new(&buffer, 0, 96), Destination::InPlace)
-        .workspace(BufferView::new(&buffer, 1024, norm.workspace_size()));
+    let base = ForwardArgs::new(TensorView::new(&buffer, 0, 96), Destination::InPlace).workspace(BufferView::new(
+        &buffer,
+        1024,
+        norm.workspace_size(),
+    ));
     assert!(norm.workspace_size() >= norm.statistics_size() && norm.bind_forward(&base).is_ok());
     let with = |workspace| norm.bind_forward(&base.workspace(workspace)).map(|_| ()).unwrap_err();
     let range = |offset, size| Some(BufferView::new(&buffer, offset, size));
     assert_eq!(with(None), BindError::Missing { operand: Operand::Workspace });
     assert!(matches!(with(range(1024, 16)), BindError::Size { operand: Operand::Workspace, actual: 16, .. }));
-    assert!(matches!(with(range(1028, 2048)), BindError::Offset { operand: Operand::Workspace, offset: 1028, align: 16 }));
+    assert!(matches!(
+        with(range(1028, 2048)),
+        BindError::Offset { operand: Operand::Workspace, offset: 1028, align: 16 }
+    ));
     assert!(matches!(with(range(0, 2048)), BindError::Overlap { .. }));
     // records of another number of segments are those of another norm
     let saved = |size| {

@@ -36,20 +36,7 @@ pub fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Gpu {
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
     let engine = NormEngine::new(&device, &NormEngineDescriptor::default()).expect("an engine");
-    let engine = engine.with_profile(short_kernels(*engine.profile())).expect("a profile");
     Gpu { device, queue, engine }
-}
-
-/// With fewer quads at once: hundreds of a processor's own kernels would take it a quarter of an hour to compile. `wgpu-norm verify`
-/// runs those.
-fn short_kernels(own: DeviceProfile) -> DeviceProfile {
-    DeviceProfile {
-        quads: own.quads.min(4),
-        // odd rows of more than 512 elements among eight lanes
-        held_quads: own.held_quads.min(18),
-        held_quads_backward: own.held_quads_backward.min(8),
-        ..own
-    }
 }
 
 impl Gpu {

@@ -76,12 +76,11 @@ fn tensors_larger_than_a_binding_are_cut_into_windows() {
     assert!(failed.is_empty(), "the schedule of choice must work: {failed:?}");
 }
 
-/// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations; scales that take a
-/// loop of their own need most turns.
+/// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations.
 #[test]
-fn walkers_do_not_outlast_a_drivers_loops() {
+fn loops_do_not_outlast_a_driver() {
     let gpu = open(&adapter(), NormEngine::required_limits(&adapter()));
-    let profile = DeviceProfile { workgroups: 1, ..*gpu.engine.profile() };
+    let profile = DeviceProfile { units: 1, unit_lanes: 64, ..*gpu.engine.profile() };
     let engine = gpu.engine.with_profile(profile).unwrap();
     let last = |kind, shape| NormDescriptor {
         affine: Affine::Scale,
@@ -89,11 +88,12 @@ fn walkers_do_not_outlast_a_drivers_loops() {
         ..NormDescriptor::new(kind, shape)
     };
     let descriptors = [
-        (last(NormKind::Rms { axes: 1..2 }, &[40_000, 16]), "fused"),
-        (last(NormKind::Rms { axes: 1..2 }, &[300, 4096]), "rows"),
-        (last(NormKind::Instance, &[200, 7, 7, 64]), "fused"),
+        last(NormKind::Rms { axes: 1..2 }, &[40_000, 16]),
+        last(NormKind::Rms { axes: 1..2 }, &[3, 1 << 19]),
+        last(NormKind::Instance, &[200, 7, 7, 64]),
+        last(NormKind::Batch, &[200_000, 8]),
     ];
-    for (seed, (descriptor, expected)) in descriptors.iter().enumerate() {
+    for (seed, descriptor) in descriptors.iter().enumerate() {
         let norm = engine.create_norm(descriptor).unwrap();
         let mut data = Data::random(&gpu, descriptor, 0.0, seed as u64);
         data.scale.iter_mut().flatten().for_each(|scale| *scale *= 1e-32);
@@ -101,8 +101,6 @@ fn walkers_do_not_outlast_a_drivers_loops() {
         let worst = error(&outcome.output, &data.reference(descriptor).output);
         let schedule = norm.schedule().to_string();
         assert!(worst.as_ref().is_ok_and(|&e| e <= tolerance(norm.segment_len())), "{schedule}: {worst:?}");
-        // where it is the processor's own profile that chooses
-        assert!(profile.min_lanes > 1 || schedule.starts_with(expected), "{schedule}, not {expected}");
     }
 }
 
@@ -130,9 +128,8 @@ fn four_storage_buffers_are_enough_for_inference() {
     let (mean, variance) = data.given.clone().unwrap();
     let [mean, variance, records] = [&mean, &variance, &vec![0.0; 20]].map(|d| gpu.buffer(d));
     let statistics = BufferView::whole(&records);
-    let import = norm
-        .bind_import(&ImportArgs::new(TensorView::whole(&mean), TensorView::whole(&variance), statistics))
-        .unwrap();
+    let import =
+        norm.bind_import(&ImportArgs::new(TensorView::whole(&mean), TensorView::whole(&variance), statistics)).unwrap();
     let args = ForwardArgs::new(TensorView::whole(&input), TensorView::whole(&output))
         .scale(TensorView::new(&parameters, 0, 5))
         .bias(TensorView::new(&parameters, 20, 5))

@@ -188,7 +188,8 @@ impl<'a> Host<'a> {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let constants: Vec<(&str, f64)> = kernel.constants.iter().map(|(name, &value)| (name.as_str(), value)).collect();
+        let constants: Vec<(&str, f64)> =
+            kernel.constants.iter().map(|(name, &value)| (name.as_str(), value)).collect();
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&kernel.name),
             layout: Some(&pipeline_layout),
@@ -371,8 +372,11 @@ fn a_recipe_of_an_adaptive_norm_is_all_that_a_host_needs() {
         .workspace(b.workspace("workspace of backward", plan.backward_workspace_size()));
     b.run(plan.backward(&args));
     let (to_content, to_style) = adaptive_backward(&d, &content, &style, &dy).unwrap();
-    let expected =
-        [("output", adaptive(&d, &content, &style).unwrap().output), ("grad_content", to_content), ("grad_style", to_style)];
+    let expected = [
+        ("output", adaptive(&d, &content, &style).unwrap().output),
+        ("grad_content", to_content),
+        ("grad_style", to_style),
+    ];
     for (name, expected) in expected {
         let worst = error(&b.host.read(name), &expected);
         assert!(worst.as_ref().is_ok_and(|&e| e < 3e-6), "{name}: {worst:?}");
@@ -394,7 +398,9 @@ fn a_recipe_of_a_spectral_norm_is_all_that_a_host_needs() {
     let args = SpectralArgs::new(weight_view, output, sigma, workspace);
     b.run(plan.forward(&args.vectors(u_view, v_view, PowerIterations::Count(2))));
     let (dy_view, grad) = (b.tensor("grad_output", &dy), b.output("grad_weight", 105));
-    b.run(plan.backward(&SpectralBackwardArgs::new(weight_view, dy_view, grad, sigma, workspace).vectors(u_view, v_view)));
+    b.run(
+        plan.backward(&SpectralBackwardArgs::new(weight_view, dy_view, grad, sigma, workspace).vectors(u_view, v_view)),
+    );
     let case = SpectralReference {
         weight: &weight,
         shape: &shape,

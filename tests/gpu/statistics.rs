@@ -61,8 +61,7 @@ fn running(kind: NormKind<'_>, shape: &[u64], update: RunningUpdate, single: Sin
     let (saved, workspace) = (gpu.buffer(&vec![0.0; norm.statistics_size() as usize / 4]), norm.create_workspace());
     let statistics = BufferView::new(&saved, 0, norm.statistics_size());
     let (from, to) = (TensorView::new(&input, 0, norm.len()), TensorView::new(&output, 0, norm.len()));
-    let training =
-        TrainingArgs::new(from, to, statistics).workspace(workspace.as_ref().map(BufferView::whole));
+    let training = TrainingArgs::new(from, to, statistics).workspace(workspace.as_ref().map(BufferView::whole));
     let running = RunningArgs::new(statistics, TensorView::whole(&gpu_mean), TensorView::whole(&gpu_variance))
         .batches(BufferView::whole(&batches))
         .update(update);

@@ -61,7 +61,7 @@ fn a_profile_that_the_device_cannot_follow_is_ignored() {
         let descriptor = NormEngineDescriptor { profile: Some(profile), ..NormEngineDescriptor::default() };
         *NormEngine::new(&gpu.device, &descriptor).unwrap().profile()
     };
-    let other = DeviceProfile { quads: 5, max_binding: 1, ..default };
+    let other = DeviceProfile { vectors: 5, max_binding: 1, ..default };
     // what can be bound stays the device's own
     assert_eq!(engine(other), DeviceProfile { max_binding: default.max_binding, ..other });
     for bad in [
@@ -69,7 +69,7 @@ fn a_profile_that_the_device_cannot_follow_is_ignored() {
         DeviceProfile { workgroup_size: 0, ..default },
         DeviceProfile { max_lanes: 3, ..default },
         DeviceProfile { subgroup: 1 << 10, ..default },
-        DeviceProfile { map_quads: 0, ..default },
+        DeviceProfile { vectors: 0, ..default },
     ] {
         assert_eq!(engine(bad), default, "{bad:?}");
     }

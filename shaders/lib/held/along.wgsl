@@ -10,5 +10,4 @@ fn any_bits(x: Bits) -> bool { return x != 0u; }
 fn of_four(x: vec4<f32>) -> Sum { return x.x; }
 fn part(x: Sum, e: u32) -> f32 { return x; }
 fn units(top: Bits) -> Bits { return unit_of(top); }
-fn inverses(m: Measured) -> Sum { return record_inverse(moments_of(m, 0u)); }
 fn inverses_in_units(m: Measured, unit: Bits) -> Sum { return inverse_in_units(moments_of(m, 0u), unit); }

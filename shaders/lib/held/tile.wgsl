@@ -8,7 +8,6 @@ struct HeldTile {
     turns: u32,     // VECTORS, unknown to the compiler: loops of the slow path stay loops
     len: f32,       // elements of a segment
     inverse_len: f32,
-    spare: u32,
 }
 override WHOLE: u32 = 0u;   // the first so many vectors of a lane are there in every lane
 var<private> block: u32;

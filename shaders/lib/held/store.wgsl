@@ -1,0 +1,11 @@
+// y from deviations in registers: each vector is stored as soon as it is there.
+fn forward(m: Measured) {
+    let r = four(inverses(m));
+    enter_affine();
+    save_all(m, vec4(127u));
+    for (var k = 0u; k < VECTORS; k += 1u) { output4(k, fma(held[k] * r, scale_of(k), bias_of(k))); }
+}
+// The same of an element that was read again.
+fn affine4(k: u32, x: vec4<f32>, m: Measured, r: vec4<f32>) -> vec4<f32> {
+    return fma(deviation4(x, m) * r, scale_of(k), bias_of(k));
+}

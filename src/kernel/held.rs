@@ -1,0 +1,60 @@
+//! Fragments of the kernels that hold segments in registers: what an accumulator does with them, how they lie in memory, what divides
+//! them, where their parameters are. Which of them a kernel takes say constants of its key.
+
+use super::key::{Entry, Kernel};
+use super::source::{Fragment, divisor, fragment, lanes};
+use crate::moments::Accumulator;
+
+/// The divisor is the root of variance + eps, eps no tiny number.
+pub(crate) const EPS_ALONE: &str = "EPS_ALONE";
+
+/// An infinite scale is folded with the mean.
+pub(crate) const FOLDS: &str = "FOLDS";
+
+/// Parameters of neighbours are neighbours, the same in every row.
+pub(crate) const SAME_COLUMNS: &str = "SAME_COLUMNS";
+
+/// Rows are read and written element by element.
+pub(crate) const SPREAD: &str = "SPREAD";
+
+pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
+    let chosen = |name| kernel.consts.get(name).is_some();
+    let mut all = if chosen(EPS_ALONE) {
+        vec![fragment!("lib/exact.wgsl", "exact": "Exact"), fragment!("lib/held/eps.wgsl", "eps": "Eps")]
+    } else {
+        let mut all = divisor(kernel.accumulator);
+        all.retain(|fragment| fragment.text != LOOKUP);
+        all.push(fragment!("lib/held/divisors.wgsl"));
+        all
+    };
+    all.extend(kernel.accumulator.map(|accumulator| match accumulator {
+        Accumulator::Centred => fragment!("lib/held/centred.wgsl"),
+        Accumulator::Uncentred => fragment!("lib/held/uncentred.wgsl"),
+        Accumulator::Magnitude => fragment!("lib/held/magnitude.wgsl"),
+        Accumulator::Largest => fragment!("lib/held/largest.wgsl"),
+        Accumulator::Power => fragment!("lib/held/power.wgsl"),
+    }));
+    if chosen(SAME_COLUMNS) {
+        all.push(fragment!("lib/affine_columns.wgsl"));
+    } else {
+        all.extend([fragment!("lib/lookup.wgsl"), fragment!("lib/affine.wgsl", "affine": "Affine")]);
+    }
+    if kernel.entry == Entry::RowForward {
+        all.push(if chosen(SPREAD) { fragment!("lib/held/spread.wgsl") } else { fragment!("lib/held/vectors.wgsl") });
+        all.push(fragment!("lib/held/row.wgsl", "held": "HeldRow"));
+        all.extend(lanes(kernel));
+    } else {
+        all.extend([fragment!("lib/row.wgsl"), fragment!("lib/held/tile.wgsl", "held": "HeldTile"), fragment!("lib/held/lines.wgsl")]);
+    }
+    all.extend([
+        if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") },
+        fragment!("lib/before/none.wgsl"),
+        fragment!("lib/after/none.wgsl"),
+        if chosen(FOLDS) { fragment!("lib/held/fold.wgsl") } else { fragment!("lib/held/store.wgsl") },
+        fragment!("row_forward.wgsl"),
+    ]);
+    all
+}
+
+/// What `divisor` brings for others.
+const LOOKUP: &str = include_str!("../../shaders/lib/lookup.wgsl");
