@@ -342,7 +342,7 @@ impl NormPlan {
     /// Sums over no element are 0.
     fn empty_gradients(&self, lowering: &mut Lowering, bound: &Bound) -> Result<(), Unbindable> {
         match self.plan.affine {
-            Some(affine) if bound.wants_affine() => {
+            Some(affine) if bound.wants_affine() && affine.segments() > 0 => {
                 let none = Partition::new(1, 0, affine.segments(), 1);
                 let gradients = bound.affine(&self.plan);
                 let nothing = MergeSums {

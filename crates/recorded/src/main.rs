@@ -9,6 +9,8 @@ mod golden;
 mod gradients;
 mod inputs;
 mod judge;
+#[cfg(test)]
+mod kernels_test;
 mod report;
 mod setup;
 mod spectral;

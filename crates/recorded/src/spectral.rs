@@ -9,8 +9,8 @@ use wgpu_norm_tools::failure::Failure;
 use crate::golden::{Request, Store};
 use crate::{Array, Results, Values};
 
-/// All steps of a case.
-pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Results, Failure> {
+/// The norm of a case.
+pub fn descriptor(request: &Request) -> SpectralDescriptor<'_> {
     let attrs = &request.attrs;
     let shape = request.inputs.get("weight").map_or(&[][..], |weight| &weight.shape);
     let mut descriptor = SpectralDescriptor::new(shape);
@@ -19,7 +19,13 @@ pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Resu
     if attrs.order.as_deref() == Some("v_then_u") {
         descriptor.order = PowerOrder::VThenU;
     }
-    let norm = gpu.engine.create_spectral_norm(&descriptor)?;
+    descriptor
+}
+
+/// All steps of a case.
+pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Results, Failure> {
+    let attrs = &request.attrs;
+    let norm = gpu.engine.create_spectral_norm(&descriptor(request))?;
     let upload = |name: &str| match request.input(name, store)? {
         Some(values) => gpu.upload(name, &values).map(Some),
         None => Ok(None),

@@ -1,7 +1,7 @@
 //! `wgpu-norm bench`: the speed of norms against what this adapter moves.
 
 mod beside;
-mod case;
+pub mod case;
 mod clock;
 mod cold;
 mod compare;
@@ -14,7 +14,7 @@ mod request;
 mod rig;
 mod roof;
 mod sample;
-mod spec;
+pub mod spec;
 pub mod suite;
 mod table;
 mod times;
@@ -30,7 +30,7 @@ use wgpu_norm_tools::terminal;
 
 use crate::{Global, Json};
 
-use case::BenchCase;
+use case::{BenchCase, Pass, Variant};
 use clock::Clock;
 use compare::Comparison;
 use measure::{Bench, Outcome};
@@ -206,6 +206,9 @@ fn selected(args: &BenchArgs) -> Result<Vec<BenchCase>, Failure> {
     let mut cases = args.case.cases()?.unwrap_or_else(|| args.suite.cases());
     if let Some(mib) = args.at_least {
         cases = suite::unique(cases.iter().map(|case| case.grown(mib.saturating_mul(1 << 20))).collect());
+    }
+    if let Some(case) = cases.iter().find(|case| case.variant == Variant::AdaptiveInstance && case.pass != Pass::Forward) {
+        return Err(Failure::Usage(format!("{}: adain is measured forward only", case.name())));
     }
     if let Some(text) = &args.filter {
         cases.retain(|case| case.name().contains(text.as_str()));

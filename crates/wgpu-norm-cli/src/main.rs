@@ -5,6 +5,7 @@ mod apply;
 mod axes;
 mod bench;
 mod cases;
+mod plan;
 mod shaders;
 mod verify;
 
@@ -34,6 +35,7 @@ Examples:
   wgpu-norm apply group x.npy y.npy --groups 32 --scale params.safetensors:gn.weight
   wgpu-norm verify                                      every kernel against the CPU reference, once
   wgpu-norm bench --suite reference                     speed against what this adapter copies
+  wgpu-norm plan layer 4096x1024 --backward             dispatches, bindings, parameters, kernels of a norm
   wgpu-norm shaders --target spirv --out spirv/         every kernel, translated
 
 Exit codes: 0 all is well, 1 a check failed, 2 a bad request, file or device, 130 interrupted.";
@@ -86,6 +88,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// List the adapters: features, limits, and whether the kernels run.
     Adapters(adapters::AdaptersArgs),
+    /// Show what a norm comes to: dispatches, bindings, parameters, kernels.
+    Plan(plan::PlanArgs),
     /// Write every kernel as WGSL, SPIR-V, MSL or HLSL.
     Shaders(shaders::ShadersArgs),
     /// Print a completion script for a shell.
@@ -114,6 +118,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(args, global),
         Command::Bench(args) => bench::run(args, global),
         Command::Adapters(args) => adapters::run(&args, global),
+        Command::Plan(args) => plan::run(&args, global),
         Command::Shaders(args) => shaders::run(args, global),
         Command::Completions { shell } => completions(shell),
     }

@@ -8,10 +8,9 @@ use naga::back::{self, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ResourceBinding, ShaderStage};
 use serde::Serialize;
-use wgpu_norm::{DeviceFacts, Kernel, Planner};
+use wgpu_norm::Kernel;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::Descriptor;
-use wgpu_norm_tools::outline::{Which, devices};
+use wgpu_norm_tools::outline::devices;
 use wgpu_norm_tools::output::write_bytes;
 use wgpu_norm_tools::terminal;
 
@@ -65,27 +64,14 @@ struct Binding {
     access: &'static str,
 }
 
-/// The kernels of a norm's passes on these devices, by name.
-pub fn kernels_of(descriptor: &Descriptor<'_>, devices: &[DeviceFacts]) -> Result<BTreeMap<String, Kernel>, Failure> {
-    let mut kernels = BTreeMap::new();
-    for facts in devices {
-        for which in Which::ALL {
-            let outline = descriptor.outline(&Planner::new(*facts), which)?;
-            let recipes = outline.into_iter().flat_map(|outline| outline.recipes);
-            kernels.extend(recipes.flat_map(|recipe| recipe.kernels).map(|kernel| (kernel.to_string(), kernel)));
-        }
-    }
-    Ok(kernels)
-}
-
 /// All that are written.
 fn all() -> Result<BTreeMap<String, Kernel>, Failure> {
     let mut kernels = BTreeMap::new();
     for case in Suite::Reference.cases() {
-        kernels.extend(kernels_of(&case.case().descriptor(), &devices())?);
+        kernels.extend(case.case().descriptor().kernels(&devices())?);
     }
     for case in CASES {
-        kernels.extend(kernels_of(&case.descriptor(), &devices())?);
+        kernels.extend(case.descriptor().kernels(&devices())?);
     }
     Ok(kernels)
 }
@@ -136,7 +122,7 @@ fn table(written: &[Written]) -> String {
 }
 
 /// Letters, digits and `-_.=+!` of a kernel's name.
-fn file_name(kernel: &str) -> String {
+pub fn file_name(kernel: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.=+!".contains(c) { c } else { '_' };
     kernel.chars().map(safe).collect()
 }

@@ -1,9 +1,10 @@
 //! Recipes over buffers that have a name and a size and nothing else: what plans come to without a device.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use wgpu_norm::{
-    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, NormPlan, Planner, Recipe, TensorView,
+    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, Kernel, NormPlan, Planner, Recipe, TensorView,
 };
 
 use crate::failure::Failure;
@@ -51,18 +52,20 @@ pub fn devices() -> [DeviceFacts; 3] {
 
 /// Buffers, each with a name.
 #[derive(Default)]
-struct Buffers {
+pub struct Buffers {
     names: Vec<&'static str>,
 }
 
 impl Buffers {
-    fn bytes(&mut self, name: &'static str, size: u64) -> BufferView<BufferId> {
+    /// One of so many bytes.
+    pub fn bytes(&mut self, name: &'static str, size: u64) -> BufferView<BufferId> {
         let id = self.names.len() as u32;
         self.names.push(name);
         BufferView::new(BufferId { id, size: size.max(16) }, 0, size)
     }
 
-    fn tensor(&mut self, name: &'static str, len: u64) -> TensorView<BufferId> {
+    /// One for so many elements.
+    pub fn tensor(&mut self, name: &'static str, len: u64) -> TensorView<BufferId> {
         let view = self.bytes(name, len * 4);
         TensorView::new(view.buffer, 0, len)
     }
@@ -115,8 +118,17 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
 }
 
 impl Descriptor<'_> {
-    /// A pass of the norm that is planned; `None` where the norm has no such pass.
-    pub fn outline(&self, planner: &Planner, which: Which) -> Result<Option<Outline>, Failure> {
-        Ok(self.plan(planner)?.outline(self.affine(), which)?)
+    /// The kernels of all passes on these devices, by name.
+    pub fn kernels(&self, devices: &[DeviceFacts]) -> Result<BTreeMap<String, Kernel>, Failure> {
+        let mut kernels = BTreeMap::new();
+        for facts in devices {
+            let plan = self.plan(&Planner::new(*facts))?;
+            for which in Which::ALL {
+                let outline = plan.outline(self.affine(), which)?;
+                let recipes = outline.into_iter().flat_map(|outline| outline.recipes);
+                kernels.extend(recipes.flat_map(|recipe| recipe.kernels).map(|kernel| (kernel.to_string(), kernel)));
+            }
+        }
+        Ok(kernels)
     }
 }

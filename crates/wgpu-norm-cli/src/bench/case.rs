@@ -1,6 +1,7 @@
 //! What is measured: a norm, a shape, a memory format, a pass.
 
 use wgpu_norm::{MemoryFormat, NormKind, StyleEpsilon, Variance};
+use wgpu_norm_tools::outline::Which;
 
 use super::report::Roof;
 use crate::cases::{Case, Kind};
@@ -45,7 +46,7 @@ pub enum Format {
 }
 
 /// Which pass of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pass {
     /// The output alone.
     Forward,
@@ -184,6 +185,16 @@ impl BenchCase {
             }
         });
         Case { kind, shape: &self.memory, format }
+    }
+
+    /// The pass, as plans know it.
+    pub fn which(&self) -> Which {
+        match self.pass {
+            Pass::Forward if self.variant == Variant::BatchInference => Which::Given,
+            Pass::Forward => Which::Forward,
+            Pass::Training => Which::Training,
+            Pass::Backward => Which::Backward,
+        }
     }
 
     /// The shape in words: `4096x1024`.
