@@ -583,6 +583,9 @@ impl Lowering {
             let wants = merge.coefficients.is_some() || merge.sums.is_some();
             let tiles = if wants { statistics.segments().div_ceil(COLUMNS) } else { 0 };
             let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(COLUMNS));
+            if tiles + affine_tiles == 0 {
+                continue;
+            }
             let dims = |p: &Partition| p.dims().map(|n| n as u32);
             let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
             let parameters = parameters(&reduction.divisor).with(blocks::MergeSums {
