@@ -23,6 +23,22 @@ struct Step {
     bind_group: wgpu::BindGroup,
     grid: [u32; 2],
     kernel: KernelKey,
+    params: Params,
+    /// Buffer, bytes and whether they are written, binding by binding.
+    bindings: Vec<(wgpu::Buffer, u64, bool)>,
+}
+
+/// What a dispatch hands to the device: for `crates/gauge`, as long as nothing plans without a device.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Handed {
+    pub kernel: KernelKey,
+    pub source: String,
+    pub constants: Vec<(&'static str, f64)>,
+    pub workgroups: [u32; 2],
+    pub parameters: Vec<u8>,
+    /// Buffer, bytes and whether they are written, binding by binding.
+    pub bindings: Vec<(wgpu::Buffer, u64, bool)>,
 }
 
 impl BoundNorm {
@@ -98,7 +114,18 @@ impl BoundNorm {
                     buffers,
                     &dispatch.slots,
                 );
-                steps.push(Step { pipeline: compiled.pipeline.clone(), bind_group, grid: *grid, kernel: dispatch.key });
+                let bindings = (0..).zip(&dispatch.slots).map(|(k, slot)| {
+                    let written = dispatch.key.layout.writable >> k & 1 == 1;
+                    (buffers[slot.buffer].clone(), slot.bytes.end - slot.bytes.start, written)
+                });
+                steps.push(Step {
+                    pipeline: compiled.pipeline.clone(),
+                    bind_group,
+                    grid: *grid,
+                    kernel: dispatch.key,
+                    params: dispatch.params,
+                    bindings: bindings.collect(),
+                });
             }
         }
         steps
@@ -128,6 +155,19 @@ impl BoundNorm {
     /// The kernel of each dispatch, in order.
     pub fn kernels(&self) -> impl ExactSizeIterator<Item = KernelKey> {
         self.steps.iter().map(|step| step.kernel)
+    }
+
+    /// What each dispatch hands to the device, in order.
+    #[doc(hidden)]
+    pub fn handed(&self) -> impl Iterator<Item = Handed> {
+        self.steps.iter().map(|step| Handed {
+            kernel: step.kernel,
+            source: crate::wgsl::assemble(&step.kernel),
+            constants: step.kernel.constants(),
+            workgroups: step.grid,
+            parameters: bytemuck::bytes_of(&step.params).to_vec(),
+            bindings: step.bindings.clone(),
+        })
     }
 }
 

@@ -34,6 +34,8 @@ mod wgsl;
 mod window;
 
 pub use bound::BoundNorm;
+#[doc(hidden)]
+pub use bound::Handed;
 pub use descriptor::{
     Affine, AffineAxes, DataType, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, RunningUpdate,
     SingleElement, StyleEpsilon, Variance,

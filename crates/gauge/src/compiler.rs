@@ -8,7 +8,6 @@ use crate::machine::{self, Line, Machine};
 
 /// A device under the layer.
 pub struct Compiler {
-    pub adapter: wgpu::Adapter,
     pub device: wgpu::Device,
     /// The driver's name of the device.
     pub name: String,
@@ -61,7 +60,7 @@ impl Compiler {
         .map_err(|error| error.to_string())?;
         let info = adapter.get_info();
         let name = format!("{}, {} {}", info.name, info.driver, info.driver_info);
-        Ok(Self { adapter, device, name, folder, read: 0 })
+        Ok(Self { device, name, folder, read: 0 })
     }
 
     /// Compiles a kernel.

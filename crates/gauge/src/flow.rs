@@ -35,7 +35,7 @@ pub struct Work {
     /// Bytes that a lane loads, without scratch memory.
     pub loaded: f64,
     pub stored: f64,
-    /// Times that a lane has to wait for memory, one after the other.
+    /// Times that a lane has to wait for memory, if the loads of a stretch are all under way together.
     pub round_trips: f64,
 }
 
@@ -64,21 +64,26 @@ impl Flow {
     fn part(&self, which: Option<usize>, with_inner: bool) -> impl Iterator<Item = &Instruction> + Clone {
         let inside = move |block: &usize| which.is_none_or(|k| self.loops[k].blocks.contains(block));
         let inner = move |block: &usize| {
-            (0..self.loops.len()).any(|k| self.is_within(k, which) && self.loops[k].blocks.contains(block))
+            let is_inner = |k: &usize| which.is_none_or(|outer| self.around(*k).any(|around| around == outer));
+            (0..self.loops.len()).filter(is_inner).any(|k| self.loops[k].blocks.contains(block))
         };
         let blocks = (0..self.blocks.len()).filter(inside).filter(move |block| with_inner || !inner(block));
         blocks.flat_map(|block| &self.listing.instructions[self.blocks[block].clone()])
     }
 
-    /// Whether a loop lies within another; all lie within none.
-    fn is_within(&self, inner: usize, outer: Option<usize>) -> bool {
-        let parents = std::iter::successors(Some(self.loops[inner].parent), |up| up.map(|k| self.loops[k].parent));
-        parents.into_iter().any(|parent| parent == outer)
+    /// The loops around a loop, from the inside out.
+    pub fn around(&self, which: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(self.loops[which].parent, |k| self.loops[*k].parent)
     }
 
     /// What one turn of a loop does, or the code that is in none: all of its branches, without the loops in it.
     pub fn own_work(&self, which: Option<usize>) -> Work {
         work(self.part(which, false))
+    }
+
+    /// Where a loop begins in the code.
+    pub fn start(&self, which: usize) -> usize {
+        self.loops[which].blocks.first().copied().unwrap_or_default()
     }
 
     /// All of the code once.
@@ -88,25 +93,46 @@ impl Flow {
 
     /// Most bytes of loads that a lane has under way in a loop, or anywhere.
     pub fn bytes_in_flight(&self, which: Option<usize>) -> u32 {
-        in_flight(self.part(which, true)).0
+        in_flight(self.part(which, true))
     }
 
-    /// The common path: the shortest way from the entry to an end that passes all wide stores, each loop entered once.
-    ///
-    /// Slow paths are ways around the common one that are longer, so they are not on it.
+    /// The common path, each loop entered once.
     pub fn common_path(&self) -> Work {
+        self.work_on(&self.path(), |_| true)
+    }
+
+    /// What the common path does in a loop, or outside of all: the loops in it are left out.
+    pub fn common_path_in(&self, which: Option<usize>) -> Work {
+        self.work_on(&self.path(), |block| self.innermost(block) == which)
+    }
+
+    fn work_on(&self, blocks: &[usize], keep: impl Fn(usize) -> bool + Clone) -> Work {
+        let kept = blocks.iter().copied().filter(|block| keep(*block));
+        work(kept.flat_map(|block| &self.listing.instructions[self.blocks[block].clone()]))
+    }
+
+    fn innermost(&self, block: usize) -> Option<usize> {
+        let around = (0..self.loops.len()).filter(|k| self.loops[*k].blocks.contains(&block));
+        around.min_by_key(|k| self.loops[*k].blocks.len())
+    }
+
+    /// The blocks of the shortest way from the entry to an end that passes all wide stores.
+    ///
+    /// Slow paths are longer ways around, so they are not on it.
+    fn path(&self) -> Vec<usize> {
         // stores of inner loops and of loops of a block or two are a slow path's, or single elements at the edges
-        let edge = |block: usize| {
-            let holds = |l: &&Loop| l.blocks.contains(&block) && (l.parent.is_some() || l.blocks.len() <= 2);
-            self.loops.iter().any(|l| holds(&l))
+        let is_edge = |block: usize| {
+            let of_edge = |l: &Loop| l.blocks.contains(&block) && (l.parent.is_some() || l.blocks.len() <= 2);
+            self.loops.iter().any(of_edge)
         };
         let cost = |block: usize| {
             let code = &self.listing.instructions[self.blocks[block].clone()];
             let wide = |i: &&Instruction| i.access.is_some_and(|a| a.kind == Kind::Store && !a.scratch && a.bytes >= 8);
-            let stores = if edge(block) { 0 } else { code.iter().filter(wide).count() };
+            let stores = if is_edge(block) { 0 } else { code.iter().filter(wide).count() };
             let slots = code.iter().filter(|i| i.class != Class::Hint).count();
             slots as i64 - 100_000 * stores as i64
         };
+        // blocks come in order, so one pass over the ways forward finds the cheapest
         let mut best = BTreeMap::from([(0, (cost(0), None))]);
         for block in 0..self.blocks.len() {
             let Some(&(so_far, _)) = best.get(&block) else { continue };
@@ -119,10 +145,9 @@ impl Flow {
         }
         let is_end = |block: usize| !self.successors[block].iter().any(|next| *next > block);
         let end = best.iter().filter(|(block, _)| is_end(**block)).min_by_key(|(_, (cost, _))| *cost);
-        let mut path: Vec<usize> =
-            std::iter::successors(end.map(|(block, _)| *block), |block| best[block].1).collect();
+        let mut path: Vec<usize> = std::iter::successors(end.map(|(block, _)| *block), |block| best[block].1).collect();
         path.reverse();
-        work(path.iter().flat_map(|block| &self.listing.instructions[self.blocks[*block].clone()]))
+        path
     }
 
     /// Natural loops: a jump to a block that dominates it closes one. Loops of one head are one.
@@ -213,14 +238,14 @@ fn work<'a>(code: impl Iterator<Item = &'a Instruction> + Clone) -> Work {
         workgroup_accesses: count(Class::Workgroup),
         loaded: bytes(Kind::Load),
         stored: bytes(Kind::Store),
-        round_trips: f64::from(in_flight(code).1),
+        round_trips: if bytes(Kind::Load) > 0.0 { 1.0 } else { 0.0 },
     }
 }
 
-/// Most bytes of loads in flight, and how often the first one starts.
-fn in_flight<'a>(code: impl Iterator<Item = &'a Instruction>) -> (u32, u32) {
+/// Most bytes of loads in flight.
+fn in_flight<'a>(code: impl Iterator<Item = &'a Instruction>) -> u32 {
     let mut queue: Vec<(u32, Option<u32>)> = Vec::new();
-    let (mut most, mut starts) = (0, 0);
+    let mut most = 0;
     for i in code {
         match &i.wait {
             Some(Wait::Newest(count)) => drop(queue.drain(..queue.len().saturating_sub(*count))),
@@ -228,10 +253,9 @@ fn in_flight<'a>(code: impl Iterator<Item = &'a Instruction>) -> (u32, u32) {
             None => {}
         }
         if let Some(access) = i.access.filter(|a| a.kind == Kind::Load) {
-            starts += u32::from(queue.is_empty());
             queue.push((access.bytes, i.scoreboard));
             most = most.max(queue.iter().map(|(bytes, _)| bytes).sum());
         }
     }
-    (most, starts)
+    most
 }

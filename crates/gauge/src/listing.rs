@@ -118,7 +118,9 @@ fn amd(line: &str) -> Instruction {
         _ if op.starts_with("s_buffer_load") || op.starts_with("s_load") => Class::Constant,
         _ if op.starts_with("ds_swizzle") || op.contains("permute") || op.contains("permlane") => Class::Shuffle,
         // sums over lanes are additions whose operand comes from another lane
-        _ if op.ends_with("_dpp") || operands.contains("row_") || operands.contains("dpp8") => Class::Shuffle,
+        _ if op.ends_with("_dpp") || ["row_", "quad_perm", "dpp8"].iter().any(|lanes| operands.contains(lanes)) => {
+            Class::Shuffle
+        }
         _ if op.starts_with("ds_") => Class::Workgroup,
         _ if op.starts_with("v_") => Class::Vector,
         _ => Class::Scalar,
@@ -202,4 +204,40 @@ fn nvidia_access(op: &str) -> Option<Access> {
     }
     let bits = words.iter().find_map(|word| word.strip_prefix(['b', 'u', 'i'])?.parse::<u32>().ok());
     Some(Access { kind, bytes: bits.map_or(4, |bits| bits / 8), scratch: words.contains(&"local") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amd_lines_are_read() {
+        let text = "BB0:\n\ts_load_b64 s[0:1], s[2:3], 0x0 ; f4\n\tbuffer_load_dwordx4 v[0:3], v4, s[0:3], 0 offen ; e0\n\
+            \tscratch_store_b32 off, v0, s0\nBB3:\n\ts_waitcnt vmcnt(2) lgkmcnt(0)\n\tv_add_f32_dpp v0, v1, v0 row_shl:1\n\
+            \ts_cbranch_scc1 BB3 ; bf\n\ts_endpgm\n";
+        let listing = Listing::amd(text);
+        let classes: Vec<_> = listing.instructions.iter().map(|i| i.class).collect();
+        use Class::*;
+        assert_eq!(classes, [Constant, Memory, Memory, Hint, Shuffle, Scalar, Scalar]);
+        assert_eq!(listing.labels["BB3"], 3);
+        let [load, store] = [1, 2].map(|at: usize| listing.instructions[at].access);
+        assert_eq!(load, Some(Access { kind: Kind::Load, bytes: 16, scratch: false }));
+        assert_eq!(store, Some(Access { kind: Kind::Store, bytes: 4, scratch: true }));
+        assert_eq!(listing.instructions[3].wait, Some(Wait::Newest(2)));
+        assert_eq!(listing.instructions[5].target.as_deref(), Some("BB3"));
+        assert!(!listing.instructions[5].leaves && listing.instructions[6].leaves);
+    }
+
+    #[test]
+    fn nvidia_lines_are_read() {
+        let text = "block.u 0 L3 [] -> {\n    r64..68  = ld.global.a64.constant.b128 [r56..58] // delay=1 rd:0 wr:1\n\
+            r8 = fadd.ftz r32 r8 // delay=1 wt=000011\n@!p0 bra L3 // delay=1\n bra L4\n}\nblock 1 L4 [0] -> {\n exit\n}\n";
+        let listing = Listing::nvidia(text);
+        let [load, add, choice, jump, exit] = listing.instructions.as_slice() else { panic!("five instructions") };
+        assert_eq!(load.access, Some(Access { kind: Kind::Load, bytes: 16, scratch: false }));
+        assert_eq!((load.scoreboard, &add.wait), (Some(1), &Some(Wait::Scoreboards(vec![0, 1]))));
+        assert_eq!((add.class, choice.target.as_deref(), choice.leaves), (Class::Vector, Some("L3"), false));
+        assert!(jump.leaves && exit.leaves);
+        assert_eq!(listing.labels["L4"], 4);
+    }
 }

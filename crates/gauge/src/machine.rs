@@ -19,7 +19,7 @@ pub enum Line {
 /// A pipeline, as the layer writes it down.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Pipeline {
-    pipeline: String,
+    pub pipeline: String,
     pub entry: String,
     #[serde(default)]
     pub spirv_bytes: u64,
@@ -52,7 +52,7 @@ pub struct Machine {
     pub scalar_registers: Option<u32>,
     /// Subgroups that fit: on a SIMD of AMD (at most 16), on an SM of NVIDIA (of 64 Ki registers, at most 64).
     pub waves: Option<u32>,
-    /// Registers that went to memory; on Intel stores and loads of them; NVIDIA's says only how many bytes.
+    /// Vector registers that went to memory; on Intel stores and loads of them; NVIDIA's compiler says only how many bytes.
     pub spills: u32,
     /// Bytes of memory of its own that a lane needs.
     pub scratch: u32,
@@ -98,7 +98,7 @@ pub fn read(folder: &Path, line: &Pipeline, adapter: &str) -> Result<(Machine, O
             registers,
             scalar_registers: value("SGPRs"),
             waves: waves.or(registers.map(fit)),
-            spills: sum(&["Spilled VGPRs", "Spilled SGPRs", "Spill Count", "Fill Count"]),
+            spills: sum(&["Spilled VGPRs", "Spill Count", "Fill Count"]),
             scratch: sum(&["Scratch size", "SLM Size", "Scratch Memory Size"]),
             workgroup_memory: sum(&["LDS size", "Workgroup Memory Size"]),
             instructions: match &flow {

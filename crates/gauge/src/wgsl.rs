@@ -41,8 +41,20 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut compiler = Compiler::open()?;
     println!("{}", compiler.name);
     let mut table = table::new(&[
-        "kernel", "lines", "SPIR-V", "workgroup", "subgroup", "registers", "waves", "spills", "scratch", "workgroup memory",
-        "instructions", "common path", "an element", "bytes in flight",
+        "kernel",
+        "lines",
+        "SPIR-V",
+        "workgroup",
+        "subgroup",
+        "registers",
+        "waves",
+        "spills",
+        "scratch",
+        "workgroup memory",
+        "instructions",
+        "common path",
+        "an element",
+        "bytes in flight",
     ]);
     let mut good = true;
     let mut loops = String::new();
@@ -147,7 +159,8 @@ fn describe_loops(title: &str, flow: &Flow) -> String {
         let work = flow.own_work(Some(k));
         let within = flow.loops[k].parent.map_or(String::new(), |parent| format!(" (in loop {parent})"));
         let elements = work.loaded.max(work.stored) / 4.0;
-        let each = if elements >= 4.0 { format!(", {:.1} for 4 bytes", work.instructions / elements) } else { String::new() };
+        let each =
+            if elements >= 4.0 { format!(", {:.1} for 4 bytes", work.instructions / elements) } else { String::new() };
         format!(
             "{title}: loop {k}{within}: {} instructions a turn, loads {} bytes, stores {}{each}; {} in flight\n",
             work.instructions,
