@@ -1,6 +1,6 @@
 //! What is gauged: cases of norms, dispatch by dispatch.
 //!
-//! [`plan`] is the only function that knows the engine. Everything else takes [`Case`]s.
+//! [`Planner::plan`] is the only function that knows the engine. Everything else takes [`Case`]s.
 
 use serde::Deserialize;
 use wgpu_norm::{
@@ -58,8 +58,9 @@ struct Line {
     case: Listed,
 }
 
+/// A case that is not planned yet.
 #[derive(Clone, Debug, Deserialize)]
-struct Listed {
+pub struct Listed {
     variant: String,
     shape: Vec<u64>,
     format: String,
@@ -68,45 +69,55 @@ struct Listed {
     training: bool,
 }
 
-/// Names of the listed cases, and what plans them.
-pub fn read(list: &str) -> Result<Vec<(String, impl Fn(&Compiler) -> Result<Case, String> + use<>)>, String> {
-    let parse = |line: &str| serde_json::from_str(line).map_err(|error| format!("{line}: {error}"));
-    let lines: Vec<Line> = list.lines().filter(|line| !line.trim().is_empty()).map(parse).collect::<Result<_, _>>()?;
-    Ok(lines.into_iter().map(|Line { case }| (case.name(), move |on: &Compiler| plan(&case, on))).collect())
+/// The cases of a list.
+pub fn read(list: &str) -> Result<Vec<Listed>, String> {
+    let parse = |line: &str| serde_json::from_str::<Line>(line).map_err(|error| format!("{line}: {error}"));
+    let lines = list.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| Ok(parse(line)?.case)).collect()
 }
 
-/// Plans a case for the compiler's device, by the default profile.
-fn plan(case: &Listed, on: &Compiler) -> Result<Case, String> {
-    let engine = NormEngine::new(&on.device, &NormEngineDescriptor::default()).map_err(|error| error.to_string())?;
-    let memory = case.memory();
-    let mut descriptor = NormDescriptor::new(case.kind()?, &memory);
-    if case.format == "channels-last" {
-        descriptor.format = MemoryFormat::ChannelsLast;
+/// Plans cases for the compiler's device, by the default profile.
+pub struct Planner {
+    engine: NormEngine,
+}
+
+impl Planner {
+    pub fn new(on: &Compiler) -> Result<Self, String> {
+        let engine = NormEngine::new(&on.device, &NormEngineDescriptor::default());
+        Ok(Self { engine: engine.map_err(|error| error.to_string())? })
     }
-    let norm = engine.create_norm(&descriptor).map_err(|error| error.to_string())?;
-    let (bound, buffers) = case.bind(&norm, descriptor.affine, on).map_err(|error| error.to_string())?;
-    let workspace = buffers.len() - 1;
-    let dispatches = bound.handed().map(|handed| Dispatch {
-        kernel: handed.kernel.to_string(),
-        source: handed.source,
-        entry: "main".to_owned(),
-        constants: handed.constants.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
-        workgroups: handed.workgroups.iter().copied().map(u64::from).product(),
-        bindings: handed
-            .bindings
-            .iter()
-            .map(|(buffer, bytes, written)| {
-                let buffer = buffers.iter().position(|known| known == buffer).filter(|at| *at != workspace);
-                Binding { buffer, bytes: *bytes, written: *written }
-            })
-            .collect(),
-    });
-    Ok(Case {
-        name: case.name(),
-        elements: case.shape.iter().product(),
-        roof: case.roof(),
-        dispatches: dispatches.collect(),
-    })
+
+    pub fn plan(&self, case: &Listed, on: &Compiler) -> Result<Case, String> {
+        let memory = case.memory();
+        let mut descriptor = NormDescriptor::new(case.kind()?, &memory);
+        if case.format == "channels-last" {
+            descriptor.format = MemoryFormat::ChannelsLast;
+        }
+        let norm = self.engine.create_norm(&descriptor).map_err(|error| error.to_string())?;
+        let (bound, buffers) = case.bind(&norm, descriptor.affine, on).map_err(|error| error.to_string())?;
+        let workspace = buffers.len() - 1;
+        let dispatches = bound.handed().map(|handed| Dispatch {
+            kernel: handed.kernel.to_string(),
+            source: handed.source,
+            entry: "main".to_owned(),
+            constants: handed.constants.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            workgroups: handed.workgroups.iter().copied().map(u64::from).product(),
+            bindings: handed
+                .bindings
+                .iter()
+                .map(|(buffer, bytes, written)| {
+                    let buffer = buffers.iter().position(|known| known == buffer).filter(|at| *at != workspace);
+                    Binding { buffer, bytes: *bytes, written: *written }
+                })
+                .collect(),
+        });
+        Ok(Case {
+            name: case.name(),
+            elements: case.shape.iter().product(),
+            roof: case.roof(),
+            dispatches: dispatches.collect(),
+        })
+    }
 }
 
 impl Listed {
@@ -114,7 +125,8 @@ impl Listed {
         self.variant == "batch" && self.pass == "forward" && !self.training
     }
 
-    fn name(&self) -> String {
+    /// In words, as `bench` has them.
+    pub fn name(&self) -> String {
         let variant = match (self.variant.as_str(), self.groups) {
             ("batch", _) if self.is_inference() => "batch inference".to_owned(),
             ("batch", _) => "batch training".to_owned(),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use comfy_table::Table;
 
 use crate::budget::Budget;
-use crate::cases::{self, Case};
+use crate::cases::{self, Case, Planner};
 use crate::compare;
 use crate::compiler::{Checks, Compiler, Source};
 use crate::count::{self, Counted};
@@ -64,8 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut kernels = Kernels { compiler: Compiler::open()?, known: HashMap::new() };
     let mut report = Report { device: kernels.compiler.name.clone(), cases: Vec::new() };
     eprintln!("{}", report.device);
-    for (_, plan) in list.into_iter().filter(|(name, _)| name.contains(&arguments.filter)) {
-        let case = plan(&kernels.compiler)?;
+    let planner = Planner::new(&kernels.compiler)?;
+    for listed in list.iter().filter(|case| case.name().contains(&arguments.filter)) {
+        let case = planner.plan(listed, &kernels.compiler)?;
         report.cases.push(kernels.gauge(&case, &arguments.models)?);
     }
     match &old {
