@@ -1,11 +1,11 @@
 // A Vulkan layer that writes down what a driver's compiler makes of every compute pipeline: statistics and machine code
-// (VK_KHR_pipeline_executable_properties), SPIR-V, and the grid of every dispatch. It works under any Vulkan program.
+// (VK_KHR_pipeline_executable_properties), and the grid of every dispatch. It works under any Vulkan program.
 //
-// Drivers can compile without hardware (RADV's null device, Mesa's drm-shims), but cannot run anything there. For those the
-// layer is the device: it answers synchronization and submission itself, offers a memory type where there is none, and
-// records no commands. What such a program reads back is nonsense.
+// Drivers can compile without hardware (RADV's null device, Mesa's drm-shims), but cannot run anything there. For those
+// the layer is the device: it answers synchronization and submission itself, offers a memory type where there is none,
+// and records no commands. What such a program reads back is nonsense.
 //
-//   GAUGE_DIR=DIR        DIR/pipelines.jsonl gets a line a pipeline and a line a dispatch; DIR/ID.*.txt get the listings
+//   GAUGE_DIR=DIR        DIR/pipelines.jsonl: a line a pipeline, a line a dispatch; DIR/ID.*.txt: the listings
 //   GAUGE_NULL_DEVICE=1  there is no hardware
 //   GAUGE_UNCHECKED=1    no bounds checks, for drivers that do them in code
 #include <pthread.h>
@@ -86,7 +86,8 @@ static struct known *remember(struct known **list, uint64_t handle) {
    return *list = known;
 }
 
-API(VkResult) CreateShaderModule(VkDevice device, const VkShaderModuleCreateInfo *info, Allocator a, VkShaderModule *m) {
+API(VkResult) CreateShaderModule(VkDevice device, const VkShaderModuleCreateInfo *info, Allocator a,
+                                 VkShaderModule *m) {
    VkResult result = next.CreateShaderModule(device, info, a, m);
    if (result != VK_SUCCESS) return result;
    pthread_mutex_lock(&lock);
@@ -154,7 +155,7 @@ static void write_pipeline(VkDevice device, VkPipeline pipeline, const VkCompute
    VkPipelineInfoKHR which = {VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR, NULL, pipeline};
    VkPipelineExecutablePropertiesKHR properties = {VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_PROPERTIES_KHR};
    uint32_t one = 1;
-   // Intel's driver compiles several widths and says which it takes; the last of them is the one that counts
+   // a compute pipeline is one executable
    if (next.GetPipelineExecutablePropertiesKHR(device, &which, &one, &properties) >= 0 && one == 1) {
       VkPipelineExecutableInfoKHR first = {VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR, NULL, pipeline, 0};
       fprintf(output(), ",\"subgroup_size\":%u,\"statistics\":{", properties.subgroupSize);

@@ -33,8 +33,10 @@ impl Budget {
         let mut broken = Vec::new();
         for (name, limits) in cases {
             match report.cases.iter().find(|case| case.name == *name) {
-                Some(case) => broken.extend(limits.broken(case).into_iter().map(|what| format!("{name}: {what}"))),
-                None if complete => broken.push(format!("{name}: no such case was gauged")),
+                Some(case) => {
+                    broken.extend(limits.broken(case).into_iter().map(|what| format!("budget of {name}: {what}")))
+                }
+                None if complete => broken.push(format!("budget of {name}: no such case was gauged")),
                 None => {}
             }
         }

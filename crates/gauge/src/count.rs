@@ -1,8 +1,8 @@
 //! How much of a kernel's code runs.
 //!
 //! Loops turn as often as the bytes need that a dispatch has to move: no name of a parameter is known here. What the
-//! common path moves outside of loops counts first. Then come loops that store, then loops that only load, those first that
-//! move most in a turn, until all bytes are moved. Loops that are left have nothing to do: they are a slow path's.
+//! common path moves outside of loops counts first. Then come loops that store, then loops that only load, those first
+//! that move most in a turn, until all bytes are moved. Loops that are left have nothing to do: they are a slow path's.
 
 use crate::flow::{Flow, Work};
 
@@ -64,8 +64,8 @@ pub fn count(flow: &Flow, read: f64, written: f64) -> Counted {
 }
 
 impl Turns<'_> {
-    /// Loops that move something, those first that move most in a turn. An inner loop counts more than the one around it,
-    /// which may hold the first turn of the inner one.
+    /// Loops that move something, those first that move most in a turn. An inner loop counts more than the one around
+    /// it, which may hold the first turn of the inner one.
     fn in_order(&self, moved: impl Fn(&Work) -> f64) -> Vec<usize> {
         let weight = |k: &usize| moved(&self.own[*k]) * (1 + self.flow.around(*k).count()) as f64;
         let mut loops: Vec<usize> = (0..self.own.len()).filter(|k| moved(&self.own[*k]) >= 4.0).collect();
@@ -96,14 +96,40 @@ mod tests {
     use crate::listing::Listing;
 
     /// A row in registers, stored on the common path; a slow path streams it once more.
-    const ROW: &str = "BB0:\n buffer_load_b128 v[0:3]\n buffer_load_b128 v[4:7]\n s_waitcnt vmcnt(0)\n v_cmp\n s_cbranch_vccz BB3\n\
-        BB1:\n buffer_load_b128 v[0:3]\n s_waitcnt vmcnt(0)\n v_add\n buffer_store_b128 v[0:3]\n s_cbranch_scc1 BB1\n\
-        BB2:\n s_endpgm\n\
-        BB3:\n v_mul\n buffer_store_b128 v[0:3]\n buffer_store_b128 v[4:7]\n s_endpgm\n";
+    const ROW: &str = "
+        BB0:
+        buffer_load_b128 v[0:3]
+        buffer_load_b128 v[4:7]
+        s_waitcnt vmcnt(0)
+        v_cmp
+        s_cbranch_vccz BB3
+        BB1:
+        buffer_load_b128 v[0:3]
+        s_waitcnt vmcnt(0)
+        v_add
+        buffer_store_b128 v[0:3]
+        s_cbranch_scc1 BB1
+        BB2:
+        s_endpgm
+        BB3:
+        v_mul
+        buffer_store_b128 v[0:3]
+        buffer_store_b128 v[4:7]
+        s_endpgm";
     /// A loop that loads two vectors a turn and stores one, with a prologue.
-    const LOOP: &str = "BB0:\n s_load_b32 s0\n v_mov\n\
-        BB1:\n buffer_load_b128 v[0:3]\n buffer_load_b128 v[4:7]\n s_waitcnt vmcnt(0)\n v_add\n buffer_store_b128 v[0:3]\n\
-        s_cbranch_scc1 BB1\nBB2:\n s_endpgm\n";
+    const LOOP: &str = "
+        BB0:
+        s_load_b32 s0
+        v_mov
+        BB1:
+        buffer_load_b128 v[0:3]
+        buffer_load_b128 v[4:7]
+        s_waitcnt vmcnt(0)
+        v_add
+        buffer_store_b128 v[0:3]
+        s_cbranch_scc1 BB1
+        BB2:
+        s_endpgm";
 
     #[test]
     fn a_slow_path_is_left_out() {

@@ -212,9 +212,16 @@ mod tests {
 
     #[test]
     fn amd_lines_are_read() {
-        let text = "BB0:\n\ts_load_b64 s[0:1], s[2:3], 0x0 ; f4\n\tbuffer_load_dwordx4 v[0:3], v4, s[0:3], 0 offen ; e0\n\
-            \tscratch_store_b32 off, v0, s0\nBB3:\n\ts_waitcnt vmcnt(2) lgkmcnt(0)\n\tv_add_f32_dpp v0, v1, v0 row_shl:1\n\
-            \ts_cbranch_scc1 BB3 ; bf\n\ts_endpgm\n";
+        let text = "
+            BB0:
+            s_load_b64 s[0:1], s[2:3], 0x0 ; f4
+            buffer_load_dwordx4 v[0:3], v4, s[0:3], 0 offen ; e0
+            scratch_store_b32 off, v0, s0
+            BB3:
+            s_waitcnt vmcnt(2) lgkmcnt(0)
+            v_add_f32_dpp v0, v1, v0 row_shl:1
+            s_cbranch_scc1 BB3 ; bf
+            s_endpgm";
         let listing = Listing::amd(text);
         let classes: Vec<_> = listing.instructions.iter().map(|i| i.class).collect();
         use Class::*;
@@ -230,8 +237,16 @@ mod tests {
 
     #[test]
     fn nvidia_lines_are_read() {
-        let text = "block.u 0 L3 [] -> {\n    r64..68  = ld.global.a64.constant.b128 [r56..58] // delay=1 rd:0 wr:1\n\
-            r8 = fadd.ftz r32 r8 // delay=1 wt=000011\n@!p0 bra L3 // delay=1\n bra L4\n}\nblock 1 L4 [0] -> {\n exit\n}\n";
+        let text = "
+            block.u 0 L3 [] -> {
+                r64..68  = ld.global.a64.constant.b128 [r56..58] // delay=1 rd:0 wr:1
+                r8       = fadd.ftz r32 r8                       // delay=1 wt=000011
+            @!p0           bra L3                                // delay=1
+                           bra L4
+            }
+            block 1 L4 [0] -> {
+                           exit
+            }";
         let listing = Listing::nvidia(text);
         let [load, add, choice, jump, exit] = listing.instructions.as_slice() else { panic!("five instructions") };
         assert_eq!(load.access, Some(Access { kind: Kind::Load, bytes: 16, scratch: false }));

@@ -52,7 +52,8 @@ pub struct Machine {
     pub scalar_registers: Option<u32>,
     /// Subgroups that fit: on a SIMD of AMD (at most 16), on an SM of NVIDIA (of 64 Ki registers, at most 64).
     pub waves: Option<u32>,
-    /// Vector registers that went to memory; on Intel stores and loads of them; NVIDIA's compiler says only how many bytes.
+    /// Vector registers that went to memory; on Intel stores and loads of them. NVIDIA's compiler says only how many
+    /// bytes.
     pub spills: u32,
     /// Bytes of memory of its own that a lane needs.
     pub scratch: u32,

@@ -1,4 +1,5 @@
-//! Machine code of real GPU compilers, without a GPU: see `docs/gauge.md`. Started by `scripts/gauge`, which prepares drivers and layer.
+//! Machine code of real GPU compilers, without a GPU: see `docs/gauge.md`.
+//! Started by `scripts/gauge`, which prepares drivers and layer.
 
 mod budget;
 mod cases;

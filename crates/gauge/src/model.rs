@@ -1,7 +1,7 @@
 //! A rough estimate of the time that a GPU needs, from counts alone. Unvalidated: take the order, not the second digit.
 //!
-//! A dispatch takes what the slowest of three needs: memory, all instructions over all units, and one workgroup after the
-//! other where few fit at a time. `docs/gauge.md` says where the constants come from.
+//! A dispatch takes what the slowest of three needs: memory, all instructions over all units, and one workgroup after
+//! the other where few fit at a time. `docs/gauge.md` says where the constants come from.
 
 use crate::cases::{Case, Dispatch};
 use crate::flow::Work;

@@ -36,8 +36,10 @@ pub struct DispatchReport {
     pub instructions_an_element: Option<f64>,
     /// Most bytes of loads that an invocation has under way in the loop that loads most.
     pub bytes_in_flight: Option<u32>,
-    /// Bytes of its storage buffers.
+    /// Bytes of the caller's buffers that it reads or writes.
     pub bytes: u64,
+    /// Lines of the assembled source.
+    pub lines: usize,
 }
 
 impl Report {

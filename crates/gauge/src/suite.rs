@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Beside what another run found.
     #[arg(long, value_name = "JSON")]
     compare: Option<PathBuf>,
-    /// Share of the roof that a GPU would reach by the model: h200, h100, rtx4090, rx7900, mi300. May be given more than once.
+    /// Share of the roof that a GPU would reach by the model: h200, h100, rtx4090, rx7900, mi300. May be repeated.
     #[arg(long = "model", value_name = "GPU", value_parser = gpu)]
     models: Vec<Gpu>,
     /// Fail where a case takes more than its budget [without FILE: the project's].
@@ -77,25 +77,17 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     if let Some(path) = &arguments.json {
         write(path, &report.to_json()?)?;
     }
-    let mut good = true;
-    if arguments.fail_on_spills {
-        let spilled = spilled(&report);
-        spilled.iter().for_each(|line| eprintln!("spills: {line}"));
-        good &= spilled.is_empty();
-    }
-    match (budget, &arguments.budget) {
-        (Some(mut budget), Some(path)) if arguments.update_budget => {
+    let mut broken = if arguments.fail_on_spills { spilled(&report) } else { Vec::new() };
+    if let (Some(mut budget), Some(path)) = (budget, &arguments.budget) {
+        if arguments.update_budget {
             budget.update(&report);
             write(path, &budget.to_json()?)?;
+        } else {
+            broken.extend(budget.check(&report, arguments.filter.is_empty())?);
         }
-        (Some(budget), _) => {
-            let broken = budget.check(&report, arguments.filter.is_empty())?;
-            broken.iter().for_each(|line| eprintln!("budget: {line}"));
-            good &= broken.is_empty();
-        }
-        _ => {}
     }
-    Ok(good)
+    broken.iter().for_each(|line| eprintln!("{line}"));
+    Ok(broken.is_empty())
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, String> {
@@ -141,7 +133,8 @@ impl Kernels {
                 machine: kernel.0.clone(),
                 instructions_an_element: counted.as_ref().map(all).map(|value| (value * 100.0).round() / 100.0),
                 bytes_in_flight: counted.as_ref().zip(kernel.1.as_ref()).map(|(c, flow)| flow.bytes_in_flight(c.hot)),
-                bytes: dispatch.bindings.iter().map(|binding| binding.bytes).sum(),
+                bytes: dispatch.bindings.iter().filter(|b| b.buffer.is_some()).map(|b| b.bytes).sum(),
+                lines: dispatch.source.lines().count(),
             }
         };
         let measured: Option<Vec<_>> = (case.dispatches.iter().zip(&kernels).zip(&counts))
@@ -176,7 +169,7 @@ fn spilled(report: &Report) -> Vec<String> {
     let spilled = dispatches.filter(|(_, dispatch)| dispatch.machine.spilled());
     spilled
         .map(|(case, d)| {
-            format!("{}, {}: {} spills, {} bytes", case.name, d.kernel, d.machine.spills, d.machine.scratch)
+            format!("{}, {}: spills {}, {} bytes", case.name, d.kernel, d.machine.spills, d.machine.scratch)
         })
         .collect()
 }
