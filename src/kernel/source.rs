@@ -156,7 +156,8 @@ impl Kernel {
 
     /// The operands in each storage binding.
     pub fn binding_names(&self) -> impl Iterator<Item = String> + '_ {
-        (0..self.layout.slots().len()).map(|slot| self.operands_in(slot).map(|o| o.name()).collect::<Vec<_>>().join("+"))
+        (0..self.layout.slots().len())
+            .map(|slot| self.operands_in(slot).map(|o| o.name()).collect::<Vec<_>>().join("+"))
     }
 
     /// Fields of its block of parameters, in order.

@@ -7,6 +7,7 @@ use super::{Draft, Lowering, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::lower::bindings::Access;
 use crate::moments::{Accumulator, Divisor};
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -14,7 +15,6 @@ use crate::plan::Reduction;
 use crate::schedule::{DeviceProfile, Held};
 use crate::walk::lookup::{Found, Placed, Rows};
 use crate::walk::window::{self, Window};
-use crate::lower::bindings::Access;
 
 /// Operands of the gradient to the input.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +59,8 @@ impl BackwardMap {
     }
 
     fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
-        let mut all = vec![
-            access(Operand::Input, self.input, range),
-            access(Operand::GradOutput, self.grad_output, range),
-        ];
+        let mut all =
+            vec![access(Operand::Input, self.input, range), access(Operand::GradOutput, self.grad_output, range)];
         all.extend(self.grad_input.map(|tensor| access(Operand::GradInput, tensor, range)));
         all
     }
@@ -79,7 +77,8 @@ impl BackwardMap {
 
     /// By vectors where rows of `width` elements from `first` on are made of such.
     fn walk(&self, width: u64, first: u64, along: bool) -> Option<QuadWalk> {
-        let padded = [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
+        let padded =
+            [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
         let whole = padded.into_iter().all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
         let starts = first % self.row_len.max(1);
         let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
@@ -488,7 +487,8 @@ impl Lowering {
             let blocks = if len > walk.width * walk.block { len / (walk.width * walk.block) } else { 1 };
             let block = len / width / blocks;
             let slices = walk.slices(blocks, block, width, columns.is_some(), &self.profile).min(most.max(1));
-            let slices = if columns.is_some() { slices } else { walk.slices(blocks, block, width, false, &self.profile) };
+            let slices =
+                if columns.is_some() { slices } else { walk.slices(blocks, block, width, false, &self.profile) };
             let slice_rows = block.div_ceil(slices);
             let (tiles, slices) = (walk.tiles(width), block.div_ceil(slice_rows));
             let groups = tiles * slices * blocks;
@@ -635,6 +635,15 @@ impl MergeSums<'_> {
     /// Of one slice, to nothing yet.
     pub(crate) fn new(partials: Tensor, statistics: Partition) -> Self {
         let affine_parts = Partition::new(1, 1, 1, statistics.elements());
-        Self { partials, slices: 1, statistics, affine_parts, coefficients: None, sums: None, scale: None, affine: None }
+        Self {
+            partials,
+            slices: 1,
+            statistics,
+            affine_parts,
+            coefficients: None,
+            sums: None,
+            scale: None,
+            affine: None,
+        }
     }
 }
