@@ -85,6 +85,16 @@ impl Entry {
         }
     }
 
+    /// Its file in `shaders/`: segments that lanes hold have one for rows and tiles.
+    #[cfg(test)]
+    pub(crate) const fn file(self) -> &'static str {
+        match self {
+            Self::TileForward => "row_forward",
+            Self::MergeMoments => "merge",
+            other => other.name(),
+        }
+    }
+
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self) -> bool {
         match self {

@@ -138,7 +138,10 @@ impl Kernel {
 
     /// Pipeline-overridable constants and their values.
     pub fn constants(&self) -> Vec<(&'static str, f64)> {
-        self.overrides.iter().map(|(name, value)| (name, f64::from(value))).collect()
+        // what a kernel does not use is left out of its text, and may not be given
+        let source = self.source();
+        let declared = |name: &str| source.contains(&format!("override {name}:"));
+        self.overrides.iter().filter(|(name, _)| declared(name)).map(|(name, value)| (name, f64::from(value))).collect()
     }
 
     /// Whether it has subgroup operations, which a device has to have enabled.

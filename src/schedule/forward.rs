@@ -212,7 +212,7 @@ mod tests {
         let by = Partition::new;
         let cases = [
             ("instance, channels last", by(32, 49, 512, 1), Some("tiles 16x16x4")),
-            ("batch of a few images", by(1, 1568, 512, 1), Some("tiles 1x256x8")),
+            ("batch of a few images", by(1, 1568, 512, 1), Some("tiles 1x512x4")),
             ("group, channels last", by(32, 49, 32, 16), Some("tiles 16x16x4")),
             ("too many rows", by(1, 1 << 20, 512, 1), None),
             ("odd columns", by(2, 9, 7, 1), None),
