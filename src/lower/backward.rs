@@ -374,7 +374,7 @@ impl MapWalk {
         let mut widths: Vec<u64> = [statistics, affine]
             .iter()
             .flat_map(|p| [p.reduced_inner, p.kept_inner * p.reduced_inner])
-            .chain([elements, row_len])
+            .chain([if padded { row_len } else { elements }])
             .filter(|&width| !padded || width > 0 && row_len.is_multiple_of(width))
             .collect();
         widths.sort_unstable();
@@ -392,12 +392,22 @@ impl MapWalk {
         Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: held as u32 })
     }
 
-    /// The same for tiles that see many rows of their columns: the fewer workgroups have rows of a column, the fewer sums they leave.
-    pub(crate) fn with_column_sums(self) -> Self {
-        let rows = if self.block > 1 { 4 } else { 1 };
-        let vectors = if self.block > 1 { 1 } else { 4 };
-        let lanes = (self.width.div_ceil(4 * vectors).min(64)).next_power_of_two() as u32;
-        Self { rows, vectors: vectors as u32, lanes: lanes.min(self.workgroup), ..self }
+    /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the fewer workgroups
+    /// have rows of a column, the fewer sums they leave.
+    pub(crate) fn with_column_sums(
+        statistics: &Partition,
+        affine: &Partition,
+        profile: &DeviceProfile,
+    ) -> Option<Self> {
+        let width = statistics.segment_len();
+        let all = statistics.segments();
+        let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
+        let block = affine.repeats.min(all);
+        let (rows, vectors) = if block > 1 { (4, 1) } else { (1, 4) };
+        let workgroup = profile.workgroup_size;
+        let lanes = width.div_ceil(4 * vectors).min(64).next_power_of_two() as u32;
+        let lanes = lanes.min(workgroup);
+        Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: vectors as u32 })
     }
 
     fn tiles(&self, width: u64) -> u64 {
@@ -412,7 +422,9 @@ impl MapWalk {
     /// Slices of the rows of a block, as many as fill the device; where they leave sums, with some rows each.
     pub(crate) fn slices(&self, blocks: u64, block: u64, width: u64, sums: bool, profile: &DeviceProfile) -> u64 {
         let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
-        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 }).max(1);
+        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 });
+        let bytes = blocks * 8 * self.width.next_multiple_of(4);
+        let most = if sums { most.min(profile.max_partials() / bytes) } else { most }.max(1);
         // nothing is held from row to row: a step each, as long as their number is no burden
         let held = sums || self.statistics.found != Found::Row || self.affine.found != Found::Row;
         let least = block.div_ceil(self.step() * 1024).max(1);
@@ -423,6 +435,9 @@ impl MapWalk {
     pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
         let blocks = elements / self.width / self.block;
         let slices = self.slices(blocks, self.block, self.width, true, profile);
+        if slices == 1 {
+            return (0, 1);
+        }
         (blocks * slices * 2 * self.width.next_multiple_of(4) * 4, slices)
     }
 }

@@ -132,8 +132,11 @@ impl Lowering {
             .with("RESUMES", !window.opens);
         let overrides =
             if exchange == Exchange::Workgroup { overrides.with("CLUSTER", profile.subgroup) } else { overrides };
-        let walk =
-            summed.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: true, along: false });
+        let walk = summed.walk(
+            reduction.row_len,
+            &window.elements,
+            QuadWalk { unit: width, leads: true, along: summed.along() },
+        );
         let (overrides, parameters) = summed.found(
             reduction,
             window,
@@ -181,8 +184,11 @@ impl Lowering {
             .with("LINES", schedule.workgroup / schedule.lanes)
             .with("FOLDS", fold > 1)
             .with("RESUMES", !window.opens);
-        let walk =
-            summed.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: false, along: false });
+        let walk = summed.walk(
+            reduction.row_len,
+            &window.elements,
+            QuadWalk { unit: width, leads: false, along: summed.along() },
+        );
         let (overrides, parameters) = summed.found(
             reduction,
             window,
@@ -281,6 +287,11 @@ impl Summed {
     /// As all tensors can be walked.
     fn walk(&self, row_len: u64, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
         self.tensors().iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(row_len, range, walk))
+    }
+
+    /// Weights may be read as the tensors are, by vectors.
+    fn along(&self) -> bool {
+        matches!(self, Self::Gradients(GradientOperands { scale: Some(_), .. }))
     }
 
     /// Two tensors are loaded at once: half as many vectors of each.

@@ -155,9 +155,9 @@ impl NormPlan {
                 (false, 0, runs, 0)
             }
             Backward::Columns(reduce) => {
-                let columns = self
-                    .map_walk(statistics, false)
-                    .map_or(0, |walk| walk.with_column_sums().column_sums(plan.elements, &self.planner.profile).0);
+                let profile = &self.planner.profile;
+                let walk = MapWalk::with_column_sums(statistics, &affine, profile);
+                let columns = walk.map_or(0, |walk| walk.column_sums(plan.elements, profile).0);
                 (true, statistics.segments(), 0, reduce.partials_size(statistics).max(columns))
             }
             Backward::Folded(reduce) => {
@@ -414,10 +414,11 @@ impl NormPlan {
     ) -> Result<(), Unbindable> {
         let map = bound.map(&self.plan);
         let padded = !map.has_whole_rows(0);
-        let Some(walk) = self.map_walk(&bound.indexed, padded).filter(|_| bound.grad_input.is_some()) else {
-            return Ok(());
+        let walk = match columns {
+            Some(columns) => MapWalk::with_column_sums(&bound.indexed, columns.affine, &self.planner.profile),
+            None => self.map_walk(&bound.indexed, padded),
         };
-        let walk = if columns.is_some() { walk.with_column_sums() } else { walk };
+        let Some(walk) = walk.filter(|_| bound.grad_input.is_some()) else { return Ok(()) };
         let data = match bound.given {
             true => SegmentData::Given,
             false => SegmentData::Coefficients(bound.at(bound.regions.coefficients)),
