@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Gpu, Result, moments};
 use image::{Rgb, RgbImage};
+use palette::convert::FromColorUnclamped;
+use palette::{FromColor, LinSrgb, Oklab, Srgb};
 use wgpu_norm::{AdaptiveArgs, AdaptiveDescriptor, BufferView, Destination, Epsilon, NormKind, TensorView};
 
 /// A picture as N,C,H,W = 1,3,H,W in Oklab.
@@ -42,45 +44,14 @@ impl Lab {
     }
 }
 
-/// Oklab (Björn Ottosson, 2020): the cone responses of linear light, their cube roots, and of those lightness and two opponent colours.
-const LMS_OF_RGB: [[f32; 3]; 3] = [
-    [0.412_221_46, 0.536_332_55, 0.051_445_995],
-    [0.211_903_5, 0.680_699_5, 0.107_396_96],
-    [0.088_302_46, 0.281_718_85, 0.629_978_7],
-];
-const LAB_OF_LMS: [[f32; 3]; 3] = [
-    [0.210_454_26, 0.793_617_8, -0.004_072_047],
-    [1.977_998_5, -2.428_592_2, 0.450_593_7],
-    [0.025_904_037, 0.782_771_77, -0.808_675_77],
-];
-const LMS_OF_LAB: [[f32; 3]; 3] =
-    [[1.0, 0.396_337_78, 0.215_803_76], [1.0, -0.105_561_346, -0.063_854_17], [1.0, -0.089_484_18, -1.291_485_5]];
-const RGB_OF_LMS: [[f32; 3]; 3] = [
-    [4.076_741_7, -3.307_711_6, 0.230_969_94],
-    [-1.268_438, 2.609_757_4, -0.341_319_38],
-    [-0.004_196_086_3, -0.703_418_6, 1.707_614_7],
-];
-
-fn product(matrix: &[[f32; 3]; 3], v: [f32; 3]) -> [f32; 3] {
-    matrix.map(|row| row[0] * v[0] + row[1] * v[1] + row[2] * v[2])
-}
-
 pub fn oklab_of_srgb(rgb: [u8; 3]) -> [f32; 3] {
-    let linear = rgb.map(|byte| {
-        let c = f32::from(byte) / 255.0;
-        if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
-    });
-    product(&LAB_OF_LMS, product(&LMS_OF_RGB, linear).map(f32::cbrt))
+    Oklab::from_color(Srgb::from(rgb).into_linear::<f32>()).into()
 }
 
 /// The nearest bytes; a colour that sRGB does not have is cut off at its bounds.
 pub fn srgb_of_oklab(lab: [f32; 3]) -> [u8; 3] {
-    product(&RGB_OF_LMS, product(&LMS_OF_LAB, lab).map(|root| root * root * root)).map(|linear| {
-        let c = if linear <= 0.003_130_8 { 12.92 * linear } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 };
-        (255.0 * c).round().clamp(0.0, 255.0) as u8
-    })
+    Srgb::from_linear(LinSrgb::from_color_unclamped(Oklab::from(lab))).into()
 }
-
 /// The content with the style's mean and deviation in each channel.
 pub fn transfer(content: &Lab, style: &Lab) -> Result<Lab> {
     let gpu = Gpu::open()?;
