@@ -6,10 +6,9 @@
 
 mod common;
 
-use common::{Result, largest_difference, moments, normal};
+use common::{Gpu, Result, largest_difference, moments, normal};
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::{Affine, Epsilon, NormDescriptor, NormKind};
-use wgpu_norm_tools::compute;
 
 const SHAPE: [u64; 4] = [8, 64, 120, 120];
 
@@ -46,7 +45,7 @@ impl Row {
 
 /// Normalizes one random tensor, each sample and channel around a mean of its own, with each norm.
 pub fn measure() -> Result<Vec<Row>> {
-    let gpu = common::open()?;
+    let gpu = Gpu::open()?;
     let mut rng = fastrand::Rng::with_seed(1);
     let plane = (SHAPE[2] * SHAPE[3]) as usize;
     let mut input = Vec::with_capacity((SHAPE[0] * SHAPE[1]) as usize * plane);
@@ -61,7 +60,7 @@ pub fn measure() -> Result<Vec<Row>> {
             affine: Affine::None,
             ..NormDescriptor::new(kind.clone(), &SHAPE)
         };
-        let (output, kernels) = compute::forward(&gpu, &descriptor, &inputs)?;
+        let (output, kernels) = gpu.forward(&descriptor, &inputs)?;
         let error = largest_difference(&output, &reference::forward(&descriptor, &inputs)?.output);
         let segments = moments(&output, &SHAPE, kind).into_iter().map(|(mean, variance)| (mean, variance.sqrt()));
         Ok(Row { name, shares, segments: segments.collect(), error, kernels })

@@ -19,9 +19,6 @@ pub(crate) enum Accumulator {
 }
 
 impl Accumulator {
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] = [Self::Centred, Self::Uncentred, Self::Magnitude, Self::Largest, Self::Power];
-
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Centred => "centred",
