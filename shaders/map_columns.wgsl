@@ -1,11 +1,9 @@
 // Normalizes rows whose elements belong to many segments, the same in many rows.
-//
-//   for each tile of columns, slice of rows, block of rows               (a workgroup each, the last slice first)
+//   for each tile of columns, slice of rows, block of rows (a workgroup each, the last slice first)
 //       m[segment] = moments of the tile's segments                      merged of their partial records, up to 64
 //       each lane (column, line): by, scale, bias of its four columns    held from row to row
 //       for rows line, line + LINES, ... of the slice                     ROWS rows at once, the last few one by one
 //           y = (x - mean) / divisor * scale + bias
-//
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
 // 2. Segments are merged by lanes of their own, p.map_columns.lines of them each; then every lane looks its four up.
@@ -16,8 +14,8 @@
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
 
 override WORKGROUP: u32 = 256u;
-override LANES: u32 = 16u;
-override LINES: u32 = 16u;          // WORKGROUP / LANES
+override LANES: u32 = 16u;          // LINES = WORKGROUP / LANES
+override LINES: u32 = 16u;
 override SAVE: bool = false;
 override HELD: bool = true;
 override STATISTICS: u32 = 1u;      // as AFFINE: neighbours in a row have neighbours (1), or runs of a row (2)

@@ -1,5 +1,4 @@
-// Backward of contiguous segments held in registers, made of runs of elements that share a scale and bias each (one run: the segment
-// itself): x and grad_output are read once.
+// Backward of contiguous segments held in registers, made of runs that share a scale and bias each; x and grad_output are read once.
 //
 //   for each segment (a group of LANES lanes; RUN_LANES of them a run, RUNS runs a lane, one after the other)
 //       x_hat = (x - mean) * r                                       the normalizer r is made of the segment's moments

@@ -37,10 +37,10 @@ pub use descriptor::{
 };
 #[cfg(all(feature = "wgpu", feature = "profile"))]
 pub use device::TunedProfile;
-#[cfg(feature = "wgpu")]
-pub use device::{BoundNorm, read_buffer};
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub use device::read_buffer_blocking;
+#[cfg(feature = "wgpu")]
+pub use device::{BoundNorm, read_buffer};
 pub use element::Element;
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub use engine::sync;
@@ -57,9 +57,7 @@ pub use operand::Operand;
 pub use partition::Partition;
 pub use plan::{MAX_RANK, normalized_axes};
 pub use recipe::{Binding, Dispatch, Recipe};
-pub use schedule::{
-    Backward, DeviceProfile, Held, HeldRows, HeldTiles, ProfileMismatch, Reduce, Schedule, Walk,
-};
+pub use schedule::{Backward, DeviceProfile, Held, HeldRows, HeldTiles, ProfileMismatch, Reduce, Schedule, Walk};
 #[cfg(feature = "state")]
 pub use state::{RunningStatistics, State, StateEntry, StateError, StateMistake, StateSpec, StateType, StateValues};
 pub use view::{Buffer, BufferId, BufferView, Destination, TensorView};

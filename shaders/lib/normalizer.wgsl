@@ -36,7 +36,8 @@ fn normalizer(record: vec4<f32>) -> vec4<f32> {
 fn normalizer_in_units(record: vec4<f32>) -> vec4<f32> {
     let divisor = at_least(record_divisor(record), p.divisor.eps_minimum) + p.divisor.eps_added;
     let mean = magnitude_bits(record_center(record).x);
-    let unit = max(unit_of(magnitude_bits(divisor)), max(unit_of(mean), 101u) - 100u);
+    // a divisor of 0 has no unit: its inverse is what the plan says, of numbers as they are
+    let unit = select(max(unit_of(magnitude_bits(divisor)), max(unit_of(mean), 101u) - 100u), 127u, divisor == 0.0);
     let k = power_of_two(254 - i32(unit));
     let scaled = record_times(record, k);
     let center = record_center(scaled);

@@ -95,10 +95,7 @@ pub(crate) fn for_each(
 
 /// Runs `work` on every key, one after the other: a page has one thread.
 #[cfg(target_arch = "wasm32")]
-pub(crate) fn for_each(
-    keys: &[Kernel],
-    work: impl Fn(&Kernel) -> Result<(), BindError>,
-) -> Result<(), BindError> {
+pub(crate) fn for_each(keys: &[Kernel], work: impl Fn(&Kernel) -> Result<(), BindError>) -> Result<(), BindError> {
     keys.iter().try_for_each(work)
 }
 

@@ -192,10 +192,7 @@ pub struct SyncForwardArgs<'a> {
 
 impl<'a> SyncForwardArgs<'a> {
     /// Normalizes a shard, without parameters.
-    pub fn new(
-        input: TensorView<&'a wgpu::Buffer>,
-        output: impl Into<Destination<&'a wgpu::Buffer>>,
-    ) -> Self {
+    pub fn new(input: TensorView<&'a wgpu::Buffer>, output: impl Into<Destination<&'a wgpu::Buffer>>) -> Self {
         Self { input, output: output.into(), scale: None, bias: None }
     }
 

@@ -113,9 +113,9 @@ impl Accessor {
         } else {
             [
                 format!("{{ let i = {clamped}; return {}; }}", self.gather()),
-                format!("{{ return slot_{slot}[{column}]; }}"),
+                format!("{{ return {}; }}", self.word(&column)),
                 format!("{{ let i = {columns}; {} }}", self.scatter()),
-                format!("{{ slot_{slot}[({columns})[e]] = x; }}"),
+                format!("{{ {} }}", self.assign(&format!("({columns})[e]"), "x")),
             ]
         };
         all.push((format!("load4_{t}"), format!("(row: Row, j: u32) -> vec4<f32> {load4}")));
@@ -127,7 +127,7 @@ impl Accessor {
 
     fn list(&self) -> Functions {
         let (t, slot) = (self.operand.name().replace(' ', "_"), self.slot);
-        let ty = if self.content == Content::Words { "u32" } else { "f32" };
+        let ty = if self.operand.spec().unit == Unit::Counter { "u32" } else { "f32" };
         let at = format!("p.places.{t} + i");
         let four = format!("let i = vec4({at}) + vec4(0u, 1u, 2u, 3u);");
         let [load, load4, store, store4] = if self.is_vectors() {
@@ -140,9 +140,9 @@ impl Accessor {
         } else {
             let four = four.replace("let i =", "let at =");
             [
-                format!("{{ return slot_{slot}[{at}]; }}"),
+                format!("{{ return {}; }}", self.word(&at)),
                 format!("{{ {four} return {}; }}", self.gather().replace("[i.", "[at.")),
-                format!("{{ slot_{slot}[{at}] = x; }}"),
+                format!("{{ {} }}", self.assign(&at, "x")),
                 format!("{{ {four} {} }}", self.scatter().replace("[i.", "[at.")),
             ]
         };
@@ -177,15 +177,28 @@ impl Accessor {
         ]
     }
 
+    /// The word at a place: a counter's binding holds words, in which numbers are taken by their bits.
+    fn word(&self, at: &str) -> String {
+        let word = format!("slot_{}[{at}]", self.slot);
+        if self.is_bits() { format!("bitcast<f32>({word})") } else { word }
+    }
+
+    fn assign(&self, at: &str, value: &str) -> String {
+        let value = if self.is_bits() { format!("bitcast<u32>({value})") } else { value.to_owned() };
+        format!("slot_{}[{at}] = {value};", self.slot)
+    }
+
+    fn is_bits(&self) -> bool {
+        self.content == Content::Words && self.operand.spec().unit != Unit::Counter
+    }
+
     /// Four words at the places in `i`.
     fn gather(&self) -> String {
-        let slot = self.slot;
-        format!("vec4(slot_{slot}[i.x], slot_{slot}[i.y], slot_{slot}[i.z], slot_{slot}[i.w])")
+        format!("vec4({})", ["i.x", "i.y", "i.z", "i.w"].map(|at| self.word(at)).join(", "))
     }
 
     fn scatter(&self) -> String {
-        let slot = self.slot;
-        ["x", "y", "z", "w"].map(|e| format!("slot_{slot}[i.{e}] = v.{e};")).join(" ")
+        ["x", "y", "z", "w"].map(|e| self.assign(&format!("i.{e}"), &format!("v.{e}"))).join(" ")
     }
 }
 

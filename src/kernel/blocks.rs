@@ -268,7 +268,8 @@ mod tests {
         let lookup = include_str!("../../shaders/lib/lookup.wgsl");
         for (name, text, size, expected) in table() {
             let own = structs(text);
-            let own = own.split_inclusive("}\n").filter(|s| s.contains(&format!("struct {name} {{"))).collect::<String>();
+            let own =
+                own.split_inclusive("}\n").filter(|s| s.contains(&format!("struct {name} {{"))).collect::<String>();
             let nested = if name == "Lookup" { String::new() } else { structs(lookup) };
             let source = format!("{nested}{own}");
             let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{name}: {e}\n{source}"));

@@ -44,7 +44,11 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         all.push(fragment!("lib/held/row.wgsl", "held": "HeldRow"));
         all.extend(lanes(kernel));
     } else {
-        all.extend([fragment!("lib/row.wgsl"), fragment!("lib/held/tile.wgsl", "held": "HeldTile"), fragment!("lib/held/lines.wgsl")]);
+        all.extend([
+            fragment!("lib/row.wgsl"),
+            fragment!("lib/held/tile.wgsl", "held": "HeldTile"),
+            fragment!("lib/held/lines.wgsl"),
+        ]);
     }
     all.extend([
         if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") },

@@ -85,6 +85,16 @@ impl Entry {
         }
     }
 
+    /// Its file in `shaders/`: segments that lanes hold have one for rows and tiles.
+    #[cfg(test)]
+    pub(crate) const fn file(self) -> &'static str {
+        match self {
+            Self::TileForward => "row_forward",
+            Self::MergeMoments => "merge",
+            other => other.name(),
+        }
+    }
+
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self) -> bool {
         match self {
@@ -110,14 +120,9 @@ impl Entry {
                 (Partials, true),
             ],
             Self::MergeMoments => &[(Partials, false), (Records, true)],
-            Self::MapRows | Self::MapColumns => &[
-                (Input, false),
-                (Partials, false),
-                (Scale, false),
-                (Bias, false),
-                (Output, true),
-                (Moments, true),
-            ],
+            Self::MapRows | Self::MapColumns => {
+                &[(Input, false), (Partials, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
+            }
             Self::RowBackward => &[
                 (Input, false),
                 (GradOutput, false),
@@ -262,7 +267,6 @@ impl Settings {
     pub(crate) fn get(&self, name: &str) -> Option<u32> {
         self.iter().find_map(|(known, value)| (known == name).then_some(value))
     }
-
 }
 
 /// Everything that the source and the constants of a pipeline depend on.

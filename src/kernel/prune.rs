@@ -101,7 +101,14 @@ mod tests {
         let kernel = "// The kernel.\noverride SIZE: u32 = 1u;\nvar<private> x: u32;\n@compute @workgroup_size(SIZE)\nfn main() {\n    x = sum(Two(N, 1u));\n}\n";
         let pruned = prune(&[lib, unused, kernel], "").concat();
         assert!(!pruned.contains("other(") && !pruned.contains("nothing"), "{pruned}");
-        for kept in ["// Sums.\nstruct Two", "const N = 2u; // of them", "fn sum(", "override SIZE", "var<private> x", "fn main()"] {
+        for kept in [
+            "// Sums.\nstruct Two",
+            "const N = 2u; // of them",
+            "fn sum(",
+            "override SIZE",
+            "var<private> x",
+            "fn main()",
+        ] {
             assert!(pruned.contains(kept), "{kept} in {pruned}");
         }
         let called = prune(&[lib, unused], "other(1u)").concat();

@@ -1,7 +1,7 @@
 //! Fragments of the kernels that reduce, merge and map.
 
-use super::key::{Entry, Exchange, Kernel};
 use super::key::Source;
+use super::key::{Entry, Exchange, Kernel};
 use super::source::{Fragment, fragment, slopes};
 use crate::moments::Accumulator;
 
@@ -137,11 +137,7 @@ fn gradients(kernel: &Kernel) -> Vec<Fragment> {
     all.extend([
         fragment!("lib/slices.wgsl", "slices": "Slices"),
         fragment!("lib/source/gradients.wgsl", "gradients": "Gradients"),
-        if strided {
-            fragment!("reduce_strided.wgsl")
-        } else {
-            fragment!("reduce_contiguous.wgsl", "runs": "Runs")
-        },
+        if strided { fragment!("reduce_strided.wgsl") } else { fragment!("reduce_contiguous.wgsl", "runs": "Runs") },
         enter(kernel),
     ]);
     all

@@ -138,7 +138,10 @@ impl Kernel {
 
     /// Pipeline-overridable constants and their values.
     pub fn constants(&self) -> Vec<(&'static str, f64)> {
-        self.overrides.iter().map(|(name, value)| (name, f64::from(value))).collect()
+        // what a kernel does not use is left out of its text, and may not be given
+        let source = self.source();
+        let declared = |name: &str| source.contains(&format!("override {name}:"));
+        self.overrides.iter().filter(|(name, _)| declared(name)).map(|(name, value)| (name, f64::from(value))).collect()
     }
 
     /// Whether it has subgroup operations, which a device has to have enabled.
@@ -153,7 +156,8 @@ impl Kernel {
 
     /// The operands in each storage binding.
     pub fn binding_names(&self) -> impl Iterator<Item = String> + '_ {
-        (0..self.layout.slots().len()).map(|slot| self.operands_in(slot).map(|o| o.name()).collect::<Vec<_>>().join("+"))
+        (0..self.layout.slots().len())
+            .map(|slot| self.operands_in(slot).map(|o| o.name()).collect::<Vec<_>>().join("+"))
     }
 
     /// Fields of its block of parameters, in order.

@@ -7,6 +7,7 @@ use super::{Draft, Lowering, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::lower::bindings::Access;
 use crate::moments::{Accumulator, Divisor};
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -14,7 +15,6 @@ use crate::plan::Reduction;
 use crate::schedule::{DeviceProfile, Held};
 use crate::walk::lookup::{Found, Placed, Rows};
 use crate::walk::window::{self, Window};
-use crate::lower::bindings::Access;
 
 /// Operands of the gradient to the input.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +59,8 @@ impl BackwardMap {
     }
 
     fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
-        let mut all = vec![
-            access(Operand::Input, self.input, range),
-            access(Operand::GradOutput, self.grad_output, range),
-        ];
+        let mut all =
+            vec![access(Operand::Input, self.input, range), access(Operand::GradOutput, self.grad_output, range)];
         all.extend(self.grad_input.map(|tensor| access(Operand::GradInput, tensor, range)));
         all
     }
@@ -79,7 +77,8 @@ impl BackwardMap {
 
     /// By vectors where rows of `width` elements from `first` on are made of such.
     fn walk(&self, width: u64, first: u64, along: bool) -> Option<QuadWalk> {
-        let padded = [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
+        let padded =
+            [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
         let whole = padded.into_iter().all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
         let starts = first % self.row_len.max(1);
         let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
@@ -375,7 +374,7 @@ impl MapWalk {
         let mut widths: Vec<u64> = [statistics, affine]
             .iter()
             .flat_map(|p| [p.reduced_inner, p.kept_inner * p.reduced_inner])
-            .chain([elements, row_len])
+            .chain([if padded { row_len } else { elements }])
             .filter(|&width| !padded || width > 0 && row_len.is_multiple_of(width))
             .collect();
         widths.sort_unstable();
@@ -393,12 +392,22 @@ impl MapWalk {
         Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: held as u32 })
     }
 
-    /// The same for tiles that see many rows of their columns: the fewer workgroups have rows of a column, the fewer sums they leave.
-    pub(crate) fn with_column_sums(self) -> Self {
-        let rows = if self.block > 1 { 4 } else { 1 };
-        let vectors = if self.block > 1 { 1 } else { 4 };
-        let lanes = (self.width.div_ceil(4 * vectors).min(64)).next_power_of_two() as u32;
-        Self { rows, vectors: vectors as u32, lanes: lanes.min(self.workgroup), ..self }
+    /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the fewer workgroups
+    /// have rows of a column, the fewer sums they leave.
+    pub(crate) fn with_column_sums(
+        statistics: &Partition,
+        affine: &Partition,
+        profile: &DeviceProfile,
+    ) -> Option<Self> {
+        let width = statistics.segment_len();
+        let all = statistics.segments();
+        let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
+        let block = affine.repeats.min(all);
+        let (rows, vectors) = if block > 1 { (4, 1) } else { (1, 4) };
+        let workgroup = profile.workgroup_size;
+        let lanes = width.div_ceil(4 * vectors).min(64).next_power_of_two() as u32;
+        let lanes = lanes.min(workgroup);
+        Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: vectors as u32 })
     }
 
     fn tiles(&self, width: u64) -> u64 {
@@ -413,7 +422,9 @@ impl MapWalk {
     /// Slices of the rows of a block, as many as fill the device; where they leave sums, with some rows each.
     pub(crate) fn slices(&self, blocks: u64, block: u64, width: u64, sums: bool, profile: &DeviceProfile) -> u64 {
         let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
-        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 }).max(1);
+        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 });
+        let bytes = blocks * 8 * self.width.next_multiple_of(4);
+        let most = if sums { most.min(profile.max_partials() / bytes) } else { most }.max(1);
         // nothing is held from row to row: a step each, as long as their number is no burden
         let held = sums || self.statistics.found != Found::Row || self.affine.found != Found::Row;
         let least = block.div_ceil(self.step() * 1024).max(1);
@@ -424,6 +435,9 @@ impl MapWalk {
     pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
         let blocks = elements / self.width / self.block;
         let slices = self.slices(blocks, self.block, self.width, true, profile);
+        if slices == 1 {
+            return (0, 1);
+        }
         (blocks * slices * 2 * self.width.next_multiple_of(4) * 4, slices)
     }
 }
@@ -488,7 +502,8 @@ impl Lowering {
             let blocks = if len > walk.width * walk.block { len / (walk.width * walk.block) } else { 1 };
             let block = len / width / blocks;
             let slices = walk.slices(blocks, block, width, columns.is_some(), &self.profile).min(most.max(1));
-            let slices = if columns.is_some() { slices } else { walk.slices(blocks, block, width, false, &self.profile) };
+            let slices =
+                if columns.is_some() { slices } else { walk.slices(blocks, block, width, false, &self.profile) };
             let slice_rows = block.div_ceil(slices);
             let (tiles, slices) = (walk.tiles(width), block.div_ceil(slice_rows));
             let groups = tiles * slices * blocks;
@@ -583,6 +598,9 @@ impl Lowering {
             let wants = merge.coefficients.is_some() || merge.sums.is_some();
             let tiles = if wants { statistics.segments().div_ceil(COLUMNS) } else { 0 };
             let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(COLUMNS));
+            if tiles + affine_tiles == 0 {
+                continue;
+            }
             let dims = |p: &Partition| p.dims().map(|n| n as u32);
             let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
             let parameters = parameters(&reduction.divisor).with(blocks::MergeSums {
@@ -632,6 +650,15 @@ impl MergeSums<'_> {
     /// Of one slice, to nothing yet.
     pub(crate) fn new(partials: Tensor, statistics: Partition) -> Self {
         let affine_parts = Partition::new(1, 1, 1, statistics.elements());
-        Self { partials, slices: 1, statistics, affine_parts, coefficients: None, sums: None, scale: None, affine: None }
+        Self {
+            partials,
+            slices: 1,
+            statistics,
+            affine_parts,
+            coefficients: None,
+            sums: None,
+            scale: None,
+            affine: None,
+        }
     }
 }

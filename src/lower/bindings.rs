@@ -111,10 +111,11 @@ pub(crate) fn bind(
 /// Reads and writes by 16 bytes wherever every operand of a binding allows it.
 fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: &BindingLimits, sizes: &[u64]) {
     let slot_of = bindings.layout.slot_of;
-    let reference = [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput].into_iter().find_map(|operand| {
-        let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
-        Some((bindings.offsets[position] % 4, slot_of[position]?))
-    });
+    let reference =
+        [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput].into_iter().find_map(|operand| {
+            let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
+            Some((bindings.offsets[position] % 4, slot_of[position]?))
+        });
     let phase = reference.map_or(0, |(phase, _)| phase);
     let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
     let by_vectors = |k: usize, leads: bool| {
@@ -135,7 +136,9 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: 
                     Operand::Output | Operand::GradInput => offset == 0 && aligned,
                     // of columns, as vectors of them
                     Operand::GradScale | Operand::GradBias => false,
-                    Operand::ColumnSums => offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4))),
+                    Operand::ColumnSums => {
+                        offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4)))
+                    }
                     // read one by one from any place, or as the tensors are
                     Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
                     _ => !(written && operand.words() == 1) && operand != Operand::Batches && offset == 0,

@@ -203,7 +203,8 @@ impl Parameter {
 /// Of rows of a width, which the schedule has accepted.
 fn affine(map: &MapOperands, width: u64, range: &Range<u64>) -> Parameter {
     let partition = map.affine.filter(|_| map.scale.is_some() || map.bias.is_some());
-    let placed = partition.and_then(|p| lookup::Rows::new(&p, width)).map(|rows| (rows.found, rows.placed(range, false)));
+    let placed =
+        partition.and_then(|p| lookup::Rows::new(&p, width)).map(|rows| (rows.found, rows.placed(range, false)));
     let Some((found, placed)) = placed else {
         let lookup = Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() };
         let block = Affine { lookup, ..Affine::default() };

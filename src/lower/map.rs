@@ -83,11 +83,7 @@ impl Lowering {
             let part = part(&grid, reduction, map, moments, range);
             let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
             let walk = map.walk(&part.range, QuadWalk { unit: part.width, leads: by_rows, along });
-            let partials = Partials {
-                count: moments.slices as u32,
-                stride: partition.segments() as u32,
-                pad: [0; 2],
-            };
+            let partials = Partials { count: moments.slices as u32, stride: partition.segments() as u32, pad: [0; 2] };
             let parameters = Parameters::default()
                 .with(Exact::NEW)
                 .with(Divisor::from(&reduction.divisor))
@@ -211,7 +207,10 @@ fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments
         .with("AFFINE_BASE", placed.is_some_and(|(_, placed)| placed.by_row))
         .with("RUN_OF_VECTORS", placed.is_some_and(|(_, placed)| placed.run_of_vectors));
     let affine = placed.map_or(
-        Affine { lookup: Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() }, ..Affine::default() },
+        Affine {
+            lookup: Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() },
+            ..Affine::default()
+        },
         |(_, Placed { lookup, first_row, first_column, .. })| {
             // beyond any column: nothing repeats
             let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };

@@ -11,9 +11,9 @@ mod reduce;
 mod tensor;
 
 pub(crate) use backward::{AffineGradients, BackwardMap, MapWalk, MergeSums, SegmentData};
+pub(crate) use map::Moments;
 pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
 pub(crate) use reduce::{GradientOperands, Summed};
-pub(crate) use map::Moments;
 pub(crate) use tensor::{Tensor, access};
 
 use std::ops::Range;
@@ -145,8 +145,7 @@ impl Lowering {
         let layout = bound.layout;
         let element = Element::F32;
         let padded = rows.is_some();
-        let key =
-            Kernel { entry, accumulator, source, exchange, layout, element, padded, across, consts, overrides };
+        let key = Kernel { entry, accumulator, source, exchange, layout, element, padded, across, consts, overrides };
         let row_len = rows.map_or(1, |(len, _)| len);
         let mut places = vec![bound.phase, row_len as u32, column as u32];
         for (&(operand, _), offset) in entry.operands().iter().zip(bound.offsets) {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, QuadWalk, Unbindable};
 use super::backward::{affine_block, is_plain, with_affine};
+use super::bindings::{Access, QuadWalk, Unbindable};
 use super::{Draft, Lowering, MergeOperands, MergeSums, Tensor, access};
 use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Runs, Slices, Sums};
 use crate::kernel::parameters::Parameters;
@@ -111,9 +111,7 @@ impl Lowering {
         let len = total.div_ceil(schedule.slices.into());
         let step = u64::from(lanes);
         let edges = !width.is_multiple_of(4);
-        let full = !edges
-            && len.is_multiple_of(u64::from(flight * lanes))
-            && total == len * u64::from(schedule.slices);
+        let full = !edges && len.is_multiple_of(u64::from(flight * lanes)) && total == len * u64::from(schedule.slices);
         let block = Runs {
             segments: segments as u32,
             inner: inner as u32,
@@ -134,8 +132,18 @@ impl Lowering {
             .with("RESUMES", !window.opens);
         let overrides =
             if exchange == Exchange::Workgroup { overrides.with("CLUSTER", profile.subgroup) } else { overrides };
-        let walk = summed.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: true, along: false });
-        let (overrides, parameters) = summed.found(reduction, window, schedule.walk, overrides, slices(reduction, schedule, window, len).with(block));
+        let walk = summed.walk(
+            reduction.row_len,
+            &window.elements,
+            QuadWalk { unit: width, leads: true, along: summed.along() },
+        );
+        let (overrides, parameters) = summed.found(
+            reduction,
+            window,
+            schedule.walk,
+            overrides,
+            slices(reduction, schedule, window, len).with(block),
+        );
         let draft = Draft {
             exchange,
             overrides,
@@ -176,8 +184,18 @@ impl Lowering {
             .with("LINES", schedule.workgroup / schedule.lanes)
             .with("FOLDS", fold > 1)
             .with("RESUMES", !window.opens);
-        let walk = summed.walk(reduction.row_len, &window.elements, QuadWalk { unit: width, leads: false, along: false });
-        let (overrides, parameters) = summed.found(reduction, window, schedule.walk, overrides, slices(reduction, schedule, window, len).with(block));
+        let walk = summed.walk(
+            reduction.row_len,
+            &window.elements,
+            QuadWalk { unit: width, leads: false, along: summed.along() },
+        );
+        let (overrides, parameters) = summed.found(
+            reduction,
+            window,
+            schedule.walk,
+            overrides,
+            slices(reduction, schedule, window, len).with(block),
+        );
         let draft = Draft {
             across: true,
             overrides,
@@ -271,6 +289,11 @@ impl Summed {
         self.tensors().iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(row_len, range, walk))
     }
 
+    /// Weights may be read as the tensors are, by vectors.
+    fn along(&self) -> bool {
+        matches!(self, Self::Gradients(GradientOperands { scale: Some(_), .. }))
+    }
+
     /// Two tensors are loaded at once: half as many vectors of each.
     fn flight(&self, schedule: &Reduce, accumulator: Accumulator) -> u32 {
         match self {
@@ -319,7 +342,9 @@ impl Summed {
         let indexed = if operands.input.is_some() { operands.indexed } else { whole };
         let rows = |partition: &Partition| Rows::new(partition, width).or_else(|| Rows::new(&whole, width));
         let weights = operands.scale.map_or(whole, |(_, affine)| affine);
-        let (Some(statistics), Some(weights)) = (rows(&indexed), rows(&weights)) else { return (overrides, parameters) };
+        let (Some(statistics), Some(weights)) = (rows(&indexed), rows(&weights)) else {
+            return (overrides, parameters);
+        };
         let (found, placed) = (statistics.found, statistics.placed(&window.elements, false));
         let affine = weights.placed(&window.elements, false);
         let overrides = with_affine(overrides, weights.found, &affine)

@@ -1,8 +1,6 @@
 //! The backward pass.
 
-use super::{
-    BackwardArgs, BackwardStatistics, Cutter, GradientSumsArgs, InputGradientArgs, NormPlan, Operands, Role,
-};
+use super::{BackwardArgs, BackwardStatistics, Cutter, GradientSumsArgs, InputGradientArgs, NormPlan, Operands, Role};
 use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
@@ -135,7 +133,8 @@ impl NormPlan {
     /// Regions of a schedule. Where tensors are padded, statistics given or sums wanted, others are taken than the chosen one: a workspace
     /// serves all.
     fn regions_of(&self, schedule: Backward) -> Regions {
-        let all = [self.backward, self.by_sums(), if self.plan.given.is_some() { self.given_sums() } else { self.backward }];
+        let all =
+            [self.backward, self.by_sums(), if self.plan.given.is_some() { self.given_sums() } else { self.backward }];
         let size = all.map(|schedule| self.cut(schedule).size).into_iter().max().unwrap_or(0);
         Regions { size, ..self.cut(schedule) }
     }
@@ -156,9 +155,9 @@ impl NormPlan {
                 (false, 0, runs, 0)
             }
             Backward::Columns(reduce) => {
-                let columns = self.map_walk(statistics, false).map_or(0, |walk| {
-                    walk.with_column_sums().column_sums(plan.elements, &self.planner.profile).0
-                });
+                let profile = &self.planner.profile;
+                let walk = MapWalk::with_column_sums(statistics, &affine, profile);
+                let columns = walk.map_or(0, |walk| walk.column_sums(plan.elements, profile).0);
                 (true, statistics.segments(), 0, reduce.partials_size(statistics).max(columns))
             }
             Backward::Folded(reduce) => {
@@ -170,7 +169,8 @@ impl NormPlan {
                 (true, statistics.segments(), affine.segments(), partials)
             }
         };
-        let coefficients = cutter.region(if splits { 2 * self.statistics_size().max(self.given_statistics_size()) } else { 0 });
+        let coefficients =
+            cutter.region(if splits { 2 * self.statistics_size().max(self.given_statistics_size()) } else { 0 });
         let (sums, records) = (cutter.region(sums * RECORD), cutter.region(records * RECORD));
         let partials = cutter.region(partials);
         Regions { coefficients, sums, records, partials, size: cutter.size }
@@ -258,13 +258,14 @@ impl NormPlan {
             }
         };
         let grad_input = match &args.grad_input {
-            Some(Destination::View(view)) => Some(operands.tensor(Operand::GradInput, view, len, row_len, Role::Written)?),
+            Some(Destination::View(view)) => {
+                Some(operands.tensor(Operand::GradInput, view, len, row_len, Role::Written)?)
+            }
             Some(Destination::InPlace) => Some(grad_output),
             None => None,
         };
-        let sums = sums
-            .map(|(view, role)| operands.records(Operand::Sums, view, self.statistics_size(), role))
-            .transpose()?;
+        let sums =
+            sums.map(|(view, role)| operands.records(Operand::Sums, view, self.statistics_size(), role)).transpose()?;
         Ok(Bound {
             input,
             grad_output,
@@ -413,10 +414,11 @@ impl NormPlan {
     ) -> Result<(), Unbindable> {
         let map = bound.map(&self.plan);
         let padded = !map.has_whole_rows(0);
-        let Some(walk) = self.map_walk(&bound.indexed, padded).filter(|_| bound.grad_input.is_some()) else {
-            return Ok(());
+        let walk = match columns {
+            Some(columns) => MapWalk::with_column_sums(&bound.indexed, columns.affine, &self.planner.profile),
+            None => self.map_walk(&bound.indexed, padded),
         };
-        let walk = if columns.is_some() { walk.with_column_sums() } else { walk };
+        let Some(walk) = walk.filter(|_| bound.grad_input.is_some()) else { return Ok(()) };
         let data = match bound.given {
             true => SegmentData::Given,
             false => SegmentData::Coefficients(bound.at(bound.regions.coefficients)),

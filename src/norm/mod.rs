@@ -26,9 +26,7 @@ use operands::{Operands, Role};
 pub use adaptive::{AdaptiveArgs, AdaptiveBackwardArgs, AdaptivePlan};
 pub use args::*;
 pub use planner::Planner;
-pub use spectral::{
-    PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralPlan,
-};
+pub use spectral::{PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralPlan};
 
 /// Regions of a workspace start at multiples of this: the largest alignment that WebGPU lets a device ask of bindings.
 pub(crate) const REGION_ALIGN: u64 = 256;
@@ -273,8 +271,7 @@ impl NormPlan {
         let mut operands = Operands::default();
         let segments = self.segment_count();
         let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
-        let mean =
-            args.mean.map(|view| operands.list(Operand::Mean, &view, segments, Role::Written)).transpose()?;
+        let mean = args.mean.map(|view| operands.list(Operand::Mean, &view, segments, Role::Written)).transpose()?;
         let spread = args
             .spread
             .map(|(kind, view)| Ok((kind, operands.list(Operand::Spread, &view, segments, Role::Written)?)))

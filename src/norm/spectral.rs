@@ -7,7 +7,8 @@ use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeSums, SegmentData, Summed, Tensor,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeSums, SegmentData, Summed,
+    Tensor,
 };
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
@@ -240,7 +241,9 @@ impl SpectralPlan {
         let role = if in_place { Role::Written } else { Role::Read };
         let weight = operands.tensor(Operand::Weight, &args.weight, self.elements, self.elements, role)?;
         let output = match &args.output {
-            Destination::View(view) => operands.tensor(Operand::Output, view, self.elements, self.elements, Role::Written)?,
+            Destination::View(view) => {
+                operands.tensor(Operand::Output, view, self.elements, self.elements, Role::Written)?
+            }
             Destination::InPlace => weight,
         };
         let iterations = match args.iterations {
@@ -466,10 +469,8 @@ fn copy_sums(
     (grad_scale, grad_bias): (Option<Tensor>, Option<Tensor>),
 ) -> Result<(), Unbindable> {
     let to = AffineGradients { affine: &each, grad_scale, grad_bias, factor: [1.0; 2], partials: Tensor::NOWHERE };
-    lowering.merge_sums(
-        reduction,
-        &MergeSums { affine_parts: each, affine: Some(&to), ..MergeSums::new(records, each) },
-    )
+    lowering
+        .merge_sums(reduction, &MergeSums { affine_parts: each, affine: Some(&to), ..MergeSums::new(records, each) })
 }
 
 /// One segment of n neighbours.

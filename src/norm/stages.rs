@@ -16,7 +16,9 @@ impl NormPlan {
     fn moments_schedule(&self) -> Reduce {
         match self.schedule {
             Schedule::Split(reduce) => reduce,
-            Schedule::Rows(_) | Schedule::Tiles(_) => Reduce::choose(&self.plan.computed.partition, &self.planner.profile),
+            Schedule::Rows(_) | Schedule::Tiles(_) => {
+                Reduce::choose(&self.plan.computed.partition, &self.planner.profile)
+            }
         }
     }
 
@@ -50,7 +52,8 @@ impl NormPlan {
     pub fn merge<B: Buffer>(&self, args: &MergeArgs<B>) -> Result<Recipe<B>, BindError> {
         let size = self.statistics_size();
         let mut operands = Operands::default();
-        let shards = operands.records(Operand::Shards, &args.shards, size.saturating_mul(args.count.into()), Role::Read)?;
+        let shards =
+            operands.records(Operand::Shards, &args.shards, size.saturating_mul(args.count.into()), Role::Read)?;
         let merged = operands.records(Operand::Records, &args.merged, size, Role::Written)?;
         let source = match args.records {
             Records::Statistics => Source::Values,

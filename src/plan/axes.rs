@@ -154,4 +154,3 @@ fn check_ascending(axes: &[usize], rank: usize) -> Result<(), PlanError> {
     }
     Ok(())
 }
-

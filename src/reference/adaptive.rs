@@ -78,7 +78,8 @@ impl Style {
         let mut gradient = Vec::with_capacity(values.len());
         walk(values.iter().copied(), sizes, [segments], |x, [segment]| {
             let slope = divisor.slope(moments.spread[segment]);
-            let through_deviation = slope.map_or(0.0, |slope| to_deviation[segment] * slope * (x - moments.mean[segment]));
+            let through_deviation =
+                slope.map_or(0.0, |slope| to_deviation[segment] * slope * (x - moments.mean[segment]));
             gradient.push(to_mean[segment] / segments.count + through_deviation);
         });
         gradient

@@ -50,17 +50,10 @@ pub(super) fn gradients<T: Copy + Into<f64>>(
     grad_output: &[T],
 ) -> ReferenceGradients {
     let sums = Sums::of(p, inputs.input, grad_output);
-    let input = if p.is_given {
-        frozen(p, grad_output)
-    } else {
-        through_statistics(p, kind, inputs.input, grad_output, &sums)
-    };
+    let input =
+        if p.is_given { frozen(p, grad_output) } else { through_statistics(p, kind, inputs.input, grad_output, &sums) };
     let if_present = |gradient: Vec<f64>, operand: Option<&[T]>| operand.map_or_else(Vec::new, |_| gradient);
-    ReferenceGradients {
-        input,
-        scale: if_present(sums.dy_x_hat, inputs.scale),
-        bias: if_present(sums.dy, inputs.bias),
-    }
+    ReferenceGradients { input, scale: if_present(sums.dy_x_hat, inputs.scale), bias: if_present(sums.dy, inputs.bias) }
 }
 
 /// What all gradients are made of.

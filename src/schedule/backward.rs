@@ -194,9 +194,9 @@ impl Backward {
         // as many runs as segments have parts, one after the other
         let nested = runs.segments() == statistics.segments() * count && runs.segment_len() > 0;
         let long = runs.segment_len() >= MIN_RUN || count == 1;
-        let by_run = plan.affine.is_none_or(|affine| {
-            Rows::new(&affine, runs.segment_len()).is_some_and(|rows| rows.found == Found::Row)
-        });
+        let by_run = plan
+            .affine
+            .is_none_or(|affine| Rows::new(&affine, runs.segment_len()).is_some_and(|rows| rows.found == Found::Row));
         let small = runs.segments() * RECORD <= profile.max_binding;
         if !(contiguous && nested && long && by_run && small) {
             return None;

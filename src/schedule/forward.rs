@@ -156,7 +156,8 @@ impl Tiles {
 /// Vectors of a row of memory whose columns are strided segments; `None` where segments are no whole vectors or columns of vectors.
 fn row_vectors(partition: &Partition) -> Option<u64> {
     let [_, rows, c, d] = partition.dims();
-    let whole = if d == 1 { c.is_multiple_of(4) } else { d.is_multiple_of(4) && (d / 4).is_power_of_two() && d / 4 <= 64 };
+    let whole =
+        if d == 1 { c.is_multiple_of(4) } else { d.is_multiple_of(4) && (d / 4).is_power_of_two() && d / 4 <= 64 };
     (!partition.is_contiguous() && rows * c * d > 0 && whole).then_some(c * d / 4)
 }
 
@@ -171,7 +172,12 @@ mod tests {
     use crate::facts::{DeviceFacts, DeviceKind};
 
     fn profile(min_subgroup: u32, max: u32) -> DeviceProfile {
-        let facts = DeviceFacts { min_subgroup, max_workgroup_size: max, max_workgroup_memory: 32 << 10, ..DeviceFacts::DEFAULT };
+        let facts = DeviceFacts {
+            min_subgroup,
+            max_workgroup_size: max,
+            max_workgroup_memory: 32 << 10,
+            ..DeviceFacts::DEFAULT
+        };
         DeviceProfile::new(&facts)
     }
 
@@ -212,7 +218,7 @@ mod tests {
         let by = Partition::new;
         let cases = [
             ("instance, channels last", by(32, 49, 512, 1), Some("tiles 16x16x4")),
-            ("batch of a few images", by(1, 1568, 512, 1), Some("tiles 1x256x8")),
+            ("batch of a few images", by(1, 1568, 512, 1), Some("tiles 1x512x4")),
             ("group, channels last", by(32, 49, 32, 16), Some("tiles 16x16x4")),
             ("too many rows", by(1, 1 << 20, 512, 1), None),
             ("odd columns", by(2, 9, 7, 1), None),

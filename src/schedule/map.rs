@@ -96,7 +96,15 @@ impl MapRows {
         // rows that no lane has two vectors of are no longer than that
         let lanes = if all <= 32 { all } else { all / u64::from(FLIGHT) };
         let lanes = (lanes.next_power_of_two() as u32).min(workgroup);
-        let small = if lanes <= 4 { 4 } else if lanes <= 16 { 16 } else if lanes <= 64 { 64 } else { workgroup };
+        let small = if lanes <= 4 {
+            4
+        } else if lanes <= 16 {
+            16
+        } else if lanes <= 64 {
+            64
+        } else {
+            workgroup
+        };
         Self { workgroup, lanes: small.min(workgroup), vectors: FLIGHT }
     }
 

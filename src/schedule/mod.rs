@@ -7,11 +7,11 @@ mod profile;
 mod reduce;
 
 pub use backward::{Backward, Held};
-pub(crate) use map::{Grid, MapColumns, MapRows};
-pub(crate) use reduce::{fold_vectors, run_vectors};
 pub(crate) use forward::tile_vectors;
 pub use forward::{Rows as HeldRows, Tiles as HeldTiles};
+pub(crate) use map::{Grid, MapColumns, MapRows};
 pub use reduce::Reduce;
+pub(crate) use reduce::{fold_vectors, run_vectors};
 
 use std::fmt;
 

@@ -58,7 +58,13 @@ pub(crate) fn run_vectors(width: u64) -> u64 {
 
 /// Vectors of the fewest columns that are whole segments of `fold` neighbours and whole vectors.
 pub(crate) fn fold_vectors(fold: u64) -> u64 {
-    if fold.is_multiple_of(4) { fold / 4 } else if fold.is_multiple_of(2) { fold / 2 } else { fold }
+    if fold.is_multiple_of(4) {
+        fold / 4
+    } else if fold.is_multiple_of(2) {
+        fold / 2
+    } else {
+        fold
+    }
 }
 
 impl DeviceProfile {

@@ -88,10 +88,18 @@ impl Rows {
         let same = |unit: u64| range.start / unit == (range.end - 1) / unit;
         // what is the same for all rows of the window is no function of them
         let (mut outer, mut inner) = (self.outer, self.inner);
-        if outer[1] > 0 && same(b * c * d) { outer = [1, 0]; }
-        if outer[1] == 0 { outer = [1, 0]; }
-        if inner[2] > 0 && (self.run == NEVER && same(d) || self.run != NEVER && same(self.width)) { inner = [1, 1, 0]; }
-        if inner[2] == 0 { inner = [1, 1, 0]; }
+        if outer[1] > 0 && same(b * c * d) {
+            outer = [1, 0];
+        }
+        if outer[1] == 0 {
+            outer = [1, 0];
+        }
+        if inner[2] > 0 && (self.run == NEVER && same(d) || self.run != NEVER && same(self.width)) {
+            inner = [1, 1, 0];
+        }
+        if inner[2] == 0 {
+            inner = [1, 1, 0];
+        }
         let of_row = |n: u64| n / outer[0] * outer[1] + n / inner[0] % inner[1] * inner[2];
         let period = match (outer[1], inner[2]) {
             (0, 0) => 1,
@@ -166,7 +174,11 @@ mod tests {
                         for e in range.clone() {
                             let i = (e - range.start) as u32;
                             let found = segment(&placed, i / len, i % len);
-                            assert_eq!(found, p.segment_of(e) - placed.segments.0, "{p} by {width} {range:?} {rows:?} {placed:?}");
+                            assert_eq!(
+                                found,
+                                p.segment_of(e) - placed.segments.0,
+                                "{p} by {width} {range:?} {rows:?} {placed:?}"
+                            );
                         }
                     }
                 }

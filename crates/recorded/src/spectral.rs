@@ -1,8 +1,6 @@
 //! Spectral norm: steps of power iterations and division, then the gradient of the last.
 
-use wgpu_norm::{
-    BufferView, PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor,
-};
+use wgpu_norm::{BufferView, PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor};
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
 
@@ -64,13 +62,8 @@ pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Resu
     }
     if let Some(grad_output) = &dy {
         let grad_weight = gpu.tensor("grad_weight", norm.len())?;
-        let mut args = SpectralBackwardArgs::new(
-            weight.view(),
-            grad_output.view(),
-            grad_weight.view(),
-            sigma.view(),
-            workspace,
-        );
+        let mut args =
+            SpectralBackwardArgs::new(weight.view(), grad_output.view(), grad_weight.view(), sigma.view(), workspace);
         if let Some((u, v)) = &vectors {
             args = args.vectors(u.view(), v.view());
         }

@@ -207,7 +207,9 @@ fn selected(args: &BenchArgs) -> Result<Vec<BenchCase>, Failure> {
     if let Some(mib) = args.at_least {
         cases = suite::unique(cases.iter().map(|case| case.grown(mib.saturating_mul(1 << 20))).collect());
     }
-    if let Some(case) = cases.iter().find(|case| case.variant == Variant::AdaptiveInstance && case.pass != Pass::Forward) {
+    if let Some(case) =
+        cases.iter().find(|case| case.variant == Variant::AdaptiveInstance && case.pass != Pass::Forward)
+    {
         return Err(Failure::Usage(format!("{}: adain is measured forward only", case.name())));
     }
     if let Some(text) = &args.filter {

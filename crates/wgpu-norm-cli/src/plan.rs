@@ -100,7 +100,8 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(Json::File(path)) => {
-            let text = serde_json::to_vec(&json(&plans)).map_err(|error| Failure::file(path, std::io::Error::from(error)))?;
+            let text =
+                serde_json::to_vec(&json(&plans)).map_err(|error| Failure::file(path, std::io::Error::from(error)))?;
             write_bytes(path, &text, true)?;
         }
         _ => {}

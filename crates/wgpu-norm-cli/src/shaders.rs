@@ -89,8 +89,8 @@ pub fn run(args: ShadersArgs, global: &Global) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&args.out).map_err(|error| Failure::file(&args.out, error))?;
     let mut written = Vec::new();
     for (name, kernel) in all()? {
-        let (extension, bytes) = translate(&kernel, args.target)
-            .map_err(|message| Failure::Shader { kernel: name.clone(), message })?;
+        let (extension, bytes) =
+            translate(&kernel, args.target).map_err(|message| Failure::Shader { kernel: name.clone(), message })?;
         let file = format!("{}.{extension}", file_name(&name));
         write_bytes(&args.out.join(&file), &bytes, true)?;
         let (entry_point, constants) = (kernel.entry_point(), kernel.constants());

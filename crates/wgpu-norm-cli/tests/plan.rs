@@ -49,7 +49,10 @@ fn the_json_is_complete() {
             known.extend(buffers.iter().map(|buffer| buffer["name"].as_str().unwrap().to_owned()));
             for kernel in kernels {
                 let (name, source) = (kernel["name"].as_str().unwrap(), kernel["source"].as_str().unwrap());
-                assert!(source.contains("@compute") && source.contains(kernel["entry_point"].as_str().unwrap()), "{name}");
+                assert!(
+                    source.contains("@compute") && source.contains(kernel["entry_point"].as_str().unwrap()),
+                    "{name}"
+                );
                 let written = std::fs::read_dir(path.join("kernels")).unwrap().flatten();
                 let mut texts = written.map(|file| std::fs::read_to_string(file.path()).unwrap());
                 assert!(texts.any(|text| text == source), "{name} is not among the files");
@@ -79,7 +82,9 @@ fn the_tables_show_each_dispatch_and_what_a_device_cannot_do_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let plan = |arguments: &str| plan(folder.path(), arguments);
     let layer = text(&plan("layer 4096x1024"));
-    for part in ["layer 4096x1024 rows forward, by ", "input 0+16777216", "output! 0+16777216", "parameters of 0\n  places: phase="] {
+    for part in
+        ["layer 4096x1024 rows forward, by ", "input 0+16777216", "output! 0+16777216", "parameters of 0\n  places: phase="]
+    {
         assert!(layer.contains(part), "{part} in {layer}");
     }
     let suite = text(&plan("--suite quick --pass backward"));

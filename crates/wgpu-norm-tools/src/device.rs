@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use wgpu_norm::wgpu;
 use wgpu_norm::{BoundNorm, NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile};
 
-
 use crate::failure::Failure;
 use crate::files::zeroed;
 use crate::terminal;

@@ -355,11 +355,7 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
 
 impl Planned {
     /// Binds a pass.
-    pub fn bind(
-        &self,
-        operands: &Operands<&wgpu::Buffer>,
-        pass: &Pass<&wgpu::Buffer>,
-    ) -> Result<BoundNorm, BindError> {
+    pub fn bind(&self, operands: &Operands<&wgpu::Buffer>, pass: &Pass<&wgpu::Buffer>) -> Result<BoundNorm, BindError> {
         by_pass!(self, operands, pass, bind_forward, bind_training, bind_backward)
     }
 
@@ -374,7 +370,8 @@ impl Planned {
     /// By every schedule that can compute its gradients, the chosen one first.
     pub fn backward_variants(&self) -> Vec<Self> {
         let Self::Norm(norm) = self else { return vec![self.clone()] };
-        let variants = norm.backward_schedules().into_iter().filter_map(|schedule| norm.with_backward_schedule(schedule));
+        let variants =
+            norm.backward_schedules().into_iter().filter_map(|schedule| norm.with_backward_schedule(schedule));
         variants.map(Self::Norm).collect()
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use wgpu_norm::{
-    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, Kernel, NormPlan, Planner, Recipe, TensorView,
+    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, Kernel, NormPlan,
+    Planner, Recipe, TensorView,
 };
 
 use crate::failure::Failure;

@@ -115,7 +115,8 @@ impl<'a> Rig<'a> {
         let bytes = tensor_bytes(norm.content().len());
         let tensor = |what| Ok::<_, Failure>(Tensor { len: norm.content().len(), ..gpu.tensor(what, bytes / 4)? });
         let set = |_| {
-            let saved = (case.pass != Pass::Forward).then(|| gpu.buffer("statistics", norm.content().statistics_size()));
+            let saved =
+                (case.pass != Pass::Forward).then(|| gpu.buffer("statistics", norm.content().statistics_size()));
             Ok::<_, Failure>(Set {
                 input: tensor("input")?,
                 second: has_second(case).then(|| tensor("second")).transpose()?,
@@ -202,22 +203,30 @@ impl<'a> Rig<'a> {
     fn bind_forward(&self, set: &Set) -> Result<BoundNorm, BindError> {
         let output = set.output.view();
         let style = set.second.as_ref().filter(|_| self.norm.style_len() > 0);
-        self.norm.bind(&self.operands(set, style), &match (&set.saved, &self.given) {
-            (Some(saved), _) => norm::Pass::Training { output, saved: BufferView::whole(saved) },
-            (None, Some((_, _, records))) => norm::Pass::Forward { output, given: Some(BufferView::whole(records)) },
-            (None, None) => norm::Pass::Forward { output, given: None },
-        })
+        self.norm.bind(
+            &self.operands(set, style),
+            &match (&set.saved, &self.given) {
+                (Some(saved), _) => norm::Pass::Training { output, saved: BufferView::whole(saved) },
+                (None, Some((_, _, records))) => {
+                    norm::Pass::Forward { output, given: Some(BufferView::whole(records)) }
+                }
+                (None, None) => norm::Pass::Forward { output, given: None },
+            },
+        )
     }
 
     fn bind_backward(&self, set: &Set) -> Result<BoundNorm, BindError> {
         let missing = |operand| BindError::Missing { operand };
         let [grad_scale, grad_bias] = [&self.grad_scale, &self.grad_bias].map(|grad| grad.as_ref().map(Tensor::view));
-        self.norm.bind(&self.operands(set, None), &norm::Pass::Backward {
-            grad_output: set.second.as_ref().ok_or(missing(Operand::GradOutput))?.view(),
-            records: BufferView::whole(set.saved.as_ref().ok_or(missing(Operand::Moments))?),
-            given: false,
-            gradients: [Some(set.output.view()), grad_scale, grad_bias, None],
-        })
+        self.norm.bind(
+            &self.operands(set, None),
+            &norm::Pass::Backward {
+                grad_output: set.second.as_ref().ok_or(missing(Operand::GradOutput))?.view(),
+                records: BufferView::whole(set.saved.as_ref().ok_or(missing(Operand::Moments))?),
+                given: false,
+                gradients: [Some(set.output.view()), grad_scale, grad_bias, None],
+            },
+        )
     }
 
     fn operands<'b>(&'b self, set: &'b Set, style: Option<&'b Tensor>) -> Operands<&'b wgpu::Buffer> {

@@ -55,7 +55,8 @@ impl CaseArgs {
         let shape = parse_shape(shape).map_err(usage)?;
         let variant = self.variant(variant, &shape).map_err(usage)?;
         let format = self.format(variant).map_err(usage)?;
-        let cases: Vec<_> = self.passes().into_iter().map(|pass| BenchCase::new(variant, &shape, format, pass)).collect();
+        let cases: Vec<_> =
+            self.passes().into_iter().map(|pass| BenchCase::new(variant, &shape, format, pass)).collect();
         cases.iter().try_for_each(|case| case.case().descriptor().validate())?;
         Ok(Some(cases))
     }

@@ -217,7 +217,9 @@ impl Tuner<'_> {
 
     /// Steps along a value until that costs.
     fn walk(&mut self, name: &str, step: fn(u32) -> u32) -> Result<(), Failure> {
-        let Some((_, mut value)) = values(&self.best).into_iter().find(|(known, _)| known == name) else { return Ok(()) };
+        let Some((_, mut value)) = values(&self.best).into_iter().find(|(known, _)| known == name) else {
+            return Ok(());
+        };
         let most = value.saturating_mul(MOST);
         loop {
             value = match name {
@@ -334,9 +336,10 @@ impl Tuner<'_> {
         if before == found {
             return Ok(format!("no candidate of {} was faster: the profile stays as it was", self.tried.len() - 1));
         }
-        let changed = values(&before).into_iter().zip(values(&found)).filter_map(|((name, old), (_, new))| {
-            (old != new).then(|| format!("{name} {old} -> {new}"))
-        });
+        let changed = values(&before)
+            .into_iter()
+            .zip(values(&found))
+            .filter_map(|((name, old), (_, new))| (old != new).then(|| format!("{name} {old} -> {new}")));
         let changed = changed.collect::<Vec<_>>().join(", ");
         let engine = self.gpu.engine.with_profile(before).map_err(|error| Failure::Usage(error.to_string()))?;
         let old = self.probes.iter_mut().map(|probe| probe.bind(&engine)).collect::<Result<Vec<_>, _>>()?;
@@ -387,16 +390,7 @@ mod tests {
         let mut probes = Probe::all(gpu).unwrap();
         probes.drain(2..);
         let end = Instant::now();
-        let mut tuner = Tuner {
-            gpu,
-            clock,
-            roofs,
-            probes,
-            best,
-            tried: vec![best],
-            subgroup: subgroup(gpu),
-            end,
-        };
+        let mut tuner = Tuner { gpu, clock, roofs, probes, best, tried: vec![best], subgroup: subgroup(gpu), end };
         let engine = gpu.engine.with_profile(DeviceProfile { max_lanes: 1, vectors: 1, ..best }).unwrap();
         let bound: Vec<_> = tuner.probes.iter_mut().map(|probe| probe.bind(&engine).unwrap()).collect();
         assert!(!alike(&tuner.probes[1].best, &bound[1]));

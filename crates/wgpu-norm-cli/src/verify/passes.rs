@@ -71,7 +71,8 @@ impl Pass {
         if self != Self::AsGpu {
             return Ok(true);
         }
-        let recipes = norm.outline(descriptor.affine(), Which::Forward)?.into_iter().flat_map(|outline| outline.recipes);
+        let recipes =
+            norm.outline(descriptor.affine(), Which::Forward)?.into_iter().flat_map(|outline| outline.recipes);
         let dispatches = recipes.flat_map(|recipe| recipe.dispatches);
         let workgroups = dispatches.map(|dispatch| dispatch.workgroups.into_iter().map(u64::from).product::<u64>());
         Ok(workgroups.max().unwrap_or(0) <= MAX_WORKGROUPS)
