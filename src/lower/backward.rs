@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::{QuadWalk, Unbindable};
+use super::bindings::{Unbindable, VectorWalk};
 use super::{Draft, Lowering, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
@@ -76,13 +76,13 @@ impl BackwardMap {
     }
 
     /// By vectors where rows of `width` elements from `first` on are made of such.
-    fn walk(&self, width: u64, first: u64, along: bool) -> Option<QuadWalk> {
+    fn walk(&self, width: u64, first: u64, along: bool) -> Option<VectorWalk> {
         let padded =
             [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
         let whole = padded.into_iter().all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
         let starts = first % self.row_len.max(1);
         let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
-        Some(QuadWalk { unit, leads: false, along })
+        Some(VectorWalk { unit, leads: false, along })
     }
 
     fn column(&self, first: u64) -> u64 {

@@ -41,17 +41,17 @@ pub(crate) struct Bindings {
     pub slots: Vec<Slot>,
     /// Where each operand of the entry starts in its binding, in words.
     pub offsets: [u32; 12],
-    /// Place of the first element in a quad of its binding, where runs may start inside a quad.
+    /// Place of the first element in a vector of its binding, where runs may start inside a vector.
     pub phase: u32,
     pub leads: bool,
 }
 
 /// How a dispatch walks its operands: what decides which bindings can be read by 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct QuadWalk {
+pub(crate) struct VectorWalk {
     /// Every run starts at a multiple of this, in elements.
     pub unit: u64,
-    /// Runs may start inside a quad: its elements before the run are loaded, but not taken.
+    /// Runs may start inside a vector: its elements before the run are loaded, but not taken.
     pub leads: bool,
     /// Scale and bias are walked like the tensors.
     pub along: bool,
@@ -65,7 +65,7 @@ pub(crate) fn bind(
     entry: Entry,
     accesses: &[Access],
     limits: &BindingLimits,
-    walk: Option<QuadWalk>,
+    walk: Option<VectorWalk>,
     sizes: &[u64],
 ) -> Result<Bindings, Unbindable> {
     let mut slots: Vec<Slot> = Vec::new();
@@ -109,7 +109,7 @@ pub(crate) fn bind(
 }
 
 /// Reads and writes by 16 bytes wherever every operand of a binding allows it.
-fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<QuadWalk>, limits: &BindingLimits, sizes: &[u64]) {
+fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits: &BindingLimits, sizes: &[u64]) {
     let slot_of = bindings.layout.slot_of;
     let reference =
         [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput].into_iter().find_map(|operand| {
@@ -252,7 +252,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
-            let walk = QuadWalk { unit, leads: true, along: false };
+            let walk = VectorWalk { unit, leads: true, along: false };
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (by_vectors, phase, leads) = expected;
             assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, QuadWalk, Unbindable};
+use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
 use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lookup};
 use crate::kernel::parameters::Parameters;
@@ -34,7 +34,7 @@ impl Lowering {
         for range in self.windows(Entry::RowForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, len, &range);
             let straddles = map.straddles(len);
-            let walk = map.vectors(len, &range).map(|unit| QuadWalk { unit, leads: false, along: affine.along });
+            let walk = map.vectors(len, &range).map(|unit| VectorWalk { unit, leads: false, along: affine.along });
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::RowForward, &accesses, walk)? { walk } else { None };
             let room = schedule.room();
@@ -100,7 +100,7 @@ impl Lowering {
         let units = [rows * width];
         for range in self.windows(Entry::TileForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, width, &range);
-            let walk = map.vectors(width, &range).map(|unit| QuadWalk { unit, leads: false, along: affine.along });
+            let walk = map.vectors(width, &range).map(|unit| VectorWalk { unit, leads: false, along: affine.along });
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::TileForward, &accesses, walk)? { walk } else { None };
             let room = u64::from(schedule.lines * schedule.vectors);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::{QuadWalk, Unbindable};
+use super::bindings::{Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
 use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lookup, Partials};
 use crate::kernel::parameters::Parameters;
@@ -82,7 +82,7 @@ impl Lowering {
         for range in self.windows(entry, 0..elements, &grid.units(), &accesses)? {
             let part = part(&grid, reduction, map, moments, range);
             let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
-            let walk = map.walk(&part.range, QuadWalk { unit: part.width, leads: by_rows, along });
+            let walk = map.walk(&part.range, VectorWalk { unit: part.width, leads: by_rows, along });
             let partials = Partials { count: moments.slices as u32, stride: partition.segments() as u32, pad: [0; 2] };
             let parameters = Parameters::default()
                 .with(Exact::NEW)

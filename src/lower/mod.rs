@@ -27,7 +27,7 @@ use crate::moments::Accumulator;
 use crate::recipe::{self, Recipe};
 use crate::schedule::DeviceProfile;
 use crate::walk::window;
-use bindings::{Access, BindingLimits, QuadWalk, Slot, Unbindable};
+use bindings::{Access, BindingLimits, Slot, Unbindable, VectorWalk};
 
 /// One dispatch, ready to be given a pipeline and a bind group.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct Draft {
     /// All but HEADS, which the bindings decide.
     pub overrides: Settings,
     /// How rows are walked: what can be read by vectors. `None`: by words.
-    pub walk: Option<QuadWalk>,
+    pub walk: Option<VectorWalk>,
     /// Column of the window's first element in its row of the innermost axis, where rows are padded.
     pub column: u64,
 }
@@ -123,7 +123,7 @@ impl Lowering {
     }
 
     /// Whether input and output of a dispatch are bound as vectors.
-    fn takes_vectors(&self, entry: Entry, accesses: &[Access], walk: Option<QuadWalk>) -> Result<bool, Unbindable> {
+    fn takes_vectors(&self, entry: Entry, accesses: &[Access], walk: Option<VectorWalk>) -> Result<bool, Unbindable> {
         let layout = bindings::bind(entry, accesses, &self.limits, walk, &self.sizes)?.layout;
         let tensors = entry.operands().iter().zip(layout.slot_of).filter(|((operand, _), _)| is_tensor(*operand));
         let mut slots = tensors.filter_map(|(_, slot)| slot);

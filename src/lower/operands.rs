@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, QuadWalk};
+use super::bindings::{Access, VectorWalk};
 use super::{Tensor, access};
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -50,7 +50,7 @@ impl MapOperands {
     }
 
     /// As all tensors can be walked.
-    pub(crate) fn walk(&self, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+    pub(crate) fn walk(&self, range: &Range<u64>, walk: VectorWalk) -> Option<VectorWalk> {
         let tensors = [Some(self.output), self.input];
         tensors.iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(self.row_len, range, walk))
     }

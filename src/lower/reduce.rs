@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::backward::{affine_block, is_plain, with_affine};
-use super::bindings::{Access, QuadWalk, Unbindable};
+use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MergeOperands, MergeSums, Tensor, access};
 use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Runs, Slices, Sums};
 use crate::kernel::parameters::Parameters;
@@ -135,7 +135,7 @@ impl Lowering {
         let walk = summed.walk(
             reduction.row_len,
             &window.elements,
-            QuadWalk { unit: width, leads: true, along: summed.along() },
+            VectorWalk { unit: width, leads: true, along: summed.along() },
         );
         let (overrides, parameters) = summed.found(
             reduction,
@@ -187,7 +187,7 @@ impl Lowering {
         let walk = summed.walk(
             reduction.row_len,
             &window.elements,
-            QuadWalk { unit: width, leads: false, along: summed.along() },
+            VectorWalk { unit: width, leads: false, along: summed.along() },
         );
         let (overrides, parameters) = summed.found(
             reduction,
@@ -212,7 +212,7 @@ impl Lowering {
         summed: &Summed,
         window: &Window,
         (flight, width): (u32, u64),
-        walk: Option<QuadWalk>,
+        walk: Option<VectorWalk>,
     ) -> Draft {
         let consts = Settings::default().with("FLIGHT", flight);
         let straddles = summed.is_padded() && width > reduction.row_len;
@@ -285,7 +285,7 @@ impl Summed {
     }
 
     /// As all tensors can be walked.
-    fn walk(&self, row_len: u64, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+    fn walk(&self, row_len: u64, range: &Range<u64>, walk: VectorWalk) -> Option<VectorWalk> {
         self.tensors().iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(row_len, range, walk))
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, QuadWalk};
+use super::bindings::{Access, VectorWalk};
 use crate::operand::Operand;
 
 /// A tensor of 4-byte words in a buffer of the table.
@@ -37,12 +37,12 @@ impl Tensor {
     }
 
     /// How runs of it are walked: by words where padding keeps them from being vectors.
-    pub(crate) fn walk(&self, row_len: u64, range: &Range<u64>, walk: QuadWalk) -> Option<QuadWalk> {
+    pub(crate) fn walk(&self, row_len: u64, range: &Range<u64>, walk: VectorWalk) -> Option<VectorWalk> {
         let Some((len, stride)) = self.rows else { return Some(walk) };
         let straddles = walk.unit > row_len;
         let whole = len.is_multiple_of(4) && stride.is_multiple_of(4) && walk.unit.is_multiple_of(4);
         let fits = whole && !straddles && self.column(row_len, range.start).is_multiple_of(4);
-        fits.then_some(QuadWalk { leads: false, ..walk })
+        fits.then_some(VectorWalk { leads: false, ..walk })
     }
 
     /// Bytes of items `range` (not empty), each of `words` words.

@@ -41,9 +41,9 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
         add(NormKind::Layer { axes: 1..2 }, shape, ChannelsFirst, BOTH);
         add(NormKind::Rms { axes: 1..2 }, shape, ChannelsFirst, Affine::Scale);
     }
-    // groups of whole quads, in planes that start inside them
+    // groups of whole vectors, in planes that start inside them
     add(NormKind::Group { groups: 2 }, &[1, 16, 66], ChannelsFirst, BOTH);
-    // odd rows whose shared quads are written once
+    // odd rows, which share vectors
     add(NormKind::Layer { axes: 1..2 }, &[72, 517], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 1..2 }, &[70_001, 3], ChannelsFirst, BOTH);
     add(NormKind::Layer { axes: 0..1 }, &[150_000], ChannelsFirst, BOTH);

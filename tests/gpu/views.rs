@@ -18,7 +18,7 @@ fn descriptors() -> Vec<NormDescriptor<'static>> {
         NormDescriptor::new(NormKind::Batch, &[3, 5, 29]),
         NormDescriptor::new(NormKind::Group { groups: 2 }, &[3, 4, 13]),
         NormDescriptor { format: MemoryFormat::ChannelsLast, ..NormDescriptor::new(NormKind::Instance, &[3, 40, 5]) },
-        // quads that two segments share
+        // vectors that two segments share
         NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[8, 517]),
     ]
 }
