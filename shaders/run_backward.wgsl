@@ -36,9 +36,7 @@ fn row_of(segment: u32, t: u32) -> Row { return row_at(number_of(segment, t) * p
 fn scale_of(segment: u32, t: u32) -> f32 { return affine_at(number_of(segment, t)).scale; }
 
 fn lane_vector(v: u32) -> u32 { return me.lane % RUN_LANES + v * RUN_LANES; }
-fn vector_of(row: Row, v: u32) -> u32 {
-    return select(clamped(row, lane_vector(v)), lane_vector(v), FULL);
-}
+fn vector_of(row: Row, v: u32) -> u32 { return select(clamped(row, lane_vector(v)), lane_vector(v), FULL); }
 fn is_here(row: Row, t: u32, v: u32) -> vec4<bool> {
     if FULL { return vec4(true); }
     return live4(row, lane_vector(v)) & vec4(is_run(t));
@@ -46,9 +44,8 @@ fn is_here(row: Row, t: u32, v: u32) -> vec4<bool> {
 
 fn run(group: u32, local: u32) {
     enter_lanes(local);
-    let number = group * (WORKGROUP / LANES) + me.group;
-    let there = number < p.run_backward.segments;
-    let segment = min(number, p.run_backward.segments - 1u);
+    let segment = min(group * (WORKGROUP / LANES) + me.group, p.run_backward.segments - 1u);
+    let there = group * (WORKGROUP / LANES) + me.group < p.run_backward.segments;
     let record = load_moments(segment);
     var x: array<vec4<f32>, RUNS * VECTORS>;   // then what `pulled4` takes of it
     var g: array<vec4<f32>, RUNS * VECTORS>;

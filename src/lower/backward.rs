@@ -403,9 +403,9 @@ impl MapWalk {
         let all = statistics.segments();
         let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
         let block = affine.repeats.min(all);
-        let (rows, vectors) = if block > 1 { (4, 1) } else { (1, 4) };
+        let (rows, vectors, most) = if block > 1 { (4, 1, 16) } else { (1, 4, 64) };
         let workgroup = profile.workgroup_size;
-        let lanes = width.div_ceil(4 * vectors).min(64).next_power_of_two() as u32;
+        let lanes = width.div_ceil(4 * vectors).min(most).next_power_of_two() as u32;
         let lanes = lanes.min(workgroup);
         Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: vectors as u32 })
     }

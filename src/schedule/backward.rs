@@ -76,10 +76,12 @@ impl Held {
         }
     }
 
-    /// Of rows of `vectors` vectors whose sums of columns stay in registers.
-    fn of_rows(vectors: u64, profile: &DeviceProfile) -> Option<Self> {
+    /// Of rows of `len` elements whose sums of columns stay in registers.
+    fn of_rows(len: u64, profile: &DeviceProfile) -> Option<Self> {
+        let vectors = len.div_ceil(4);
         // (vectors of a row, rows, most lanes): several rows share an exchange, and loads in flight
         [(1, 4, 64), (2, 2, 512), (4, 1, 256)].into_iter().find_map(|(held, rows, most)| {
+            let rows = if is_tight(len, profile) { rows / 2 } else { rows }.max(1);
             let lanes = u32::try_from(vectors.div_ceil(held.into())).ok()?.next_power_of_two().max(8);
             let cluster = profile.subgroup.min(lanes);
             // a workgroup's rows leave one sum: larger ones leave fewer
@@ -105,12 +107,18 @@ impl Held {
             let (rows, held) = (rows as u32, held as u32);
             let fits = lanes <= profile.max_lanes.min(512)
                 && (held * rows >= 4 || lanes <= 64)
-                && held * rows <= 2 * profile.vectors_backward
-                && profile.has_registers(workgroup, 2 * held * rows);
+                && held * rows <= if is_tight(width, profile) { 1 } else { 2 } * profile.vectors_backward
+                // eight vectors of two tensors take 128 registers and more
+                && profile.has_registers(workgroup, if held * rows > 4 { 3 } else { 2 } * held * rows);
             let cluster = profile.subgroup.min(lanes);
             fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, cluster })
         })
     }
+}
+
+/// Whether a compiler that spills early has to find registers for rows that are no vectors of memory.
+fn is_tight(len: u64, profile: &DeviceProfile) -> bool {
+    profile.vectors_backward < 4 && !len.is_multiple_of(4)
 }
 
 /// How gradients are computed.
@@ -208,7 +216,7 @@ impl Backward {
     fn rows(plan: &Plan, profile: &DeviceProfile) -> Option<Self> {
         let rows = plan.fused_rows().filter(|_| plan.affine.is_some() && !plan.shares_scale())?;
         let len = plan.computed.partition.segment_len().max(1);
-        let held = Held::of_rows(len.div_ceil(4), profile)?;
+        let held = Held::of_rows(len, profile)?;
         let blocks = rows.kept_outer * (rows.kept_inner / len);
         let workers = Self::workers(&held, blocks, (rows.reduced_outer, len), profile);
         let bytes = workers * blocks * 2 * len.next_multiple_of(4) * 4;

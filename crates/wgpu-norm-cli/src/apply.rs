@@ -55,10 +55,8 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     descriptor.validate()?;
     if let Descriptor::Norm(descriptor) = &descriptor {
         operands.check(descriptor)?;
-        if operands.running.is_none() || settings.update.is_some() {
-            shapes::check_statistics(descriptor, settings.mode)?;
-        }
     }
+    shapes::check_statistics(&descriptor, operands.running.is_some() && settings.update.is_none())?;
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {

@@ -123,13 +123,9 @@ impl Planned {
         let described = case.case();
         let descriptor = described.descriptor();
         let plan = descriptor.plan(planner)?;
-        let schedule = match case.pass {
-            Pass::Backward => plan.content().backward_schedule().to_string(),
-            Pass::Forward | Pass::Training => plan.content().schedule().to_string(),
-        };
         let none = || Failure::Usage(format!("{} has no such pass", case.name()));
         let outline = plan.outline(descriptor.affine(), case.which())?.ok_or_else(none)?;
-        Ok(Self { case: case.clone(), schedule, outline })
+        Ok(Self { case: case.clone(), schedule: case.schedule(plan.content()), outline })
     }
 
     fn kernels(&self) -> impl Iterator<Item = (String, &Kernel)> {
@@ -168,8 +164,8 @@ fn text(plans: &[Planned], kernels: &BTreeMap<String, &Kernel>) -> Result<String
                 table.add_row([number.to_string(), operation.to_owned(), kernel, format!("{x}x{y}"), bindings]);
                 // of a suite they would hide the rest
                 if plans.len() == 1 {
-                    let fields = parameters::read(&recipe.kernels[dispatch.kernel], &dispatch.parameters)?;
-                    parameters.push(format!("parameters of {number}: {fields}"));
+                    parameters.push(format!("parameters of {number}"));
+                    parameters.extend(parameters::read(&recipe.kernels[dispatch.kernel], &dispatch.parameters)?);
                 }
             }
         }

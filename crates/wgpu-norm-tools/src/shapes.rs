@@ -2,11 +2,12 @@
 //! GPU and the CPU refuse alike.
 
 use wgpu_norm::{
-    AffineAxes, BindError, Epsilon, MemoryFormat, NormDescriptor, NormKind, PlanError, PowerIterations, SingleElement,
+    AffineAxes, BindError, DeviceFacts, MemoryFormat, NormDescriptor, NormKind, PlanError, Planner, PowerIterations,
 };
 
-use crate::compute::Mode;
 use crate::failure::Failure;
+use crate::norm::Descriptor;
+use crate::outline::Which;
 
 /// Shape of scale and bias of a valid norm: the input's, 1 along the axes along which they do not vary.
 pub fn affine(descriptor: &NormDescriptor<'_>) -> Vec<u64> {
@@ -57,23 +58,13 @@ pub fn check(operand: &'static str, actual: &[u64], expected: &[u64]) -> Result<
     Err(Failure::Shape { operand, actual: actual.to_vec(), expected: expected.to_vec() })
 }
 
-/// Refuses statistics that would say nothing, as the engine does where it computes them.
-pub fn check_statistics(descriptor: &NormDescriptor<'_>, mode: Mode) -> Result<(), Failure> {
-    let shape = descriptor.shape;
-    if mode == Mode::Training && descriptor.eps == Epsilon::InsideRoot(0.0) {
-        return Err(BindError::TrainingEpsilon { eps: 0.0 }.into());
-    }
-    let elements: u64 = shape.iter().product();
-    let single = match descriptor.kind {
-        NormKind::Batch => elements == shape[channel_axis(descriptor)],
-        NormKind::Instance => elements == shape[0] * shape[channel_axis(descriptor)],
-        // Group norm counts the whole batch.
-        NormKind::Group { groups } => elements == groups,
-        _ => false,
-    };
-    if single && elements > 0 && descriptor.single_element == SingleElement::Refuse {
-        return Err(BindError::SingleElement { kind: descriptor.kind.name(), shape: shape.to_vec() }.into());
-    }
+/// Refuses statistics that would say nothing, as the engine does where it computes them: by a plan for a device that can bind
+/// anything.
+pub fn check_statistics(descriptor: &Descriptor<'_>, given: bool) -> Result<(), Failure> {
+    let mut facts = DeviceFacts::DEFAULT;
+    facts.max_binding = u64::MAX;
+    let which = if given { Which::Given } else { Which::Forward };
+    descriptor.plan(&Planner::new(facts))?.outline(descriptor.affine(), which)?;
     Ok(())
 }
 
@@ -90,6 +81,8 @@ pub fn check_spectral(eps: f32, iterations: PowerIterations) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
+    use wgpu_norm::{AdaptiveDescriptor, Epsilon, Variance};
+
     use super::*;
 
     #[test]
@@ -135,15 +128,25 @@ mod tests {
 
     #[test]
     fn statistics_that_say_nothing_are_refused() {
-        let refusal = |kind: NormKind<'_>, shape: &[u64], eps: f32, mode: Mode| {
-            let descriptor = NormDescriptor { eps: Epsilon::InsideRoot(eps), ..NormDescriptor::new(kind, shape) };
-            check_statistics(&descriptor, mode).err().map(|error| error.to_string()).unwrap_or_default()
+        let refusal = |descriptor: Descriptor<'_>, given: bool| {
+            check_statistics(&descriptor, given).err().map(|error| error.to_string()).unwrap_or_default()
         };
-        assert!(refusal(NormKind::Batch, &[2, 2], 0.0, Mode::Training).contains("eps above 0"));
-        assert!(refusal(NormKind::Batch, &[1, 4], 1e-5, Mode::Training).contains("one element"));
-        assert!(refusal(NormKind::Instance, &[2, 3, 1], 1e-5, Mode::Forward).contains("one element"));
-        assert!(refusal(NormKind::Group { groups: 2 }, &[1, 2], 1e-5, Mode::Forward).contains("one element"));
-        assert_eq!(refusal(NormKind::Group { groups: 2 }, &[2, 2], 1e-5, Mode::Forward), "");
-        assert_eq!(refusal(NormKind::Layer { axes: 0..1 }, &[4], 0.0, Mode::WithStatistics), "");
+        let norm = |kind: NormKind<'static>, shape: &'static [u64], eps: f32| {
+            Descriptor::Norm(NormDescriptor { eps: Epsilon::InsideRoot(eps), ..NormDescriptor::new(kind, shape) })
+        };
+        let group = || NormKind::Group { groups: 2 };
+        assert!(refusal(norm(NormKind::Batch, &[2, 2], 0.0), false).contains("eps above 0"));
+        assert!(refusal(norm(NormKind::Batch, &[1, 4], 1e-5), false).contains("one element"));
+        assert_eq!(refusal(norm(NormKind::Batch, &[1, 4], 0.0), true), "");
+        assert!(refusal(norm(NormKind::Instance, &[2, 3, 1], 1e-5), false).contains("one element"));
+        assert!(refusal(norm(group(), &[1, 2], 1e-5), false).contains("one element"));
+        assert_eq!(refusal(norm(group(), &[2, 2], 1e-5), false), "");
+        assert_eq!(refusal(norm(NormKind::Layer { axes: 0..1 }, &[4], 0.0), false), "");
+        let style = AdaptiveDescriptor::new(&[1, 2, 5], &[1, 2, 1]);
+        assert_eq!(refusal(style.into(), false), "");
+        let unbiased = AdaptiveDescriptor { variance: Variance::Unbiased, ..style };
+        assert!(refusal(unbiased.into(), false).contains("one element"));
+        // more than a device binds at once: whether it can is the device's affair
+        assert_eq!(refusal(norm(NormKind::Layer { axes: 1..2 }, &[1, 1 << 30], 1e-5), false), "");
     }
 }

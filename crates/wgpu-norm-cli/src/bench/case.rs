@@ -1,6 +1,6 @@
 //! What is measured: a norm, a shape, a memory format, a pass.
 
-use wgpu_norm::{MemoryFormat, NormKind, StyleEpsilon, Variance};
+use wgpu_norm::{MemoryFormat, NormKind, NormPlan, StyleEpsilon, Variance};
 use wgpu_norm_tools::outline::Which;
 
 use super::report::Roof;
@@ -194,6 +194,15 @@ impl BenchCase {
             Pass::Forward => Which::Forward,
             Pass::Training => Which::Training,
             Pass::Backward => Which::Backward,
+        }
+    }
+
+    /// How its pass is computed.
+    pub fn schedule(&self, norm: &NormPlan) -> String {
+        match self.which() {
+            Which::Given => "given".to_owned(),
+            Which::Backward => norm.backward_schedule().to_string(),
+            Which::Forward | Which::Training => norm.schedule().to_string(),
         }
     }
 

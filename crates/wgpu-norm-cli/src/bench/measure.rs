@@ -8,9 +8,8 @@ use std::cell::Cell;
 use wgpu_norm::wgpu::ComputePass;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::Planned;
 
-use super::case::{BenchCase, Pass, Variant};
+use super::case::BenchCase;
 use super::clock::Clock;
 use super::oracle::Oracle;
 use super::peer::Peer;
@@ -87,7 +86,7 @@ impl Bench<'_> {
         let error = rig.worst_error(oracle)?;
         let roof_bytes = case.traffic().roof.tensors() * rig.sets[0].input.buffer.size();
         let roof_gbps = roof_bytes as f64 / times.roof.median / 1e9;
-        let ours = Row { schedule: schedule(case, &norm), error: Some(error), ..row(case, times.ours, roof_gbps) };
+        let ours = Row { schedule: case.schedule(norm.content()), error: Some(error), ..row(case, times.ours, roof_gbps) };
         let peers = times.peers.into_iter().map(|(name, time)| Row { peer: Some(name), ..row(case, time, roof_gbps) });
         Ok(Outcome::Measured([ours].into_iter().chain(peers).collect()))
     }
@@ -136,14 +135,6 @@ fn in_turn_with(
     Ok(Some(Turns { ours, roof, peers }))
 }
 
-fn schedule(case: &BenchCase, norm: &Planned) -> String {
-    match (case.variant, case.pass) {
-        (Variant::BatchInference, _) => "given".to_owned(),
-        (_, Pass::Backward) => norm.content().backward_schedule().to_string(),
-        _ => norm.content().schedule().to_string(),
-    }
-}
-
 /// A row of the report, by a peer that has neither name nor schedule nor error yet.
 fn row(case: &BenchCase, time: Times, roof_gbps: f64) -> Row {
     let traffic = case.traffic();
@@ -171,7 +162,7 @@ fn row(case: &BenchCase, time: Times, roof_gbps: f64) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::case::Format;
+    use crate::bench::case::{Format, Pass, Variant};
 
     #[test]
     fn cases_are_measured_and_checked() {

@@ -4,8 +4,8 @@ use naga::{Module, ScalarKind, TypeInner};
 use wgpu_norm::Kernel;
 use wgpu_norm_tools::failure::Failure;
 
-/// `exact.one=1 divisor.eps_inside=0.00001 ...`: the fields of the uniform block at binding 0.
-pub fn read(kernel: &Kernel, bytes: &[u8]) -> Result<String, Failure> {
+/// The uniform block at binding 0, a line for each of its parts: `  divisor: eps_inside=0.00001 factor=1`.
+pub fn read(kernel: &Kernel, bytes: &[u8]) -> Result<Vec<String>, Failure> {
     let source = kernel.source();
     let refused = |error: naga::front::wgsl::ParseError| Failure::Shader {
         kernel: kernel.to_string(),
@@ -14,11 +14,26 @@ pub fn read(kernel: &Kernel, bytes: &[u8]) -> Result<String, Failure> {
     let module = naga::front::wgsl::parse_str(&source).map_err(refused)?;
     let is_block = |binding: &naga::ResourceBinding| binding.binding == 0;
     let block = module.global_variables.iter().find(|(_, global)| global.binding.as_ref().is_some_and(is_block));
-    let mut fields = Vec::new();
-    if let Some((_, global)) = block {
-        flatten(&module, &module.types[global.ty].inner, bytes, "", &mut fields);
-    }
-    Ok(fields.join(" "))
+    let Some((_, global)) = block else { return Ok(Vec::new()) };
+    let parts = members(&module, &module.types[global.ty].inner, bytes).map(|(name, inner, bytes)| {
+        let mut fields = Vec::new();
+        flatten(&module, inner, bytes, "", &mut fields);
+        format!("  {name}: {}", fields.join(" "))
+    });
+    Ok(parts.collect())
+}
+
+/// Names and types of a struct's members, and the bytes from each on.
+fn members<'a>(
+    module: &'a Module,
+    inner: &'a TypeInner,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = (&'a str, &'a TypeInner, &'a [u8])> {
+    let members = if let TypeInner::Struct { members, .. } = inner { members.as_slice() } else { &[] };
+    members.iter().map(|member| {
+        let bytes = bytes.get(member.offset as usize..).unwrap_or_default();
+        (member.name.as_deref().unwrap_or("?"), &module.types[member.ty].inner, bytes)
+    })
 }
 
 fn flatten(module: &Module, inner: &TypeInner, bytes: &[u8], name: &str, fields: &mut Vec<String>) {
@@ -35,12 +50,10 @@ fn flatten(module: &Module, inner: &TypeInner, bytes: &[u8], name: &str, fields:
         TypeInner::Vector { size, scalar } => {
             fields.push(format!("{name}={}", words(usize::from(*size as u8), scalar.kind)));
         }
-        TypeInner::Struct { members, .. } => {
-            for member in members {
-                let member_name = member.name.as_deref().unwrap_or("?");
-                let path = if name.is_empty() { member_name.to_owned() } else { format!("{name}.{member_name}") };
-                let rest = bytes.get(member.offset as usize..).unwrap_or_default();
-                flatten(module, &module.types[member.ty].inner, rest, &path, fields);
+        TypeInner::Struct { .. } => {
+            for (member, inner, bytes) in members(module, inner, bytes) {
+                let path = if name.is_empty() { member.to_owned() } else { format!("{name}.{member}") };
+                flatten(module, inner, bytes, &path, fields);
             }
         }
         _ => fields.push(format!("{name}=?")),
