@@ -6,10 +6,9 @@
 
 mod common;
 
-use common::{Result, largest_difference, moments, normal, segment};
+use common::{Gpu, Result, largest_difference, moments, normal, segment};
 use wgpu_norm::reference::ReferenceInputs;
 use wgpu_norm::{Affine, MemoryFormat, NormDescriptor, NormKind};
-use wgpu_norm_tools::compute;
 
 const SHAPE: [u64; 4] = [5, 256, 32, 32];
 const CHANNELS: u64 = SHAPE[1];
@@ -83,13 +82,13 @@ fn channels_last(values: &[f32]) -> Vec<f32> {
 
 /// Both sides of every equivalence, on the GPU but for the formulas.
 pub fn measure() -> Result<Vec<Equivalence>> {
-    let gpu = common::open()?;
+    let gpu = Gpu::open()?;
     let tensors = Tensors::random();
     let (batch, layer, group) = (NormKind::Batch, NormKind::Layer { axes: 1..4 }, NormKind::Group { groups: GROUPS });
     let normalize = |kind: &NormKind, shape: [u64; 4], inputs: &ReferenceInputs, format| {
         let affine = if inputs.scale.is_some() { Affine::ScaleAndBias } else { Affine::None };
         let descriptor = NormDescriptor { format, affine, ..NormDescriptor::new(kind.clone(), &shape) };
-        compute::forward(&gpu, &descriptor, inputs).map(|(output, _)| output)
+        gpu.forward(&descriptor, inputs).map(|(output, _)| output)
     };
     let first = |kind: &NormKind, inputs: &ReferenceInputs| normalize(kind, SHAPE, inputs, MemoryFormat::ChannelsFirst);
 
