@@ -59,7 +59,7 @@ pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
 
 /// Rows of memory: by vectors, or spread over their lanes element by element.
 fn row(kernel: &Kernel) -> Fragment {
-    if kernel.overrides.get("SPREAD").is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
+    if kernel.consts.get(held::SPREAD).is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
 }
 
 pub(super) fn lanes(kernel: &Kernel) -> Option<Fragment> {

@@ -6,7 +6,7 @@ use super::bindings::{Unbindable, VectorWalk};
 use super::{Draft, Lowering, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{Entry, Exchange, SPREAD, Settings, Source};
 use crate::lower::bindings::Access;
 use crate::moments::{Accumulator, Divisor};
 use crate::operand::Operand;
@@ -144,9 +144,15 @@ fn draft(entry: Entry, accumulator: Accumulator, exchange: Exchange, consts: Set
     Draft { entry, accumulator, source, exchange, across: false, consts, overrides, walk: None, column: 0 }
 }
 
-/// Rows that are not made of vectors are spread over their lanes, element by element.
-fn with_rows(overrides: Settings, width: u64, lanes: u32) -> Settings {
-    if width.is_multiple_of(4) { overrides } else { overrides.with("SPREAD", lanes) }
+/// Sizes of the arrays of a kernel, and how its rows lie over the lanes: those that are not made of vectors element by element.
+fn consts(vectors: u32, rows: (&'static str, u32), width: u64) -> Settings {
+    let consts = Settings::default().with("VECTORS", vectors).with(rows.0, rows.1);
+    if width.is_multiple_of(4) { consts } else { consts.with(SPREAD, true) }
+}
+
+/// The lanes that share a row that is spread over them.
+fn with_step(overrides: Settings, width: u64, lanes: u32) -> Settings {
+    if width.is_multiple_of(4) { overrides } else { overrides.with("STEP", lanes) }
 }
 
 impl Held {
@@ -159,7 +165,7 @@ impl Held {
             .with("PLAIN", plain);
         let overrides =
             if self.exchange() == Exchange::Workgroup { overrides.with("CLUSTER", self.cluster) } else { overrides };
-        with_rows(overrides, width, self.run_lanes)
+        with_step(overrides, width, self.run_lanes)
     }
 }
 
@@ -216,7 +222,7 @@ impl Lowering {
                     inverse_len: 1.0 / len as f32,
                     ..Default::default()
                 });
-            let consts = Settings::default().with("VECTORS", held.vectors).with("ROWS", held.rows);
+            let consts = consts(held.vectors, ("ROWS", held.rows), len);
             let overrides = held
                 .overrides(reduction, len, true)
                 .with("TURNS", held.turns())
@@ -315,7 +321,7 @@ impl Lowering {
                 len: len as f32,
                 ..Default::default()
             });
-            let consts = Settings::default().with("VECTORS", held.vectors).with("RUNS", held.rows);
+            let consts = consts(held.vectors, ("RUNS", held.rows), width);
             let full = u64::from(held.lanes / held.run_lanes * held.rows) == count;
             let overrides = held.overrides(reduction, width, full);
             let overrides = overrides
@@ -541,8 +547,8 @@ impl Lowering {
                 .with("SCALE_LAST", map.scale_last)
                 .with("WHOLE_COLUMNS", whole)
                 .with("RESUMES", whole && !opens);
-            let overrides = with_rows(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
-            let consts = Settings::default().with("VECTORS", walk.vectors).with("ROWS", walk.rows);
+            let overrides = with_step(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
+            let consts = consts(walk.vectors, ("ROWS", walk.rows), width);
             let along = walk.affine.found == Found::Columns;
             let draft = Draft {
                 walk: map.walk(width, range.start, along),
