@@ -6,8 +6,13 @@ use std::process::{Command, Output};
 const REPORT: &str = "docs/results/lavapipe-reference.json";
 const IMAGE: &str = "docs/results/lavapipe-reference.svg";
 
+/// Top of the checkout.
+const TOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Runs the program there.
 fn wgpu_norm(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wgpu-norm")).args(arguments).env("NODEVICE_SELECT", "1").output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-norm"));
+    command.args(arguments).env("NODEVICE_SELECT", "1").current_dir(TOP).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -55,7 +60,7 @@ fn a_report_is_shown_without_an_adapter() {
         }
     }
     let drawn = std::fs::read_to_string(image).unwrap();
-    let same = drawn == std::fs::read_to_string(IMAGE).unwrap();
+    let same = drawn == std::fs::read_to_string(format!("{TOP}/{IMAGE}")).unwrap();
     assert!(same, "draw it again: wgpu-norm bench --from {REPORT} --plot {IMAGE}");
 }
 

@@ -220,7 +220,9 @@ impl Gpu {
             bar.inc(chunk.len() as u64);
         }
         bar.finish_and_clear();
-        Ok(())
+        // a lost device says so when it is polled
+        self.device.poll(wgpu::PollType::Poll).map_err(|error| self.failure(error.to_string()))?;
+        self.healthy()
     }
 
     /// Copies `data` into a new tensor.
