@@ -385,17 +385,18 @@ impl MapWalk {
             .collect();
         widths.sort_unstable();
         let rows = |&width: &u64| Some((width, Rows::new(statistics, width)?, Rows::new(affine, width)?));
-        let fits: Vec<_> = widths.iter().filter_map(rows).collect();
-        let &(width, statistics, affine) = fits.iter().find(|(width, ..)| *width >= MIN_ROW).or(fits.last())?;
-        let all = elements / width;
         let repeats = |rows: &Rows| if rows.found == Found::Row { u64::MAX } else { rows.repeats };
-        let block = repeats(&statistics).min(repeats(&affine)).min(all);
-        let by_columns = block > 1 && (statistics.found != Found::Row || affine.found != Found::Row);
-        let workgroup = profile.workgroup_size;
-        let vectors = width.div_ceil(4);
-        let (rows, held, most) = if by_columns { (4, 1, 16) } else { (1, 4, workgroup) };
-        let lanes = vectors.div_ceil(held).min(most.into()).next_power_of_two() as u32;
-        Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: held as u32 })
+        let walks = widths.iter().filter_map(rows).map(|(width, statistics, affine)| {
+            let block = repeats(&statistics).min(repeats(&affine)).min(elements / width);
+            let by_columns = statistics.found != Found::Row || affine.found != Found::Row;
+            Self::of(width, block, statistics, affine, if by_columns { 16 } else { profile.workgroup_size }, profile)
+        });
+        // the shortest rows that are not too short, and whose blocks keep a workgroup busy
+        walks.min_by_key(|walk| {
+            let short = walk.width < MIN_ROW;
+            let idle = walk.block * walk.width.div_ceil(4) < walk.workgroup.into();
+            (short, idle, if short { u64::MAX - walk.width } else { walk.width })
+        })
     }
 
     /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the fewer workgroups
@@ -408,12 +409,18 @@ impl MapWalk {
         let width = statistics.segment_len();
         let all = statistics.segments();
         let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
-        let block = affine.repeats.min(all);
-        let (rows, vectors, most) = if block > 1 { (4, 1, 16) } else { (1, 4, 64) };
+        Some(Self::of(width, affine.repeats.min(all), statistics, affine, 16, profile))
+    }
+
+    /// At least `side` lanes side by side, and as many as leave those below one another rows of a block.
+    fn of(width: u64, block: u64, statistics: Rows, affine: Rows, side: u32, profile: &DeviceProfile) -> Self {
         let workgroup = profile.workgroup_size;
-        let lanes = width.div_ceil(4 * vectors).min(most).next_power_of_two() as u32;
-        let lanes = lanes.min(workgroup);
-        Some(Self { width, block, statistics, affine, workgroup, lanes, rows, vectors: vectors as u32 })
+        // rows that a lane takes at once, and vectors of each
+        let (rows, vectors) = if block > 1 && side < workgroup { (4, 1) } else { (1, 4) };
+        let by_rows = u64::from(workgroup * rows) / block.next_power_of_two();
+        let lanes = width.div_ceil(4 * u64::from(vectors)).next_power_of_two();
+        let lanes = lanes.min(by_rows.max(side.into())).min(workgroup.into()) as u32;
+        Self { width, block, statistics, affine, workgroup, lanes, rows, vectors }
     }
 
     fn tiles(&self, width: u64) -> u64 {

@@ -11,6 +11,7 @@ pub(crate) use forward::tile_vectors;
 pub use forward::{Rows as HeldRows, Tiles as HeldTiles};
 pub(crate) use map::{Grid, MapColumns, MapRows};
 pub use reduce::Reduce;
+use reduce::power;
 pub(crate) use reduce::{fold_vectors, run_vectors};
 
 use std::fmt;
@@ -178,7 +179,8 @@ fn held_candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Schedu
     };
     for lanes in [1, 4, profile.subgroup, 64, 256, profile.max_lanes] {
         for cluster in [profile.subgroup, 1] {
-            let lanes = lanes.min(profile.max_lanes);
+            // no more than there are vectors: idle lanes are no other way to compute it
+            let lanes = lanes.min(profile.max_lanes).min(power(vectors));
             let rows = held(vectors, lanes).map(|vectors| HeldRows::with_lanes(lanes, vectors, cluster, profile));
             all.extend(rows.map(Schedule::Rows));
         }

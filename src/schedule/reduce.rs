@@ -84,7 +84,7 @@ impl DeviceProfile {
     }
 }
 
-fn power(n: u64) -> u32 {
+pub(super) fn power(n: u64) -> u32 {
     n.clamp(1, 1 << 30).next_power_of_two() as u32
 }
 
@@ -160,6 +160,10 @@ impl Reduce {
         let walks = [(Walk::Rows, 1), (Walk::Rows, 3), (Walk::Columns, 1), (Walk::Columns, 3)];
         let each = all.into_iter().flat_map(|lanes| walks.map(|(walk, slices)| (lanes, walk, slices)));
         let all = each.map(|(lanes, walk, slices)| {
+            // no more than there are vectors: idle lanes are no other way to compute it
+            let [_, _, c, d] = partition.dims();
+            let vectors = if walk == Walk::Rows { Self::segment_vectors(partition) } else { (c * d).div_ceil(4) };
+            let lanes = lanes.min(power(vectors.max(fold_vectors(d))));
             let schedule = Self { walk, workgroup, lanes, flight: 4, slices: 1 };
             schedule.sliced(partition, profile, slices)
         });
