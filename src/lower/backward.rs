@@ -362,6 +362,9 @@ pub(crate) struct MapWalk {
     vectors: u32,
 }
 
+/// Records of a segment that are few to be merged by a handful of lanes.
+const FEW_RECORDS: u64 = 64;
+
 /// Shortest rows: shorter ones would leave most of their lanes' vectors empty.
 const MIN_ROW: u64 = 16;
 
@@ -572,9 +575,16 @@ impl Lowering {
 
     /// Partial gradient sums (none: zeros) to what the map needs of segments, and to gradients of scale and bias.
     pub(crate) fn merge_sums(&mut self, reduction: &Reduction, merge: &MergeSums<'_>) -> Result<(), Unbindable> {
-        const COLUMNS: u64 = 8;
         let entry = Entry::MergeSums;
         let parts = merge.statistics.elements();
+        // segments side by side: many where each is of few parts
+        let records = |p: &Partition| p.segment_len() * merge.slices;
+        let columns: u64 =
+            match records(&merge.statistics).max(merge.affine.map_or(1, |_| records(&merge.affine_parts))) {
+                ..=FEW_RECORDS => 64,
+                _ => 8,
+            };
+        let columns = columns.min(self.profile.workgroup_size.into());
         // segments that are merged of parts side by side need all parts
         let unit = if merge.affine.is_none() && merge.slices == 1 { merge.statistics.segment_len() } else { parts };
         let apart = merge.statistics.kept_outer * merge.statistics.reduced_outer == 1;
@@ -609,8 +619,8 @@ impl Lowering {
                 Partition::new(1, 1, (range.end - range.start) / len, len)
             };
             let wants = merge.coefficients.is_some() || merge.sums.is_some();
-            let tiles = if wants { statistics.segments().div_ceil(COLUMNS) } else { 0 };
-            let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(COLUMNS));
+            let tiles = if wants { statistics.segments().div_ceil(columns) } else { 0 };
+            let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(columns));
             if tiles + affine_tiles == 0 {
                 continue;
             }
@@ -629,8 +639,8 @@ impl Lowering {
             let workgroup = self.profile.workgroup_size;
             let overrides = Settings::default()
                 .with("WORKGROUP", workgroup)
-                .with("COLUMNS", COLUMNS as u32)
-                .with("SLICES", workgroup / COLUMNS as u32)
+                .with("COLUMNS", columns as u32)
+                .with("SLICES", workgroup / columns as u32)
                 .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
                 .with("WEIGHED", merge.scale.is_some())
                 .with("KEEPS_SUMS", merge.sums.is_some());

@@ -96,23 +96,31 @@ impl Held {
         })
     }
 
-    /// Of segments of `runs` runs of `width` elements.
-    fn of_runs(runs: u64, width: u64, profile: &DeviceProfile) -> Option<Self> {
-        // (runs of a lane, vectors of each): lanes that hold more share the work for a segment, as long as there are many
-        [(1, 1), (1, 2), (1, 4), (2, 2), (4, 1), (1, 8)].into_iter().find_map(|(rows, held)| {
-            let fewest = if runs == 1 { 4 } else { 1 };
-            let run_lanes = u32::try_from(width.div_ceil(4 * held)).ok()?.next_power_of_two().max(fewest);
-            let lanes = u32::try_from(runs.div_ceil(rows)).ok()?.checked_next_power_of_two()?.checked_mul(run_lanes)?;
-            let workgroup = profile.workgroup_size.max(lanes);
-            let (rows, held) = (rows as u32, held as u32);
-            let fits = lanes <= profile.max_lanes.min(512)
+    /// Of each of `segments` segments of `runs` runs of `width` elements.
+    fn of_runs(segments: u64, runs: u64, width: u64, profile: &DeviceProfile) -> Option<Self> {
+        // (runs of a lane, vectors of each), fewest first: lanes that hold more share the work for a segment
+        let all = [(1, 1), (1, 2), (1, 4), (2, 2), (4, 1), (1, 8)];
+        let each = || all.into_iter().filter_map(|held| Self::of_runs_held(runs, width, held, profile));
+        // what leaves lanes enough for every compute unit
+        let busy =
+            |held: &Self| held.rows * held.vectors <= 4 && segments * u64::from(held.lanes) >= profile.lanes() / 4;
+        each().rev().filter(busy).max_by_key(|held| held.rows * held.vectors).or_else(|| each().next())
+    }
+
+    /// With so many runs of a lane, and vectors of each.
+    fn of_runs_held(runs: u64, width: u64, (rows, held): (u64, u64), profile: &DeviceProfile) -> Option<Self> {
+        let fewest = if runs == 1 { 4 } else { 1 };
+        let run_lanes = u32::try_from(width.div_ceil(4 * held)).ok()?.next_power_of_two().max(fewest);
+        let lanes = u32::try_from(runs.div_ceil(rows)).ok()?.checked_next_power_of_two()?.checked_mul(run_lanes)?;
+        let workgroup = profile.workgroup_size.max(lanes);
+        let (rows, held) = (rows as u32, held as u32);
+        let fits = lanes <= profile.max_lanes.min(512)
                 && (held * rows >= 4 || lanes <= 64)
                 && held * rows <= if is_tight(width, profile) { 1 } else { 2 } * profile.vectors_backward
                 // eight vectors of two tensors take 128 registers and more
                 && profile.has_registers(workgroup, if held * rows > 4 { 3 } else { 2 } * held * rows);
-            let cluster = profile.subgroup.min(lanes);
-            fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, cluster })
-        })
+        let cluster = profile.subgroup.min(lanes);
+        fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, cluster })
     }
 }
 
@@ -209,7 +217,7 @@ impl Backward {
         if !(contiguous && nested && long && by_run && small) {
             return None;
         }
-        Held::of_runs(count, runs.segment_len(), profile).map(Self::Runs)
+        Held::of_runs(statistics.segments(), count, runs.segment_len(), profile).map(Self::Runs)
     }
 
     /// Rows whose parameters belong to columns.

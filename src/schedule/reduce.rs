@@ -10,8 +10,8 @@ use crate::partition::Partition;
 /// Most slices of a segment: a map merges so many records of each of its segments itself.
 pub(crate) const MAX_SLICES: u64 = 64;
 
-/// Fewest vectors of a lane, below which more lanes have less to hide their loads behind, and more to exchange.
-pub(crate) const FEW_VECTORS: u64 = 4;
+/// Fewest vectors of a lane: below that what a lane does once, and loads of which half are masked, cost more than more lanes win.
+pub(crate) const FEW_VECTORS: u64 = 8;
 
 /// Longest runs (in elements) of interleaved segments that are columns of a row, side by side; longer ones are walked as runs.
 const MAX_FOLD: u64 = 31;
@@ -96,8 +96,12 @@ impl Reduce {
 
     /// Along memory.
     fn rows(partition: &Partition, profile: &DeviceProfile) -> Self {
-        let workgroup = profile.workgroup_size;
         let (segments, vectors) = (partition.segments().max(1), Self::segment_vectors(partition));
+        // larger workgroups where slices are too few to fill the device
+        let few = segments * MAX_SLICES * u64::from(profile.workgroup_size) < profile.lanes() / 4;
+        let larger = 2 * profile.workgroup_size;
+        let fits = larger <= profile.max_lanes && profile.has_registers(larger, Self::flight(profile) + 4);
+        let workgroup = if few && fits { larger } else { profile.workgroup_size };
         let filling = profile.filling(workgroup, segments * vectors) * u64::from(workgroup);
         let wanted = (filling / segments).max(vectors.div_ceil(MAX_CHAIN)).min(vectors.div_ceil(FEW_VECTORS));
         // few different numbers: a subgroup, or the workgroup

@@ -82,9 +82,12 @@ fn the_tables_show_each_dispatch_and_what_a_device_cannot_do_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let plan = |arguments: &str| plan(folder.path(), arguments);
     let layer = text(&plan("layer 4096x1024"));
-    for part in
-        ["layer 4096x1024 rows forward, by ", "input 0+16777216", "output! 0+16777216", "parameters of 0\n  places: phase="]
-    {
+    for part in [
+        "layer 4096x1024 rows forward, by ",
+        "input 0+16777216",
+        "output! 0+16777216",
+        "parameters of 0\n  places: phase=",
+    ] {
         assert!(layer.contains(part), "{part} in {layer}");
     }
     let suite = text(&plan("--suite quick --pass backward"));

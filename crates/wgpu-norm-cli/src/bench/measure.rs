@@ -86,7 +86,8 @@ impl Bench<'_> {
         let error = rig.worst_error(oracle)?;
         let roof_bytes = case.traffic().roof.tensors() * rig.sets[0].input.buffer.size();
         let roof_gbps = roof_bytes as f64 / times.roof.median / 1e9;
-        let ours = Row { schedule: case.schedule(norm.content()), error: Some(error), ..row(case, times.ours, roof_gbps) };
+        let ours =
+            Row { schedule: case.schedule(norm.content()), error: Some(error), ..row(case, times.ours, roof_gbps) };
         let peers = times.peers.into_iter().map(|(name, time)| Row { peer: Some(name), ..row(case, time, roof_gbps) });
         Ok(Outcome::Measured([ours].into_iter().chain(peers).collect()))
     }
