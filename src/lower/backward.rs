@@ -365,6 +365,9 @@ pub(crate) struct MapWalk {
 /// Records of a segment that are few to be merged by a handful of lanes.
 const FEW_RECORDS: u64 = 64;
 
+/// Segments a compute unit that are enough for workgroups of 64 of them.
+const MANY_SEGMENTS: u64 = 32;
+
 /// Shortest rows: shorter ones would leave most of their lanes' vectors empty.
 const MIN_ROW: u64 = 16;
 
@@ -577,13 +580,12 @@ impl Lowering {
     pub(crate) fn merge_sums(&mut self, reduction: &Reduction, merge: &MergeSums<'_>) -> Result<(), Unbindable> {
         let entry = Entry::MergeSums;
         let parts = merge.statistics.elements();
-        // segments side by side: many where each is of few parts
-        let records = |p: &Partition| p.segment_len() * merge.slices;
-        let columns: u64 =
-            match records(&merge.statistics).max(merge.affine.map_or(1, |_| records(&merge.affine_parts))) {
-                ..=FEW_RECORDS => 64,
-                _ => 8,
-            };
+        // segments side by side: many where there are so many, each of few parts
+        let affine_segments = merge.affine.map_or(0, |_| merge.affine_parts.segments());
+        let most =
+            merge.statistics.segment_len().max(if affine_segments > 0 { merge.affine_parts.segment_len() } else { 0 });
+        let many = merge.statistics.segments() + affine_segments >= MANY_SEGMENTS * u64::from(self.profile.units);
+        let columns: u64 = if many && most * merge.slices <= FEW_RECORDS { 64 } else { 8 };
         let columns = columns.min(self.profile.workgroup_size.into());
         // segments that are merged of parts side by side need all parts
         let unit = if merge.affine.is_none() && merge.slices == 1 { merge.statistics.segment_len() } else { parts };

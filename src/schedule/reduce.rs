@@ -104,9 +104,10 @@ impl Reduce {
         let workgroup = if few && fits { larger } else { profile.workgroup_size };
         let filling = profile.filling(workgroup, segments * vectors) * u64::from(workgroup);
         let wanted = (filling / segments).max(vectors.div_ceil(MAX_CHAIN)).min(vectors.div_ceil(FEW_VECTORS));
-        // few different numbers: a subgroup, or the workgroup
-        let lanes = if wanted <= u64::from(profile.subgroup) { profile.subgroup } else { workgroup };
-        let lanes = lanes.min(power(vectors)).min(workgroup);
+        // few different numbers: a subgroup, a quarter of the workgroup, or the workgroup
+        let sizes = [profile.subgroup, workgroup / 4, workgroup];
+        let lanes = sizes.into_iter().find(|&lanes| wanted < 2 * u64::from(lanes)).unwrap_or(workgroup);
+        let lanes = lanes.min(power(vectors)).min(workgroup).max(1);
         let wanted = filling.div_ceil(segments * u64::from(lanes));
         let most = vectors / (FEW_VECTORS * u64::from(lanes));
         let least = vectors.div_ceil(MAX_CHAIN * u64::from(lanes));

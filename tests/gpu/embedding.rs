@@ -18,7 +18,7 @@ fn handles_are_send_and_sync() {
 fn another_batch_size_needs_no_new_kernel() {
     let gpu = open(&adapter(), wgpu::Limits::default());
     let run = |rows: u64, eps: f32| {
-        let shape = [rows, 8, 100];
+        let shape = [rows, 8, 1000];
         let descriptor =
             NormDescriptor { eps: Epsilon::InsideRoot(eps), ..NormDescriptor::new(NormKind::Batch, &shape) };
         let norm = gpu.engine.create_norm(&descriptor).unwrap();
