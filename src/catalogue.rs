@@ -132,7 +132,7 @@ pub(crate) enum Place {
     /// Rows are padded.
     Padded,
     /// The output is the input.
-    InPlace,
+    Aliased,
     /// All in one buffer, at multiples of 256 bytes.
     Arena,
     /// All in one buffer, one after the other.
@@ -141,7 +141,7 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) const ALL: [Self; 7] =
-        [Self::Apart, Self::Roomy, Self::Shifted, Self::Padded, Self::InPlace, Self::Arena, Self::Dense];
+        [Self::Apart, Self::Roomy, Self::Shifted, Self::Padded, Self::Aliased, Self::Arena, Self::Dense];
 }
 
 /// Makes views of buffers that nobody has.
@@ -165,7 +165,7 @@ impl Buffers {
         let id = self.count;
         match self.place {
             Place::Apart => (BufferId { id, size: bytes.max(4) }, 0),
-            Place::Roomy | Place::Padded | Place::InPlace => (BufferId { id, size: bytes + 256 }, 0),
+            Place::Roomy | Place::Padded | Place::Aliased => (BufferId { id, size: bytes + 256 }, 0),
             Place::Shifted => (BufferId { id, size: bytes + 512 }, align),
             Place::Arena | Place::Dense => {
                 let unit = if self.place == Place::Arena { 256 } else { align };
@@ -199,7 +199,7 @@ impl Buffers {
     }
 
     fn output(&mut self, len: u64) -> Destination<BufferId> {
-        if self.place == Place::InPlace { Destination::InPlace } else { self.tensor(len).into() }
+        if self.place == Place::Aliased { Destination::InPlace } else { self.tensor(len).into() }
     }
 
     fn workspace(&mut self, size: u64) -> Option<BufferView<BufferId>> {

@@ -81,8 +81,8 @@ fn check(kernel: &Kernel, source: &str) -> Result<Known, String> {
     };
     let overrides = module.overrides.iter().filter_map(|(_, o)| o.name.clone()).collect();
     let uniform = uniform.ok_or("it has no uniform block at binding 0")?;
-    let without = || Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
-    let subgroups = source.contains("subgroup") && without().is_err();
+    let refused = || Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).is_err();
+    let subgroups = source.contains("subgroup") && refused();
     Ok(Known { uniform, overrides, subgroups, size })
 }
 

@@ -97,10 +97,7 @@ impl Entry {
 
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self) -> bool {
-        match self {
-            Self::Import | Self::Running | Self::Count | Self::MergeColumns => false,
-            _ => true,
-        }
+        !matches!(self, Self::Import | Self::Running | Self::Count | Self::MergeColumns)
     }
 
     /// Operands in the order of their bindings, read-only ones first; `true`: written.

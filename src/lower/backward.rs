@@ -612,7 +612,8 @@ impl Lowering {
             }
             all
         };
-        let ranges = if parts == 0 { vec![0..0] } else { self.windows(entry, 0..parts, &units, &accesses)? };
+        let ranges =
+            if parts == 0 { vec![Range::default()] } else { self.windows(entry, 0..parts, &units, &accesses)? };
         for range in ranges {
             let statistics = if range.end - range.start == parts {
                 merge.statistics

@@ -115,12 +115,12 @@ impl NormPlan {
         Backward::candidates(&self.plan, &self.planner.profile)
     }
 
-    /// The same norm with another of its [`Norm::backward_schedules`]; `None` if it is none of them.
+    /// The same norm with another of its [`Self::backward_schedules`]; `None` if it is none of them.
     pub fn with_backward_schedule(&self, schedule: Backward) -> Option<Self> {
         self.backward_schedules().contains(&schedule).then(|| Self { backward: schedule, ..self.clone() })
     }
 
-    /// Bytes of workspace that [`Norm::bind_backward`] needs; 0: none.
+    /// Bytes of workspace that its backward pass needs; 0: none.
     pub fn backward_workspace_size(&self) -> u64 {
         self.regions().size
     }

@@ -200,14 +200,14 @@ impl TensorFile {
     }
 
     /// Number of elements.
-    pub fn len(&self) -> u64 {
+    pub fn elements(&self) -> u64 {
         self.len as u64
     }
 
     /// Reads the elements, into row-major order and this machine's byte order.
     pub fn read(mut self) -> Result<Vec<f32>, Failure> {
         let mut data = zeroed(self.len, &self.path.display().to_string())?;
-        let bar = terminal::progress("reading", self.len() * 4, true);
+        let bar = terminal::progress("reading", self.elements() * 4, true);
         let fail = |error: io::Error| Failure::file(&self.path, error);
         self.file.seek(SeekFrom::Start(self.layout.offset)).map_err(fail)?;
         for chunk in bytemuck::cast_slice_mut::<f32, u8>(&mut data).chunks_mut(CHUNK) {

@@ -100,7 +100,7 @@ impl Operands {
         dim: usize,
     ) -> Result<Self, Failure> {
         let rows = shape.get(dim).copied().unwrap_or(0);
-        let columns = weight.len().checked_div(rows).unwrap_or(0);
+        let columns = weight.elements().checked_div(rows).unwrap_or(0);
         let (u, v) = match vectors {
             Some((u, v)) => {
                 let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");

@@ -131,7 +131,7 @@ fn standard() -> Vec<BenchCase> {
     widths.chain(transformer).chain(resnet).chain(diffusion).chain(huge).collect()
 }
 
-/// What [`reference`] and [`standard`] leave out.
+/// What `reference` and `standard` leave out.
 fn full() -> Vec<BenchCase> {
     let widths = (2..=20).flat_map(|k| {
         let layer = around(Layer(1), 1 << k, 1 << 24).into_iter();
