@@ -581,11 +581,12 @@ impl Lowering {
         let entry = Entry::MergeSums;
         let parts = merge.statistics.elements();
         // segments side by side: many where there are so many, each of few parts
-        let affine_segments = merge.affine.map_or(0, |_| merge.affine_parts.segments());
-        let most =
-            merge.statistics.segment_len().max(if affine_segments > 0 { merge.affine_parts.segment_len() } else { 0 });
-        let many = merge.statistics.segments() + affine_segments >= MANY_SEGMENTS * u64::from(self.profile.units);
-        let columns: u64 = if many && most * merge.slices <= FEW_RECORDS { 64 } else { 8 };
+        let wants = merge.coefficients.is_some() || merge.sums.is_some();
+        let wanted = [(wants, &merge.statistics), (merge.affine.is_some(), &merge.affine_parts)];
+        let wanted = || wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, partition)| partition);
+        let records = wanted().map(|p| p.segment_len() * merge.slices).max();
+        let many = wanted().map(Partition::segments).sum::<u64>() >= MANY_SEGMENTS * u64::from(self.profile.units);
+        let columns: u64 = if many && records <= Some(FEW_RECORDS) { 64 } else { 8 };
         let columns = columns.min(self.profile.workgroup_size.into());
         // segments that are merged of parts side by side need all parts
         let unit = if merge.affine.is_none() && merge.slices == 1 { merge.statistics.segment_len() } else { parts };
@@ -621,7 +622,6 @@ impl Lowering {
                 let len = merge.statistics.segment_len();
                 Partition::new(1, 1, (range.end - range.start) / len, len)
             };
-            let wants = merge.coefficients.is_some() || merge.sums.is_some();
             let tiles = if wants { statistics.segments().div_ceil(columns) } else { 0 };
             let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(columns));
             if tiles + affine_tiles == 0 {

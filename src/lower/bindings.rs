@@ -7,7 +7,7 @@ use crate::operand::Operand;
 pub(crate) use crate::walk::window::Unbindable;
 
 /// Bytes of four elements.
-const QUAD: u64 = 16;
+const VECTOR_BYTES: u64 = 16;
 
 /// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +120,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
     let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
     let by_vectors = |k: usize, leads: bool| {
         let slot = &bindings.slots[k];
-        let end = slot.bytes.end.next_multiple_of(QUAD);
+        let end = slot.bytes.end.next_multiple_of(VECTOR_BYTES);
         let size = sizes.get(slot.buffer).copied().unwrap_or(0);
         let mut operands = entry.operands().iter().enumerate().filter(|&(at, _)| slot_of[at] == Some(k as u8));
         // parameters that are read one by one, alone in a binding
@@ -153,7 +153,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
     bindings.phase = if leads { phase } else { 0 };
     for (k, slot) in bindings.slots.iter_mut().enumerate().filter(|&(k, _)| vectors[k]) {
         bindings.layout.slots[k].content = Content::Vectors;
-        slot.bytes.end = slot.bytes.end.next_multiple_of(QUAD);
+        slot.bytes.end = slot.bytes.end.next_multiple_of(VECTOR_BYTES);
     }
 }
 

@@ -102,8 +102,10 @@ impl Held {
         let all = [(1, 1), (1, 2), (1, 4), (2, 2), (4, 1), (1, 8)];
         let each = || all.into_iter().filter_map(|held| Self::of_runs_held(runs, width, held, profile));
         // what leaves lanes enough for every compute unit
-        let busy =
-            |held: &Self| held.rows * held.vectors <= 4 && segments * u64::from(held.lanes) >= profile.lanes() / 4;
+        let enough = |lanes: u32| segments * u64::from(lanes) >= profile.lanes() / 4;
+        // rows that are no vectors of memory make long code
+        let most = if width.is_multiple_of(4) { 4 } else { 1 };
+        let busy = |held: &Self| held.rows * held.vectors <= most && enough(held.lanes);
         each().rev().filter(busy).max_by_key(|held| held.rows * held.vectors).or_else(|| each().next())
     }
 

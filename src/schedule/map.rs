@@ -14,6 +14,9 @@ const MIN_REPEATS: u64 = 8;
 /// Shortest rows in elements, below which what is computed once a row is as much as the rest.
 const SHORT_ROW: u64 = 256;
 
+/// Vectors a lane of a row that is dealt out eight at once.
+const LONG_ROW: u64 = 32;
+
 /// Widest rows whose columns are divided without integer divisions: see `shaders/lib/affine.wgsl`.
 const MAX_DIVIDED: u64 = 1 << 20;
 
@@ -105,7 +108,10 @@ impl MapRows {
         } else {
             workgroup
         };
-        Self { workgroup, lanes: small.min(workgroup), vectors: FLIGHT }
+        let lanes = small.min(workgroup);
+        // long rows have few tiles that are not whole
+        let long = all >= u64::from(lanes) * LONG_ROW;
+        Self { workgroup, lanes, vectors: if long { profile.vectors.clamp(FLIGHT, 8) } else { FLIGHT } }
     }
 
     pub(crate) fn tiles(&self, width: u64) -> u64 {

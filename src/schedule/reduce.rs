@@ -13,6 +13,9 @@ pub(crate) const MAX_SLICES: u64 = 64;
 /// Fewest vectors of a lane: below that what a lane does once, and loads of which half are masked, cost more than more lanes win.
 pub(crate) const FEW_VECTORS: u64 = 8;
 
+/// Vectors of a lane that make what it does once a small part of all.
+const SOME_VECTORS: u64 = 16;
+
 /// Longest runs (in elements) of interleaved segments that are columns of a row, side by side; longer ones are walked as runs.
 const MAX_FOLD: u64 = 31;
 
@@ -68,10 +71,12 @@ pub(crate) fn fold_vectors(fold: u64) -> u64 {
 }
 
 impl DeviceProfile {
-    /// Workgroups of so many lanes that fill the device, unless each lane has no more than a few of `vectors`.
+    /// Workgroups of so many lanes that fill the device, as long as each lane has some of `vectors`; two a compute unit, as long as each
+    /// has a few.
     pub(crate) fn filling(&self, workgroup: u32, vectors: u64) -> u64 {
         let full = self.lanes() / u64::from(workgroup);
-        full.min(vectors / (FEW_VECTORS * u64::from(workgroup))).max(1)
+        let with = |each: u64| vectors / (each * u64::from(workgroup));
+        full.min(with(SOME_VECTORS)).max(with(FEW_VECTORS).min(2 * u64::from(self.units)).min(full)).max(1)
     }
 
     /// How so many lanes exchange.
