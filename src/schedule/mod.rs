@@ -69,16 +69,17 @@ impl DeviceProfile {
     pub fn new(facts: &DeviceFacts) -> Self {
         let largest = facts.largest_workgroup();
         let software = facts.kind == DeviceKind::Software;
+        // small subgroups are Intel's, whose compiler spills more than four vectors, and in workgroups of 1024 those too
+        let spacious = |many, few| if facts.min_subgroup >= 32 { many } else { few };
         Self {
             kind: facts.kind,
             units: if software { 8 } else { UNITS },
             unit_lanes: if software { 256 } else { UNIT_LANES },
             unit_registers: UNIT_REGISTERS,
             workgroup_size: if software { 64 } else { 256 }.min(largest),
-            max_lanes: if software { 256 } else { 1024 }.min(largest),
-            // small subgroups are Intel's, whose compiler spills more than four
-            vectors: if software || facts.min_subgroup >= 32 { 8 } else { 4 },
-            vectors_backward: if software || facts.min_subgroup >= 32 { 4 } else { 2 },
+            max_lanes: if software { 256 } else { spacious(1024, 512) }.min(largest),
+            vectors: if software { 8 } else { spacious(8, 4) },
+            vectors_backward: if software { 4 } else { spacious(4, 2) },
             subgroup: facts.min_subgroup.min(largest),
             max_binding: facts.max_range(),
         }
