@@ -159,8 +159,13 @@ impl Reduce {
     fn sliced(self, partition: &Partition, profile: &DeviceProfile, wanted: u64) -> Self {
         let by_memory = profile.max_partials() / (partition.segments() * RECORD).max(1);
         let slices = wanted.min(by_memory).clamp(1, MAX_SLICES);
-        let len = Self::walked(partition, self.walk).div_ceil(slices).max(1);
-        Self { slices: Self::walked(partition, self.walk).div_ceil(len).max(1) as u32, ..self }
+        let all = Self::walked(partition, self.walk);
+        // whole turns of a lane's loop, where there are several
+        let turn =
+            u64::from(self.flight * if self.walk == Walk::Rows { self.lanes } else { self.workgroup / self.lanes });
+        let len = all.div_ceil(slices).max(1);
+        let len = if len > turn { len.next_multiple_of(turn).max(all.div_ceil(MAX_SLICES)) } else { len };
+        Self { slices: all.div_ceil(len).max(1) as u32, ..self }
     }
 
     /// Every other schedule that is worth a try.
