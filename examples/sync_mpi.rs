@@ -171,7 +171,7 @@ fn check(gpu: &Gpu, transport: MpiTransport) -> Outcome<()> {
     let whole = [batch.shards.iter().sum(), CHANNELS, SPATIAL].map(|size| size as u64);
     let descriptor = NormDescriptor::new(NormKind::Batch, &whole);
     let (scale, bias) = (Some(&batch.scale[..]), Some(&batch.bias[..]));
-    let inputs = ReferenceInputs { input: &batch.input, scale, bias, style: None, given: None };
+    let inputs = ReferenceInputs { input: &batch.input, scale, bias, given: None };
     let forward = reference::forward(&descriptor, &inputs)?;
     let gradients = reference::backward(&descriptor, &inputs, &batch.grad_output)?;
     let shard = batch.shard(rank);

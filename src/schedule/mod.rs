@@ -78,8 +78,9 @@ impl DeviceProfile {
             unit_registers: UNIT_REGISTERS,
             workgroup_size: if software { 64 } else { 256 }.min(largest),
             max_lanes: if software { 256 } else { spacious(1024, 512) }.min(largest),
-            vectors: if software { 8 } else { spacious(8, 4) },
-            vectors_backward: if software { 4 } else { spacious(4, 2) },
+            // the more a lane holds the longer the code, and a software driver takes its time
+            vectors: if software { 4 } else { spacious(8, 4) },
+            vectors_backward: if software { 2 } else { spacious(4, 2) },
             subgroup: facts.min_subgroup.min(largest),
             max_binding: facts.max_range(),
         }

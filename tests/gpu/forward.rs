@@ -1,4 +1,4 @@
-//! One table of norms x every schedule that accepts them, against the f64 reference.
+//! One table of norms x every family of schedules that accepts them, against the f64 reference.
 
 use crate::harness::*;
 use wgpu_norm::*;
@@ -32,14 +32,17 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
             add(NormKind::Instance, shape, format, NONE);
         }
         let channels = if format == ChannelsFirst { shape[1] } else { shape[shape.len() - 1] };
-        for groups in (1..=channels).filter(|g| channels % g == 0) {
+        // one group is a layer norm, groups of one channel an instance norm
+        for groups in (2..channels).filter(|g| channels % g == 0) {
             add(NormKind::Group { groups }, shape, format, BOTH);
         }
     }
-    for cols in [1, 2, 3, 4, 5, 63, 64, 65, 127, 1021, 1024, 4099] {
+    for cols in [1, 2, 3, 5, 63, 64, 127, 1021, 1024, 4099] {
         let shape: &'static [u64] = Box::leak(Box::new([5, cols]));
         add(NormKind::Layer { axes: 1..2 }, shape, ChannelsFirst, BOTH);
-        add(NormKind::Rms { axes: 1..2 }, shape, ChannelsFirst, Affine::Scale);
+        if cols % 3 != 0 {
+            add(NormKind::Rms { axes: 1..2 }, shape, ChannelsFirst, Affine::Scale);
+        }
     }
     // groups of whole vectors, in planes that start inside them
     add(NormKind::Group { groups: 2 }, &[1, 16, 66], ChannelsFirst, BOTH);
@@ -55,9 +58,11 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
     add(NormKind::MeanVariance { axes: &[1, 2] }, &[3, 4, 5, 2], ChannelsFirst, NONE);
     for p in [0.5, 1.0, 1.2, 2.0, 3.0, 7.5, f32::INFINITY] {
         add(NormKind::LpNormalize { p, axes: 1..2 }, &[4, 37, 3], ChannelsFirst, NONE);
-        add(NormKind::LpNormalize { p, axes: 1..2 }, &[4, 150], ChannelsFirst, NONE);
-        add(NormKind::LpNormalize { p, axes: 0..1 }, &[], ChannelsFirst, NONE);
     }
+    for p in [1.0, 1.2, f32::INFINITY] {
+        add(NormKind::LpNormalize { p, axes: 1..2 }, &[4, 150], ChannelsFirst, NONE);
+    }
+    add(NormKind::LpNormalize { p: 3.0, axes: 0..1 }, &[], ChannelsFirst, NONE);
     all.push(NormDescriptor {
         affine_axes: AffineAxes::Groups,
         ..NormDescriptor::new(NormKind::Group { groups: 3 }, &[2, 6, 5])
@@ -70,14 +75,14 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
 }
 
 #[test]
-fn every_norm_and_schedule_matches_the_reference() {
+fn every_norm_and_family_of_schedules_matches_the_reference() {
     let gpu = gpu();
     let (mut failures, mut cases) = (Vec::new(), 0);
     for (seed, descriptor) in table().iter().enumerate() {
         for mean in [0.0, 1e4] {
             let data = Data::random(gpu, descriptor, mean, seed as u64);
             let expected = data.reference(descriptor);
-            for schedule in gpu.engine.schedules(descriptor).unwrap() {
+            for schedule in families(gpu.engine.schedules(descriptor).unwrap()) {
                 cases += 1;
                 let norm = gpu.engine.create_norm_with(descriptor, schedule).unwrap().expect("its own schedules");
                 let name = format!("{:?} {:?} mean {mean} {schedule}", descriptor.kind, descriptor.shape);

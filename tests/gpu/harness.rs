@@ -1,7 +1,5 @@
 //! A device, owned descriptors, and a run of one norm against the f64 reference.
 
-use std::sync::OnceLock;
-
 use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
 use wgpu_norm::*;
 
@@ -17,13 +15,11 @@ pub struct Gpu {
     pub engine: NormEngine,
 }
 
-/// The adapter's own limits. Without an adapter a test fails.
+/// A device with the adapter's own limits, one for each test: a software adapter compiles one kernel at a time on each. Without an
+/// adapter a test fails.
 pub fn gpu() -> &'static Gpu {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        let adapter = adapter();
-        open(&adapter, NormEngine::required_limits(&adapter))
-    })
+    let adapter = adapter();
+    Box::leak(Box::new(open(&adapter, NormEngine::required_limits(&adapter))))
 }
 
 pub fn adapter() -> wgpu::Adapter {
@@ -224,6 +220,14 @@ pub fn error(actual: &[f32], expected: &[f64]) -> Result<f64, String> {
 pub fn tolerance(len: u64) -> f64 {
     let levels = (len.max(2) as f64).log2();
     (8.0 + levels) * f64::from(f32::EPSILON) / 2.0
+}
+
+/// One schedule of each family, the first: those whose names differ in numbers alone are a family. `wgpu-norm verify --all`
+/// runs them all.
+pub fn families<S: std::fmt::Display>(schedules: Vec<S>) -> Vec<S> {
+    let mut seen = std::collections::HashSet::new();
+    let family = |schedule: &S| schedule.to_string().replace(|c: char| c.is_ascii_digit(), "");
+    schedules.into_iter().filter(|schedule| seen.insert(family(schedule))).collect()
 }
 
 /// Reports every failure of a table at once.
