@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench host
 //!
-//! Allocations are counted. `record` makes one norm record itself into an open pass; `record_by_hand` records the same commands
-//! with calls of wgpu alone: what both allocate is wgpu's, what only the first one allocates is ours.
+//! Allocations are counted. `record` makes one norm record itself into an open pass; `record_by_hand` records the same
+//! commands with calls of wgpu alone: what both allocate is wgpu's, what only the first one allocates is ours.
 
 use std::sync::OnceLock;
 

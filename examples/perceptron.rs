@@ -4,9 +4,9 @@
 //! cargo run --release --example perceptron
 //! ```
 //!
-//! It learns y = x0 + noise from 1000 samples by gradient descent on all of them at a rate of 0.001, 100 times. The linear layers are
-//! loops on the CPU; the norm's forward and backward run on the GPU, bound once. The three networks of a seed start from the same data and
-//! the same weights, PyTorch's: uniform between plus and minus 1/sqrt(inputs).
+//! It learns y = x0 + noise from 1000 samples by gradient descent on all of them at a rate of 0.001, 100 times. The
+//! linear layers are loops on the CPU; the norm's forward and backward run on the GPU, bound once. The three networks
+//! of a seed start from the same data and the same weights, PyTorch's: uniform between plus and minus 1/sqrt(inputs).
 
 mod common;
 

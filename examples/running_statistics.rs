@@ -4,9 +4,9 @@
 //! cargo run --release --example running_statistics
 //! ```
 //!
-//! A batch has 2 samples around means of 0.25 and 0.75, and 4 channels with deviations of 1, 2, 3, 4. With momentum m the running
-//! statistics are after k batches `1 - (1 - m)^k` of the way from where they started to what they estimate: 63.2 % here. Divided
-//! by that share, without what is left of the start, they are the estimate itself.
+//! A batch has 2 samples around means of 0.25 and 0.75, and 4 channels with deviations of 1, 2, 3, 4. With momentum m
+//! the running statistics are after k batches `1 - (1 - m)^k` of the way from where they started to what they estimate:
+//! 63.2 % here. Divided by that share, without what is left of the start, they are the estimate itself.
 
 mod common;
 
@@ -153,16 +153,18 @@ fn reference_statistics(descriptor: &NormDescriptor, batches: &[Vec<f32>], updat
     Ok(Moments { mean, spread: variance })
 }
 
-/// What the running statistics estimate. An instance is one sample, so that the distance of the samples' means is no part of its
-/// variance. A batch is both: 8 values, half of them 1/4 above and half 1/4 below the mean, have 8/7 * 1/16 of unbiased variance more.
+/// What the running statistics estimate. An instance is one sample, so that the distance of the samples' means is no
+/// part of its variance. A batch is both: 8 values, half of them 1/4 above and half 1/4 below the mean, have 8/7 * 1/16
+/// of unbiased variance more.
 fn theory(kind: &NormKind) -> Moments {
     let between = if matches!(kind, NormKind::Batch) { 8.0 / 7.0 / 16.0 } else { 0.0 };
     let spread = DEVIATIONS.iter().map(|&d| (f64::from(d).powi(2) + between).sqrt()).collect();
     Moments { mean: vec![0.5; DEVIATIONS.len()], spread }
 }
 
-/// What the outputs of a sample and channel have for mean and deviation. Of an instance: 0 and 1. A batch has 0 and 1 over both
-/// samples; one of them is off by `shift`, and since both have the mean square 1, it deviates by `sqrt(1 - shift^2)`.
+/// What the outputs of a sample and channel have for mean and deviation. Of an instance: 0 and 1. A batch has 0 and 1
+/// over both samples; one of them is off by `shift`, and since both have the mean square 1, it deviates by `sqrt(1 -
+/// shift^2)`.
 fn output_theory(kind: &NormKind) -> Moments {
     let mut moments = Moments::default();
     for sign in [-1.0, 1.0] {
@@ -175,8 +177,10 @@ fn output_theory(kind: &NormKind) -> Moments {
     moments
 }
 
-/// Expectation of `d / sqrt(d^2 + w)`, by the midpoint rule: d is half the distance of the two samples' means, normal around
-/// 1/4 with a variance of deviation^2 / 8, and w their variance within, deviation^2 / 8 times a chi-square of 6 degrees.
+/// Expectation of `d / sqrt(d^2 + w)`, by the midpoint rule: d is half the distance of the two samples' means, normal
+/// around
+/// 1/4 with a variance of deviation^2 / 8, and w their variance within, deviation^2 / 8 times a chi-square of 6
+/// degrees.
 fn expected_shift(deviation: f64) -> f64 {
     const STEP: f64 = 0.05;
     let unit = deviation / 8f64.sqrt();

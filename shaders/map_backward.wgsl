@@ -1,21 +1,25 @@
-// The gradient to every input element, from the coefficients of its segment; and, where asked, sums of columns for scale and bias.
+// The gradient to every input element, from the coefficients of its segment; and, where asked, sums of columns for
+// scale and bias.
 //
 //   for each tile of columns, slice of rows, block of rows                          (a workgroup each, the last first)
-//       each lane: VECTORS vectors of a row, of rows line, line + LINES, ...            ROWS rows at once, all loads first
+//       each lane: VECTORS vectors of a row, of rows line, line + LINES, ...            ROWS rows at once, all loads
+//       first
 //           g = grad_output * scale
 //           grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r            as lib/coefficients.wgsl has it
 //           column sums of bias += grad_output,  of scale += grad_output * x_hat        (SUMS)
-//       partial[block, slice] = column sums of all lines                                8 bytes a column; merge_columns adds them up
+//       partial[block, slice] = column sums of all lines                                8 bytes a column; merge_columns
+//       adds them up
 //
 // Departures:
 // 1. The reverse of the order in which the sums were made: what was read last is still in the cache.
-// 2. What belongs to columns is held from row to row of a block (STATISTICS, AFFINE: COLUMNS, MIXED), what belongs to rows (ROW) is looked
-//    up a row: kernels of the first kind take 4 rows of one vector at once, of the second one row of 4 vectors.
+// 2. What belongs to columns is held from row to row of a block (STATISTICS, AFFINE: COLUMNS, MIXED), what belongs to
+//    rows (ROW) is looked up a row: kernels of the first kind take 4 rows of one vector at once, of the second one row
+//    of 4 vectors.
 // 3. Where statistics are given (GIVEN) they are constants: grad_input = g * r. No coefficients, and no x.
 // 4. Lanes past the end of a row and rows past the end of a slice take what is there, and store nothing.
 //
-// bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input, [column_sums, or grad_scale
-// and grad_bias] (write)
+// bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input, [column_sums, or
+// grad_scale and grad_bias] (write)
 
 struct MapBackward {
     statistics: Lookup,
@@ -50,7 +54,8 @@ fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
     var at = c;
     if STATISTICS == MIXED { at = c / p.map_backward.statistics.run % p.map_backward.statistics.wrap; }
     at += first;
-    return join_coefficients(coefficients_at(at.x), coefficients_at(at.y), coefficients_at(at.z), coefficients_at(at.w));
+    return join_coefficients(coefficients_at(at.x), coefficients_at(at.y), coefficients_at(at.z),
+        coefficients_at(at.w));
 }
 
 fn row_of(n: u32) -> Row { return row_at(n * p.map_backward.width, p.map_backward.width); }

@@ -8,7 +8,7 @@
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
 // 2. Segments are merged by lanes of their own, p.map_columns.lines of them each; then every lane looks its four up.
 // 3. Parameters that differ from row to row (not HELD) are looked up when y is computed.
-// 4. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores it again.
+// 4. Where an infinite scale has to be folded with the mean (FOLDED), a lane stores again what is not finite.
 // 5. Moments that were merged here are stored (SAVE) by the workgroup that has the segment's first element.
 //
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
@@ -40,20 +40,20 @@ var<workgroup> exchanged: array<vec2<f32>, WORKGROUP>;
 var<workgroup> found: array<vec4<f32>, 4u * LANES>;   // normalizers of the tile's segments
 
 const ALONG = 1u;
-
 // Runs of a row, each of one segment. Segments repeat after `wrap` runs.
 fn run_of(column: u32) -> u32 { return (p.map_columns.first_column + column) / p.map_columns.statistics.run; }
 
 // The moments of one segment, by `lines` lanes, the result valid in the first of them. Uniform control flow.
 fn merged_by_lines(segment: u32, line: u32, own: u32) -> vec4<f32> {
     let base = partial_at(segment, 0u);
-    if p.partials.count == 1u { return base; }
+    let slices = p.partials.count;
+    if slices == 1u { return base; }
     let lines = p.map_columns.lines;
     var means = vec2(0.0);
-    for (var slice = line; slice < p.partials.count; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
+    for (var slice = line; slice < slices; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
     means = sum_lines(means, own);
     var squares = 0.0;
-    for (var slice = line; slice < p.partials.count; slice += lines) {
+    for (var slice = line; slice < slices; slice += lines) {
         squares += gather_squares(base, partial_at(segment, slice), means);
     }
     return gathered(base, means, sum_lines(vec2(squares, 0.0), own).x);
@@ -63,7 +63,7 @@ fn sum_lines(x: vec2<f32>, own: u32) -> vec2<f32> {
     exchanged[me.lane] = x;
     workgroupBarrier();
     var sum = vec2(0.0);
-    for (var line = 0u; line < p.map_columns.lines; line += 1u) { sum += exchanged[own + line * p.map_columns.segments]; }
+    for (var k = 0u; k < p.map_columns.lines; k += 1u) { sum += exchanged[own + k * p.map_columns.segments]; }
     return sum;
 }
 

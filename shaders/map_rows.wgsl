@@ -7,8 +7,10 @@
 //
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
-// 2. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores it again.
-// 3. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's first row.
+// 2. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores
+//    it again.
+// 3. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's
+//    first row.
 //
 // Rows are a window of the tensor's, and may be parts of rows: first_row and first_column count what lies before.
 //
@@ -81,7 +83,9 @@ fn merged_by_lanes(segment: u32) -> vec4<f32> {
     let base = partial_at(segment, 0u);
     if p.partials.count == 1u { return base; }
     var means = vec2(0.0);
-    for (var slice = me.lane; slice < p.partials.count; slice += LANES) { means += gather_means(base, partial_at(segment, slice)); }
+    for (var slice = me.lane; slice < p.partials.count; slice += LANES) {
+        means += gather_means(base, partial_at(segment, slice));
+    }
     means = sum2_lanes(means, 0u);
     var squares = 0.0;
     for (var slice = me.lane; slice < p.partials.count; slice += LANES) {

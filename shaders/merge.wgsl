@@ -2,9 +2,9 @@
 //
 //   records[segment] = the partial records i of the segment, merged
 //
-// Partial record i of segment (outer, inner) is number ((outer * count + i / side) * inner_count + inner) * side + i % side.
-// LANES lanes own a segment, WORKGROUP / LANES segments a workgroup: each merges every LANES-th record, then lanes merge in pairs.
-// A segment without partial records gets 0.
+// Partial record i of segment (outer, inner) is number ((outer * count + i / side) * inner_count + inner) * side + i %
+// side. LANES lanes own a segment, WORKGROUP / LANES segments a workgroup: each merges every LANES-th record, then
+// lanes merge in pairs. A segment without partial records gets 0.
 //
 // bindings: parameters, partials (read), records (write)
 
@@ -33,7 +33,8 @@ fn run(group: u32, local: u32) {
     for (var k = lane; k < end; k += LINK * LANES) {
         var link = vec4(0.0);
         for (var i = k; i < min(k + LINK * LANES, end); i += LANES) {
-            link = record_merged(link, load_partials(first + i / p.merge.side * (p.merge.inner * p.merge.side) + i % p.merge.side));
+            link = record_merged(link,
+                load_partials(first + i / p.merge.side * (p.merge.inner * p.merge.side) + i % p.merge.side));
         }
         all = record_merged(all, link);
     }

@@ -1,11 +1,13 @@
-// Adds up the column sums that workgroups have left, [partial][scale, bias][column], to the gradients of scale and bias.
+// Adds up the column sums that workgroups have left, [partial][scale, bias][column], to the gradients of scale and
+// bias.
 //
 //   for each block of parameters, for each tile of COLUMNS units (a workgroup each), by SLICES lanes a unit
 //       sum = partials slice, slice + SLICES, ...                           four loads in flight
 //   grad[unit] = (sum over the lanes of a unit) * factor  [+ what is there]
 //
-// Neighbouring lanes have neighbouring units. A unit is a vector of columns; or, where runs of columns share a parameter (FOLDS), one
-// parameter, whose columns are added up as well. The units of a block are those of grad_scale, then those of grad_bias.
+// Neighbouring lanes have neighbouring units. A unit is a vector of columns; or, where runs of columns share a
+// parameter (FOLDS), one parameter, whose columns are added up as well. The units of a block are those of grad_scale,
+// then those of grad_bias.
 //
 // bindings: parameters, column_sums (read), [grad_scale], [grad_bias] (write)
 
@@ -29,12 +31,14 @@ var<workgroup> words: array<vec4<f32>, WORKGROUP>;
 
 // Member i of unit u: of so many partial sums, or of the columns of so many.
 fn member(block: u32, bias: u32, u: u32, i: u32) -> vec4<f32> {
-    if !FOLDS { return load4_column_sums(((block * p.merge_columns.partials + i) * 2u + bias) * p.merge_columns.stride + 4u * u); }
+    if !FOLDS { return load4_column_sums(((block * p.merge_columns.partials + i) * 2u + bias) * p.merge_columns.stride
+        + 4u * u); }
     let run = p.merge_columns.run;
     let again = i / run % p.merge_columns.repeats;
     let partial = i / run / p.merge_columns.repeats;
     let column = (again * p.merge_columns.parameters + u) * run + i % run;
-    return vec4(load_column_sums(((block * p.merge_columns.partials + partial) * 2u + bias) * p.merge_columns.stride + column), vec3(0.0));
+    return vec4(load_column_sums(((block * p.merge_columns.partials + partial) * 2u + bias) * p.merge_columns.stride
+        + column), vec3(0.0));
 }
 
 fn run(group: u32, local: u32) {

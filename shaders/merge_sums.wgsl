@@ -1,10 +1,11 @@
-// Adds up partial gradient sums, twice in one dispatch: to what the gradient to the input takes of each statistics segment, and to the
-// gradients of scale and bias.
+// Adds up partial gradient sums, twice in one dispatch: to what the gradient to the input takes of each statistics
+// segment, and to the gradients of scale and bias.
 //
-//   partials[slice][i] are sums over the common refinement of both partitions: segment i is a part of one statistics segment and of one
-//   affine segment. Its segments are the elements of two partitions, `statistics` and `affine`
-//   for each statistics segment:  sums = sum over its parts and slices, times their scales (WEIGHED);  coefficients[segment] = of the sums
-//   for each affine segment:      grad_bias, grad_scale = sum over its parts and slices
+//   partials[slice][i] are sums over the common refinement of both partitions: segment i is a part of one statistics
+//   segment and of one affine segment. Its segments are the elements of two partitions, `statistics` and `affine`
+//   for each statistics segment:  sums = sum over its parts and slices, times their scales (WEIGHED);
+//   coefficients[segment] = of the sums for each affine segment:      grad_bias, grad_scale = sum over its parts and
+//   slices
 //
 // A workgroup has COLUMNS segments of one kind, side by side, and WORKGROUP / COLUMNS lanes for each.
 //
@@ -46,7 +47,9 @@ fn merged(dims: vec4<u32>, segment: u32, local: u32, weighs: bool) -> vec4<f32> 
     var sums = array<vec4<f32>, 4>();
     for (var i = local / COLUMNS; i < count; i += 4u * SLICES) {
         var values: array<vec4<f32>, 4>;
-        for (var k = 0u; k < 4u; k += 1u) { values[k] = partial_at(dims, segment, min(i + k * SLICES, count - 1u), weighs); }
+        for (var k = 0u; k < 4u; k += 1u) {
+            values[k] = partial_at(dims, segment, min(i + k * SLICES, count - 1u), weighs);
+        }
         for (var k = 0u; k < 4u; k += 1u) { sums[k] += select(vec4(0.0), values[k], i + k * SLICES < count); }
     }
     words[local] = (sums[0] + sums[1]) + (sums[2] + sums[3]);

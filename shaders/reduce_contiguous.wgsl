@@ -2,17 +2,19 @@
 //
 //   for each segment, slice of its vectors                                        (LANES lanes each)
 //       each lane: for vectors lane, lane + LANES, ... of the slice, run by run    FLIGHT vectors at once
-//           partial += what the source makes of them                               four chains, one for each element of a vector
+//           partial += what the source makes of them                               four chains, one for each element of
+//           a vector
 //       whole = partials of all lanes
 //       record[slice][segment] = whole
 //
-// A segment is p.runs.count runs of p.runs.width elements, as far apart as the runs of p.runs.inner segments; its vectors are those of
-// all its runs, one run after the other. So slices are even whatever the runs are.
+// A segment is p.runs.count runs of p.runs.width elements, as far apart as the runs of p.runs.inner segments; its
+// vectors are those of all its runs, one run after the other. So slices are even whatever the runs are.
 //
 // Departures:
 // 1. A whole that lost digits (is_rare) is reduced once more, in other units: two more walks, of the slice alone.
 // 2. Runs that begin inside a vector (EDGES) are p.runs.vectors vectors each, the last of which may hold nothing.
-// 3. No division in the loop: the next vector is LANES vectors further, that is step_runs runs and step_vectors vectors.
+// 3. No division in the loop: the next vector is LANES vectors further, that is step_runs runs and step_vectors
+//    vectors.
 //
 // A workgroup owns the records of WORKGROUP / LANES segments in a slice. What is added up says lib/source/.
 //

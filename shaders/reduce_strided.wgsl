@@ -37,7 +37,9 @@ fn walked(outer: u32, first: u32, end: u32, j: u32, known: Known) -> Partial {
 }
 fn extremes_of(outer: u32, first: u32, end: u32, j: u32) -> Extremes {
     var e = extremes_none();
-    for (var row = first; row < end; row += LINES) { e = extremes_push(e, fetched(outer, row, 0u, end, j), vec4(true)); }
+    for (var row = first; row < end; row += LINES) {
+        e = extremes_push(e, fetched(outer, row, 0u, end, j), vec4(true));
+    }
     return e;
 }
 

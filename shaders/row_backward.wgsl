@@ -1,20 +1,26 @@
-// Backward of contiguous segments held in registers, whose scale and bias belong to columns: x and grad_output are read once.
+// Backward of contiguous segments held in registers, whose scale and bias belong to columns: x and grad_output are read
+// once.
 //
 //   for each worker (a workgroup of groups of LANES lanes), for ROWS rows at a time of each group:
-//       x_hat = (x - mean) * r                                                 the normalizer r is made of the row's moments
+//       x_hat = (x - mean) * r                                                 the normalizer r is made of the row's
+//       moments
 //       column sums of bias += g,  of scale += g * x_hat                       g: the gradient to the output
 //       g *= scale;  means of g and of g * x_hat over the row                  one exchange of the lanes for two rows
 //       grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r
-//   partial[worker] = column sums of all groups                                8 bytes a column; merge_columns adds them up
+//   partial[worker] = column sums of all groups                                8 bytes a column; merge_columns adds
+//   them up
 //
 // Departures:
-// 1. A worker takes rows of one block by grid stride: rows that share their parameters, so that scale stays in registers. It takes TURNS
-//    steps at most, and normalizers of all its rows are made first, a lane a row: rare ones take a long way.
-// 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a large one costs no digits.
+// 1. A worker takes rows of one block by grid stride: rows that share their parameters, so that scale stays in
+//    registers. It takes TURNS steps at most, and normalizers of all its rows are made first, a lane a row: rare ones
+//    take a long way.
+// 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a
+//    large one costs no digits.
 // 3. A row whose sums are not finite is not stored, but done again by streaming after the loop, which only marks it.
 // 4. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
-// bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [column_sums, or grad_scale and grad_bias] (write)
+// bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [column_sums, or grad_scale and
+// grad_bias] (write)
 
 struct RowBackward {
     rows: u32,         // rows of a block

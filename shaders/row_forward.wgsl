@@ -1,15 +1,18 @@
 // Forward of segments that lanes hold in registers: one dispatch, every element is read once and written once.
 //
 //     x = the segment's elements                         VECTORS vectors a lane, all loads at once
-//     m = moments of x                                   lib/held/<accumulator>.wgsl; leaves deviations from the mean in place of x
+//     m = moments of x                                   lib/held/<accumulator>.wgsl; leaves deviations from the mean
+//     in place of x
 //     y = deviation / divisor(m) * scale + bias          lib/held/store.wgsl: scale and bias looked up when y is stored
 //
 // Where it departs:
-// 1. There is no loop over segments: a group of lanes has one. A loop costs 15 registers, and nothing would be used twice.
-// 2. Moments that are out of range (one check a segment: NaN, infinity, squares that overflow or vanish, a first element far out) send
-//    the segment into the slow path, which reads it again, in units of the power of two of its largest magnitude. It streams and holds
-//    nothing, so that it takes no registers from the fast path.
-// 3. Lanes whose segments share barriers (not ROWS_PART) go through the slow path together; the ordinary ones then store as ever.
+// 1. There is no loop over segments: a group of lanes has one. A loop costs 15 registers, and nothing would be used
+//    twice.
+// 2. Moments that are out of range (one check a segment: NaN, infinity, squares that overflow or vanish, a first
+//    element far out) send the segment into the slow path, which reads it again, in units of the power of two of its
+//    largest magnitude. It streams and holds nothing, so that it takes no registers from the fast path.
+// 3. Lanes whose segments share barriers (not ROWS_PART) go through the slow path together; the ordinary ones then
+//    store as ever.
 //
 // Workgroups: rows, WORKGROUP / LANES of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
 // Bindings: input, scale, bias (read); output, moments (written).
@@ -58,6 +61,8 @@ fn forward_in_units(stores: bool) {
     if stores {
         enter_affine();
         save_all(m, four_bits(unit));
-        for (var k = 0u; k < p.held.turns; k += 1u) { output4(k, affine4(k, in_units4(input4(k), four_bits(unit)), m, r)); }
+        for (var k = 0u; k < p.held.turns; k += 1u) {
+            output4(k, affine4(k, in_units4(input4(k), four_bits(unit)), m, r));
+        }
     }
 }

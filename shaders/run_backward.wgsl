@@ -1,11 +1,13 @@
-// Backward of contiguous segments held in registers, made of runs that share a scale and bias each; x and grad_output are read once.
+// Backward of contiguous segments held in registers, made of runs that share a scale and bias each; x and grad_output
+// are read once.
 //
 //   for each segment (a group of LANES lanes; RUN_LANES of them a run, RUNS runs a lane, one after the other)
 //       x_hat = (x - mean) * r                                       the normalizer r is made of the segment's moments
 //       sums of g and g * x_hat, of each run                         g: the gradient to the output
 //       means of g and g * x_hat over the segment                    of the runs' sums, times their scales
 //       grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r
-//   partials[run] = its sums                                         16 bytes a run; a merge makes gradients of scale and bias of them
+//   partials[run] = its sums                                         16 bytes a run; a merge makes gradients of scale
+//   and bias of them
 //
 // Departures:
 // 1. Where a segment has one scale (SCALE_LAST) that is a factor of the result, and the sums are without it.
@@ -31,8 +33,12 @@ var<workgroup> run_words: array<vec2<f32>, WORKGROUP>;
 // Run t of a lane: number in its segment, row, weight.
 fn run_at(t: u32) -> u32 { return me.lane / RUN_LANES + t * (LANES / RUN_LANES); }
 fn is_run(t: u32) -> bool { return run_at(t) < p.run_backward.runs; }
-fn number_of(segment: u32, t: u32) -> u32 { return segment * p.run_backward.runs + min(run_at(t), p.run_backward.runs - 1u); }
-fn row_of(segment: u32, t: u32) -> Row { return row_at(number_of(segment, t) * p.run_backward.width, p.run_backward.width); }
+fn number_of(segment: u32, t: u32) -> u32 {
+    return segment * p.run_backward.runs + min(run_at(t), p.run_backward.runs - 1u);
+}
+fn row_of(segment: u32, t: u32) -> Row {
+    return row_at(number_of(segment, t) * p.run_backward.width, p.run_backward.width);
+}
 fn scale_of(segment: u32, t: u32) -> f32 { return affine_at(number_of(segment, t)).scale; }
 
 fn lane_vector(v: u32) -> u32 { return me.lane % RUN_LANES + v * RUN_LANES; }

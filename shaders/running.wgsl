@@ -3,8 +3,8 @@
 //   mean[c]     = (1 - m) * mean[c]     + m * average over samples of the segment's mean
 //   variance[c] = (1 - m) * variance[c] + m * average over samples of the segment's variance [* n / (n - 1)]
 //
-// m = momentum, or 1 / (updates so far + 1). Segments are (sample, running value c); there is one sample where statistics
-// span them all. LANES lanes own a running value. Segments without an element leave it as it is.
+// m = momentum, or 1 / (updates so far + 1). Segments are (sample, running value c); there is one sample where
+// statistics span them all. LANES lanes own a running value. Segments without an element leave it as it is.
 //
 // bindings: parameters, moments (read), batches? (read), mean (read and write), variance (read and write)
 
@@ -36,7 +36,8 @@ fn run(group: u32, local: u32) {
     let value = group * (WORKGROUP / LANES) + me.group;
     let live = value < p.running.segments;
     let head = load_moments(select(0u, value, live));
-    // averages relative to the first sample's mean, so that a large mean costs nothing; an infinite one has no differences
+    // averages relative to the first sample's mean, so that a large mean costs nothing; an infinite one has no
+    // differences
     let base = select(vec2(0.0), head.xy, is_finite(head.x + head.y));
     var sums = vec2(0.0);
     for (var sample = me.lane; live && sample < p.running.samples; sample += LANES) {

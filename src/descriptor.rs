@@ -184,8 +184,8 @@ pub struct AdaptiveDescriptor<'a> {
     pub label: Option<&'a str>,
     /// Shape of the content, as its axes lie in memory.
     pub shape: &'a [u64],
-    /// Shape of the style: rank and channels of the content, any spatial size, and the content's batch size or 1 (one style for
-    /// all samples).
+    /// Shape of the style: rank and channels of the content, any spatial size, and the content's batch size or 1 (one
+    /// style for all samples).
     pub style_shape: &'a [u64],
     /// Which axis holds the channels, of both.
     pub format: MemoryFormat,

@@ -58,7 +58,8 @@ impl NormEngine {
         Ok(Self { planner: planner(facts, descriptor.profile), device: Arc::new(device) })
     }
 
-    /// This engine with another profile, for comparisons: both share the compiled kernels. `max_binding` stays the device's own.
+    /// This engine with another profile, for comparisons: both share the compiled kernels. `max_binding` stays the
+    /// device's own.
     ///
     /// # Errors
     /// [`ProfileMismatch`] where the device cannot follow the profile.
@@ -110,12 +111,13 @@ impl NormEngine {
         self.device.pipelines.len()
     }
 
-    /// Compiles kernels ahead of the norms that need them, on as many threads as the system runs at once, so that binding
-    /// compiles none. Keys come from [`BoundNorm::kernels`] of earlier norms, on this or another device of the same kind
-    /// and profile; those that are compiled already cost nothing.
+    /// Compiles kernels ahead of the norms that need them, on as many threads as the system runs at once, so that
+    /// binding compiles none. Keys come from [`BoundNorm::kernels`] of earlier norms, on this or another device of the
+    /// same kind and profile; those that are compiled already cost nothing.
     ///
     /// # Errors
-    /// [`BindError::Pipeline`] of the first kernel that this device cannot compile; natively all others are compiled nevertheless.
+    /// [`BindError::Pipeline`] of the first kernel that this device cannot compile; natively all others are compiled
+    /// nevertheless.
     ///
     /// [`BoundNorm::kernels`]: crate::BoundNorm::kernels
     pub fn warm_up(&self, kernels: &[Kernel]) -> Result<(), BindError> {
@@ -163,7 +165,8 @@ impl NormEngine {
         Ok(SpectralNorm::new(self, self.planner.plan_spectral(descriptor)?, descriptor.label))
     }
 
-    /// Schedules that can compute a norm: the one that [`NormEngine::create_norm`] takes, then others worth a comparison.
+    /// Schedules that can compute a norm: the one that [`NormEngine::create_norm`] takes, then others worth a
+    /// comparison.
     ///
     /// # Errors
     /// [`PlanError`] says what is wrong with the descriptor.

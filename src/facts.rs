@@ -10,7 +10,8 @@ pub enum DeviceKind {
     Software,
 }
 
-/// What planning has to know of a device: kind, limits, subgroups. From wgpu by `DeviceFacts::of`, or written down by hand.
+/// What planning has to know of a device: kind, limits, subgroups. From wgpu by `DeviceFacts::of`, or written down by
+/// hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceFacts {

@@ -65,7 +65,8 @@ fn equal_partitions_have_equal_kernels() {
         // equal partitions of statistics; those of parameters differ where one of the two has none
         let alike = NormDescriptor { affine: b.affine, ..a.clone() };
         let (first, second) = (keys(&alike), keys(&b));
-        // kinds differ in where eps stands and in the order in which numbers that are not finite mix: constants of a kernel
+        // kinds differ in where eps stands and in the order in which numbers that are not finite mix: constants of a
+        // kernel
         let names = |kernels: &[Kernel]| {
             let of_kinds = [".products", ".folded", ".eps_alone", ".plain"];
             let name = |kernel: &Kernel| of_kinds.iter().fold(kernel.to_string(), |name, word| name.replace(word, ""));

@@ -71,9 +71,11 @@ pub(crate) struct Divisor {
 pub(crate) enum Infinities {
     /// As the formula stands.
     Plain,
-    /// Forward: an infinite scale is folded with the mean, `x * alpha + (bias - mean * alpha)` with `alpha = scale / divisor`.
+    /// Forward: an infinite scale is folded with the mean, `x * alpha + (bias - mean * alpha)` with `alpha = scale /
+    /// divisor`.
     FoldedScale,
-    /// Backward: sums that are not finite enter as `a * g + b * x + c` with `b = (sum(g) * mean - sum(g * x)) * a^3 / n`.
+    /// Backward: sums that are not finite enter as `a * g + b * x + c` with `b = (sum(g) * mean - sum(g * x)) * a^3 /
+    /// n`.
     Products,
     /// Both.
     FoldedScaleAndProducts,

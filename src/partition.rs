@@ -5,8 +5,8 @@ use std::fmt;
 /// Four nested loops over a contiguous tensor, two of which (kept) number the segments.
 ///
 /// ```text
-/// element = ((kept_outer_i * reduced_outer + reduced_outer_i) * kept_inner + kept_inner_i) * reduced_inner + reduced_inner_i
-/// segment = kept_outer_i * kept_inner + kept_inner_i
+/// element = ((kept_outer_i * reduced_outer + reduced_outer_i) * kept_inner + kept_inner_i) * reduced_inner +
+/// reduced_inner_i segment = kept_outer_i * kept_inner + kept_inner_i
 /// ```
 ///
 /// Made of the tensor's axes by [`Partition::from_axes`]; the same partition of different norms is the same value.

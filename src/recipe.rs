@@ -1,8 +1,9 @@
 //! A recipe: what a host has to do to run one operation of a norm, and nothing else.
 //!
-//! Everything up to here is pure. wgpu's recorder (`device/record.rs`) is one host; any other can run a recipe with its own API:
-//! make a pipeline of each kernel's [`source`](Kernel::source) with its [`constants`](Kernel::constants), a bind group of each
-//! dispatch's parameters (binding 0, uniform) and bindings (1 and on, storage), and dispatch in order, with a barrier between.
+//! Everything up to here is pure. wgpu's recorder (`device/record.rs`) is one host; any other can run a recipe with its
+//! own API: make a pipeline of each kernel's [`source`](Kernel::source) with its [`constants`](Kernel::constants), a
+//! bind group of each dispatch's parameters (binding 0, uniform) and bindings (1 and on, storage), and dispatch in
+//! order, with a barrier between.
 
 use crate::kernel::Kernel;
 #[cfg(feature = "json")]
@@ -55,8 +56,8 @@ impl<B: Buffer> Recipe<B> {
     /// Version of what [`Recipe::to_json`] writes; it changes whenever a field comes to mean something else.
     pub const JSON_VERSION: u32 = 1;
 
-    /// All that a host in another language needs, sources and parameters included; `docs/recipe.md` describes it. `name` says what
-    /// the host calls a buffer.
+    /// All that a host in another language needs, sources and parameters included; `docs/recipe.md` describes it.
+    /// `name` says what the host calls a buffer.
     pub fn to_json(&self, name: impl Fn(&B) -> String) -> serde_json::Value {
         use serde_json::json;
         let access = |writes: bool| if writes { "read_write" } else { "read" };

@@ -1,4 +1,5 @@
-//! Checkpoints: named values on the host, to and from the bytes of a safetensors file, under PyTorch's state_dict names.
+//! Checkpoints: named values on the host, to and from the bytes of a safetensors file, under PyTorch's state_dict
+//! names.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,8 +55,8 @@ pub struct StateEntry {
 
 /// The tensors that one or more modules keep in a checkpoint. For use with [`State::load`] and [`State::save`].
 ///
-/// A spec claims every name that starts with its prefix; without a prefix, every name. A claimed name that it does not list is a
-/// mistake, so list what else the module keeps, such as the bias of a convolution, with [`StateSpec::with`].
+/// A spec claims every name that starts with its prefix; without a prefix, every name. A claimed name that it does not
+/// list is a mistake, so list what else the module keeps, such as the bias of a convolution, with [`StateSpec::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateSpec {
     entries: Vec<StateEntry>,
@@ -81,7 +82,8 @@ impl StateSpec {
         }
     }
 
-    /// Instance norm: the names of [`StateSpec::batch`]. PyTorch's default is neither parameters nor running statistics.
+    /// Instance norm: the names of [`StateSpec::batch`]. PyTorch's default is neither parameters nor running
+    /// statistics.
     pub fn instance(channels: u64, affine: Affine, running: RunningStatistics) -> Self {
         Self::batch(channels, affine, running)
     }
@@ -101,8 +103,8 @@ impl StateSpec {
         Self::parameters(shape, affine)
     }
 
-    /// Spectral norm of a weight (`torch.nn.utils.parametrizations.spectral_norm`): `parametrizations.weight.original` and
-    /// `parametrizations.weight.0._u` and `_v`, which a weight of rank 1 has not.
+    /// Spectral norm of a weight (`torch.nn.utils.parametrizations.spectral_norm`): `parametrizations.weight.original`
+    /// and `parametrizations.weight.0._u` and `_v`, which a weight of rank 1 has not.
     ///
     /// # Errors
     /// [`PlanError`] for a weight of rank 0, and an axis outside it.
@@ -119,8 +121,8 @@ impl StateSpec {
         })
     }
 
-    /// Spectral norm under the names of the older `torch.nn.utils.spectral_norm`: `weight_orig`, `weight_u`, `weight_v`, for a
-    /// weight of rank 1 too. Its iterations are [`PowerOrder::VThenU`](crate::PowerOrder::VThenU).
+    /// Spectral norm under the names of the older `torch.nn.utils.spectral_norm`: `weight_orig`, `weight_u`,
+    /// `weight_v`, for a weight of rank 1 too. Its iterations are [`PowerOrder::VThenU`](crate::PowerOrder::VThenU).
     ///
     /// # Errors
     /// As [`StateSpec::spectral`].
@@ -130,8 +132,8 @@ impl StateSpec {
         Ok(spec.with("weight_u", &[rows], StateType::F32).with("weight_v", &[columns], StateType::F32))
     }
 
-    /// Weight norm (`torch.nn.utils.parametrizations.weight_norm`): `parametrizations.weight.original0` is g, of the weight's rank
-    /// with size 1 but along `dim` (no axis at all for `None`), `parametrizations.weight.original1` is v.
+    /// Weight norm (`torch.nn.utils.parametrizations.weight_norm`): `parametrizations.weight.original0` is g, of the
+    /// weight's rank with size 1 but along `dim` (no axis at all for `None`), `parametrizations.weight.original1` is v.
     ///
     /// # Errors
     /// As [`StateSpec::spectral`].
@@ -278,15 +280,15 @@ fn numbers<T, const N: usize>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|&number| from(number)).collect()
 }
 
-/// Parameters, running statistics, vectors and counters of norms, on the host and by name. Their place on the GPU is the caller's
-/// buffers: write loaded values into them, read them back ([`read_buffer`](crate::read_buffer)) to save.
+/// Parameters, running statistics, vectors and counters of norms, on the host and by name. Their place on the GPU is
+/// the caller's buffers: write loaded values into them, read them back ([`read_buffer`](crate::read_buffer)) to save.
 ///
 /// ```
 /// use wgpu_norm::{Affine, RunningStatistics, State, StateSpec};
 ///
 /// let batch = StateSpec::batch(2, Affine::ScaleAndBias, RunningStatistics::Tracked);
-/// let spec = StateSpec::join([batch.prefixed("features.1."), StateSpec::layer(&[3], Affine::Scale).prefixed("norm.")]);
-/// let mut state = State::default();
+/// let spec = StateSpec::join([batch.prefixed("features.1."), StateSpec::layer(&[3],
+/// Affine::Scale).prefixed("norm.")]); let mut state = State::default();
 /// for name in ["weight", "bias", "running_mean", "running_var"] {
 ///     state.insert(format!("features.1.{name}"), vec![0.5f32, 2.0]);
 /// }
@@ -304,7 +306,8 @@ pub struct State {
 }
 
 impl State {
-    /// Reads the tensors of `spec` from the bytes of a safetensors file. Names outside the spec's prefixes are passed over.
+    /// Reads the tensors of `spec` from the bytes of a safetensors file. Names outside the spec's prefixes are passed
+    /// over.
     ///
     /// # Errors
     /// [`StateError::Format`] for bytes that are no such file; [`StateError::Mismatch`] with every mistake at once.
@@ -322,8 +325,8 @@ impl State {
         if mistakes.is_empty() { Ok(Self { values }) } else { Err(StateError::Mismatch { mistakes }) }
     }
 
-    /// The bytes of a safetensors file with the tensors of `spec`, the same for the same values. Values outside the spec's
-    /// prefixes are left out.
+    /// The bytes of a safetensors file with the tensors of `spec`, the same for the same values. Values outside the
+    /// spec's prefixes are left out.
     ///
     /// # Errors
     /// [`StateError::Mismatch`] with every mistake at once.
@@ -405,8 +408,8 @@ impl State {
     }
 }
 
-/// The header, checked against the bytes after it: the format's crate adds up the sizes of a hostile header without a check
-/// for overflow when it is given all bytes, but not when it is given the header alone.
+/// The header, checked against the bytes after it: the format's crate adds up the sizes of a hostile header without a
+/// check for overflow when it is given all bytes, but not when it is given the header alone.
 fn parse(bytes: &[u8]) -> Result<(Metadata, &[u8]), StateError> {
     let corrupt = |message: String| StateError::Format { message };
     let (start, rest) = bytes

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use wgpu_norm::*;
 
-/// Most kernels of one norm over changing sizes, each with its constants: forward, and forward, training and backward together.
+/// Most kernels of one norm over changing sizes, each with its constants: forward, and forward, training and backward
+/// together.
 const MOST: [usize; 2] = [19, 42];
 
 /// A device by its facts.

@@ -1,5 +1,5 @@
-// A walk across segments: the four elements of a vector are neighbouring columns, which belong to as many segments or to fewer
-// (FOLDS: p.columns.fold neighbours are one segment's). LANES lanes lie side by side, LINES below one another.
+// A walk across segments: the four elements of a vector are neighbouring columns, which belong to as many segments or
+// to fewer (FOLDS: p.columns.fold neighbours are one segment's). LANES lanes lie side by side, LINES below one another.
 
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 16u;
@@ -65,14 +65,18 @@ fn max_all(x: vec4<u32>, slot: u32) -> vec4<u32> {
     exchanged[me.local] = bitcast<vec4<f32>>(x);
     workgroupBarrier();
     var tops = vec4(0u);
-    for (var line = 0u; line < LINES; line += 1u) { tops = max(tops, bitcast<vec4<u32>>(exchanged[me.column + line * LANES])); }
+    for (var line = 0u; line < LINES; line += 1u) {
+        tops = max(tops, bitcast<vec4<u32>>(exchanged[me.column + line * LANES]));
+    }
     if FOLDS {
         workgroupBarrier();
         exchanged[me.local] = bitcast<vec4<f32>>(tops);
         workgroupBarrier();
         for (var e = 0u; e < 4u; e += 1u) {
             let start = fold_start(4u * me.column + e);
-            for (var c = start; c < start + p.columns.fold; c += 1u) { tops[e] = max(tops[e], bitcast<u32>(exchanged[c / 4u][c % 4u])); }
+            for (var c = start; c < start + p.columns.fold; c += 1u) {
+                tops[e] = max(tops[e], bitcast<u32>(exchanged[c / 4u][c % 4u]));
+            }
         }
     }
     return tops;

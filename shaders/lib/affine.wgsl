@@ -1,9 +1,11 @@
-// Scale and bias of a row's vectors, looked up when they are used. Absent ones are 1 and -0, which leave x_hat as it is.
+// Scale and bias of a row's vectors, looked up when they are used. Absent ones are 1 and -0, which leave x_hat as it
+// is.
 struct Affine {
     lookup: Lookup,
     first_row: u32,      // rows and columns before the window
     first_column: u32,
-    inverse_run: f32,    // 1 / run, and 1 / wrap or 0 where nothing repeats: quotients of columns below 2^20 by a multiplication
+    // 1 / run, and 1 / wrap or 0 where nothing repeats: quotients of columns below 2^20 by a multiplication
+    inverse_run: f32,
     inverse_wrap: f32,
 }
 const ROW = 0u;          // a parameter a row

@@ -1,4 +1,5 @@
-// A walk along memory: the four elements of a vector belong to one segment. Each is a chain of its own until the walk ends.
+// A walk along memory: the four elements of a vector belong to one segment. Each is a chain of its own until the walk
+// ends.
 
 // Whether every lane always has FLIGHT whole vectors; and whether runs begin or end inside one.
 override FULL: bool = false;
@@ -6,7 +7,8 @@ override EDGES: bool = false;
 
 alias Sum = f32;
 alias Bits = u32;
-// Of each vector of a chunk: column of its first element in the run. Elements before the run wrap around, what is not there is far out.
+// Of each vector of a chunk: column of its first element in the run. Elements before the run wrap around, what is not
+// there is far out.
 struct Live { column: array<u32, FLIGHT> }
 const NOWHERE = 0x80000000u;
 

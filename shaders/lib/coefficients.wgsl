@@ -3,7 +3,8 @@
 //   by    (k, mean, rest, r) as in normalizer.wgsl
 //   pull  (mean of g, share, other, 0) as in slopes/: dx = pulled4(g - mean of g, ...) * k
 //
-// A segment whose sums are not finite may enter by products, see gradient/sums.wgsl: then k is negative, and the pull (a, b, c, 0).
+// A segment whose sums are not finite may enter by products, see gradient/sums.wgsl: then k is negative, and the pull
+// (a, b, c, 0).
 
 struct Coefficients {
     by: vec4<f32>,
@@ -36,7 +37,9 @@ fn join_coefficients(a: Coefficients, b: Coefficients, c: Coefficients, d: Coeff
 }
 
 // x_hat, whichever way the gradient takes.
-fn hat_of_coefficients4(x: vec4<f32>, by: Normalizer4) -> vec4<f32> { return hat4(x, Normalizer4(abs(by.k), by.mean, by.rest, by.r)); }
+fn hat_of_coefficients4(x: vec4<f32>, by: Normalizer4) -> vec4<f32> {
+    return hat4(x, Normalizer4(abs(by.k), by.mean, by.rest, by.r));
+}
 // dx of four elements.
 fn input_gradient4(x: vec4<f32>, g: vec4<f32>, c: Coefficients4) -> vec4<f32> {
     let shifted = select(g, difference4(g, c.mean), vec4(SHIFTS));

@@ -10,7 +10,8 @@ struct Divisor {
     folded_scale: u32,    // bits of the scale that is folded with the mean: infinity, or what no magnitude has
 }
 
-// sqrt(signed square of deviation * factor + eps), over the whole range. A negative deviation stands for a negative variance.
+// sqrt(signed square of deviation * factor + eps), over the whole range. A negative deviation stands for a negative
+// variance.
 fn root_of_square(deviation: f32, factor: f32, eps: f32) -> f32 {
     let unit = i32(unit_of(max(magnitude_bits(deviation), magnitude_bits(sqrt(abs(eps))))));
     let down = power_of_two(254 - unit);
@@ -29,10 +30,11 @@ fn record_inverse(record: vec4<f32>) -> f32 {
     return inverse(at_least(record_divisor(record), p.divisor.eps_minimum) + p.divisor.eps_added);
 }
 
-// The same in units, for a record in units: numbers in units times this are x_hat. What is larger, the data or the constants, gives the
-// unit of the computation.
+// The same in units, for a record in units: numbers in units times this are x_hat. What is larger, the data or the
+// constants, gives the unit of the computation.
 fn inverse_in_units(record: vec4<f32>, unit: u32) -> f32 {
-    let constants = max(max(magnitude_bits(p.divisor.eps_root), magnitude_bits(p.divisor.eps_minimum)), magnitude_bits(p.divisor.eps_added));
+    let constants = max(max(magnitude_bits(p.divisor.eps_root), magnitude_bits(p.divisor.eps_minimum)),
+        magnitude_bits(p.divisor.eps_added));
     let larger = i32(max(unit, unit_of(constants)));
     let down = power_of_two(127 + i32(unit) - larger);
     let scale = power_of_two(254 - larger);

@@ -1,4 +1,5 @@
-// Differences whose rounding matters, and numbers in units of a power of two. No other file subtracts a shift or a mean.
+// Differences whose rounding matters, and numbers in units of a power of two. No other file subtracts a shift or a
+// mean.
 struct Exact {
     one: f32,      // 1, unknown to the compiler
     nothing: f32,  // 0, unknown to the compiler
@@ -6,13 +7,14 @@ struct Exact {
     nan: u32,      // bits of a NaN
 }
 
-// a - b where a is itself a difference, as in (x - shift) - rest. Compilers turn a plain subtraction into x - (shift + rest), which
-// rounds the mean to one f32; a product with a one that they do not know they leave alone. It costs what a subtraction costs.
+// a - b where a is itself a difference, as in (x - shift) - rest. Compilers turn a plain subtraction into x - (shift +
+// rest), which rounds the mean to one f32; a product with a one that they do not know they leave alone. It costs what a
+// subtraction costs.
 fn difference(a: f32, b: f32) -> f32 { return fma(a, p.exact.one, -b); }
 fn difference4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return fma(a, vec4(p.exact.one), -b); }
 
-// A product that must not be factored out of a sum: (x - shift) * k overflows where x * k - shift * k does not. For what is
-// computed once a segment: it costs an instruction.
+// A product that must not be factored out of a sum: (x - shift) * k overflows where x * k - shift * k does not. For
+// what is computed once a segment: it costs an instruction.
 fn opaque(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ p.exact.zero); }
 fn opaque4(x: vec4<f32>) -> vec4<f32> { return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4(p.exact.zero)); }
 
@@ -22,7 +24,8 @@ fn magnitude_bits4(x: vec4<f32>) -> vec4<u32> { return bitcast<vec4<u32>>(x) & v
 const INFINITY: u32 = 0x7f800000u;
 fn is_finite(x: f32) -> bool { return magnitude_bits(x) < INFINITY; }
 
-// A unit is 2^(unit - 127), unit 1 to 253: the exponent field of the largest magnitude of a segment. Powers below the range are 0.
+// A unit is 2^(unit - 127), unit 1 to 253: the exponent field of the largest magnitude of a segment. Powers below the
+// range are 0.
 fn unit_of(bits: u32) -> u32 { return clamp(bits >> 23u, 1u, 253u); }
 fn power_of_two(field: i32) -> f32 { return bitcast<f32>(u32(clamp(field, 0, 254)) << 23u); }
 
@@ -30,7 +33,8 @@ fn power_of_two(field: i32) -> f32 { return bitcast<f32>(u32(clamp(field, 0, 254
 fn in_units4(x: vec4<f32>, unit: vec4<u32>) -> vec4<f32> {
     let bits = bitcast<vec4<u32>>(x);
     let field = vec4<i32>(unit);
-    let steps = vec4<f32>(bits & vec4(0x7fffffu)) * bitcast<vec4<f32>>(vec4<u32>(max(vec4(105) - field, vec4(0))) << vec4(23u));
+    let steps = vec4<f32>(bits & vec4(0x7fffffu))
+        * bitcast<vec4<f32>>(vec4<u32>(max(vec4(105) - field, vec4(0))) << vec4(23u));
     let denormal = bitcast<vec4<f32>>(bitcast<vec4<u32>>(steps) | (bits & vec4(0x80000000u)));
     let normal = x * bitcast<vec4<f32>>((vec4(254u) - unit) << vec4(23u));
     return select(normal, denormal, (bits & vec4(INFINITY)) == vec4(0u));

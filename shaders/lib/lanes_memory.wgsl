@@ -1,5 +1,6 @@
-// Sums over the LANES lanes of a row without subgroup operations: a tree in workgroup memory. WORKGROUP / LANES rows a workgroup, any
-// powers of two. Barriers: 2 + log2(LANES) an exchange. All lanes of a row get the same bits. Uniform control flow.
+// Sums over the LANES lanes of a row without subgroup operations: a tree in workgroup memory. WORKGROUP / LANES rows a
+// workgroup, any powers of two. Barriers: 2 + log2(LANES) an exchange. All lanes of a row get the same bits. Uniform
+// control flow.
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 32u;
 // Rows of a workgroup take every barrier together.

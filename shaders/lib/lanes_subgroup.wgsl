@@ -1,5 +1,6 @@
-// Sums over the LANES lanes of a row that lie in one subgroup (LANES <= the smallest subgroup of the device): no barrier.
-// WORKGROUP / LANES rows a workgroup. All lanes of a row get the same bits, whatever the other rows of the subgroup do.
+// Sums over the LANES lanes of a row that lie in one subgroup (LANES <= the smallest subgroup of the device): no
+// barrier. WORKGROUP / LANES rows a workgroup. All lanes of a row get the same bits, whatever the other rows of the
+// subgroup do.
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 32u;
 // Whether rows of a workgroup may take different paths: no exchange has a barrier, or there is one row.
@@ -37,5 +38,6 @@ fn max_lanes(x: u32, slot: u32) -> u32 {
     return s;
 }
 
-// Of what is the same in all lanes of a row. Rows of one subgroup may part here: their exchanges concern their own lanes alone.
+// Of what is the same in all lanes of a row. Rows of one subgroup may part here: their exchanges concern their own
+// lanes alone.
 fn any_lanes(x: bool) -> bool { return x; }

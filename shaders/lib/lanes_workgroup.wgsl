@@ -1,6 +1,7 @@
-// Sums over the LANES lanes of a row that takes the workgroup, or a part of it: within CLUSTER lanes, which are in one subgroup on the
-// device, then over a word a cluster, again by the lanes of each cluster. One barrier an exchange: every slot has words of its own, and
-// may be used again after a barrier in between. All lanes of a row get the same bits. Uniform control flow.
+// Sums over the LANES lanes of a row that takes the workgroup, or a part of it: within CLUSTER lanes, which are in one
+// subgroup on the device, then over a word a cluster, again by the lanes of each cluster. One barrier an exchange:
+// every slot has words of its own, and may be used again after a barrier in between. All lanes of a row get the same
+// bits. Uniform control flow.
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 256u;
 override CLUSTER: u32 = 32u;
@@ -29,7 +30,9 @@ fn sum_within(x: f32, lanes: u32) -> f32 {
     return s;
 }
 fn sum2_within(x: vec2<f32>, lanes: u32) -> vec2<f32> { return vec2(sum_within(x.x, lanes), sum_within(x.y, lanes)); }
-fn sum4_within(x: vec4<f32>, lanes: u32) -> vec4<f32> { return vec4(sum2_within(x.xy, lanes), sum2_within(x.zw, lanes)); }
+fn sum4_within(x: vec4<f32>, lanes: u32) -> vec4<f32> {
+    return vec4(sum2_within(x.xy, lanes), sum2_within(x.zw, lanes));
+}
 
 // Where the row's words begin.
 fn words_of(slot: u32) -> u32 { return (slot * (WORKGROUP / LANES) + me.group) * CLUSTERS; }

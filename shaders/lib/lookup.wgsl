@@ -1,5 +1,5 @@
-// Which segment of a partition an element belongs to. All sizes at which partitions change are a chain of divisors, hence the segment of
-// element j of row n: by the row, then by the column.
+// Which segment of a partition an element belongs to. All sizes at which partitions change are a chain of divisors,
+// hence the segment of element j of row n: by the row, then by the column.
 struct Lookup {
     outer_div: u32,
     outer_mul: u32,

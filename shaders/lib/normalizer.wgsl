@@ -1,8 +1,9 @@
-// What normalizes the elements of a segment, made of its moments once: x_hat = (x * k - mean) * r + rest, kept as (k, mean, rest, r).
+// What normalizes the elements of a segment, made of its moments once: x_hat = (x * k - mean) * r + rest, kept as (k,
+// mean, rest, r).
 //
-// k is a power of two, 1 but for rare segments: it gives the whole range of f32 for the price of the subtraction. -mean comes out of this
-// function opaque, so that no compiler makes (x - mean) * k of it, which overflows where x * k - mean * k does not; rest is rest * r, so
-// that no compiler takes r out of the sum again.
+// k is a power of two, 1 but for rare segments: it gives the whole range of f32 for the price of the subtraction. -mean
+// comes out of this function opaque, so that no compiler makes (x - mean) * k of it, which overflows where x * k - mean
+// * k does not; rest is rest * r, so that no compiler takes r out of the sum again.
 
 // Of the four elements of a vector.
 struct Normalizer4 {

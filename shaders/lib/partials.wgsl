@@ -9,6 +9,8 @@ fn partial_at(segment: u32, slice: u32) -> vec4<f32> { return load_partials(slic
 // Record by record, over the whole range. Rare.
 fn merged_carefully(segment: u32) -> vec4<f32> {
     var all = partial_at(segment, 0u);
-    for (var slice = 1u; slice < p.partials.count; slice += 1u) { all = record_merged(all, partial_at(segment, slice)); }
+    for (var slice = 1u; slice < p.partials.count; slice += 1u) {
+        all = record_merged(all, partial_at(segment, slice));
+    }
     return all;
 }

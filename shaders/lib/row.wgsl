@@ -1,4 +1,5 @@
-// A row: a run of elements that lie side by side. Its vectors are those of memory: with HEADS the first one may begin before the row.
+// A row: a run of elements that lie side by side. Its vectors are those of memory: with HEADS the first one may begin
+// before the row.
 override HEADS: bool = false;
 // Whether the last vector of a row may reach beyond it.
 override TAILS: bool = false;

@@ -1,7 +1,8 @@
-// Rows that a workgroup takes by grid stride: where they are, what normalizes them, the exchange of their sums, and the rare ones that are
-// done again.
+// Rows that a workgroup takes by grid stride: where they are, what normalizes them, the exchange of their sums, and the
+// rare ones that are done again.
 
-const SLOTS = 2u * ((ROWS + 1u) / 2u);   // the loop takes one half and the other: a barrier lies between two uses of a slot
+// the loop takes one half and the other: a barrier lies between two uses of a slot
+const SLOTS = 2u * ((ROWS + 1u) / 2u);
 override FULL: bool = false;             // every lane's vectors are whole and the row's
 override TURNS: u32 = 8u;                // steps of a worker: TURNS * ROWS <= 32, the marks of its rows fill a word
 
@@ -15,12 +16,17 @@ fn worker_of(group: u32) -> Worker {
     let block = group / p.row_backward.workers;
     let number = group % p.row_backward.workers;
     let rows = WORKGROUP / LANES * ROWS;
-    let segment = block / p.row_backward.parts * p.row_backward.rows * p.row_backward.parts + block % p.row_backward.parts;
+    let segment = block / p.row_backward.parts * p.row_backward.rows * p.row_backward.parts
+        + block % p.row_backward.parts;
     return Worker(block, segment, number * rows, p.row_backward.workers * rows);
 }
 fn is_row(row: u32) -> bool { return row < p.row_backward.rows; }
-fn segment_of(at: Worker, row: u32) -> u32 { return at.segment + min(row, p.row_backward.rows - 1u) * p.row_backward.parts; }
-fn row_of(at: Worker, row: u32) -> Row { return row_at(segment_of(at, row) * p.row_backward.width, p.row_backward.width); }
+fn segment_of(at: Worker, row: u32) -> u32 {
+    return at.segment + min(row, p.row_backward.rows - 1u) * p.row_backward.parts;
+}
+fn row_of(at: Worker, row: u32) -> Row {
+    return row_at(segment_of(at, row) * p.row_backward.width, p.row_backward.width);
+}
 
 // Vector v of a lane, and which of its elements are the row's; past the end, some vector that is there.
 fn vector_of(row: Row, v: u32) -> u32 {
@@ -55,7 +61,9 @@ fn slope_of_row(i: u32) -> vec2<f32> {
     if PLAIN { return vec2(1.0, 0.0); }
     return slopes[i];
 }
-fn row_of_mark(at: Worker, group: u32, mark: u32) -> u32 { return at.first + mark / ROWS * at.stride + group * ROWS + mark % ROWS; }
+fn row_of_mark(at: Worker, group: u32, mark: u32) -> u32 {
+    return at.first + mark / ROWS * at.stride + group * ROWS + mark % ROWS;
+}
 
 // Two rows an exchange.
 fn exchange(sums: ptr<function, array<vec2<f32>, ROWS>>, slot: u32) {
@@ -80,7 +88,8 @@ fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
         for (var v = 0u; v < VECTORS; v += 1u) {
             let here = is_here(row, v);
             let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
-            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * SHRINK * scale4(parameters, row, vector_of(row, v)), here);
+            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * SHRINK
+                * scale4(parameters, row, vector_of(row, v)), here);
             sums += vec4(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x), 0.0);
         }
         sums = sum4_lanes(sums, slot % SLOTS);

@@ -5,8 +5,8 @@ struct Pull4 {
     other: vec4<f32>,
 }
 
-// n * d divisor / dx at x_hat = 1, for divisors made of a root: factor * divisor / root; 0 where the minimum rules, and at a
-// root of 0, where the divisor is what is added to it.
+// n * d divisor / dx at x_hat = 1, for divisors made of a root: factor * divisor / root; 0 where the minimum rules, and
+// at a root of 0, where the divisor is what is added to it.
 fn divisor_slope(record: vec4<f32>) -> f32 {
     if PLAIN { return 1.0; }
     let norm = record_divisor(record);

@@ -32,7 +32,8 @@ pub(crate) struct PipelineCache {
 }
 
 impl PipelineCache {
-    /// The pipeline of `key`, compiled if it is not there yet. Threads wait for each other only where they need the same kernel.
+    /// The pipeline of `key`, compiled if it is not there yet. Threads wait for each other only where they need the
+    /// same kernel.
     pub(crate) fn get(
         &self,
         device: &wgpu::Device,
@@ -64,7 +65,8 @@ impl PipelineCache {
     }
 }
 
-/// Runs `work` on every key, on as many threads as the system runs at once; gives the first error in the order of the keys.
+/// Runs `work` on every key, on as many threads as the system runs at once; gives the first error in the order of the
+/// keys.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn for_each(
     keys: &[Kernel],

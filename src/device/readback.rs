@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::scope;
 use crate::error::ReadError;
 
-/// Copies a range of bytes out of a buffer. Submits one copy; the buffer needs `BufferUsages::COPY_SRC`, the range multiples of 4.
-/// The future completes when the application polls the device (natively) or by itself (in a browser).
+/// Copies a range of bytes out of a buffer. Submits one copy; the buffer needs `BufferUsages::COPY_SRC`, the range
+/// multiples of 4. The future completes when the application polls the device (natively) or by itself (in a browser).
 ///
 /// # Errors
 /// [`ReadError::Map`] where the buffer cannot be copied or mapped.

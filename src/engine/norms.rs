@@ -64,7 +64,8 @@ macro_rules! norm {
 }
 
 norm! {
-    /// A norm planned for one shape, on a device. Its sizes are those of its [`NormPlan`]. Cheap to clone; `Send + Sync`.
+    /// A norm planned for one shape, on a device. Its sizes are those of its [`NormPlan`]. Cheap to clone; `Send +
+    /// Sync`.
     Norm(NormPlan, "norm")
     /// Binds a forward pass. The binding can be recorded any number of times.
     bind_forward: forward(ForwardArgs);
@@ -89,7 +90,8 @@ norm! {
 }
 
 norm! {
-    /// An adaptive instance norm on a device. Its sizes are those of its [`AdaptivePlan`]. Cheap to clone; `Send + Sync`.
+    /// An adaptive instance norm on a device. Its sizes are those of its [`AdaptivePlan`]. Cheap to clone; `Send +
+    /// Sync`.
     AdaptiveNorm(AdaptivePlan, "adain")
     /// Binds a forward pass, which saves the moments of the content where asked.
     bind_forward: forward(AdaptiveArgs);

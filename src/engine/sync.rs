@@ -1,19 +1,19 @@
 //! Batch normalization over a batch that is spread over several devices or machines.
 //!
-//! Each rank holds a shard of the batch: any number of samples, none included. Its moments (16 bytes a channel) are gathered
-//! by a [`Transport`] and merged on every rank, so that the result is that of the whole batch in one tensor:
+//! Each rank holds a shard of the batch: any number of samples, none included. Its moments (16 bytes a channel) are
+//! gathered by a [`Transport`] and merged on every rank, so that the result is that of the whole batch in one tensor:
 //!
 //! ```text
 //! forward:   moments of the shard --gather--> merge in rank order -> normalize
 //! backward:  gradient sums of the shard --gather--> merge in rank order -> gradient to the input
 //! ```
 //!
-//! An all-reduce of moments is a gather and a merge in the order of ranks: moments do not add up as plain sums do without
-//! losing digits, and as every rank merges the same records in the same order, all get the same bits.
+//! An all-reduce of moments is a gather and a merge in the order of ranks: moments do not add up as plain sums do
+//! without losing digits, and as every rank merges the same records in the same order, all get the same bits.
 //!
-//! Everything else in this crate only records; a [`SyncBatchNorm`] submits work and waits for it, because moments must leave the
-//! device in the middle of a pass. An application that wants to overlap that with other work writes the same with
-//! [`Norm::bind_moments`], [`Norm::bind_merge`], [`Norm::bind_gradient_sums`] and [`Norm::bind_input_gradient`].
+//! Everything else in this crate only records; a [`SyncBatchNorm`] submits work and waits for it, because moments must
+//! leave the device in the middle of a pass. An application that wants to overlap that with other work writes the same
+//! with [`Norm::bind_moments`], [`Norm::bind_merge`], [`Norm::bind_gradient_sums`] and [`Norm::bind_input_gradient`].
 
 mod local;
 #[cfg(feature = "mpi")]
@@ -53,7 +53,8 @@ pub trait Transport {
     /// What each rank gave, in the order of ranks, all bits as they were. The ranks give the same number of values.
     ///
     /// # Errors
-    /// [`TransportError`] on every rank, where they disagree on the length or one of them is gone: no rank is left waiting.
+    /// [`TransportError`] on every rank, where they disagree on the length or one of them is gone: no rank is left
+    /// waiting.
     fn all_gather(&mut self, local: &[f32]) -> Result<Vec<Vec<f32>>, TransportError>;
 }
 
@@ -207,7 +208,8 @@ impl<'a> SyncForwardArgs<'a> {
     }
 }
 
-/// Operands of a synchronized backward pass. For use with [`SyncBatchNorm::backward`]. A gradient is computed where it has a view.
+/// Operands of a synchronized backward pass. For use with [`SyncBatchNorm::backward`]. A gradient is computed where it
+/// has a view.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SyncBackwardArgs<'a> {
@@ -260,13 +262,15 @@ enum Stage {
     Backward = 2,
 }
 
-/// Work of this rank before and after an exchange, all of it bound before the exchange: a mistake is known in time to tell the others.
+/// Work of this rank before and after an exchange, all of it bound before the exchange: a mistake is known in time to
+/// tell the others.
 struct Stages {
     records: BoundNorm,
     after: Vec<BoundNorm>,
 }
 
-/// Batch normalization of one shard of a batch. Its calls are collective: every rank makes the same ones in the same order.
+/// Batch normalization of one shard of a batch. Its calls are collective: every rank makes the same ones in the same
+/// order.
 #[derive(Debug)]
 pub struct SyncBatchNorm<T> {
     norm: Norm,
@@ -286,12 +290,12 @@ pub struct SyncBatchNorm<T> {
 }
 
 impl<T: Transport> SyncBatchNorm<T> {
-    /// Plans the norm of this rank's shard, whose shape `descriptor` has. The ranks' shapes may differ in all but the channels;
-    /// a shard may have no sample.
+    /// Plans the norm of this rank's shard, whose shape `descriptor` has. The ranks' shapes may differ in all but the
+    /// channels; a shard may have no sample.
     ///
     /// # Errors
-    /// [`SyncError`] where the descriptor is not that of a batch norm with eps above 0, or the device is out of memory. The
-    /// transport is dropped then, which the other ranks notice.
+    /// [`SyncError`] where the descriptor is not that of a batch norm with eps above 0, or the device is out of memory.
+    /// The transport is dropped then, which the other ranks notice.
     pub fn new(
         engine: &NormEngine,
         queue: &wgpu::Queue,
@@ -351,8 +355,8 @@ impl<T: Transport> SyncBatchNorm<T> {
         })
     }
 
-    /// The norm of this rank's shard: for inference from running statistics, for [`Norm::bind_export`] of the merged statistics and for
-    /// [`Norm::bind_running_update`] with them, which counts the elements of all ranks.
+    /// The norm of this rank's shard: for inference from running statistics, for [`Norm::bind_export`] of the merged
+    /// statistics and for [`Norm::bind_running_update`] with them, which counts the elements of all ranks.
     pub fn norm(&self) -> &Norm {
         &self.norm
     }
@@ -375,8 +379,8 @@ impl<T: Transport> SyncBatchNorm<T> {
         if self.has_statistics { Ok(self.view(&self.merged, 1)) } else { Err(SyncError::NoStatistics) }
     }
 
-    /// Normalizes this shard by the statistics of all shards. Submits work to the queue and waits for its first half and for the other ranks; the
-    /// second half, which writes `output`, runs when this returns.
+    /// Normalizes this shard by the statistics of all shards. Submits work to the queue and waits for its first half
+    /// and for the other ranks; the second half, which writes `output`, runs when this returns.
     ///
     /// # Errors
     /// [`SyncError`] on every rank where one of them fails.
@@ -388,8 +392,8 @@ impl<T: Transport> SyncBatchNorm<T> {
         Ok(())
     }
 
-    /// The gradients of this shard. Waits as [`SyncBatchNorm::forward`] does. The gradients to scale and bias are this rank's
-    /// own: a training loop sums them over ranks as it does those of every other parameter.
+    /// The gradients of this shard. Waits as [`SyncBatchNorm::forward`] does. The gradients to scale and bias are this
+    /// rank's own: a training loop sums them over ranks as it does those of every other parameter.
     ///
     /// # Errors
     /// As [`SyncBatchNorm::forward`]; [`SyncError::NoStatistics`] where no forward pass has succeeded.

@@ -1,8 +1,9 @@
 //! Accessors: functions that load and store an operand, whatever its binding looks like.
 //!
-//! Element tensors are seen as rows (`lib/row.wgsl`): `load4_T(row, j)` is the j-th vector of a row, `load_T(row, c)` its column c,
-//! `store4_T(row, j, v)` and `store_T(row, j, e, x)` write a vector and its element e. All others are lists: `load_T(i)`,
-//! `load4_T(i)`, `load4_T_at(first, j)`, `store_T(i, x)`, `store4_T(i, v)`. An absent operand loads as what changes nothing.
+//! Element tensors are seen as rows (`lib/row.wgsl`): `load4_T(row, j)` is the j-th vector of a row, `load_T(row, c)`
+//! its column c, `store4_T(row, j, v)` and `store_T(row, j, e, x)` write a vector and its element e. All others are
+//! lists: `load_T(i)`, `load4_T(i)`, `load4_T_at(first, j)`, `store_T(i, x)`, `store4_T(i, v)`. An absent operand loads
+//! as what changes nothing.
 
 use std::fmt::Write;
 

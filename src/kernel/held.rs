@@ -1,5 +1,5 @@
-//! Fragments of the kernels that hold segments in registers: what an accumulator does with them, how they lie in memory, what divides
-//! them, where their parameters are. Which of them a kernel takes say constants of its key.
+//! Fragments of the kernels that hold segments in registers: what an accumulator does with them, how they lie in
+//! memory, what divides them, where their parameters are. Which of them a kernel takes say constants of its key.
 
 use super::key::{Entry, Kernel};
 use super::source::{Fragment, divisor, fragment, lanes};

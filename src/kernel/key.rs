@@ -204,8 +204,8 @@ pub(crate) struct SlotLayout {
     pub content: Content,
 }
 
-/// Bindings of a kernel: where its operands are, and what each binding is. Operands of one buffer share a binding where they overlap
-/// or could not be bound apart.
+/// Bindings of a kernel: where its operands are, and what each binding is. Operands of one buffer share a binding where
+/// they overlap or could not be bound apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
     /// For each of the entry's operands the binding that holds it, counted from 0.
@@ -268,7 +268,8 @@ impl Settings {
 
 /// Everything that the source and the constants of a pipeline depend on.
 ///
-/// Derived from partition shapes, accumulator, operands and types alone: equal work of different norms has equal kernels.
+/// Derived from partition shapes, accumulator, operands and types alone: equal work of different norms has equal
+/// kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     pub(crate) entry: Entry,

@@ -11,7 +11,8 @@ pub(crate) trait Block: Pod {
     const FIELD: &'static str;
 }
 
-/// Parameters of one dispatch: the blocks by the names of their fields. Kernels take those that their fragments declare.
+/// Parameters of one dispatch: the blocks by the names of their fields. Kernels take those that their fragments
+/// declare.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters(Vec<(&'static str, Vec<u8>)>);
 

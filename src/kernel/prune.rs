@@ -1,4 +1,5 @@
-//! A kernel's text without what it does not use: fragments are written for many kernels, a kernel is to be read as one text.
+//! A kernel's text without what it does not use: fragments are written for many kernels, a kernel is to be read as one
+//! text.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,9 +10,11 @@ struct Item<'a> {
     name: Option<&'a str>,
 }
 
-/// `texts` without the declarations that nothing uses which is kept, nor `others`; a text of which nothing is kept is left out.
+/// `texts` without the declarations that nothing uses which is kept, nor `others`; a text of which nothing is kept is
+/// left out.
 ///
-/// By lines: declarations start in the first column, and their last line is the first one that starts with `}` or ends with `;` or `}`.
+/// By lines: declarations start in the first column, and their last line is the first one that starts with `}` or ends
+/// with `;` or `}`.
 pub(super) fn prune(texts: &[&str], others: &str) -> Vec<String> {
     let items: Vec<Vec<Item<'_>>> = texts.iter().map(|text| items(text)).collect();
     let all: Vec<&Item<'_>> = items.iter().flatten().collect();

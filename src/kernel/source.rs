@@ -126,7 +126,8 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
 }
 
 impl Kernel {
-    /// Its WGSL. Binding 0 of group 0 is the uniform block of parameters, binding k + 1 the k-th storage binding of a dispatch.
+    /// Its WGSL. Binding 0 of group 0 is the uniform block of parameters, binding k + 1 the k-th storage binding of a
+    /// dispatch.
     pub fn source(&self) -> String {
         assemble(self)
     }

@@ -144,7 +144,8 @@ fn draft(entry: Entry, accumulator: Accumulator, exchange: Exchange, consts: Set
     Draft { entry, accumulator, source, exchange, across: false, consts, overrides, walk: None, column: 0 }
 }
 
-/// Sizes of the arrays of a kernel, and how its rows lie over the lanes: those that are not made of vectors element by element.
+/// Sizes of the arrays of a kernel, and how its rows lie over the lanes: those that are not made of vectors element by
+/// element.
 fn consts(vectors: u32, rows: (&'static str, u32), width: u64) -> Settings {
     let consts = Settings::default().with("VECTORS", vectors).with(rows.0, rows.1);
     if width.is_multiple_of(4) { consts } else { consts.with(SPREAD, true) }
@@ -405,8 +406,8 @@ impl MapWalk {
         })
     }
 
-    /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the fewer workgroups
-    /// have rows of a column, the fewer sums they leave.
+    /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the
+    /// fewer workgroups have rows of a column, the fewer sums they leave.
     pub(crate) fn with_column_sums(
         statistics: &Partition,
         affine: &Partition,
@@ -471,7 +472,8 @@ pub(crate) enum SegmentData {
 }
 
 impl Lowering {
-    /// The gradient to the input from coefficients of its segments, or from given statistics. Sums up columns where asked.
+    /// The gradient to the input from coefficients of its segments, or from given statistics. Sums up columns where
+    /// asked.
     pub(crate) fn map_backward(
         &mut self,
         reduction: &Reduction,

@@ -59,8 +59,9 @@ pub(crate) struct VectorWalk {
 
 /// Binds the operands of one dispatch.
 ///
-/// wgpu counts usage by buffer: where one operand of a buffer is written, all are bound for writing, and two bindings of it must
-/// not overlap once their starts are aligned. So operands of one buffer share a binding wherever it is long enough for them.
+/// wgpu counts usage by buffer: where one operand of a buffer is written, all are bound for writing, and two bindings
+/// of it must not overlap once their starts are aligned. So operands of one buffer share a binding wherever it is long
+/// enough for them.
 pub(crate) fn bind(
     entry: Entry,
     accesses: &[Access],

@@ -43,7 +43,8 @@ struct Part {
 }
 
 impl Lowering {
-    /// Normalizes every element by the moments of its segment of `partition`, one record each; without records by zeros.
+    /// Normalizes every element by the moments of its segment of `partition`, one record each; without records by
+    /// zeros.
     pub(crate) fn apply(
         &mut self,
         reduction: &Reduction,

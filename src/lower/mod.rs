@@ -130,7 +130,8 @@ impl Lowering {
         Ok(walk.is_some() && slots.all(|slot| layout.slots[usize::from(slot)].content == Content::Vectors))
     }
 
-    /// Binds what a dispatch touches and adds it. Settings that have to do with bindings, and the block `places`, come from here.
+    /// Binds what a dispatch touches and adds it. Settings that have to do with bindings, and the block `places`, come
+    /// from here.
     pub(crate) fn dispatch(
         &mut self,
         draft: Draft,

@@ -58,7 +58,8 @@ impl Lowering {
         }
     }
 
-    /// Leaves the records of every slice of every segment of a tensor (with an element) in `records`: those of a slice side by side.
+    /// Leaves the records of every slice of every segment of a tensor (with an element) in `records`: those of a slice
+    /// side by side.
     pub(crate) fn reduce_slices(
         &mut self,
         reduction: &Reduction,
@@ -253,8 +254,8 @@ pub(crate) enum Summed {
 /// Operands of gradient sums.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GradientOperands {
-    /// Input and its moments (or, where the segments that are reduced have elements of several statistics segments, their coefficients),
-    /// where products with normalized values are wanted.
+    /// Input and its moments (or, where the segments that are reduced have elements of several statistics segments,
+    /// their coefficients), where products with normalized values are wanted.
     pub input: Option<(Tensor, Tensor)>,
     pub grad_output: Tensor,
     /// Segments of the statistics.

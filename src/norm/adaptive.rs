@@ -1,5 +1,5 @@
-//! Adaptive instance normalization: a composition of two norms above the plan. The moments of the style become scale and bias of the
-//! content: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics per sample and channel.
+//! Adaptive instance normalization: a composition of two norms above the plan. The moments of the style become scale
+//! and bias of the content: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics per sample and channel.
 
 use super::args::optional;
 use super::backward::Bound;
@@ -246,8 +246,8 @@ impl AdaptivePlan {
         })
     }
 
-    /// A backward pass: the gradients to content and style that have a view. The style's moments are recomputed; its gradient is a
-    /// map of its own, with the gradients to deviation and mean as scale and bias.
+    /// A backward pass: the gradients to content and style that have a view. The style's moments are recomputed; its
+    /// gradient is a map of its own, with the gradients to deviation and mean as scale and bias.
     ///
     /// # Errors
     /// As [`AdaptivePlan::forward`].

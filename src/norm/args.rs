@@ -11,8 +11,8 @@ pub enum StatisticsSource<B> {
     /// Computed from the input.
     #[default]
     Input,
-    /// Given as [`NormPlan::given_statistics_size`] bytes of moments, as `import` makes them of running means and variances. Batch and
-    /// Instance only.
+    /// Given as [`NormPlan::given_statistics_size`] bytes of moments, as `import` makes them of running means and
+    /// variances. Batch and Instance only.
     ///
     /// [`NormPlan::given_statistics_size`]: crate::NormPlan::given_statistics_size
     Given(BufferView<B>),
@@ -80,7 +80,8 @@ impl<B> ForwardArgs<B> {
     }
 }
 
-/// Operands of a forward pass that saves its statistics for backward and for running statistics. For use with `Norm::bind_training`.
+/// Operands of a forward pass that saves its statistics for backward and for running statistics. For use with
+/// `Norm::bind_training`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TrainingArgs<B> {
@@ -173,7 +174,8 @@ pub struct RunningArgs<B> {
     pub mean: TensorView<B>,
     /// A running variance a channel, updated.
     pub variance: TensorView<B>,
-    /// A u32, the number of batches so far, incremented. Needed for [`Momentum::Cumulative`](crate::Momentum::Cumulative).
+    /// A u32, the number of batches so far, incremented. Needed for
+    /// [`Momentum::Cumulative`](crate::Momentum::Cumulative).
     pub batches: Option<BufferView<B>>,
     /// How the batch is weighed.
     pub update: RunningUpdate,
@@ -241,8 +243,8 @@ impl<B> MergeArgs<B> {
     }
 }
 
-/// Operands of a backward pass. For use with `Norm::bind_backward`. A gradient is computed where it has a view; one that has none costs
-/// nothing.
+/// Operands of a backward pass. For use with `Norm::bind_backward`. A gradient is computed where it has a view; one
+/// that has none costs nothing.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BackwardArgs<B> {

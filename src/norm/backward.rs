@@ -130,8 +130,8 @@ impl NormPlan {
         self.regions_of(self.backward)
     }
 
-    /// Regions of a schedule. Where tensors are padded, statistics given or sums wanted, others are taken than the chosen one: a workspace
-    /// serves all.
+    /// Regions of a schedule. Where tensors are padded, statistics given or sums wanted, others are taken than the
+    /// chosen one: a workspace serves all.
     fn regions_of(&self, schedule: Backward) -> Regions {
         let all =
             [self.backward, self.by_sums(), if self.plan.given.is_some() { self.given_sums() } else { self.backward }];
@@ -194,8 +194,8 @@ impl NormPlan {
         MapWalk::new(indexed, plan.affine.as_ref(), plan.computed.row_len, padded, &self.planner.profile)
     }
 
-    /// A backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows it.
-    /// Gradients of gradients are not computed.
+    /// A backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows
+    /// it. Gradients of gradients are not computed.
     ///
     /// # Errors
     /// [`BindError`] says which operand is wrong.
@@ -432,8 +432,8 @@ impl NormPlan {
         MergeSums { coefficients, ..MergeSums::new(partials, statistics) }
     }
 
-    /// What the gradient to the input needs of sums, where wanted (coefficients, or the sums where the caller takes them), and the
-    /// gradients to scale and bias.
+    /// What the gradient to the input needs of sums, where wanted (coefficients, or the sums where the caller takes
+    /// them), and the gradients to scale and bias.
     fn sum_gradients(&self, lowering: &mut Lowering, bound: &Bound, schedule: Backward) -> Result<(), Unbindable> {
         let plan = &self.plan;
         let reduction = &plan.computed;
@@ -468,7 +468,8 @@ impl NormPlan {
         lowering.merge_sums(reduction, &bound.to_sums(merge))
     }
 
-    /// Gradients to scale and bias by a walk of their own; `known`: the coefficients of the statistics segments are there.
+    /// Gradients to scale and bias by a walk of their own; `known`: the coefficients of the statistics segments are
+    /// there.
     fn affine_sums(&self, lowering: &mut Lowering, bound: &Bound, known: bool) -> Result<(), Unbindable> {
         let Some(affine) = bound.affine(&self.plan) else { return Ok(()) };
         let reduction = Reduction { partition: *affine.affine, ..self.plan.computed };

@@ -298,7 +298,8 @@ impl NormPlan {
         self.lower("import", operands, |lowering| lowering.import(&reduction, mean, Some(variance), statistics))
     }
 
-    /// The update of running statistics by the moments of a training pass. Running statistics change here and nowhere else.
+    /// The update of running statistics by the moments of a training pass. Running statistics change here and nowhere
+    /// else.
     ///
     /// # Errors
     /// As [`NormPlan::forward`]; [`BindError::Momentum`].

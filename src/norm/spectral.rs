@@ -1,7 +1,8 @@
 //! Spectral normalization: a weight divided by its largest singular value, as PyTorch's `spectral_norm` has it.
 //!
-//! The power iteration is matrix-vector products by the segmented reduction that sums up gradients: rows of the weight weighed by
-//! v, columns weighed by u. All iterations, the division and the gradient are dispatches of kernels that norms use too.
+//! The power iteration is matrix-vector products by the segmented reduction that sums up gradients: rows of the weight
+//! weighed by v, columns weighed by u. All iterations, the division and the gradient are dispatches of kernels that
+//! norms use too.
 
 use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
@@ -25,8 +26,8 @@ pub struct SpectralDescriptor<'a> {
     pub label: Option<&'a str>,
     /// Shape of the weight, rank 1 or more. A weight of rank 1 is divided by its length, and has neither u nor v.
     pub shape: &'a [u64],
-    /// The axis whose indices are the rows of the matrix; the others, flattened, are its columns. 0, or 1 for transposed
-    /// convolutions.
+    /// The axis whose indices are the rows of the matrix; the others, flattened, are its columns. 0, or 1 for
+    /// transposed convolutions.
     pub dim: usize,
     /// Smallest length that a vector is divided by.
     pub eps: f32,
@@ -72,7 +73,8 @@ pub struct SpectralArgs<B> {
     pub sigma: TensorView<B>,
     /// [`SpectralPlan::workspace_size`] bytes.
     pub workspace: BufferView<B>,
-    /// Left and right singular vector, [`SpectralPlan::rows`] and [`SpectralPlan::columns`] elements, moved by the iterations.
+    /// Left and right singular vector, [`SpectralPlan::rows`] and [`SpectralPlan::columns`] elements, moved by the
+    /// iterations.
     pub vectors: Option<(TensorView<B>, TensorView<B>)>,
     /// How far the vectors are moved.
     pub iterations: PowerIterations,
@@ -280,8 +282,8 @@ impl SpectralPlan {
         })
     }
 
-    /// `sigma = u . W v`, by u and v of length 1: tau = sigma / (|u| |v|) has the range of the weight, whatever eps left of
-    /// the vectors. Leaves tau in the record of sigma, and 1 / (|u| |v|) in the scalar.
+    /// `sigma = u . W v`, by u and v of length 1: tau = sigma / (|u| |v|) has the range of the weight, whatever eps
+    /// left of the vectors. Leaves tau in the record of sigma, and 1 / (|u| |v|) in the scalar.
     fn singular_value(
         &self,
         lowering: &mut Lowering,

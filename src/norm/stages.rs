@@ -28,8 +28,8 @@ impl NormPlan {
     }
 
     /// The moments of one shard of a batch: records that [`NormPlan::merge`] merges with those of other shards, of any
-    /// size, none included. With [`StatisticsSource::Saved`](crate::StatisticsSource::Saved) they normalize; [`NormPlan::export`]
-    /// makes plain means and variances of them.
+    /// size, none included. With [`StatisticsSource::Saved`](crate::StatisticsSource::Saved) they normalize;
+    /// [`NormPlan::export`] makes plain means and variances of them.
     ///
     /// # Errors
     /// As [`NormPlan::forward`].

@@ -90,7 +90,8 @@ const COMMON: Row<'static> = Row {
     default_affine: Affine::ScaleAndBias,
 };
 
-/// The table. PyTorch takes 1 / std = 0 at 0 for batch and instance norm, ONNX x / norm = 0 for Lp; elsewhere IEEE decides.
+/// The table. PyTorch takes 1 / std = 0 at 0 for batch and instance norm, ONNX x / norm = 0 for Lp; elsewhere IEEE
+/// decides.
 pub(super) fn row<'a>(kind: &NormKind<'a>, eps: Option<Epsilon>) -> Row<'a> {
     match *kind {
         NormKind::Batch => Row {
@@ -191,8 +192,8 @@ impl NormKind<'_> {
 
 impl<'a> NormDescriptor<'a> {
     /// A norm of `kind` over `shape`, all else at its default: channels first, f32, scale and bias, and eps as PyTorch
-    /// and ONNX default it (1e-5 inside the root; RMS the machine epsilon, Lp a minimum of 1e-12, mean-variance 1e-9 added).
-    /// RMS has a scale only, Lp and mean-variance neither.
+    /// and ONNX default it (1e-5 inside the root; RMS the machine epsilon, Lp a minimum of 1e-12, mean-variance 1e-9
+    /// added). RMS has a scale only, Lp and mean-variance neither.
     pub fn new(kind: NormKind<'a>, shape: &'a [u64]) -> Self {
         let row = row(&kind, None);
         let (eps, affine) = (row.default_eps, row.default_affine);

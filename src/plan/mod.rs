@@ -33,8 +33,8 @@ pub(crate) struct Reduction {
     pub row_len: u64,
 }
 
-/// The common refinement of the statistics and the affine partition: elements that share both segments. Its segments in turn
-/// are the elements of two partitions, of which the statistics' and the affine segments are the segments.
+/// The common refinement of the statistics and the affine partition: elements that share both segments. Its segments in
+/// turn are the elements of two partitions, of which the statistics' and the affine segments are the segments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Refinement {
     pub partition: Partition,
@@ -106,8 +106,8 @@ impl Plan {
         })
     }
 
-    /// The tensor as outer segments of parameters, each of rows of kept places: for statistics over contiguous rows, whose
-    /// parameters (if any) differ from place to place.
+    /// The tensor as outer segments of parameters, each of rows of kept places: for statistics over contiguous rows,
+    /// whose parameters (if any) differ from place to place.
     pub(crate) fn rows(&self) -> Option<Partition> {
         let statistics = &self.computed.partition;
         let (rows, len) = (statistics.segments(), statistics.segment_len());
@@ -118,8 +118,8 @@ impl Plan {
         }
     }
 
-    /// The tensor as outer segments of rows of one or more whole statistics segments, such that parameters belong to columns, or one to
-    /// a segment.
+    /// The tensor as outer segments of rows of one or more whole statistics segments, such that parameters belong to
+    /// columns, or one to a segment.
     pub(crate) fn fused_rows(&self) -> Option<Partition> {
         let statistics = &self.computed.partition;
         if let Some(rows) = self.rows() {

@@ -59,7 +59,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Compares a gradient with finite differences of `loss` along a random direction, the loss being a function of what is moved.
+/// Compares a gradient with finite differences of `loss` along a random direction, the loss being a function of what is
+/// moved.
 fn check_gradient(name: &str, gradient: &[f64], random: &mut fastrand::Rng, loss: impl Fn(&dyn Fn(&mut [f64])) -> f64) {
     const STEP: f64 = 1e-4;
     let direction = apart(gradient.len(), random);

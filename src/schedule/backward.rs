@@ -23,9 +23,11 @@ const MIN_RUN: u64 = 16;
 
 /// Marks of a worker's rows fill a word.
 const MARKS: u32 = 32;
-/// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16 KB.
+/// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16
+/// KB.
 const KNOWN_BYTES: u32 = 3 << 10;
-/// Fewest invocations that exchange without workgroup memory where workgroups are larger than 256: the others need too much of it.
+/// Fewest invocations that exchange without workgroup memory where workgroups are larger than 256: the others need too
+/// much of it.
 const WIDE_CLUSTER: u32 = 8;
 
 /// Registers of a lane beside what it holds, as compilers were seen to use them.
@@ -145,7 +147,8 @@ pub enum Backward {
     Runs(Held),
     /// Sums of each row; then the map to the gradient of the input, which sums up columns on its way.
     Columns(Reduce),
-    /// Sums over the common refinement of both partitions, folded into each of them; then the map to the gradient of the input.
+    /// Sums over the common refinement of both partitions, folded into each of them; then the map to the gradient of
+    /// the input.
     Folded(Reduce),
     /// Sums over each partition by itself, for partitions without a coarse refinement.
     Apart {

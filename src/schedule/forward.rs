@@ -53,8 +53,8 @@ impl Rows {
 
     /// For segments of `len` elements; `None` where no lanes have the registers.
     ///
-    /// Sizes are powers of two, so that a norm over changing shapes has few kernels. As many vectors a lane as it can hold: that makes
-    /// the fewest instructions an element.
+    /// Sizes are powers of two, so that a norm over changing shapes has few kernels. As many vectors a lane as it can
+    /// hold: that makes the fewest instructions an element.
     pub(crate) fn choose(len: u64, profile: &DeviceProfile) -> Option<Self> {
         let vectors = len.div_ceil(4).max(1).next_power_of_two();
         let most = u64::from(1u32 << profile.vectors.ilog2());
@@ -153,7 +153,8 @@ impl Tiles {
     }
 }
 
-/// Vectors of a row of memory whose columns are strided segments; `None` where segments are no whole vectors or columns of vectors.
+/// Vectors of a row of memory whose columns are strided segments; `None` where segments are no whole vectors or columns
+/// of vectors.
 fn row_vectors(partition: &Partition) -> Option<u64> {
     let [_, rows, c, d] = partition.dims();
     let whole =

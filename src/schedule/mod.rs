@@ -28,7 +28,8 @@ const MAX_PARTIALS: u64 = 16 << 20;
 /// Compute units of a device that is not known better: an H100's or H200's. wgpu does not tell.
 const UNITS: u32 = 132;
 
-/// Lanes that a compute unit holds: NVIDIA's, AMD's; many others have fewer, and then more units' worth of lanes wait their turn.
+/// Lanes that a compute unit holds: NVIDIA's, AMD's; many others have fewer, and then more units' worth of lanes wait
+/// their turn.
 const UNIT_LANES: u32 = 2048;
 
 /// Registers of a compute unit: 256 KB on NVIDIA, and no less elsewhere but on small devices.
@@ -53,7 +54,8 @@ pub struct DeviceProfile {
     pub workgroup_size: u32,
     /// Most invocations that share a segment.
     pub max_lanes: u32,
-    /// Invocations that exchange without workgroup memory: a size that no subgroup undercuts; 1 without subgroup operations.
+    /// Invocations that exchange without workgroup memory: a size that no subgroup undercuts; 1 without subgroup
+    /// operations.
     pub subgroup: u32,
     /// Most vectors of four elements that a lane holds of a segment, forward.
     pub vectors: u32,
@@ -69,7 +71,8 @@ impl DeviceProfile {
     pub fn new(facts: &DeviceFacts) -> Self {
         let largest = facts.largest_workgroup();
         let software = facts.kind == DeviceKind::Software;
-        // small subgroups are Intel's, whose compiler spills more than four vectors, and in workgroups of 1024 those too
+        // small subgroups are Intel's, whose compiler spills more than four vectors, and in workgroups of 1024 those
+        // too
         let spacious = |many, few| if facts.min_subgroup >= 32 { many } else { few };
         Self {
             kind: facts.kind,
@@ -91,7 +94,8 @@ impl DeviceProfile {
         u64::from(self.units) * u64::from(self.unit_lanes)
     }
 
-    /// Whether a unit has the registers for a workgroup of lanes that hold so many vectors each, and what they compute with.
+    /// Whether a unit has the registers for a workgroup of lanes that hold so many vectors each, and what they compute
+    /// with.
     pub(crate) fn has_registers(&self, workgroup: u32, vectors: u32) -> bool {
         u64::from(workgroup) * u64::from(4 * vectors + SPARE_REGISTERS) <= self.unit_registers.into()
     }

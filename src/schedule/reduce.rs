@@ -10,13 +10,15 @@ use crate::partition::Partition;
 /// Most slices of a segment: a map merges so many records of each of its segments itself.
 pub(crate) const MAX_SLICES: u64 = 64;
 
-/// Fewest vectors of a lane: below that what a lane does once, and loads of which half are masked, cost more than more lanes win.
+/// Fewest vectors of a lane: below that what a lane does once, and loads of which half are masked, cost more than more
+/// lanes win.
 pub(crate) const FEW_VECTORS: u64 = 8;
 
 /// Vectors of a lane that make what it does once a small part of all.
 const SOME_VECTORS: u64 = 16;
 
-/// Longest runs (in elements) of interleaved segments that are columns of a row, side by side; longer ones are walked as runs.
+/// Longest runs (in elements) of interleaved segments that are columns of a row, side by side; longer ones are walked
+/// as runs.
 const MAX_FOLD: u64 = 31;
 
 /// Vectors of a row that a workgroup reads side by side, where there are so many: 256 bytes.
@@ -25,7 +27,8 @@ const SIDE: u64 = 16;
 /// Fewest of them, where there have to be more workgroups: 64 bytes.
 const FEWEST_SIDE: u64 = 4;
 
-/// Most vectors that a lane takes in one after the other: merges of moments are a chain, whose rounding grows with its length.
+/// Most vectors that a lane takes in one after the other: merges of moments are a chain, whose rounding grows with its
+/// length.
 const MAX_CHAIN: u64 = 1 << 10;
 
 /// How statistics are reduced.
@@ -71,8 +74,8 @@ pub(crate) fn fold_vectors(fold: u64) -> u64 {
 }
 
 impl DeviceProfile {
-    /// Workgroups of so many lanes that fill the device, as long as each lane has some of `vectors`; two a compute unit, as long as each
-    /// has a few.
+    /// Workgroups of so many lanes that fill the device, as long as each lane has some of `vectors`; two a compute
+    /// unit, as long as each has a few.
     pub(crate) fn filling(&self, workgroup: u32, vectors: u64) -> u64 {
         let full = self.lanes() / u64::from(workgroup);
         let with = |each: u64| vectors / (each * u64::from(workgroup));

@@ -1,7 +1,8 @@
 //! Where the segments of a partition are, to kernels that walk rows.
 //!
-//! All sizes at which partitions change are products of a shape's last axes, hence a chain of divisors. Where the width of a row is on it,
-//! the segment of element j of row n is a number of the row plus a number of the column: see `shaders/lib/lookup.wgsl`.
+//! All sizes at which partitions change are products of a shape's last axes, hence a chain of divisors. Where the width
+//! of a row is on it, the segment of element j of row n is a number of the row plus a number of the column: see
+//! `shaders/lib/lookup.wgsl`.
 
 use std::ops::Range;
 
@@ -79,7 +80,8 @@ impl Rows {
         Some(Self { found, repeats, outer, inner, run, wrap, width, partition: *partition })
     }
 
-    /// For the rows of the window `range`, whole rows or a part of one; `whole`: all segments are bound, not those of the window alone.
+    /// For the rows of the window `range`, whole rows or a part of one; `whole`: all segments are bound, not those of
+    /// the window alone.
     pub(crate) fn placed(&self, range: &Range<u64>, whole: bool) -> Placed {
         let [_, b, c, d] = self.partition.dims();
         let (row, column) = (range.start / self.width, range.start % self.width);

@@ -82,7 +82,8 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
         expected.input.clone()
     };
     let magnitude = |values: &[f64]| values.iter().fold(0.0f64, |m, e| m.max(e.abs()));
-    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to a bias
+    // a sum that cancels is as exact as its terms: their magnitudes are summed over the same segments, as gradients to
+    // a bias
     let summed = |terms: &[f32], len: usize| -> Result<f64, String> {
         let zeros = vec![0.0; len];
         let bias_only = NormDescriptor { affine: Affine::Bias, ..descriptor.clone() };

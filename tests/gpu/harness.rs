@@ -15,11 +15,15 @@ pub struct Gpu {
     pub engine: NormEngine,
 }
 
-/// A device with the adapter's own limits, one for each test: a software adapter compiles one kernel at a time on each. Without an
-/// adapter a test fails.
+/// A device with the adapter's own limits, one for each test: a software adapter compiles one kernel at a time on each.
+/// Without an adapter a test fails.
 pub fn gpu() -> &'static Gpu {
-    let adapter = adapter();
-    Box::leak(Box::new(open(&adapter, NormEngine::required_limits(&adapter))))
+    // each test is a thread
+    thread_local!(static GPU: &'static Gpu = {
+        let adapter = adapter();
+        Box::leak(Box::new(open(&adapter, NormEngine::required_limits(&adapter))))
+    });
+    GPU.with(|gpu| *gpu)
 }
 
 pub fn adapter() -> wgpu::Adapter {
@@ -216,14 +220,15 @@ pub fn error(actual: &[f32], expected: &[f64]) -> Result<f64, String> {
     Ok(worst)
 }
 
-/// What rounding may leave of a segment of `len` elements: a few units in the last place, and a little for each level of the sum.
+/// What rounding may leave of a segment of `len` elements: a few units in the last place, and a little for each level
+/// of the sum.
 pub fn tolerance(len: u64) -> f64 {
     let levels = (len.max(2) as f64).log2();
     (8.0 + levels) * f64::from(f32::EPSILON) / 2.0
 }
 
-/// One schedule of each family, the first: those whose names differ in numbers alone are a family. `wgpu-norm verify --all`
-/// runs them all.
+/// One schedule of each family, the first: those whose names differ in numbers alone are a family. `wgpu-norm verify
+/// --all` runs them all.
 pub fn families<S: std::fmt::Display>(schedules: Vec<S>) -> Vec<S> {
     let mut seen = std::collections::HashSet::new();
     let family = |schedule: &S| schedule.to_string().replace(|c: char| c.is_ascii_digit(), "");

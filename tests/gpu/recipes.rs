@@ -1,4 +1,5 @@
-//! Recipes run by a host of its own: it reads the JSON of a recipe and calls wgpu, and knows nothing else of this library.
+//! Recipes run by a host of its own: it reads the JSON of a recipe and calls wgpu, and knows nothing else of this
+//! library.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

@@ -1,5 +1,5 @@
-//! What a norm asks of its parameters and statistics, before any path computes: checked here and nowhere else, so that the
-//! GPU and the CPU refuse alike.
+//! What a norm asks of its parameters and statistics, before any path computes: checked here and nowhere else, so that
+//! the GPU and the CPU refuse alike.
 
 use wgpu_norm::{
     AffineAxes, BindError, DeviceFacts, MemoryFormat, NormDescriptor, NormKind, PlanError, Planner, PowerIterations,
@@ -58,8 +58,8 @@ pub fn check(operand: &'static str, actual: &[u64], expected: &[u64]) -> Result<
     Err(Failure::Shape { operand, actual: actual.to_vec(), expected: expected.to_vec() })
 }
 
-/// Refuses statistics that would say nothing, as the engine does where it computes them: by a plan for a device that can bind
-/// anything.
+/// Refuses statistics that would say nothing, as the engine does where it computes them: by a plan for a device that
+/// can bind anything.
 pub fn check_statistics(descriptor: &Descriptor<'_>, given: bool) -> Result<(), Failure> {
     let mut facts = DeviceFacts::DEFAULT;
     facts.max_binding = u64::MAX;

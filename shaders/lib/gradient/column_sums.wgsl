@@ -1,5 +1,6 @@
-// Sums of columns, where parameters belong to columns: the groups of a workgroup add up what their lanes hold, and the workgroup leaves one
-// partial sum of each column, [partial][scale, bias][column], which merge_columns adds up; or, where it is the only one, the gradients.
+// Sums of columns, where parameters belong to columns: the groups of a workgroup add up what their lanes hold, and the
+// workgroup leaves one partial sum of each column, [partial][scale, bias][column], which merge_columns adds up; or,
+// where it is the only one, the gradients.
 struct ColumnSums {
     first: u32,         // number of the first partial sum of this dispatch
     stride: u32,        // columns of a partial sum, a multiple of 4
@@ -14,7 +15,8 @@ override RESUMES: bool = false;
 
 var<workgroup> column_words: array<vec4<f32>, WORKGROUP>;
 
-// The sum over the groups of a workgroup, of `lanes` lanes each, for the first of them: a tree in workgroup memory. To be called by all.
+// The sum over the groups of a workgroup, of `lanes` lanes each, for the first of them: a tree in workgroup memory. To
+// be called by all.
 fn sum_groups(x: vec4<f32>, local: u32, lanes: u32) -> vec4<f32> {
     if WORKGROUP == lanes { return x; }
     workgroupBarrier();

@@ -1,4 +1,5 @@
-// Gradient sums of a segment: (sum of g, sum of g * x_hat, sum of g * x, count), scaled by 2^-16, so that they overflow no sooner than their mean.
+// Gradient sums of a segment: (sum of g, sum of g * x_hat, sum of g * x, count), scaled by 2^-16, so that they overflow
+// no sooner than their mean.
 struct Sums {
     products: u32,   // 1: sums that are not finite enter the gradient by products with x, as they do in PyTorch
 }

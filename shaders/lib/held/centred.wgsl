@@ -1,5 +1,5 @@
-// Mean and variance of held segments. The shift is the first element of the segment: x - shift is exact or nearly so where the mean is
-// large, and 0 where all elements are equal. What is left of x is its deviation from the mean.
+// Mean and variance of held segments. The shift is the first element of the segment: x - shift is exact or nearly so
+// where the mean is large, and 0 where all elements are equal. What is left of x is its deviation from the mean.
 
 fn measure() -> Measured {
     let shift = first();
@@ -25,12 +25,15 @@ fn is_rare_part(m: Measured, e: u32) -> bool {
 fn moments_of(m: Measured, e: u32) -> vec4<f32> {
     return vec4(part(m.shift, e), part(m.rest, e), sqrt(part(m.spread, e)), p.held.len);
 }
-fn deviation4(x: vec4<f32>, m: Measured) -> vec4<f32> { return difference4(difference4(x, four(m.shift)), four(m.rest)); }
+fn deviation4(x: vec4<f32>, m: Measured) -> vec4<f32> {
+    return difference4(difference4(x, four(m.shift)), four(m.rest));
+}
 
 // The shift becomes the mean, rounded, unless that is infinite: then so is the rest.
 fn measure_in_units(unit: Bits, top: Bits) -> Measured {
     let start = four(first());
-    let first_shift = of_four(select(in_units4(start, four_bits(unit)), vec4(0.0), magnitude_bits4(start) >= vec4(INFINITY)));
+    let first_shift = of_four(select(in_units4(start, four_bits(unit)), vec4(0.0),
+        magnitude_bits4(start) >= vec4(INFINITY)));
     let mean = mean_in_units(unit, first_shift, 3u);
     let shift = select(first_shift + mean, first_shift, largest(four_bits(top)) >= Bits(INFINITY));
     let rest = mean_in_units(unit, shift, 4u);

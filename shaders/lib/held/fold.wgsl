@@ -1,5 +1,6 @@
-// y from deviations in registers, where an infinite scale has to be folded with the mean, as PyTorch does: y takes the place of x, and
-// is stored once all of the lane's are seen to be finite; a lane that has others computes its elements again.
+// y from deviations in registers, where an infinite scale has to be folded with the mean, as PyTorch does: y takes the
+// place of x, and is stored once all of the lane's are seen to be finite; a lane that has others computes its elements
+// again.
 fn forward(m: Measured) {
     let r = four(inverses(m));
     enter_affine();

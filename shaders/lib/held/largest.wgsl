@@ -1,4 +1,5 @@
-// Largest magnitude of held segments (p = infinity), and how many elements have it. Bits are compared, so that a NaN stays.
+// Largest magnitude of held segments (p = infinity), and how many elements have it. Bits are compared, so that a NaN
+// stays.
 
 fn measure() -> Measured {
     load();

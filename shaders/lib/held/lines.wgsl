@@ -1,6 +1,7 @@
-// Sums over the lanes of a tile that share a segment, through workgroup memory: eight at a time, then all lanes take the rest.
-// LANES lanes side by side, LINES below one another; RUN neighbours belong to one segment, in all lines. Powers of two.
-// Barriers: 2 + log8(LINES * RUN) an exchange. All lanes of a segment get the same bits. Uniform control flow.
+// Sums over the lanes of a tile that share a segment, through workgroup memory: eight at a time, then all lanes take
+// the rest. LANES lanes side by side, LINES below one another; RUN neighbours belong to one segment, in all lines.
+// Powers of two. Barriers: 2 + log8(LINES * RUN) an exchange. All lanes of a segment get the same bits. Uniform control
+// flow.
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 16u;
 override LINES: u32 = 16u;

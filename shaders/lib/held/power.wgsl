@@ -1,4 +1,5 @@
-// Mean of (|x| / largest)^p of held segments, any p: with the largest magnitude factored out no power over- or underflows that matters.
+// Mean of (|x| / largest)^p of held segments, any p: with the largest magnitude factored out no power over- or
+// underflows that matters.
 
 fn measure() -> Measured {
     load();

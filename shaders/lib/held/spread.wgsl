@@ -1,5 +1,6 @@
-// A row from a lane's first element on. Elements are read and written one by one, and neighbouring lanes take neighbours: hence rows of
-// any width at any place. The lane's elements are LANES apart, and their places differ by constants.
+// A row from a lane's first element on. Elements are read and written one by one, and neighbouring lanes take
+// neighbours: hence rows of any width at any place. The lane's elements are LANES apart, and their places differ by
+// constants.
 struct Row {
     first: u32,  // number of the lane's first element in the window
     head: u32,   // 0

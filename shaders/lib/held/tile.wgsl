@@ -1,5 +1,5 @@
-// A segment is a column of vectors, or RUN neighbouring ones, over rows of memory. A workgroup has LANES of them side by side; its lanes
-// hold VECTORS rows each: rows line, line + LINES, ...
+// A segment is a column of vectors, or RUN neighbouring ones, over rows of memory. A workgroup has LANES of them side
+// by side; its lanes hold VECTORS rows each: rows line, line + LINES, ...
 struct HeldTile {
     rows: u32,      // rows of a segment
     vectors: u32,   // vectors of a row of memory

@@ -1,5 +1,5 @@
-// Moments (shift, rest, deviation, count): the mean is shift + rest, the deviation the root of the variance (divided by count), which
-// has the range of the data where a square has not.
+// Moments (shift, rest, deviation, count): the mean is shift + rest, the deviation the root of the variance (divided by
+// count), which has the range of the data where a square has not.
 
 const CENTRED = true;
 const RETRIES = true;
@@ -40,7 +40,8 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     return Whole(rest, variance, count);
 }
 
-// Squares overflowed or vanished, beside the rest too; or nothing differs from a shift so small that differences may have vanished.
+// Squares overflowed or vanished, beside the rest too; or nothing differs from a shift so small that differences may
+// have vanished.
 fn is_rare(whole: Whole, known: Known) -> bool {
     let variances = splat(whole.variance);
     let rests = splat(whole.rest);
@@ -61,6 +62,8 @@ fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     let deviation = sqrt(component(whole.variance, e)) * up;
     if !is_finite(shift) { return vec4(shift, 0.0, bitcast<f32>(p.exact.nan), whole.count); }
     // a difference reaches twice the range
-    if !is_finite(rest * up) { return vec4(record_centred(shift * component(known.to_unit, e), rest, up), deviation, whole.count); }
+    if !is_finite(rest * up) {
+        return vec4(record_centred(shift * component(known.to_unit, e), rest, up), deviation, whole.count);
+    }
     return vec4(shift, rest * up, deviation, whole.count);
 }

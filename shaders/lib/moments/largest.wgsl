@@ -8,7 +8,9 @@ struct Whole { top: Bits, ties: Sum, count: f32 }
 fn partial_none() -> Partial { return Partial(vec4(0u), vec4(0.0), vec4(0.0)); }
 fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
     var top = m.top;
-    for (var k = 0u; k < FLIGHT; k += 1u) { top = max(top, select(vec4(0u), magnitude_bits4((*chunk)[k]), is_live(live, k))); }
+    for (var k = 0u; k < FLIGHT; k += 1u) {
+        top = max(top, select(vec4(0u), magnitude_bits4((*chunk)[k]), is_live(live, k)));
+    }
     var ties = select(vec4(0.0), m.ties, m.top == top);
     for (var k = 0u; k < FLIGHT; k += 1u) {
         ties += select(vec4(0.0), vec4(1.0), (magnitude_bits4((*chunk)[k]) == top) & is_live(live, k));

@@ -1,4 +1,5 @@
-// Moments (max |x|, 0, mean of (|x| / max)^p, count). What relative powers are says lib/records/power.wgsl. Keep FLIGHT small.
+// Moments (max |x|, 0, mean of (|x| / max)^p, count). What relative powers are says lib/records/power.wgsl. Keep FLIGHT
+// small.
 
 const CENTRED = false;
 const RETRIES = false;
@@ -8,7 +9,8 @@ struct Whole { top: Bits, mean: Sum, count: f32 }
 fn partial_none() -> Partial { return Partial(vec4(0u), vec4(0.0), vec4(0.0)); }
 fn relative_powers(x: vec4<f32>, top: vec4<u32>) -> vec4<f32> {
     let tops = bitcast<vec4<f32>>(top);
-    return vec4(relative_power(x.x, tops.x), relative_power(x.y, tops.y), relative_power(x.z, tops.z), relative_power(x.w, tops.w));
+    return vec4(relative_power(x.x, tops.x), relative_power(x.y, tops.y), relative_power(x.z, tops.z),
+        relative_power(x.w, tops.w));
 }
 // A sum relative to a larger magnitude: nothing, where nothing counts.
 fn rescaled(m: Partial, top: vec4<u32>) -> vec4<f32> {
@@ -16,7 +18,9 @@ fn rescaled(m: Partial, top: vec4<u32>) -> vec4<f32> {
 }
 fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
     var top = m.top;
-    for (var k = 0u; k < FLIGHT; k += 1u) { top = max(top, select(vec4(0u), magnitude_bits4((*chunk)[k]), is_live(live, k))); }
+    for (var k = 0u; k < FLIGHT; k += 1u) {
+        top = max(top, select(vec4(0u), magnitude_bits4((*chunk)[k]), is_live(live, k)));
+    }
     var sum = rescaled(m, top);
     for (var k = 0u; k < FLIGHT; k += 1u) {
         // where all are 0 nothing is added

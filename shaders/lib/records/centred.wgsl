@@ -21,11 +21,12 @@ fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let v = b.xyz * power_of_two(254 - unit);
     let delta = opaque(v.x - u.x) + (v.y - u.y);
     let square = u.z * u.z * weights.x + v.z * v.z * weights.y + delta * weights.x * (delta * weights.y);
-    return vec4(record_centred(u.x, fma(delta, weights.y, u.y), power_of_two(unit)), sqrt(square) * power_of_two(unit), n);
+    return vec4(record_centred(u.x, fma(delta, weights.y, u.y), power_of_two(unit)), sqrt(square) * power_of_two(unit),
+        n);
 }
 
-// Of many records at once, by sums: first of (count, count * distance of the mean from the shift of `base`), then, once those sums are
-// known, of squares. Lossless but for squares out of range.
+// Of many records at once, by sums: first of (count, count * distance of the mean from the shift of `base`), then, once
+// those sums are known, of squares. Lossless but for squares out of range.
 fn gather_means(base: vec4<f32>, record: vec4<f32>) -> vec2<f32> {
     return record.w * vec2(1.0, opaque(record.x - base.x) + record.y);
 }

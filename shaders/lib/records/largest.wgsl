@@ -1,4 +1,5 @@
-// Records of largest magnitudes (0, elements that have it, max |x|, count). Magnitudes are compared as integers, so that a NaN stays.
+// Records of largest magnitudes (0, elements that have it, max |x|, count). Magnitudes are compared as integers, so
+// that a NaN stays.
 
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let bits = vec2(magnitude_bits(a.z), magnitude_bits(b.z));

@@ -1,5 +1,5 @@
-// Records of mean powers (max |x|, 0, mean of (|x| / max)^p, count): with the largest magnitude factored out no power over- or
-// underflows that matters. A NaN becomes the largest and stays.
+// Records of mean powers (max |x|, 0, mean of (|x| / max)^p, count): with the largest magnitude factored out no power
+// over- or underflows that matters. A NaN becomes the largest and stays.
 
 // (x / largest)^p; 1 where they are equal, infinity included.
 fn relative_power(x: f32, largest: f32) -> f32 {
@@ -10,7 +10,8 @@ fn relative_power(x: f32, largest: f32) -> f32 {
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let n = a.w + b.w;
     let top = bitcast<f32>(max(magnitude_bits(a.x), magnitude_bits(b.x)));
-    let parts = vec2(relative_power(a.x, top), relative_power(b.x, top)) * vec2(a.z, b.z) * (vec2(a.w, b.w) / max(n, 1.0));
+    let parts = vec2(relative_power(a.x, top), relative_power(b.x, top)) * vec2(a.z, b.z)
+        * (vec2(a.w, b.w) / max(n, 1.0));
     // nothing, where nothing counts
     return vec4(top, 0.0, select(0.0, parts.x, a.w > 0.0) + select(0.0, parts.y, b.w > 0.0), n);
 }

@@ -1,4 +1,5 @@
-// Records of root mean squares (0, 0, root of the mean square, count). The root has the range of the data where a square has not.
+// Records of root mean squares (0, 0, root of the mean square, count). The root has the range of the data where a
+// square has not.
 
 // Of two records, over the whole range. Not for hot loops.
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
@@ -11,7 +12,9 @@ fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 
 // Of many records at once: see centred.wgsl.
 fn gather_means(base: vec4<f32>, record: vec4<f32>) -> vec2<f32> { return vec2(record.w, 0.0); }
-fn gather_squares(base: vec4<f32>, record: vec4<f32>, sums: vec2<f32>) -> f32 { return record.w * (record.z * record.z); }
+fn gather_squares(base: vec4<f32>, record: vec4<f32>, sums: vec2<f32>) -> f32 {
+    return record.w * (record.z * record.z);
+}
 fn gathered(base: vec4<f32>, sums: vec2<f32>, squares: f32) -> vec4<f32> {
     return vec4(0.0, 0.0, sqrt(squares / max(sums.x, 1.0)), sums.x);
 }

@@ -1,6 +1,7 @@
 // The gradient through the moments of lib/divisors/centred.wgsl: through the mean and through the divisor.
 //
-//   dx = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r        `share` is -mean(g * x_hat) * slope * r, `less` is -mean(g) * r
+//   dx = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r        `share` is -mean(g * x_hat) * slope * r, `less` is
+//   -mean(g) * r
 
 // Whether a number that is added to all g of a segment changes nothing: then sums are taken of g less one of them.
 const SHIFTS = true;

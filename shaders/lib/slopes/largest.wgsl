@@ -1,5 +1,6 @@
-// The gradient through the moments of lib/divisors/largest.wgsl: the norm's derivative is the sign of x at the largest magnitudes, in
-// equal shares. See centred.wgsl. `other` is the largest magnitude, and registers keep x itself: a product could make equal what is not.
+// The gradient through the moments of lib/divisors/largest.wgsl: the norm's derivative is the sign of x at the largest
+// magnitudes, in equal shares. See centred.wgsl. `other` is the largest magnitude, and registers keep x itself: a
+// product could make equal what is not.
 
 const SHIFTS = false;
 

@@ -1,4 +1,5 @@
-// The gradient through the moments of lib/divisors/magnitude.wgsl: the norm's derivative is the sign of x. See centred.wgsl.
+// The gradient through the moments of lib/divisors/magnitude.wgsl: the norm's derivative is the sign of x. See
+// centred.wgsl.
 
 const SHIFTS = false;
 

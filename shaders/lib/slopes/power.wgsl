@@ -1,5 +1,5 @@
-// The gradient through the moments of lib/divisors/power.wgsl: the norm's derivative is sign(x) (|x| / norm)^(p - 1). See centred.wgsl.
-// `other` is 1 / norm in the units of x * k.
+// The gradient through the moments of lib/divisors/power.wgsl: the norm's derivative is sign(x) (|x| / norm)^(p - 1).
+// See centred.wgsl. `other` is 1 / norm in the units of x * k.
 
 const SHIFTS = false;
 

@@ -1,5 +1,5 @@
-// A reduction of gradients, to gradient sums: see README.md. g is the gradient to the output, times the scale (WEIGHED) where the sums are
-// those of statistics segments whose elements differ in it.
+// A reduction of gradients, to gradient sums: see README.md. g is the gradient to the output, times the scale (WEIGHED)
+// where the sums are those of statistics segments whose elements differ in it.
 
 struct Gradients {
     statistics: Lookup,
@@ -7,7 +7,8 @@ struct Gradients {
     first_column: u32,
 }
 override STATISTICS: u32 = 0u;          // as AFFINE: ROW, COLUMNS, MIXED
-override BY_ELEMENT: bool = false;      // a walk meets many statistics segments: their normalizers are those of coefficients
+// a walk meets many statistics segments: their normalizers are those of coefficients
+override BY_ELEMENT: bool = false;
 override WEIGHED: bool = false;
 override PRODUCTS: bool = false;        // the sum of g * x is wanted
 
@@ -37,7 +38,8 @@ fn known_at(n: u32, row: Row, j: u32) -> Known {
     let at = statistics_of(n, row, j);
     let first = normalizer(load_moments(at.x));
     if STATISTICS == ROW { return Known(splat_normalizer(first)); }
-    return Known(join_normalizers(first, normalizer(load_moments(at.y)), normalizer(load_moments(at.z)), normalizer(load_moments(at.w))));
+    return Known(join_normalizers(first, normalizer(load_moments(at.y)), normalizer(load_moments(at.z)),
+        normalizer(load_moments(at.w))));
 }
 fn fetch(n: u32, row: Row, j: u32) -> Fetched {
     var f: Fetched;
@@ -46,7 +48,8 @@ fn fetch(n: u32, row: Row, j: u32) -> Fetched {
     if WEIGHED { f.weight = scale4(affine_at(n), row, j); }
     if BY_ELEMENT {
         let at = 2u * statistics_of(n, row, j);
-        f.by = join_normalizers(load_coefficients(at.x), load_coefficients(at.y), load_coefficients(at.z), load_coefficients(at.w));
+        f.by = join_normalizers(load_coefficients(at.x), load_coefficients(at.y), load_coefficients(at.z),
+            load_coefficients(at.w));
     }
     return f;
 }

@@ -1,7 +1,8 @@
 // A reduction of the values of a tensor, to moments: see README.md. What the moments are says lib/moments/.
 
-// Everything is relative to a shift, an element of the segment, which all its slices share: x - shift is exact or nearly so where the
-// mean is large. A second attempt is in units, such that squares neither overflow nor vanish: x * to_unit - shift * to_unit.
+// Everything is relative to a shift, an element of the segment, which all its slices share: x - shift is exact or
+// nearly so where the mean is large. A second attempt is in units, such that squares neither overflow nor vanish: x *
+// to_unit - shift * to_unit.
 struct Known {
     shift: Sum,       // what is not finite: the sum of all that is not
     to_unit: Sum,     // 1, or 2^-unit
@@ -35,4 +36,6 @@ fn known_again(known: Known, e: Extremes) -> Known {
     return Known(shift, to_unit, bitcast<Sum>(bitcast<Bits>(-shift * to_unit) ^ Bits(p.exact.zero)));
 }
 // 2^unit of segment e.
-fn from_unit(known: Known, e: u32) -> f32 { return bitcast<f32>((254u << 23u) - bitcast<u32>(component(known.to_unit, e))); }
+fn from_unit(known: Known, e: u32) -> f32 {
+    return bitcast<f32>((254u << 23u) - bitcast<u32>(component(known.to_unit, e)));
+}

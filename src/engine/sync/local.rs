@@ -8,7 +8,8 @@ use super::{Transport, TransportError};
 /// How long a rank waits for the others, unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One rank of a group within this process. Dropping it while others wait ends their waiting with [`TransportError::Gone`].
+/// One rank of a group within this process. Dropping it while others wait ends their waiting with
+/// [`TransportError::Gone`].
 #[derive(Debug)]
 pub struct LocalTransport {
     shared: Arc<Shared>,
@@ -45,7 +46,8 @@ impl LocalTransport {
         (0..size).map(|rank| Self { shared: shared.clone(), rank, size, patience: PATIENCE }).collect()
     }
 
-    /// The same rank, waiting this long for the others (60 s unless told otherwise). A rank that does not come ends the group.
+    /// The same rank, waiting this long for the others (60 s unless told otherwise). A rank that does not come ends the
+    /// group.
     pub fn with_patience(self, patience: Duration) -> Self {
         let mut patient = self;
         patient.patience = patience;

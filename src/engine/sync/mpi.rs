@@ -12,7 +12,8 @@ const LEAVING: u64 = u64::MAX;
 /// A rank of an MPI communicator (Open MPI, MPICH). `mpirun` starts the ranks.
 ///
 /// - A rank that drops its transport, because it returns an error or unwinds from a panic, tells the others, whose next
-///   exchange ends in [`TransportError::Gone`]. So dropping is collective too: it waits until each rank exchanges or drops.
+///   exchange ends in [`TransportError::Gone`]. So dropping is collective too: it waits until each rank exchanges or
+///   drops.
 /// - A rank that dies (a signal, `abort`) is noticed by `mpirun`, which ends all ranks and returns an error.
 #[derive(Debug)]
 pub struct MpiTransport {
@@ -33,8 +34,8 @@ impl std::fmt::Debug for Duplicate {
 }
 
 impl MpiTransport {
-    /// A transport over all ranks of `communicator`, each of which calls this. Drop it before the `Universe` that the communicator
-    /// came from.
+    /// A transport over all ranks of `communicator`, each of which calls this. Drop it before the `Universe` that the
+    /// communicator came from.
     pub fn new(communicator: &impl Communicator) -> Self {
         let communicator = Duplicate(communicator.duplicate());
         let [rank, size] = [communicator.0.rank(), communicator.0.size()].map(|n| usize::try_from(n).unwrap_or(0));

@@ -1,4 +1,5 @@
-//! Burn's norms behind the protocol of `wgpu-norm bench --peer`: cases and numbers of runs come on stdin, times go to stdout.
+//! Burn's norms behind the protocol of `wgpu-norm bench --peer`: cases and numbers of runs come on stdin, times go to
+//! stdout.
 
 mod norms;
 mod protocol;

@@ -76,7 +76,8 @@ impl Clock {
     }
 }
 
-/// What passed between two ticks of `period` seconds; `None` where they make no sense, as on a device that never writes them.
+/// What passed between two ticks of `period` seconds; `None` where they make no sense, as on a device that never writes
+/// them.
 fn between(start: u64, end: u64, period: f64) -> Option<Duration> {
     let seconds = end.checked_sub(start)? as f64 * period;
     Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())

@@ -27,8 +27,8 @@ impl<'a> Tier<'a> {
     /// What brings a kernel or a family of schedules that was not there yet.
     pub fn quick(cases: &[&'a Case<'a>]) -> Self {
         let mut cases = cases.to_vec();
-        // The largest that have all contents first: more than one lane, more than one turn. Larger ones only where none of
-        // these has the schedule.
+        // The largest that have all contents first: more than one lane, more than one turn. Larger ones only where none
+        // of these has the schedule.
         cases.sort_by_key(|case| (case.len() > SMALL, Reverse(case.len().min(SMALL)), case.len()));
         Self { cases, seen: Some(HashSet::new()), norms: 0 }
     }
@@ -62,8 +62,8 @@ impl<'a> Tier<'a> {
     }
 }
 
-/// What kernels a schedule has: the same ones for every kind that accumulates the same. How workgroups exchange what they
-/// have is tried with one accumulator, and each way to fold gradients too.
+/// What kernels a schedule has: the same ones for every kind that accumulates the same. How workgroups exchange what
+/// they have is tried with one accumulator, and each way to fold gradients too.
 fn kernels(case: &Case<'_>, schedule: &str) -> String {
     let first = |text: &str| text.split_whitespace().next().unwrap_or_default().to_owned();
     let accumulator = match &case.kind {
