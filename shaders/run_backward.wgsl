@@ -1,13 +1,11 @@
-// Backward of contiguous segments held in registers, made of runs that share a scale and bias each; x and grad_output
-// are read once.
+// Backward of contiguous segments in registers, whose runs have a scale and bias each: x and grad_output are read once.
 //
 //   for each segment (a group of LANES lanes; RUN_LANES of them a run, RUNS runs a lane, one after the other)
 //       x_hat = (x - mean) * r                                       the normalizer r is made of the segment's moments
 //       sums of g and g * x_hat, of each run                         g: the gradient to the output
 //       means of g and g * x_hat over the segment                    of the runs' sums, times their scales
 //       grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r
-//   partials[run] = its sums                                         16 bytes a run; a merge makes gradients of scale
-//   and bias of them
+//   partials[run] = its sums                                         16 bytes a run; merge_sums adds them up
 //
 // Departures:
 // 1. Where a segment has one scale (SCALE_LAST) that is a factor of the result, and the sums are without it.
@@ -40,7 +38,6 @@ fn row_of(segment: u32, t: u32) -> Row {
     return row_at(number_of(segment, t) * p.run_backward.width, p.run_backward.width);
 }
 fn scale_of(segment: u32, t: u32) -> f32 { return affine_at(number_of(segment, t)).scale; }
-
 fn lane_vector(v: u32) -> u32 { return me.lane % RUN_LANES + v * RUN_LANES; }
 fn vector_of(row: Row, v: u32) -> u32 { return select(clamped(row, lane_vector(v)), lane_vector(v), FULL); }
 fn is_here(row: Row, t: u32, v: u32) -> vec4<bool> {
