@@ -183,7 +183,7 @@ fn held_candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Schedu
         let each = all.div_ceil(lanes.into()).next_power_of_two();
         u32::try_from(each).ok().filter(|&each| each <= profile.vectors)
     };
-    for lanes in [1, 4, profile.subgroup, 64, 256, profile.max_lanes] {
+    for lanes in [1, profile.subgroup, 64, profile.max_lanes] {
         for cluster in [profile.subgroup, 1] {
             // no more than there are vectors: idle lanes are no other way to compute it
             let lanes = lanes.min(profile.max_lanes).min(power(vectors));
@@ -191,7 +191,7 @@ fn held_candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Schedu
             all.extend(rows.map(Schedule::Rows));
         }
     }
-    for (lanes, lines) in [(1, 64), (4, 16), (16, 4), (16, 16), (2, 256)] {
+    for (lanes, lines) in [(1, 64), (4, 16), (2, 256)] {
         all.extend(held(rows, lines).map(|vectors| Schedule::Tiles(HeldTiles { lanes, lines, vectors })));
     }
     all

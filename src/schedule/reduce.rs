@@ -174,7 +174,7 @@ impl Reduce {
     /// Every other schedule that is worth a try.
     pub(crate) fn candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Self> {
         let workgroup = profile.workgroup_size;
-        let all = [profile.subgroup.max(4), 16.min(workgroup), workgroup];
+        let all = [profile.subgroup.max(4), workgroup];
         let walks = [(Walk::Rows, 1), (Walk::Rows, 3), (Walk::Columns, 1), (Walk::Columns, 3)];
         let each = all.into_iter().flat_map(|lanes| walks.map(|(walk, slices)| (lanes, walk, slices)));
         let all = each.map(|(lanes, walk, slices)| {
