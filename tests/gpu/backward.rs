@@ -60,6 +60,15 @@ pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wan
     Ok([read(0), read(1), read(2)])
 }
 
+/// The gradient to the input with frozen statistics. The gradient through them is a difference whose terms are as large.
+fn frozen(descriptor: &NormDescriptor<'_>, inputs: &ReferenceInputs<'_>, dy: &[f32]) -> Result<Vec<f64>, String> {
+    let forward = reference::forward(descriptor, inputs).map_err(|e| e.to_string())?;
+    let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();
+    let (mean, variance) = (narrow(forward.mean), narrow(forward.variance));
+    let inputs = ReferenceInputs { given: Some((&mean, &variance)), ..*inputs };
+    Ok(reference::backward(descriptor, &inputs, dy).map_err(|e| e.to_string())?.input)
+}
+
 /// Errors of the gradients as shares of the magnitude of their terms.
 pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual: &Gradients) -> Result<f64, String> {
     let inputs = ReferenceInputs {
@@ -69,15 +78,23 @@ pub fn compare(descriptor: &NormDescriptor<'_>, data: &Data, dy: &[f32], actual:
         given: data.given.as_ref().map(|(m, v)| (m.as_slice(), v.as_slice())),
     };
     let expected = reference::backward(descriptor, &inputs, dy).map_err(|e| e.to_string())?;
-    // the gradient to the input is a difference: its terms are as large as the gradient with frozen statistics
     let by_rows =
         matches!(descriptor.kind, NormKind::Layer { .. } | NormKind::Rms { .. } | NormKind::LpNormalize { .. });
+    // groups of two elements are rows of two: x_hat is plus and minus one, and hardly anything is left of the terms
+    let is_pairs =
+        matches!(descriptor.kind, NormKind::Group { groups } if *descriptor.shape == [descriptor.shape[0], 2 * groups]);
     let frozen = if by_rows {
-        let forward = reference::forward(descriptor, &inputs).map_err(|e| e.to_string())?;
-        let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();
-        let (mean, variance) = (narrow(forward.mean), narrow(forward.variance));
-        let given = Some((mean.as_slice(), variance.as_slice()));
-        reference::backward(descriptor, &ReferenceInputs { given, ..inputs }, dy).map_err(|e| e.to_string())?.input
+        frozen(descriptor, &inputs, dy)?
+    } else if is_pairs {
+        let scale = inputs.scale.unwrap_or(&[1.0, 1.0]);
+        let weighed: Vec<f32> = dy.iter().zip(scale.iter().cycle()).map(|(g, scale)| g * scale).collect();
+        let shape = [dy.len() as u64 / 2, 2];
+        let rows = NormDescriptor {
+            eps: descriptor.eps,
+            affine: Affine::None,
+            ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &shape)
+        };
+        frozen(&rows, &ReferenceInputs { input: &data.input, ..Default::default() }, &weighed)?
     } else {
         expected.input.clone()
     };

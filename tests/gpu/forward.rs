@@ -32,10 +32,8 @@ pub fn table() -> Vec<NormDescriptor<'static>> {
             add(NormKind::Instance, shape, format, NONE);
         }
         let channels = if format == ChannelsFirst { shape[1] } else { shape[shape.len() - 1] };
-        // one group is a layer norm, groups of one channel an instance norm; two numbers are normalized to plus and minus one
-        // whatever they are, so that their gradient is what rounding leaves
-        let is_two = |groups: u64| shape.len() == 2 && channels / groups == 2;
-        for groups in (2..channels).filter(|g| channels % g == 0 && !is_two(*g)) {
+        // one group is a layer norm, groups of one channel an instance norm
+        for groups in (2..channels).filter(|g| channels % g == 0) {
             add(NormKind::Group { groups }, shape, format, BOTH);
         }
     }
