@@ -109,7 +109,9 @@ fn compile(
 ) -> Result<Compiled, BindError> {
     let name = format!("{label} {key}");
     scope::catch(device, || {
-        let source = wgpu::ShaderSource::Wgsl(key.source().into());
+        let source = key.source();
+        let constants = key.constants_of(&source);
+        let source = wgpu::ShaderSource::Wgsl(source.into());
         let module = trusted::create_shader_module(device, wgpu::ShaderModuleDescriptor { label: Some(&name), source });
         let layout = bind_group_layout(device, &name, key);
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -123,7 +125,7 @@ fn compile(
             module: &module,
             entry_point: Some(key.entry_point()),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &key.constants(),
+                constants: &constants,
                 // kernels write all workgroup memory that they read
                 zero_initialize_workgroup_memory: false,
             },

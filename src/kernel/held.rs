@@ -1,8 +1,8 @@
 //! Fragments of the kernels that hold segments in registers: what an accumulator does with them, how they lie in
 //! memory, what divides them, where their parameters are. Which of them a kernel takes say constants of its key.
 
+use super::fragment::{Fragment, SPREAD, divisor, fragment, lanes};
 use super::key::{Entry, Kernel};
-use super::source::{Fragment, divisor, fragment, lanes};
 use crate::moments::Accumulator;
 
 /// The divisor is the root of variance + eps, eps no tiny number.
@@ -13,9 +13,6 @@ pub(crate) const FOLDS: &str = "FOLDS";
 
 /// Parameters of neighbours are neighbours, the same in every row.
 pub(crate) const SAME_COLUMNS: &str = "SAME_COLUMNS";
-
-/// Rows are read and written element by element.
-pub(crate) const SPREAD: &str = "SPREAD";
 
 pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let chosen = |name| kernel.consts.get(name).is_some();

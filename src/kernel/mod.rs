@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod blocks;
+mod fragment;
 mod held;
 mod key;
 pub(crate) mod parameters;
@@ -10,6 +11,7 @@ mod reduced;
 mod source;
 
 pub(crate) use access::is_tensor;
-pub(crate) use held::{EPS_ALONE, FOLDS, SAME_COLUMNS, SPREAD};
+pub(crate) use fragment::SPREAD;
+pub(crate) use held::{EPS_ALONE, FOLDS, SAME_COLUMNS};
 pub use key::Kernel;
 pub(crate) use key::{Content, Entry, Exchange, Layout, MAX_OPERANDS, MAX_SLOTS, Settings, SlotLayout, Source};

@@ -1,15 +1,13 @@
 //! Fragments of the kernels that reduce, merge and map.
 
-use super::key::Source;
-use super::key::{Entry, Exchange, Kernel};
-use super::source::{Fragment, fragment, slopes};
+use super::fragment::{self, Fragment, divisor_of, enter, fragment, slopes};
+use super::key::{Entry, Kernel, Source};
 use crate::moments::Accumulator;
 
-/// What reduces elements to moments, what merges records of them, and what they divide by.
+/// What reduces elements to moments, and what merges records of them.
 struct Accumulated {
     moments: Fragment,
     records: Fragment,
-    divisor: Fragment,
 }
 
 const fn accumulated(accumulator: Accumulator) -> Accumulated {
@@ -17,46 +15,28 @@ const fn accumulated(accumulator: Accumulator) -> Accumulated {
         Accumulator::Centred => Accumulated {
             moments: fragment!("lib/moments/centred.wgsl"),
             records: fragment!("lib/records/centred.wgsl"),
-            divisor: fragment!("lib/divisors/centred.wgsl"),
         },
         Accumulator::Uncentred => Accumulated {
             moments: fragment!("lib/moments/uncentred.wgsl"),
             records: fragment!("lib/records/uncentred.wgsl"),
-            divisor: fragment!("lib/divisors/uncentred.wgsl"),
         },
         Accumulator::Magnitude => Accumulated {
             moments: fragment!("lib/moments/magnitude.wgsl"),
             records: fragment!("lib/records/magnitude.wgsl"),
-            divisor: fragment!("lib/divisors/magnitude.wgsl"),
         },
         Accumulator::Largest => Accumulated {
             moments: fragment!("lib/moments/largest.wgsl"),
             records: fragment!("lib/records/largest.wgsl"),
-            divisor: fragment!("lib/divisors/largest.wgsl"),
         },
-        Accumulator::Power => Accumulated {
-            moments: fragment!("lib/moments/power.wgsl"),
-            records: fragment!("lib/records/power.wgsl"),
-            divisor: fragment!("lib/divisors/power.wgsl"),
-        },
+        Accumulator::Power => {
+            Accumulated { moments: fragment!("lib/moments/power.wgsl"), records: fragment!("lib/records/power.wgsl") }
+        }
     }
 }
 
-/// How lanes exchange.
+/// How lanes exchange, one by itself too.
 fn lanes(kernel: &Kernel) -> Fragment {
-    match kernel.exchange {
-        Exchange::Subgroup => fragment!("lib/lanes_subgroup.wgsl"),
-        Exchange::Workgroup => fragment!("lib/lanes_workgroup.wgsl"),
-        Exchange::None | Exchange::Memory => fragment!("lib/lanes_memory.wgsl"),
-    }
-}
-
-/// How invocations are numbered.
-fn enter(kernel: &Kernel) -> Fragment {
-    match kernel.exchange {
-        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
-        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
-    }
+    fragment::lanes(kernel).unwrap_or(fragment!("lib/lanes_memory.wgsl"))
 }
 
 pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
@@ -69,7 +49,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let divides = matches!(kernel.entry, Entry::MapRows | Entry::MapColumns | Entry::Export);
     if divides || powers {
         all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")]);
-        all.extend(of.as_ref().map(|of| of.divisor));
+        all.extend(kernel.accumulator.map(divisor_of));
     }
     match kernel.entry {
         Entry::ReduceContiguous | Entry::ReduceStrided => {

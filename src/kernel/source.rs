@@ -2,82 +2,10 @@
 
 use std::fmt::Write;
 
+use super::fragment::{Fragment, enter, fragment, lanes, row, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
-use crate::moments::Accumulator;
-
-/// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
-#[derive(Clone, Copy)]
-pub(super) struct Fragment {
-    pub(super) text: &'static str,
-    pub(super) block: Option<(&'static str, &'static str)>,
-}
-
-macro_rules! fragment {
-    ($path:literal) => {
-        Fragment { text: include_str!(concat!("../../shaders/", $path)), block: None }
-    };
-    ($path:literal, $field:literal: $block:literal) => {
-        Fragment { text: include_str!(concat!("../../shaders/", $path)), block: Some(($field, $block)) }
-    };
-}
-pub(super) use fragment;
-
-/// From moments of an accumulator to what numbers are divided by.
-pub(super) fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
-    let mut all = vec![
-        fragment!("lib/exact.wgsl", "exact": "Exact"),
-        fragment!("lib/lookup.wgsl"),
-        fragment!("lib/divisor.wgsl", "divisor": "Divisor"),
-    ];
-    match accumulator {
-        Some(Accumulator::Centred) => all.push(fragment!("lib/divisors/centred.wgsl")),
-        Some(Accumulator::Uncentred) => all.push(fragment!("lib/divisors/uncentred.wgsl")),
-        Some(Accumulator::Magnitude) => all.push(fragment!("lib/divisors/magnitude.wgsl")),
-        Some(Accumulator::Largest) => all.push(fragment!("lib/divisors/largest.wgsl")),
-        Some(Accumulator::Power) => all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisors/power.wgsl")]),
-        None => {}
-    }
-    all
-}
-
-/// What the gradient through moments of an accumulator takes.
-pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
-    let mut all = divisor(accumulator);
-    all.extend([fragment!("lib/normalizer.wgsl"), fragment!("lib/slope.wgsl")]);
-    all.extend(accumulator.map(|accumulator| match accumulator {
-        Accumulator::Centred => fragment!("lib/slopes/centred.wgsl"),
-        Accumulator::Uncentred => fragment!("lib/slopes/uncentred.wgsl"),
-        Accumulator::Magnitude => fragment!("lib/slopes/magnitude.wgsl"),
-        Accumulator::Largest => fragment!("lib/slopes/largest.wgsl"),
-        Accumulator::Power => fragment!("lib/slopes/power.wgsl"),
-    }));
-    all.extend([fragment!("lib/gradient/sums.wgsl", "sums": "Sums"), fragment!("lib/coefficients.wgsl")]);
-    all
-}
-
-/// Rows of memory: by vectors, or spread over their lanes element by element.
-fn row(kernel: &Kernel) -> Fragment {
-    if kernel.consts.get(held::SPREAD).is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
-}
-
-pub(super) fn lanes(kernel: &Kernel) -> Option<Fragment> {
-    match kernel.exchange {
-        Exchange::None => None,
-        Exchange::Subgroup => Some(fragment!("lib/lanes_subgroup.wgsl")),
-        Exchange::Workgroup => Some(fragment!("lib/lanes_workgroup.wgsl")),
-        Exchange::Memory => Some(fragment!("lib/lanes_memory.wgsl")),
-    }
-}
-
-/// How invocations are numbered.
-fn enter(kernel: &Kernel) -> Fragment {
-    match kernel.exchange {
-        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
-        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
-    }
-}
 
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
 fn fragments(kernel: &Kernel) -> Vec<Fragment> {
@@ -139,8 +67,11 @@ impl Kernel {
 
     /// Pipeline-overridable constants and their values.
     pub fn constants(&self) -> Vec<(&'static str, f64)> {
-        // what a kernel does not use is left out of its text, and may not be given
-        let source = self.source();
+        self.constants_of(&self.source())
+    }
+
+    /// Those of `source`, its WGSL: what a kernel does not use is left out of its text, and may not be given.
+    pub(crate) fn constants_of(&self, source: &str) -> Vec<(&'static str, f64)> {
         let declared = |name: &str| source.contains(&format!("override {name}:"));
         self.overrides.iter().filter(|(name, _)| declared(name)).map(|(name, value)| (name, f64::from(value))).collect()
     }

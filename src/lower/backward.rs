@@ -12,7 +12,7 @@ use crate::moments::{Accumulator, Divisor};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
-use crate::schedule::{DeviceProfile, Held};
+use crate::schedule::{Held, MapWalk};
 use crate::walk::lookup::{Found, Placed, Rows};
 use crate::walk::window::{self, Window};
 
@@ -45,7 +45,7 @@ pub(crate) struct AffineGradients<'a> {
 }
 
 impl AffineGradients<'_> {
-    fn accesses(&self, parameters: &Range<u64>) -> Vec<Access> {
+    pub(super) fn accesses(&self, parameters: &Range<u64>) -> Vec<Access> {
         let gradients = [(Operand::GradScale, self.grad_scale), (Operand::GradBias, self.grad_bias)];
         gradients.into_iter().filter_map(|(operand, tensor)| Some(access(operand, tensor?, parameters))).collect()
     }
@@ -90,7 +90,7 @@ impl BackwardMap {
     }
 }
 
-fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u64> {
+pub(super) fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u64> {
     let (low, high) = partition.segments_of(range.start, range.end);
     low..high
 }
@@ -130,7 +130,7 @@ pub(super) fn is_plain(divisor: &Divisor, accumulator: Accumulator) -> bool {
     root && divisor.factor == 1.0 && divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.inside >= 0.0
 }
 
-fn parameters(divisor: &Divisor) -> Parameters {
+pub(super) fn parameters(divisor: &Divisor) -> Parameters {
     let products = u32::from(divisor.infinities.takes_products());
     Parameters::default()
         .with(blocks::Exact::NEW)
@@ -138,7 +138,13 @@ fn parameters(divisor: &Divisor) -> Parameters {
         .with(blocks::Sums { products, ..blocks::Sums::default() })
 }
 
-fn draft(entry: Entry, accumulator: Accumulator, exchange: Exchange, consts: Settings, overrides: Settings) -> Draft {
+pub(super) fn draft(
+    entry: Entry,
+    accumulator: Accumulator,
+    exchange: Exchange,
+    consts: Settings,
+    overrides: Settings,
+) -> Draft {
     let accumulator = entry.accumulates().then_some(accumulator);
     let source = Source::Gradients;
     Draft { entry, accumulator, source, exchange, across: false, consts, overrides, walk: None, column: 0 }
@@ -348,120 +354,6 @@ impl Lowering {
     }
 }
 
-/// How the map to the gradient of the input walks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MapWalk {
-    /// Elements of a row.
-    width: u64,
-    /// Rows of a block, whose elements have the same segments wherever those are found by column.
-    block: u64,
-    statistics: Rows,
-    affine: Rows,
-    workgroup: u32,
-    lanes: u32,
-    rows: u32,
-    vectors: u32,
-}
-
-/// Records of a segment that are few to be merged by a handful of lanes.
-const FEW_RECORDS: u64 = 64;
-
-/// Segments a compute unit that are enough for workgroups of 64 of them.
-const MANY_SEGMENTS: u64 = 32;
-
-/// Shortest rows: shorter ones would leave most of their lanes' vectors empty.
-const MIN_ROW: u64 = 16;
-
-impl MapWalk {
-    /// `None` where the partitions have no rows in common, which partitions of one shape always have.
-    pub(crate) fn new(
-        statistics: &Partition,
-        affine: Option<&Partition>,
-        row_len: u64,
-        padded: bool,
-        profile: &DeviceProfile,
-    ) -> Option<Self> {
-        let elements = statistics.elements();
-        let whole = Partition::new(1, 1, 1, elements);
-        let affine = affine.unwrap_or(&whole);
-        let mut widths: Vec<u64> = [statistics, affine]
-            .iter()
-            .flat_map(|p| [p.reduced_inner, p.kept_inner * p.reduced_inner])
-            .chain([if padded { row_len } else { elements }])
-            .filter(|&width| !padded || width > 0 && row_len.is_multiple_of(width))
-            .collect();
-        widths.sort_unstable();
-        let rows = |&width: &u64| Some((width, Rows::new(statistics, width)?, Rows::new(affine, width)?));
-        let repeats = |rows: &Rows| if rows.found == Found::Row { u64::MAX } else { rows.repeats };
-        let walks = widths.iter().filter_map(rows).map(|(width, statistics, affine)| {
-            let block = repeats(&statistics).min(repeats(&affine)).min(elements / width);
-            let by_columns = statistics.found != Found::Row || affine.found != Found::Row;
-            Self::of(width, block, statistics, affine, if by_columns { 16 } else { profile.workgroup_size }, profile)
-        });
-        // the shortest rows that are not too short, and whose blocks keep a workgroup busy
-        walks.min_by_key(|walk| {
-            let short = walk.width < MIN_ROW;
-            let idle = walk.block * walk.width.div_ceil(4) < walk.workgroup.into();
-            (short, idle, if short { u64::MAX - walk.width } else { walk.width })
-        })
-    }
-
-    /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the
-    /// fewer workgroups have rows of a column, the fewer sums they leave.
-    pub(crate) fn with_column_sums(
-        statistics: &Partition,
-        affine: &Partition,
-        profile: &DeviceProfile,
-    ) -> Option<Self> {
-        let width = statistics.segment_len();
-        let all = statistics.segments();
-        let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
-        Some(Self::of(width, affine.repeats.min(all), statistics, affine, 16, profile))
-    }
-
-    /// At least `side` lanes side by side, and as many as leave those below one another rows of a block.
-    fn of(width: u64, block: u64, statistics: Rows, affine: Rows, side: u32, profile: &DeviceProfile) -> Self {
-        let workgroup = profile.workgroup_size;
-        // rows that a lane takes at once, and vectors of each
-        let (rows, vectors) = if block > 1 && side < workgroup { (4, 1) } else { (1, 4) };
-        let by_rows = u64::from(workgroup * rows) / block.next_power_of_two();
-        let lanes = width.div_ceil(4 * u64::from(vectors)).next_power_of_two();
-        let lanes = lanes.min(by_rows.max(side.into())).min(workgroup.into()) as u32;
-        Self { width, block, statistics, affine, workgroup, lanes, rows, vectors }
-    }
-
-    fn tiles(&self, width: u64) -> u64 {
-        width.div_ceil(4).div_ceil(u64::from(self.lanes * self.vectors))
-    }
-
-    /// Rows that a workgroup takes at once.
-    fn step(&self) -> u64 {
-        u64::from(self.workgroup / self.lanes * self.rows)
-    }
-
-    /// Slices of the rows of a block, as many as fill the device; where they leave sums, with some rows each.
-    pub(crate) fn slices(&self, blocks: u64, block: u64, width: u64, sums: bool, profile: &DeviceProfile) -> u64 {
-        let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
-        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 });
-        let bytes = blocks * 8 * self.width.next_multiple_of(4);
-        let most = if sums { most.min(profile.max_partials() / bytes) } else { most }.max(1);
-        // nothing is held from row to row: a step each, as long as their number is no burden
-        let held = sums || self.statistics.found != Found::Row || self.affine.found != Found::Row;
-        let least = block.div_ceil(self.step() * 1024).max(1);
-        if held { fill.min(most).max(least) } else { most.min(fill * 16).max(least) }
-    }
-
-    /// Bytes of the sums of columns that the map of the whole tensor leaves, and slices of it.
-    pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
-        let blocks = elements / self.width / self.block;
-        let slices = self.slices(blocks, self.block, self.width, true, profile);
-        if slices == 1 {
-            return (0, 1);
-        }
-        (blocks * slices * 2 * self.width.next_multiple_of(4) * 4, slices)
-    }
-}
-
 /// What the map takes of segments beside their elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SegmentData {
@@ -522,9 +414,8 @@ impl Lowering {
             let width = walk.width.min(len);
             let blocks = if len > walk.width * walk.block { len / (walk.width * walk.block) } else { 1 };
             let block = len / width / blocks;
-            let slices = walk.slices(blocks, block, width, columns.is_some(), &self.profile).min(most.max(1));
-            let slices =
-                if columns.is_some() { slices } else { walk.slices(blocks, block, width, false, &self.profile) };
+            let slices = walk.slices(blocks, block, width, columns.is_some(), &self.profile);
+            let slices = if columns.is_some() { slices.min(most) } else { slices };
             let slice_rows = block.div_ceil(slices);
             let (tiles, slices) = (walk.tiles(width), block.div_ceil(slice_rows));
             let groups = tiles * slices * blocks;
@@ -576,117 +467,5 @@ impl Lowering {
             }
         }
         Ok(())
-    }
-
-    /// Partial gradient sums (none: zeros) to what the map needs of segments, and to gradients of scale and bias.
-    pub(crate) fn merge_sums(&mut self, reduction: &Reduction, merge: &MergeSums<'_>) -> Result<(), Unbindable> {
-        let entry = Entry::MergeSums;
-        let parts = merge.statistics.elements();
-        // segments side by side: many where there are so many, each of few parts
-        let wants = merge.coefficients.is_some() || merge.sums.is_some();
-        let wanted = [(wants, &merge.statistics), (merge.affine.is_some(), &merge.affine_parts)];
-        let wanted = || wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, partition)| partition);
-        let records = wanted().map(|p| p.segment_len() * merge.slices).max();
-        let many = wanted().map(Partition::segments).sum::<u64>() >= MANY_SEGMENTS * u64::from(self.profile.units);
-        let columns: u64 = if many && records <= Some(FEW_RECORDS) { 64 } else { 8 };
-        let columns = columns.min(self.profile.workgroup_size.into());
-        // segments that are merged of parts side by side need all parts
-        let unit = if merge.affine.is_none() && merge.slices == 1 { merge.statistics.segment_len() } else { parts };
-        let apart = merge.statistics.kept_outer * merge.statistics.reduced_outer == 1;
-        let units = [if apart { unit } else { parts }];
-        let accesses = |range: &Range<u64>| {
-            let mut all = Vec::new();
-            if parts > 0 {
-                let all_slices = merge.slices * (range.end - range.start);
-                all.push(access(Operand::Partials, merge.partials, &(range.start..range.start + all_slices)));
-            }
-            let segments = match parts {
-                0 => 0..merge.statistics.segments(),
-                _ => segments_of(&merge.statistics, range),
-            };
-            if let Some((moments, coefficients)) = merge.coefficients {
-                all.push(access(Operand::Moments, moments, &segments));
-                all.push(access(Operand::Coefficients, coefficients, &(2 * segments.start..2 * segments.end)));
-            }
-            all.extend(merge.sums.map(|sums| access(Operand::Sums, sums, &segments)));
-            all.extend(merge.scale.map(|scale| access(Operand::Scale, scale, &(0..merge.affine_parts.segments()))));
-            if let Some(affine) = merge.affine {
-                all.extend(affine.accesses(&(0..merge.affine_parts.segments())));
-            }
-            all
-        };
-        let ranges =
-            if parts == 0 { vec![Range::default()] } else { self.windows(entry, 0..parts, &units, &accesses)? };
-        for range in ranges {
-            let statistics = if range.end - range.start == parts {
-                merge.statistics
-            } else {
-                let len = merge.statistics.segment_len();
-                Partition::new(1, 1, (range.end - range.start) / len, len)
-            };
-            let tiles = if wants { statistics.segments().div_ceil(columns) } else { 0 };
-            let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(columns));
-            if tiles + affine_tiles == 0 {
-                continue;
-            }
-            let dims = |p: &Partition| p.dims().map(|n| n as u32);
-            let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
-            let parameters = parameters(&reduction.divisor).with(blocks::MergeSums {
-                statistics: dims(&statistics),
-                affine: dims(&merge.affine_parts),
-                partials: merge.slices as u32,
-                stride: parts as u32,
-                tiles: tiles as u32,
-                factor_scale: factor[1],
-                factor_bias: factor[0],
-                ..Default::default()
-            });
-            let workgroup = self.profile.workgroup_size;
-            let overrides = Settings::default()
-                .with("WORKGROUP", workgroup)
-                .with("COLUMNS", columns as u32)
-                .with("SLICES", workgroup / columns as u32)
-                .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
-                .with("WEIGHED", merge.scale.is_some())
-                .with("KEEPS_SUMS", merge.sums.is_some());
-            let draft = draft(entry, reduction.accumulator, Exchange::None, Settings::default(), overrides);
-            self.dispatch(draft, parameters, &accesses(&range), tiles + affine_tiles)?;
-        }
-        Ok(())
-    }
-}
-
-/// Operands of a merge of gradient sums.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MergeSums<'a> {
-    /// Sums of parts, which share both partitions' segments, in slices one after the other.
-    pub partials: Tensor,
-    pub slices: u64,
-    /// The parts, as elements of two partitions.
-    pub statistics: Partition,
-    pub affine_parts: Partition,
-    /// Moments, and where coefficients go.
-    pub coefficients: Option<(Tensor, Tensor)>,
-    /// Where sums go instead.
-    pub sums: Option<Tensor>,
-    /// Weights of the parts, by affine segment.
-    pub scale: Option<Tensor>,
-    pub affine: Option<&'a AffineGradients<'a>>,
-}
-
-impl MergeSums<'_> {
-    /// Of one slice, to nothing yet.
-    pub(crate) fn new(partials: Tensor, statistics: Partition) -> Self {
-        let affine_parts = Partition::new(1, 1, 1, statistics.elements());
-        Self {
-            partials,
-            slices: 1,
-            statistics,
-            affine_parts,
-            coefficients: None,
-            sums: None,
-            scale: None,
-            affine: None,
-        }
     }
 }

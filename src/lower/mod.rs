@@ -6,12 +6,14 @@ mod convert;
 mod forward;
 mod map;
 mod merge;
+mod merge_sums;
 mod operands;
 mod reduce;
 mod tensor;
 
-pub(crate) use backward::{AffineGradients, BackwardMap, MapWalk, MergeSums, SegmentData};
+pub(crate) use backward::{AffineGradients, BackwardMap, SegmentData};
 pub(crate) use map::Moments;
+pub(crate) use merge_sums::MergeSums;
 pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
 pub(crate) use reduce::{GradientOperands, Summed};
 pub(crate) use tensor::{Tensor, access};

@@ -5,15 +5,14 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MapWalk, MergeOperands, MergeSums, SegmentData, Summed,
-    Tensor,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MergeOperands, MergeSums, SegmentData, Summed, Tensor,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::{Plan, Reduction};
 use crate::recipe::Recipe;
-use crate::schedule::{Backward, Reduce};
+use crate::schedule::{Backward, MapWalk, Reduce};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
 
 /// A partition of nothing in particular.

@@ -8,15 +8,14 @@ use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MapWalk, MergeSums, SegmentData, Summed,
-    Tensor,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MergeSums, SegmentData, Summed, Tensor,
 };
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::{self, Reduction};
 use crate::recipe::Recipe;
-use crate::schedule::Reduce;
+use crate::schedule::{MapWalk, Reduce};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
 
 /// Describes a spectral norm. For use with [`Planner::plan_spectral`].

@@ -21,6 +21,12 @@ const LARGE: u64 = 4 << 20;
 /// Shortest run of elements that has lanes of its own: a shorter one would leave most of their vectors empty.
 const MIN_RUN: u64 = 16;
 
+/// Records of a segment that are few to be merged by a handful of lanes.
+const FEW_RECORDS: u64 = 64;
+
+/// Segments a compute unit that are enough for workgroups of 64 of them.
+const MANY_SEGMENTS: u64 = 32;
+
 /// Marks of a worker's rows fill a word.
 const MARKS: u32 = 32;
 /// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16
@@ -131,6 +137,16 @@ impl Held {
 /// Whether a compiler that spills early has to find registers for rows that are no vectors of memory.
 fn is_tight(len: u64, profile: &DeviceProfile) -> bool {
     profile.vectors_backward < 4 && !len.is_multiple_of(4)
+}
+
+impl DeviceProfile {
+    /// Of `segments` segments those that a workgroup merges side by side, of so many records each at most: many where
+    /// there are so many, and each has few records.
+    pub(crate) fn merged_side_by_side(&self, segments: u64, records: u64) -> u64 {
+        let many = segments >= MANY_SEGMENTS * u64::from(self.units);
+        let columns = if many && records <= FEW_RECORDS { 64 } else { 8 };
+        columns.min(self.workgroup_size.into())
+    }
 }
 
 /// How gradients are computed.

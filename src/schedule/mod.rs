@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 mod map;
+mod map_backward;
 mod profile;
 mod reduce;
 
@@ -10,6 +11,7 @@ pub use backward::{Backward, Held};
 pub(crate) use forward::tile_vectors;
 pub use forward::{Rows as HeldRows, Tiles as HeldTiles};
 pub(crate) use map::{Grid, MapColumns, MapRows};
+pub(crate) use map_backward::MapWalk;
 pub use reduce::Reduce;
 use reduce::power;
 pub(crate) use reduce::{fold_vectors, run_vectors};

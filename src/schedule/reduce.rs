@@ -167,7 +167,7 @@ impl Reduce {
         let turn =
             u64::from(self.flight * if self.walk == Walk::Rows { self.lanes } else { self.workgroup / self.lanes });
         let len = all.div_ceil(slices).max(1);
-        let len = if len > turn { len.next_multiple_of(turn).max(all.div_ceil(MAX_SLICES)) } else { len };
+        let len = if len > turn { len.next_multiple_of(turn) } else { len };
         Self { slices: all.div_ceil(len).max(1) as u32, ..self }
     }
 

@@ -1,0 +1,86 @@
+//! Pieces that kernels' sources are made of, and those that several kinds of kernels choose alike.
+
+use super::key::{Exchange, Kernel};
+use crate::moments::Accumulator;
+
+/// Rows are read and written element by element.
+pub(crate) const SPREAD: &str = "SPREAD";
+
+/// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
+#[derive(Clone, Copy)]
+pub(super) struct Fragment {
+    pub(super) text: &'static str,
+    pub(super) block: Option<(&'static str, &'static str)>,
+}
+
+macro_rules! fragment {
+    ($path:literal) => {
+        Fragment { text: include_str!(concat!("../../shaders/", $path)), block: None }
+    };
+    ($path:literal, $field:literal: $block:literal) => {
+        Fragment { text: include_str!(concat!("../../shaders/", $path)), block: Some(($field, $block)) }
+    };
+}
+pub(super) use fragment;
+
+/// From moments of an accumulator to what numbers are divided by.
+pub(super) fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+    let mut all = vec![
+        fragment!("lib/exact.wgsl", "exact": "Exact"),
+        fragment!("lib/lookup.wgsl"),
+        fragment!("lib/divisor.wgsl", "divisor": "Divisor"),
+    ];
+    if accumulator == Some(Accumulator::Power) {
+        all.push(fragment!("lib/pow.wgsl"));
+    }
+    all.extend(accumulator.map(divisor_of));
+    all
+}
+
+/// What an accumulator's moments have for `lib/divisor.wgsl`.
+pub(super) const fn divisor_of(accumulator: Accumulator) -> Fragment {
+    match accumulator {
+        Accumulator::Centred => fragment!("lib/divisors/centred.wgsl"),
+        Accumulator::Uncentred => fragment!("lib/divisors/uncentred.wgsl"),
+        Accumulator::Magnitude => fragment!("lib/divisors/magnitude.wgsl"),
+        Accumulator::Largest => fragment!("lib/divisors/largest.wgsl"),
+        Accumulator::Power => fragment!("lib/divisors/power.wgsl"),
+    }
+}
+
+/// What the gradient through moments of an accumulator takes.
+pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
+    let mut all = divisor(accumulator);
+    all.extend([fragment!("lib/normalizer.wgsl"), fragment!("lib/slope.wgsl")]);
+    all.extend(accumulator.map(|accumulator| match accumulator {
+        Accumulator::Centred => fragment!("lib/slopes/centred.wgsl"),
+        Accumulator::Uncentred => fragment!("lib/slopes/uncentred.wgsl"),
+        Accumulator::Magnitude => fragment!("lib/slopes/magnitude.wgsl"),
+        Accumulator::Largest => fragment!("lib/slopes/largest.wgsl"),
+        Accumulator::Power => fragment!("lib/slopes/power.wgsl"),
+    }));
+    all.extend([fragment!("lib/gradient/sums.wgsl", "sums": "Sums"), fragment!("lib/coefficients.wgsl")]);
+    all
+}
+
+/// Rows of memory: by vectors, or spread over their lanes element by element.
+pub(super) fn row(kernel: &Kernel) -> Fragment {
+    if kernel.consts.get(SPREAD).is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
+}
+
+pub(super) fn lanes(kernel: &Kernel) -> Option<Fragment> {
+    match kernel.exchange {
+        Exchange::None => None,
+        Exchange::Subgroup => Some(fragment!("lib/lanes_subgroup.wgsl")),
+        Exchange::Workgroup => Some(fragment!("lib/lanes_workgroup.wgsl")),
+        Exchange::Memory => Some(fragment!("lib/lanes_memory.wgsl")),
+    }
+}
+
+/// How invocations are numbered.
+pub(super) fn enter(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
+        Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
+    }
+}

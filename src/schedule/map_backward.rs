@@ -1,0 +1,113 @@
+//! How gradients to the input are mapped from sums of their segments: which rows, and who visits them.
+
+use super::DeviceProfile;
+use crate::partition::Partition;
+use crate::walk::lookup::{Found, Rows};
+
+/// Shortest rows: shorter ones would leave most of their lanes' vectors empty.
+const MIN_ROW: u64 = 16;
+
+/// How the map to the gradient of the input walks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapWalk {
+    /// Elements of a row.
+    pub width: u64,
+    /// Rows of a block, whose elements have the same segments wherever those are found by column.
+    pub block: u64,
+    pub statistics: Rows,
+    pub affine: Rows,
+    pub workgroup: u32,
+    pub lanes: u32,
+    pub rows: u32,
+    pub vectors: u32,
+}
+
+impl MapWalk {
+    /// `None` where the partitions have no rows in common, which partitions of one shape always have.
+    pub(crate) fn new(
+        statistics: &Partition,
+        affine: Option<&Partition>,
+        row_len: u64,
+        padded: bool,
+        profile: &DeviceProfile,
+    ) -> Option<Self> {
+        let elements = statistics.elements();
+        let whole = Partition::new(1, 1, 1, elements);
+        let affine = affine.unwrap_or(&whole);
+        let mut widths: Vec<u64> = [statistics, affine]
+            .iter()
+            .flat_map(|p| [p.reduced_inner, p.kept_inner * p.reduced_inner])
+            .chain([if padded { row_len } else { elements }])
+            .filter(|&width| !padded || width > 0 && row_len.is_multiple_of(width))
+            .collect();
+        widths.sort_unstable();
+        let rows = |&width: &u64| Some((width, Rows::new(statistics, width)?, Rows::new(affine, width)?));
+        let repeats = |rows: &Rows| if rows.found == Found::Row { u64::MAX } else { rows.repeats };
+        let walks = widths.iter().filter_map(rows).map(|(width, statistics, affine)| {
+            let block = repeats(&statistics).min(repeats(&affine)).min(elements / width);
+            let by_columns = statistics.found != Found::Row || affine.found != Found::Row;
+            Self::of(width, block, statistics, affine, if by_columns { 16 } else { profile.workgroup_size }, profile)
+        });
+        // the shortest rows that are not too short, and whose blocks keep a workgroup busy
+        walks.min_by_key(|walk| {
+            let short = walk.width < MIN_ROW;
+            let idle = walk.block * walk.width.div_ceil(4) < walk.workgroup.into();
+            (short, idle, if short { u64::MAX - walk.width } else { walk.width })
+        })
+    }
+
+    /// Rows of segments of `statistics`, whose columns are summed up, by tiles that see many rows of their columns: the
+    /// fewer workgroups have rows of a column, the fewer sums they leave.
+    pub(crate) fn with_column_sums(
+        statistics: &Partition,
+        affine: &Partition,
+        profile: &DeviceProfile,
+    ) -> Option<Self> {
+        let width = statistics.segment_len();
+        let all = statistics.segments();
+        let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
+        Some(Self::of(width, affine.repeats.min(all), statistics, affine, 16, profile))
+    }
+
+    /// At least `side` lanes side by side, and as many as leave those below one another rows of a block.
+    fn of(width: u64, block: u64, statistics: Rows, affine: Rows, side: u32, profile: &DeviceProfile) -> Self {
+        let workgroup = profile.workgroup_size;
+        // rows that a lane takes at once, and vectors of each
+        let (rows, vectors) = if block > 1 && side < workgroup { (4, 1) } else { (1, 4) };
+        let by_rows = u64::from(workgroup * rows) / block.next_power_of_two();
+        let lanes = width.div_ceil(4 * u64::from(vectors)).next_power_of_two();
+        let lanes = lanes.min(by_rows.max(side.into())).min(workgroup.into()) as u32;
+        Self { width, block, statistics, affine, workgroup, lanes, rows, vectors }
+    }
+
+    pub(crate) fn tiles(&self, width: u64) -> u64 {
+        width.div_ceil(4).div_ceil(u64::from(self.lanes * self.vectors))
+    }
+
+    /// Rows that a workgroup takes at once.
+    fn step(&self) -> u64 {
+        u64::from(self.workgroup / self.lanes * self.rows)
+    }
+
+    /// Slices of the rows of a block, as many as fill the device; where they leave sums, with some rows each.
+    pub(crate) fn slices(&self, blocks: u64, block: u64, width: u64, sums: bool, profile: &DeviceProfile) -> u64 {
+        let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
+        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 });
+        let bytes = blocks * 8 * self.width.next_multiple_of(4);
+        let most = if sums { most.min(profile.max_partials() / bytes) } else { most }.max(1);
+        // nothing is held from row to row: a step each, as long as their number is no burden
+        let held = sums || self.statistics.found != Found::Row || self.affine.found != Found::Row;
+        let least = block.div_ceil(self.step() * 1024).max(1);
+        if held { fill.min(most).max(least) } else { most.min(fill * 16).max(least) }
+    }
+
+    /// Bytes of the sums of columns that the map of the whole tensor leaves, and slices of it.
+    pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
+        let blocks = elements / self.width / self.block;
+        let slices = self.slices(blocks, self.block, self.width, true, profile);
+        if slices == 1 {
+            return (0, 1);
+        }
+        (blocks * slices * 2 * self.width.next_multiple_of(4) * 4, slices)
+    }
+}
