@@ -11,10 +11,9 @@
 // 2. Moments that are out of range (one check a segment: NaN, infinity, squares that overflow or vanish, a first
 //    element far out) send the segment into the slow path, which reads it again, in units of the power of two of its
 //    largest magnitude. It streams and holds nothing, so that it takes no registers from the fast path.
-// 3. Lanes whose segments share barriers (not ROWS_PART) go through the slow path together; the ordinary ones then
-//    store as ever.
+// 3. Lanes whose segments share barriers go through the slow path together; the ordinary ones keep their moments.
 //
-// Workgroups: rows, WORKGROUP / LANES of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
+// Workgroups: rows, WORKGROUP / lanes of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
 // Bindings: input, scale, bias (read); output, moments (written).
 const SLOTS = 6u;
 override SAVE: bool = false;  // whether moments are stored
@@ -35,8 +34,7 @@ fn run(group: u32, local: u32) {
         rare |= is_rare_part(m, e) && !nothing;
     }
     if any_lanes(rare) {
-        forward_in_units(there && rare);
-        if !ROWS_PART && there && !rare { forward(m); }
+        forward_again(there, rare, m);
     } else if there {
         forward(m);
     }
@@ -48,16 +46,21 @@ fn save_all(m: Measured, unit: vec4<u32>) {
     for (var e = 0u; e < SEGMENTS; e += 1u) { save(record_times(moments_of(m, e), power_of_two(i32(unit[e]))), e); }
 }
 
-// The slow path, by streaming.
-fn forward_in_units(stores: bool) {
+// The slow path, by streaming: in units, or with moments that are good.
+fn forward_again(stores: bool, rare: bool, ordinary: Measured) {
     var top = Bits(0u);
     for (var k = 0u; k < p.held.turns; k += 1u) {
         top = max(top, largest(select(vec4(0u), magnitude_bits4(input4(k)), live(k))));
     }
     top = max_lanes(top, 2u);
-    let unit = units(top);
-    let m = measure_in_units(unit, top);
-    let r = four(inverses_in_units(m, unit));
+    var unit = units(top);
+    var m = measure_in_units(unit, top);
+    var r = four(inverses_in_units(m, unit));
+    if !rare {
+        unit = Bits(127u);
+        m = ordinary;
+        r = four(inverses(m));
+    }
     if stores {
         enter_affine();
         save_all(m, four_bits(unit));

@@ -110,7 +110,7 @@ fn run(group: u32, local: u32) {
 
 // Over the lanes of a run.
 fn sum_run(x: vec2<f32>, local: u32) -> vec2<f32> {
-    if RUN_LANES <= CLUSTER { return sum2_within(x, RUN_LANES); }
+    if RUN_LANES <= cluster() { return sum2_within(x, exactly(RUN_LANES)); }
     workgroupBarrier();
     run_words[local] = x;
     for (var half = RUN_LANES / 2u; half > 0u; half /= 2u) {

@@ -1,52 +1,46 @@
-// Sums over the LANES lanes of a row without subgroup operations: a tree in workgroup memory. WORKGROUP / LANES rows a
-// workgroup, any powers of two. Barriers: 2 + log2(LANES) an exchange. All lanes of a row get the same bits. Uniform
-// control flow.
+// Sums over the lanes of a row without subgroup operations: a tree in workgroup memory. Any powers of two. Barriers: 2 +
+// log2(lanes) an exchange. All lanes of a row get the same bits. Uniform control flow.
 override WORKGROUP: u32 = 256u;
-override LANES: u32 = 32u;
-// Rows of a workgroup take every barrier together.
-const ROWS_PART = false;
-const CLUSTER = 1u;   // lanes that need no memory
-fn sum2_within(x: vec2<f32>, lanes: u32) -> vec2<f32> { return x; }
+fn cluster() -> u32 { return 1u; }   // lanes that need no memory
+fn exactly(count: u32) -> u32 { return count; }
+fn sum2_within(x: vec2<f32>, count: u32) -> vec2<f32> { return x; }
 var<workgroup> words: array<u32, WORKGROUP>;
 var<workgroup> words4: array<vec4<f32>, WORKGROUP>;
-struct Me { lane: u32, group: u32 }
-var<private> me: Me;
-fn enter_lanes(local: u32) { me = Me(local % LANES, local / LANES); }
 
 fn sum_lanes(x: f32, slot: u32) -> f32 {
-    let own = me.group * LANES + me.lane;
+    let own = me.group * lanes() + me.lane;
     workgroupBarrier();   // what an earlier exchange left here has been read
     words[own] = bitcast<u32>(x);
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    for (var half = lanes() / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if me.lane < half { words[own] = bitcast<u32>(bitcast<f32>(words[own]) + bitcast<f32>(words[own + half])); }
     }
     workgroupBarrier();
-    return bitcast<f32>(words[me.group * LANES]);
+    return bitcast<f32>(words[me.group * lanes()]);
 }
 fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> { return sum4_lanes(vec4(x, 0.0, 0.0), slot).xy; }
 fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
-    let own = me.group * LANES + me.lane;
+    let own = me.group * lanes() + me.lane;
     workgroupBarrier();
     words4[own] = x;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    for (var half = lanes() / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if me.lane < half { words4[own] += words4[own + half]; }
     }
     workgroupBarrier();
-    return words4[me.group * LANES];
+    return words4[me.group * lanes()];
 }
 
 fn max_lanes(x: u32, slot: u32) -> u32 {
-    let own = me.group * LANES + me.lane;
+    let own = me.group * lanes() + me.lane;
     workgroupBarrier();
     words[own] = x;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    for (var half = lanes() / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if me.lane < half { words[own] = max(words[own], words[own + half]); }
     }
     workgroupBarrier();
-    return words[me.group * LANES];
+    return words[me.group * lanes()];
 }
 
 // Whether it is so in any row of the workgroup: uniform for every validator.

@@ -35,6 +35,8 @@ macro_rules! blocks {
 blocks! {
     /// Numbers that no compiler knows.
     Exact, "exact", "lib/exact.wgsl" { one: f32, nothing: f32, zero: u32, nan: u32, }
+    /// Lanes that share a row.
+    Lanes, "lanes", "lib/lanes_given.wgsl" { count: u32, log2: u32, pad: [u32; 2], }
     /// From moments to what numbers are divided by.
     Divisor, "divisor", "lib/divisor.wgsl" {
         eps_inside: f32,
@@ -226,6 +228,13 @@ blocks! {
 
 impl Exact {
     pub(crate) const NEW: Self = Self { one: 1.0, nothing: 0.0, zero: 0, nan: f32::NAN.to_bits() };
+}
+
+impl Lanes {
+    /// A power of two.
+    pub(crate) fn new(count: u32) -> Self {
+        Self { count, log2: count.ilog2(), pad: [0; 2] }
+    }
 }
 
 impl From<&moments::Divisor> for Divisor {

@@ -68,13 +68,21 @@ pub(super) fn row(kernel: &Kernel) -> Fragment {
     if kernel.consts.get(SPREAD).is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
 }
 
-pub(super) fn lanes(kernel: &Kernel) -> Option<Fragment> {
-    match kernel.exchange {
-        Exchange::None => None,
-        Exchange::Subgroup => Some(fragment!("lib/lanes_subgroup.wgsl")),
-        Exchange::Workgroup => Some(fragment!("lib/lanes_workgroup.wgsl")),
-        Exchange::Memory => Some(fragment!("lib/lanes_memory.wgsl")),
-    }
+/// Lanes of a row are a parameter.
+pub(crate) const LANES_GIVEN: &str = "LANES_GIVEN";
+
+/// How many lanes share a row, and how they exchange what they have of it.
+pub(super) fn lanes(kernel: &Kernel) -> Vec<Fragment> {
+    let exchange = match kernel.exchange {
+        Exchange::None => return Vec::new(),
+        Exchange::Subgroup => fragment!("lib/lanes_subgroup.wgsl"),
+        Exchange::Workgroup => fragment!("lib/lanes_workgroup.wgsl"),
+        Exchange::Memory => fragment!("lib/lanes_memory.wgsl"),
+    };
+    let given = kernel.consts.get(LANES_GIVEN).is_some();
+    let count = if given { fragment!("lib/lanes_given.wgsl", "lanes": "Lanes") } else { fragment!("lib/lanes.wgsl") };
+    let subgroups = (kernel.exchange != Exchange::Memory).then_some(fragment!("lib/within.wgsl"));
+    [count].into_iter().chain(subgroups).chain([exchange]).collect()
 }
 
 /// How invocations are numbered.

@@ -1,6 +1,6 @@
 //! Fragments of the kernels that reduce, merge and map.
 
-use super::fragment::{self, Fragment, divisor_of, enter, fragment, slopes};
+use super::fragment::{Fragment, divisor_of, enter, fragment, lanes, slopes};
 use super::key::{Entry, Kernel, Source};
 use crate::moments::Accumulator;
 
@@ -34,11 +34,6 @@ const fn accumulated(accumulator: Accumulator) -> Accumulated {
     }
 }
 
-/// How lanes exchange, one by itself too.
-fn lanes(kernel: &Kernel) -> Fragment {
-    fragment::lanes(kernel).unwrap_or(fragment!("lib/lanes_memory.wgsl"))
-}
-
 pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     if kernel.source == Source::Gradients {
         return gradients(kernel);
@@ -58,7 +53,8 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             if strided {
                 all.push(fragment!("lib/across.wgsl", "columns": "Columns"));
             } else {
-                all.extend([lanes(kernel), fragment!("lib/along.wgsl")]);
+                all.extend(lanes(kernel));
+                all.push(fragment!("lib/along.wgsl"));
             }
             all.push(fragment!("lib/slices.wgsl", "slices": "Slices"));
             all.extend(of.into_iter().flat_map(|of| [of.records, fragment!("lib/source/values.wgsl"), of.moments]));
@@ -80,7 +76,8 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             all.extend(of.map(|of| of.records));
             all.extend([fragment!("lib/partials.wgsl", "partials": "Partials"), fragment!("lib/normalized.wgsl")]);
             if kernel.entry == Entry::MapRows {
-                all.extend([lanes(kernel), fragment!("map_rows.wgsl", "map_rows": "MapRows")]);
+                all.extend(lanes(kernel));
+                all.push(fragment!("map_rows.wgsl", "map_rows": "MapRows"));
             } else {
                 all.push(fragment!("map_columns.wgsl", "map_columns": "MapColumns"));
             }
@@ -89,7 +86,10 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             all.extend(of.map(|of| of.records));
             all.push(fragment!("merge.wgsl", "merge": "Merge"));
         }
-        Entry::Running => all.extend([lanes(kernel), fragment!("running.wgsl", "running": "Running")]),
+        Entry::Running => {
+            all.extend(lanes(kernel));
+            all.push(fragment!("running.wgsl", "running": "Running"));
+        }
         Entry::Export => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("export.wgsl")]),
         Entry::Import => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("import.wgsl")]),
         Entry::Count => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("count.wgsl")]),
@@ -112,7 +112,8 @@ fn gradients(kernel: &Kernel) -> Vec<Fragment> {
     if strided {
         all.push(fragment!("lib/across.wgsl", "columns": "Columns"));
     } else {
-        all.extend([lanes(kernel), fragment!("lib/along.wgsl")]);
+        all.extend(lanes(kernel));
+        all.push(fragment!("lib/along.wgsl"));
     }
     all.extend([
         fragment!("lib/slices.wgsl", "slices": "Slices"),

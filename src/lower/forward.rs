@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
-use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lookup};
+use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lanes, Lookup};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, SAME_COLUMNS, SPREAD, Settings, Source};
+use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, LANES_GIVEN, SAME_COLUMNS, SPREAD, Settings, Source};
 use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::plan::Reduction;
@@ -37,15 +37,10 @@ impl Lowering {
             let walk = map.vectors(len, &range).map(|unit| VectorWalk { unit, leads: false, along: affine.along });
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::RowForward, &accesses, walk)? { walk } else { None };
-            let room = schedule.room();
-            let whole = match len {
-                // a row without a tail
-                len if len == room => schedule.vectors,
-                len if 2 * len >= room => schedule.vectors / 2,
-                _ => 0,
-            };
             let spread = walk.is_none();
-            let mut consts = affine.choices(choices(reduction, map)).with("VECTORS", schedule.vectors);
+            let whole = schedule.whole(len);
+            let consts = affine.choices(choices(reduction, map)).with("VECTORS", schedule.vectors);
+            let mut consts = consts.with(LANES_GIVEN, true);
             if spread {
                 consts = consts.with(SPREAD, true);
             }
@@ -53,10 +48,14 @@ impl Lowering {
                 consts = consts.with("STRADDLES", true);
             }
             let exchange = schedule.exchange();
+            let (least, most) = schedule.range(&self.profile);
             let mut overrides = Settings::default()
                 .with("WORKGROUP", schedule.workgroup)
-                .with("LANES", schedule.lanes)
-                .with("WHOLE", whole);
+                .with("SIDE", schedule.side(spread))
+                .with("TOGETHER", schedule.together(whole, &self.profile))
+                .with("WHOLE", whole)
+                .with("LEAST", least)
+                .with("MOST", most);
             if exchange == Exchange::Workgroup {
                 overrides = overrides.with("CLUSTER", schedule.cluster);
             }
@@ -80,7 +79,8 @@ impl Lowering {
                 walk,
                 column: map.column(range.start),
             };
-            let parameters = shared(reduction).with(affine.block).with(block);
+            let lanes = Lanes::new(schedule.lanes);
+            let parameters = shared(reduction).with(affine.block).with(block).with(lanes);
             self.dispatch(draft, parameters, &accesses, u64::from(block.segments).div_ceil(groups))?;
         }
         Ok(())

@@ -10,14 +10,18 @@ use crate::walk::lookup;
 /// Fewest lanes of a row, if it has as many vectors: eight vectors are a cache line.
 const MIN_LANES: u32 = 8;
 
+/// Lanes side by side of rows that are read element by element, if they have as many: a cache line.
+const SPREAD_SIDE: u32 = 32;
+
 /// Most vectors side by side in a tile: longer pieces of rows win nothing.
 const MAX_SIDE: u64 = 16;
 
 /// Most lanes of a tile: beyond, compilers have too few registers for four sums a lane.
 const MAX_TILE: u32 = 512;
 
-/// Lanes that share barriers where rows are exchanged through workgroup memory, and are shorter.
-const MEMORY_WORKGROUP: u32 = 64;
+/// Lanes that share barriers where rows are exchanged through workgroup memory: of rows that take no more, and of
+/// others.
+const MEMORY_WORKGROUPS: [u32; 2] = [64, 256];
 
 /// Groups of lanes that each hold a segment which is a row of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,10 +47,12 @@ impl Rows {
     /// With so many lanes a segment.
     pub(crate) fn with_lanes(lanes: u32, vectors: u32, cluster: u32, profile: &DeviceProfile) -> Self {
         let cluster = cluster.min(lanes);
-        let workgroup = match (cluster, lanes) {
-            (1, _) => lanes.max(MEMORY_WORKGROUP.min(profile.workgroup_size)),
-            _ if cluster == lanes => lanes.max(profile.workgroup_size),
-            _ => lanes,
+        let workgroup = match cluster {
+            1 => {
+                let [small, large] = MEMORY_WORKGROUPS;
+                lanes.max(if lanes <= small { small } else { large }.min(profile.max_workgroup()))
+            }
+            _ => lanes.max(profile.workgroup_size),
         };
         Self { workgroup, lanes, vectors, cluster }
     }
@@ -64,6 +70,50 @@ impl Rows {
         profile.has_registers(chosen.workgroup, chosen.vectors).then_some(chosen)
     }
 
+    /// Fewest and most lanes of rows that are chosen to be held with so many vectors a lane.
+    pub(crate) fn range(&self, profile: &DeviceProfile) -> (u32, u32) {
+        let (least, most) = match self.vectors {
+            1 => (1, MIN_LANES),
+            vectors if 2 * vectors <= profile.vectors => (MIN_LANES, MIN_LANES),
+            _ if self.exchange() == Exchange::Subgroup => (MIN_LANES, profile.subgroup),
+            _ => (2 * self.cluster, self.workgroup),
+        };
+        (least.min(self.lanes), most.max(self.lanes))
+    }
+
+    /// Lanes side by side, whose elements are neighbours; 0: all.
+    pub(crate) fn side(&self, spread: bool) -> u32 {
+        match self.lanes {
+            _ if !spread => MIN_LANES,
+            _ if self.vectors == 1 => 0,
+            lanes => {
+                if lanes < SPREAD_SIDE {
+                    MIN_LANES
+                } else {
+                    SPREAD_SIDE
+                }
+            }
+        }
+    }
+
+    /// Vectors of a lane that lie together: all, where the lanes of a row are neighbours; of others, those that are there
+    /// in every lane.
+    pub(crate) fn together(&self, whole: u32, profile: &DeviceProfile) -> u32 {
+        let (least, most) = self.range(profile);
+        if least == most { self.vectors } else { whole.max(1) }
+    }
+
+    /// The first so many vectors of a lane are there in every lane, if rows have `len` elements: all of them, half, or
+    /// none.
+    pub(crate) fn whole(&self, len: u64) -> u32 {
+        match self.room() {
+            _ if self.vectors == 1 => 0,
+            room if len == room => self.vectors,
+            room if 2 * len >= room => self.vectors / 2,
+            _ => 0,
+        }
+    }
+
     /// Elements for which there is room.
     pub(crate) fn room(&self) -> u64 {
         4 * u64::from(self.lanes) * u64::from(self.vectors)
@@ -73,7 +123,10 @@ impl Rows {
     pub(crate) fn accepts(&self, partition: &Partition, affine: Option<&Partition>, profile: &DeviceProfile) -> bool {
         let len = partition.segment_len();
         let powers = [self.workgroup, self.lanes, self.vectors, self.cluster].iter().all(|n| n.is_power_of_two());
-        let fits = self.workgroup <= profile.workgroup_size.max(profile.max_lanes) && self.lanes <= self.workgroup;
+        let neighbours = self.vectors == 1 || self.lanes >= MIN_LANES;
+        let fits = neighbours
+            && self.workgroup <= profile.workgroup_size.max(profile.max_lanes)
+            && self.lanes <= self.workgroup;
         let exchanges = self.cluster <= profile.subgroup.min(self.lanes);
         let finds = affine.is_none_or(|affine| lookup::Rows::new(affine, len).is_some());
         let bound = len > 0 && len <= self.room() && 4 * len <= profile.max_binding;

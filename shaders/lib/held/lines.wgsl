@@ -6,8 +6,6 @@ override WORKGROUP: u32 = 256u;
 override LANES: u32 = 16u;
 override LINES: u32 = 16u;
 override RUN: u32 = 1u;
-// Segments of a workgroup take every barrier together.
-const ROWS_PART = false;
 var<workgroup> exchanged: array<Bits, WORKGROUP>;
 struct Me { lane: u32, line: u32 }
 var<private> me: Me;

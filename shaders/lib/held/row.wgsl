@@ -1,4 +1,6 @@
-// A segment is a row of memory. LANES lanes hold it, VECTORS vectors each.
+// A segment is a row of memory. Its lanes hold it, VECTORS vectors each. Neighbouring lanes have neighbours, SIDE of them
+// side by side; TOGETHER vectors of a lane are SIDE apart, so that their places differ by constants whatever the number
+// of lanes; then come the next TOGETHER of all lanes.
 struct HeldRow {
     segments: u32,  // rows of the window
     width: u32,     // elements of a row
@@ -6,6 +8,8 @@ struct HeldRow {
     len: f32,       // elements of a segment
     inverse_len: f32,
 }
+override SIDE: u32 = 8u;          // 0: all lanes
+override TOGETHER: u32 = 1u;
 override WHOLE: u32 = 0u;         // the first so many vectors of a lane are the row's in every lane
 var<private> number: u32;
 var<private> start: u32;          // of the row
@@ -16,15 +20,19 @@ var<private> parameters: Parameters4;
 // Whether there is a row for this group of lanes; if not, it takes the last one and writes nothing.
 fn enter(group: u32, local: u32) -> bool {
     enter_lanes(local);
-    let row = group * (WORKGROUP / LANES) + me.group;
+    let row = group * rows_of_workgroup() + me.group;
     number = min(row, p.held.segments - 1u);
     start = number * p.held.width;
-    let beyond = WHOLE == 0u && OWN * me.lane >= p.held.width;
-    let column = select(OWN * me.lane, 0u, beyond);
+    let first = first_of(me.lane / side() * side() * TOGETHER, me.lane % side());
+    let beyond = WHOLE == 0u && first >= p.held.width;
+    let column = select(first, 0u, beyond);
     own = select(p.held.width - column, 0u, beyond);
     here = Row(start + column, 0u, p.held.width - column);
     return row < p.held.segments;
 }
+fn side() -> u32 { return select(SIDE, lanes(), SIDE == 0u); }
+// The k-th vector, counted from the lane's first.
+fn vector_at(k: u32) -> u32 { return k / TOGETHER * TOGETHER * lanes() + k % TOGETHER * side(); }
 fn enter_affine() {
     parameters = affine_at(number);
     parameters.column = here.first - start;

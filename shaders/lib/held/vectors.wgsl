@@ -1,18 +1,19 @@
-// A row from a lane's first vector on: the lane's vectors are LANES apart, so that their places differ by constants.
+// A row from a lane's first vector on.
 struct Row {
     first: u32,  // number of the lane's first element in the window
     head: u32,   // 0
     width: u32,  // elements of the row from there on; 0 where no element beside the row is ever read
 }
-const OWN = 4u;  // elements from one lane to the next
 fn has_vectors() -> bool { return true; }
+// Number of an element by that of a vector before it.
+fn first_of(vector: u32, lane: u32) -> u32 { return 4u * (vector + lane); }
 fn columns_of(row: Row, j: u32) -> vec4<u32> { return vec4(4u * j) + vec4(0u, 1u, 2u, 3u); }
 
-fn live(k: u32) -> vec4<bool> { return vec4(k < WHOLE || 4u * k * LANES < own); }
+fn live(k: u32) -> vec4<bool> { return vec4(k < WHOLE || 4u * vector_at(k) < own); }
 // The k-th vector; where it is not the row's, some vector of the row.
 fn vector(k: u32) -> u32 {
-    if k < WHOLE { return k * LANES; }
-    return min(k * LANES, (here.width - 1u) / 4u);
+    if k < WHOLE { return vector_at(k); }
+    return min(vector_at(k), (here.width - 1u) / 4u);
 }
 fn row_of(k: u32) -> Row { return Row(here.first, 0u, 0u); }
-fn output4(k: u32, u: vec4<f32>) { if live(k).x { give4(row_of(k), k * LANES, u); } }
+fn output4(k: u32, u: vec4<f32>) { if live(k).x { give4(row_of(k), vector_at(k), u); } }
