@@ -15,7 +15,7 @@
 //
 // Workgroups: rows, WORKGROUP / lanes of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
 // Bindings: input, scale, bias (read); output, moments (written).
-const SLOTS = 6u;
+const SLOTS = 5u;
 override SAVE: bool = false;  // whether moments are stored
 struct Measured {
     shift: Sum,

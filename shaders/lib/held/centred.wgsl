@@ -29,25 +29,22 @@ fn deviation4(x: vec4<f32>, m: Measured) -> vec4<f32> {
     return difference4(difference4(x, four(m.shift)), four(m.rest));
 }
 
-// The shift becomes the mean, rounded, unless that is infinite: then so is the rest.
+// Three means, one after the other: of x - shift, whereby the shift becomes the mean, rounded, unless that is infinite;
+// of what is left, which is the rest; of the squares of what is left then. One loop for all: it is the slow path.
 fn measure_in_units(unit: Bits, top: Bits) -> Measured {
     let start = four(first());
-    let first_shift = of_four(select(in_units4(start, four_bits(unit)), vec4(0.0),
-        magnitude_bits4(start) >= vec4(INFINITY)));
-    let mean = mean_in_units(unit, first_shift, 3u);
-    let shift = select(first_shift + mean, first_shift, largest(four_bits(top)) >= Bits(INFINITY));
-    let rest = mean_in_units(unit, shift, 4u);
-    var squares = Sum(0.0);
-    for (var k = 0u; k < p.held.turns; k += 1u) {
-        let e = deviation4(in_units4(input4(k), four_bits(unit)), Measured(shift, rest, Sum(0.0)));
-        squares += total(select(vec4(0.0), e * e, live(k)));
+    let finite = select(in_units4(start, four_bits(unit)), vec4(0.0), magnitude_bits4(start) >= vec4(INFINITY));
+    var m = Measured(of_four(finite), Sum(0.0), Sum(0.0));
+    for (var step = p.exact.zero; step < 3u; step += 1u) {
+        var sum = Sum(0.0);
+        for (var k = 0u; k < p.held.turns; k += 1u) {
+            let e = deviation4(in_units4(input4(k), four_bits(unit)), m);
+            sum += total(select(vec4(0.0), select(e, e * e, step == 2u), live(k)));
+        }
+        let mean = sum_lanes(sum, 3u + step % 2u) * p.held.inverse_len;
+        if step == 0u { m.shift = select(m.shift + mean, m.shift, largest(four_bits(top)) >= Bits(INFINITY)); }
+        if step == 1u { m.rest = mean; }
+        if step == 2u { m.spread = mean; }
     }
-    return Measured(shift, rest, sum_lanes(squares, 5u) * p.held.inverse_len);
-}
-fn mean_in_units(unit: Bits, shift: Sum, slot: u32) -> Sum {
-    var sum = Sum(0.0);
-    for (var k = 0u; k < p.held.turns; k += 1u) {
-        sum += total(select(vec4(0.0), difference4(in_units4(input4(k), four_bits(unit)), four(shift)), live(k)));
-    }
-    return sum_lanes(sum, slot) * p.held.inverse_len;
+    return m;
 }
