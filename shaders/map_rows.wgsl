@@ -1,7 +1,8 @@
 // Normalizes rows whose elements all belong to one segment.
 //
-//   for each row, tile of it                                     (LANES lanes each, the last first)
-//       m = moments of the row's segment                         merged of its partial records, up to 64
+//   for each row, tile of it                                     (some lanes each, the last first)
+//       m = moments of the row's segment                         merged of its partial records, up to 64, by each
+//                                                                subgroup for itself
 //       x = VECTORS vectors a lane, all loads at once            one by one in tiles at the ends of a row
 //       y = (x - mean(m)) / divisor(m) * scale + bias            scale and bias looked up when y is stored
 //
@@ -16,7 +17,8 @@
 //
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
 
-const SLOTS = 2u;
+override SIDE: u32 = 8u;          // neighbouring lanes that have neighbouring vectors; those of a lane are SIDE apart
+override MERGES: bool = false;    // whether there may be several records of a segment
 override SAVE: bool = false;
 
 struct MapRows {
@@ -31,11 +33,11 @@ struct MapRows {
 fn run(group: u32, local: u32) {
     enter_lanes(local);
     let tiles = p.map_rows.rows * p.map_rows.tiles;
-    let forth = group * (WORKGROUP / LANES) + me.group;
+    let forth = group * rows_of_workgroup() + me.group;
     let there = forth < tiles;
     let unit = tiles - 1u - min(forth, tiles - 1u);
     let n = unit / p.map_rows.tiles;
-    let first = unit % p.map_rows.tiles * (LANES * VECTORS) + me.lane;
+    let first = (unit % p.map_rows.tiles * lanes() + me.lane / SIDE * SIDE) * VECTORS + me.lane % SIDE;
     let row = row_at(n * p.map_rows.width, p.map_rows.width);
     let segment = lookup_row(p.map_rows.statistics, p.map_rows.first_row + n);
     let moments = merged_by_lanes(segment);
@@ -44,23 +46,21 @@ fn run(group: u32, local: u32) {
     let four = splat_normalizer(by);
     let at = affine_at(n);
     if SAVE && me.lane == 0u && unit % p.map_rows.tiles == 0u && opens_segment(n) { store_moments(segment, moments); }
-    // whether all that the lanes are dealt is the row's
-    let begin = first - me.lane;
-    let whole = FULL || (begin > 0u || row.head == 0u) && begin + LANES * VECTORS <= (row.head + row.width) / 4u;
-    if whole {
+    // whether all that the lane is dealt is the row's
+    if (first > 0u || row.head == 0u) && first + (VECTORS - 1u) * SIDE < (row.head + row.width) / 4u {
         var x: array<vec4<f32>, VECTORS>;
         var nothing = vec4(0.0);
-        for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, first + k * LANES); }
+        for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, first + k * SIDE); }
         for (var k = 0u; k < VECTORS; k += 1u) {
-            let j = first + k * LANES;
+            let j = first + k * SIDE;
             let y = normalized4(x[k], four, scale4(at, row, j), bias4(at, row, j));
             give4(row, j, y);
             nothing = nothing_of(y, nothing);
         }
         if !FOLDED || all(nothing == vec4(0.0)) { return; }
-        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * LANES, x[k], four); }
+        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * SIDE, x[k], four); }
     } else {
-        for (var j = first; j < min(begin + LANES * VECTORS, vectors_of(row)); j += LANES) {
+        for (var j = first; j < min(first + VECTORS * SIDE, vectors_of(row)); j += SIDE) {
             put_carefully(at, row, j, take4(row, j), four);
         }
     }
@@ -78,17 +78,18 @@ fn opens_segment(n: u32) -> bool {
     return p.map_rows.first_column == 0u && m == outer + inner;
 }
 
-// By the lanes of a group. Uniform control flow.
+// Uniform control flow.
 fn merged_by_lanes(segment: u32) -> vec4<f32> {
     let base = partial_at(segment, 0u);
-    if p.partials.count == 1u { return base; }
+    if !MERGES || p.partials.count == 1u { return base; }
+    let own = me.lane & (joined() - 1u);
     var means = vec2(0.0);
-    for (var slice = me.lane; slice < p.partials.count; slice += LANES) {
+    for (var slice = own; slice < p.partials.count; slice += joined()) {
         means += gather_means(base, partial_at(segment, slice));
     }
     means = sum2_lanes(means, 0u);
     var squares = 0.0;
-    for (var slice = me.lane; slice < p.partials.count; slice += LANES) {
+    for (var slice = own; slice < p.partials.count; slice += joined()) {
         squares += gather_squares(base, partial_at(segment, slice), means);
     }
     let all = gathered(base, means, sum_lanes(squares, 1u));

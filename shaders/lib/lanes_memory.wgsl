@@ -2,6 +2,7 @@
 // log2(lanes) an exchange. All lanes of a row get the same bits. Uniform control flow.
 override WORKGROUP: u32 = 256u;
 fn cluster() -> u32 { return 1u; }   // lanes that need no memory
+fn joined() -> u32 { return lanes(); }   // lanes that exchange
 fn exactly(count: u32) -> u32 { return count; }
 fn sum2_within(x: vec2<f32>, count: u32) -> vec2<f32> { return x; }
 var<workgroup> words: array<u32, WORKGROUP>;

@@ -1,7 +1,8 @@
-// Sums over the lanes of a row that lie in one subgroup (no more than the smallest subgroup of the device): no barrier.
-// All lanes of a row get the same bits, whatever the other rows of the subgroup do.
+// Sums over the lanes of a row that lie in one subgroup (no more than the smallest subgroup of the device; of a longer
+// row, each subgroup by itself): no barrier. All those lanes get the same bits, whatever other rows do.
 override WORKGROUP: u32 = 256u;
 fn cluster() -> u32 { return lanes(); }   // lanes that need no memory
+fn joined() -> u32 { return min(lanes(), MOST); }   // lanes that exchange
 fn among() -> Neighbours { return Neighbours(lanes(), LEAST, MOST); }
 fn sum_lanes(x: f32, slot: u32) -> f32 { return sum_within(x, among()); }
 fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> { return sum2_within(x, among()); }

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::bindings::{Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
-use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lookup, Partials};
+use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lanes, Lookup, Partials};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{Entry, Exchange, LANES_GIVEN, Settings, Source};
 use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
-use crate::schedule::{Grid, MapColumns, MapRows, run_vectors};
+use crate::schedule::{Grid, LINE, MapColumns, MapRows};
 use crate::walk::lookup::{Found, Placed};
 
 /// Least eps beside which a variance of 0 is as good as any that f32 loses.
@@ -27,6 +27,8 @@ pub(crate) struct Moments {
     pub records: Option<Tensor>,
     /// Records of each segment: those of a slice side by side.
     pub slices: u64,
+    /// Whether there may be several, if not here.
+    pub merges: bool,
     /// Where merged moments are stored.
     pub saved: Option<Tensor>,
 }
@@ -39,7 +41,6 @@ struct Part {
     statistics: Placed,
     affine: Affine,
     overrides: Settings,
-    edges: bool,
 }
 
 impl Lowering {
@@ -52,7 +53,7 @@ impl Lowering {
         map: &MapOperands,
         statistics: Option<Tensor>,
     ) -> Result<(), Unbindable> {
-        self.map(reduction, partition, map, &Moments { records: statistics, slices: 1, saved: None })
+        self.map(reduction, partition, map, &Moments { records: statistics, slices: 1, merges: false, saved: None })
     }
 
     /// Normalizes every element by the moments of its segment of `partition`.
@@ -107,16 +108,16 @@ impl Lowering {
     fn rows_of(&self, part: &Part, moments: &Moments, parameters: Parameters) -> (Draft, Parameters, u64) {
         let schedule = MapRows::choose(part.width, &self.profile);
         let tiles = schedule.tiles(part.width);
-        let exchange = if moments.slices > 1 { self.profile.exchange(schedule.lanes) } else { Exchange::Memory };
-        let whole = run_vectors(part.width).is_multiple_of(u64::from(schedule.lanes * schedule.vectors));
+        let exchange = if self.profile.subgroup > 1 { Exchange::Subgroup } else { Exchange::Memory };
+        let side = LINE.min(schedule.lanes);
         let overrides = part
             .overrides
             .with("WORKGROUP", schedule.workgroup)
-            .with("LANES", schedule.lanes)
-            .with("FULL", whole && !part.edges)
+            .with("SIDE", side)
+            .with("LEAST", side.min(self.profile.subgroup))
+            .with("MOST", self.profile.subgroup)
+            .with("MERGES", moments.merges)
             .with("SAVE", moments.saved.is_some());
-        let cluster = self.profile.subgroup;
-        let overrides = if exchange == Exchange::Workgroup { overrides.with("CLUSTER", cluster) } else { overrides };
         let block = blocks::MapRows {
             statistics: part.statistics.lookup,
             rows: part.rows as u32,
@@ -128,7 +129,8 @@ impl Lowering {
         };
         let draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
         let workgroups = (part.rows * tiles).div_ceil(u64::from(schedule.workgroup / schedule.lanes));
-        (draft, parameters.with(block), workgroups)
+        let draft = Draft { consts: draft.consts.with(LANES_GIVEN, true), ..draft };
+        (draft, parameters.with(block).with(Lanes::new(schedule.lanes)), workgroups)
     }
 
     fn columns_of(
@@ -220,5 +222,5 @@ fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments
         },
     );
     let statistics = grid.statistics.placed(&range, moments.slices > 1);
-    Part { rows: len / width, width, statistics, affine, overrides, edges, range }
+    Part { rows: len / width, width, statistics, affine, overrides, range }
 }

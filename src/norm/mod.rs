@@ -237,7 +237,8 @@ impl NormPlan {
                 let (records, saved) =
                     if slices > 1 { (scratch.at(layout.partials), saved) } else { (saved.unwrap_or(statistics), None) };
                 lowering.reduce_slices(reduction, &reduce, &Summed::Values(input), records)?;
-                lowering.map(reduction, &reduction.partition, map, &Moments { records: Some(records), slices, saved })
+                let moments = Moments { records: Some(records), slices, merges: true, saved };
+                lowering.map(reduction, &reduction.partition, map, &moments)
             }
             // no element: there is nothing to normalize, but saved statistics say so
             Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => {

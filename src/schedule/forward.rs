@@ -32,7 +32,7 @@ pub struct Rows {
     pub lanes: u32,
     /// Vectors that each of them holds.
     pub vectors: u32,
-    /// Lanes that exchange within a subgroup; 1: all exchange through workgroup memory.
+    /// Most lanes that exchange within a subgroup; 1: all exchange through workgroup memory.
     pub cluster: u32,
 }
 
@@ -46,7 +46,6 @@ impl fmt::Display for Rows {
 impl Rows {
     /// With so many lanes a segment.
     pub(crate) fn with_lanes(lanes: u32, vectors: u32, cluster: u32, profile: &DeviceProfile) -> Self {
-        let cluster = cluster.min(lanes);
         let workgroup = match cluster {
             1 => {
                 let [small, large] = MEMORY_WORKGROUPS;
@@ -127,7 +126,7 @@ impl Rows {
         let fits = neighbours
             && self.workgroup <= profile.workgroup_size.max(profile.max_lanes)
             && self.lanes <= self.workgroup;
-        let exchanges = self.cluster <= profile.subgroup.min(self.lanes);
+        let exchanges = self.cluster <= profile.subgroup;
         let finds = affine.is_none_or(|affine| lookup::Rows::new(affine, len).is_some());
         let bound = len > 0 && len <= self.room() && 4 * len <= profile.max_binding;
         partition.is_contiguous() && powers && fits && exchanges && finds && bound
@@ -137,7 +136,7 @@ impl Rows {
     pub(crate) fn exchange(&self) -> Exchange {
         match self.cluster {
             1 => Exchange::Memory,
-            cluster if cluster == self.lanes => Exchange::Subgroup,
+            cluster if self.lanes <= cluster => Exchange::Subgroup,
             _ => Exchange::Workgroup,
         }
     }

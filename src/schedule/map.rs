@@ -20,6 +20,9 @@ const LONG_ROW: u64 = 32;
 /// Widest rows whose columns are divided without integer divisions: see `shaders/lib/affine.wgsl`.
 const MAX_DIVIDED: u64 = 1 << 20;
 
+/// Lanes side by side: eight vectors are a cache line.
+pub(crate) const LINE: u32 = 8;
+
 /// Most columns' vectors that a workgroup maps side by side.
 const SIDE: u64 = 16;
 
@@ -98,17 +101,7 @@ impl MapRows {
         let workgroup = profile.workgroup_size;
         // rows that no lane has two vectors of are no longer than that
         let lanes = if all <= 32 { all } else { all / u64::from(FLIGHT) };
-        let lanes = (lanes.next_power_of_two() as u32).min(workgroup);
-        let small = if lanes <= 4 {
-            4
-        } else if lanes <= 16 {
-            16
-        } else if lanes <= 64 {
-            64
-        } else {
-            workgroup
-        };
-        let lanes = small.min(workgroup);
+        let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));
         // long rows have few tiles that are not whole
         let long = all >= u64::from(lanes) * LONG_ROW;
         Self { workgroup, lanes, vectors: if long { profile.vectors.clamp(FLIGHT, 8) } else { FLIGHT } }

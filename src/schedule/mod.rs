@@ -10,7 +10,7 @@ mod reduce;
 pub use backward::{Backward, Held};
 pub(crate) use forward::tile_vectors;
 pub use forward::{Rows as HeldRows, Tiles as HeldTiles};
-pub(crate) use map::{Grid, MapColumns, MapRows};
+pub(crate) use map::{Grid, LINE, MapColumns, MapRows};
 pub(crate) use map_backward::MapWalk;
 pub use reduce::Reduce;
 use reduce::power;
