@@ -14,9 +14,6 @@ const MIN_REPEATS: u64 = 8;
 /// Shortest rows in elements, below which what is computed once a row is as much as the rest.
 const SHORT_ROW: u64 = 256;
 
-/// Vectors a lane of a row that is dealt out eight at once.
-const LONG_ROW: u64 = 32;
-
 /// Widest rows whose columns are divided without integer divisions: see `shaders/lib/affine.wgsl`.
 const MAX_DIVIDED: u64 = 1 << 20;
 
@@ -100,11 +97,10 @@ impl MapRows {
         let all = run_vectors(width).max(1);
         let workgroup = profile.workgroup_size;
         // rows that no lane has two vectors of are no longer than that
-        let lanes = if all <= 32 { all } else { all / u64::from(FLIGHT) };
+        let vectors = profile.vectors.clamp(FLIGHT, 8);
+        let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
         let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));
-        // long rows have few tiles that are not whole
-        let long = all >= u64::from(lanes) * LONG_ROW;
-        Self { workgroup, lanes, vectors: if long { profile.vectors.clamp(FLIGHT, 8) } else { FLIGHT } }
+        Self { workgroup, lanes, vectors }
     }
 
     pub(crate) fn tiles(&self, width: u64) -> u64 {
