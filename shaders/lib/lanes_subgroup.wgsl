@@ -2,8 +2,9 @@
 // row, each subgroup by itself): no barrier. All those lanes get the same bits, whatever other rows do.
 override WORKGROUP: u32 = 256u;
 fn cluster() -> u32 { return lanes(); }   // lanes that need no memory
-fn joined() -> u32 { return min(lanes(), MOST); }   // lanes that exchange
-fn among() -> Neighbours { return Neighbours(lanes(), LEAST, MOST); }
+override CLUSTER: u32 = 128u;   // no subgroup has fewer lanes, or no row has more
+fn joined() -> u32 { return min(lanes(), CLUSTER); }   // lanes that exchange
+fn among() -> Neighbours { return Neighbours(lanes(), min(LEAST, CLUSTER), min(MOST, CLUSTER)); }
 fn sum_lanes(x: f32, slot: u32) -> f32 { return sum_within(x, among()); }
 fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> { return sum2_within(x, among()); }
 fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> { return sum4_within(x, among()); }

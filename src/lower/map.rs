@@ -114,10 +114,12 @@ impl Lowering {
             .overrides
             .with("WORKGROUP", schedule.workgroup)
             .with("SIDE", side)
-            .with("LEAST", side.min(self.profile.subgroup))
-            .with("MOST", self.profile.subgroup)
+            .with("LEAST", side)
+            .with("MOST", schedule.workgroup)
             .with("MERGES", moments.merges)
             .with("SAVE", moments.saved.is_some());
+        let cluster = self.profile.subgroup;
+        let overrides = if exchange == Exchange::Subgroup { overrides.with("CLUSTER", cluster) } else { overrides };
         let block = blocks::MapRows {
             statistics: part.statistics.lookup,
             rows: part.rows as u32,
