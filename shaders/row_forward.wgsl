@@ -1,13 +1,11 @@
 // Forward of segments that lanes hold in registers: one dispatch, every element is read once and written once.
 //
 //     x = the segment's elements                         VECTORS vectors a lane, all loads at once
-//     m = moments of x                                   lib/held/<accumulator>.wgsl; leaves deviations from the mean
-//     in place of x
+//     m = moments of x                                   lib/held/<accumulator>.wgsl; x becomes its deviation
 //     y = deviation / divisor(m) * scale + bias          lib/held/store.wgsl: scale and bias looked up when y is stored
 //
 // Where it departs:
-// 1. There is no loop over segments: a group of lanes has one. A loop costs 15 registers, and nothing would be used
-//    twice.
+// 1. There is no loop over segments: it costs 15 registers, and nothing would be used twice.
 // 2. Moments that are out of range (one check a segment: NaN, infinity, squares that overflow or vanish, a first
 //    element far out) send the segment into the slow path, which reads it again, in units of the power of two of its
 //    largest magnitude. It streams and holds nothing, so that it takes no registers from the fast path.
@@ -42,8 +40,9 @@ fn run(group: u32, local: u32) {
 
 // The moments of a segment in units.
 fn save_all(m: Measured, unit: vec4<u32>) {
-    if !SAVE { return; }
-    for (var e = 0u; e < SEGMENTS; e += 1u) { save(record_times(moments_of(m, e), power_of_two(i32(unit[e]))), e); }
+    for (var e = 0u; SAVE && e < SEGMENTS; e += 1u) {
+        save(record_times(moments_of(m, e), power_of_two(i32(unit[e]))), e);
+    }
 }
 
 // The slow path, by streaming: in units, or with moments that are good.

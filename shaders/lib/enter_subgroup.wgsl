@@ -1,6 +1,5 @@
 
-// Invocations are numbered along their subgroups, which need not follow the workgroup's own numbers; workgroups along a
-// grid that is folded into two dimensions.
+// Invocations are numbered along their subgroups, workgroups along a grid that is folded into two dimensions.
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) w: vec3<u32>,

@@ -1,5 +1,4 @@
-// Differences whose rounding matters, and numbers in units of a power of two. No other file subtracts a shift or a
-// mean.
+// Differences whose rounding matters, and numbers in units of a power of two. No other file subtracts a mean.
 struct Exact {
     one: f32,      // 1, unknown to the compiler
     nothing: f32,  // 0, unknown to the compiler
@@ -24,8 +23,7 @@ fn magnitude_bits4(x: vec4<f32>) -> vec4<u32> { return bitcast<vec4<u32>>(x) & v
 const INFINITY: u32 = 0x7f800000u;
 fn is_finite(x: f32) -> bool { return magnitude_bits(x) < INFINITY; }
 
-// A unit is 2^(unit - 127), unit 1 to 253: the exponent field of the largest magnitude of a segment. Powers below the
-// range are 0.
+// A unit is 2^(unit - 127), unit 1 to 253: the exponent field of a segment's largest magnitude. Smaller powers are 0.
 fn unit_of(bits: u32) -> u32 { return clamp(bits >> 23u, 1u, 253u); }
 fn power_of_two(field: i32) -> f32 { return bitcast<f32>(u32(clamp(field, 0, 254)) << 23u); }
 

@@ -1,5 +1,5 @@
-// Sums over the lanes of a row without subgroup operations: a tree in workgroup memory. Any powers of two. Barriers: 2 +
-// log2(lanes) an exchange. All lanes of a row get the same bits. Uniform control flow.
+// Sums over the lanes of a row without subgroup operations: a tree in workgroup memory. Any powers of two. Barriers:
+// 2 + log2(lanes) an exchange. All lanes of a row get the same bits. Uniform control flow.
 override WORKGROUP: u32 = 256u;
 fn cluster() -> u32 { return 1u; }   // lanes that need no memory
 fn joined() -> u32 { return lanes(); }   // lanes that exchange

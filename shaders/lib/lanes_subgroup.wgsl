@@ -1,5 +1,4 @@
-// Sums over the lanes of a row that lie in one subgroup (no more than the smallest subgroup of the device; of a longer
-// row, each subgroup by itself): no barrier. All those lanes get the same bits, whatever other rows do.
+// Sums over the lanes of a row in one subgroup (of a longer row, in each): no barrier. All get the same bits.
 override WORKGROUP: u32 = 256u;
 fn cluster() -> u32 { return lanes(); }   // lanes that need no memory
 override CLUSTER: u32 = 128u;   // no subgroup has fewer lanes, or no row has more

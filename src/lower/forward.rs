@@ -160,7 +160,7 @@ fn accesses(reduction: &Reduction, map: &MapOperands, saved: Option<Tensor>, ran
 
 fn shared(reduction: &Reduction) -> Parameters {
     let divisor = Divisor::from(&reduction.divisor);
-    let eps = Eps { inside: divisor.eps_inside, root: divisor.eps_root, pad: [0; 2] };
+    let eps = Eps { inside: divisor.eps_inside, its_root: divisor.eps_root, pad: [0; 2] };
     Parameters::default().with(Exact::NEW).with(divisor).with(eps)
 }
 

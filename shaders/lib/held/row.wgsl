@@ -1,6 +1,6 @@
-// A segment is a row of memory. Its lanes hold it, VECTORS vectors each. Neighbouring lanes have neighbours, SIDE of them
-// side by side; TOGETHER vectors of a lane are SIDE apart, so that their places differ by constants whatever the number
-// of lanes; then come the next TOGETHER of all lanes.
+// A segment is a row of memory. Its lanes hold it, VECTORS vectors each. SIDE neighbouring lanes have neighbours;
+// TOGETHER vectors of a lane are SIDE apart, so that their places differ by constants whatever the number of lanes;
+// then come the next TOGETHER of all lanes.
 struct HeldRow {
     segments: u32,  // rows of the window
     width: u32,     // elements of a row

@@ -11,9 +11,6 @@ fn columns_of(row: Row, j: u32) -> vec4<u32> { return vec4(4u * j) + vec4(0u, 1u
 
 fn live(k: u32) -> vec4<bool> { return vec4(k < WHOLE || 4u * vector_at(k) < own); }
 // The k-th vector; where it is not the row's, some vector of the row.
-fn vector(k: u32) -> u32 {
-    if k < WHOLE { return vector_at(k); }
-    return min(vector_at(k), (here.width - 1u) / 4u);
-}
+fn vector(k: u32) -> u32 { return select(min(vector_at(k), (here.width - 1u) / 4u), vector_at(k), k < WHOLE); }
 fn row_of(k: u32) -> Row { return Row(here.first, 0u, 0u); }
 fn output4(k: u32, u: vec4<f32>) { if live(k).x { give4(row_of(k), vector_at(k), u); } }
