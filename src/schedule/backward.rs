@@ -37,7 +37,7 @@ const KNOWN_BYTES: u32 = 3 << 10;
 const WIDE_CLUSTER: u32 = 8;
 
 /// Registers of a lane beside what it holds, as compilers were seen to use them.
-const SPARE_REGISTERS: u32 = 46;
+const BACKWARD_REGISTERS: u32 = 46;
 
 /// Lanes that hold rows of two tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl Held {
             let largest = if cluster < WIDE_CLUSTER { 256 } else { profile.max_workgroup() };
             let wanted = if lanes > 64 { 512 } else { 256 };
             let workgroup = wanted.min(largest).max(profile.workgroup_size).max(lanes);
-            let registers = 4 * held * (2 * rows + 3) + SPARE_REGISTERS;
+            let registers = 4 * held * (2 * rows + 3) + BACKWARD_REGISTERS;
             let fits = lanes <= most.min(profile.max_lanes).min(largest)
                 && held <= profile.vectors_backward
                 && workgroup * registers <= profile.unit_registers;
@@ -256,7 +256,7 @@ impl Backward {
 
     /// As many workers of a block as fill the device, with some rows each, and few enough that their sums add little.
     fn workers(held: &Held, blocks: u64, (rows, len): (u64, u64), profile: &DeviceProfile) -> u64 {
-        let registers = 4 * held.vectors * (2 * held.rows + 3) + SPARE_REGISTERS;
+        let registers = 4 * held.vectors * (2 * held.rows + 3) + BACKWARD_REGISTERS;
         let resident = (profile.unit_registers / (held.workgroup * registers)).min(profile.unit_lanes / held.workgroup);
         let to_fill = u64::from(profile.units * resident.max(1)).div_ceil(blocks.max(1));
         // 16 bytes of each column of a worker, written and read, beside 12 of each element
