@@ -164,9 +164,11 @@ def measure(peer, case):
 def report(peer, cases, started):
     """Measures every case that the framework has."""
     rows, skipped, cold_start = [], [], None
-    for fields in cases:
+    for number, fields in enumerate(cases, 1):
         name = {"variant": fields["variant"], "shape": "x".join(map(str, fields["shape"])), "format": fields["format"], "pass": fields["pass"]}
         needs = 0
+        # said before it begins: it may take long, or never end
+        print(f"{number}/{len(cases)} {peer.name}:", *name.values(), file=sys.stderr, flush=True)
         try:
             case = Case(fields)
             name = case.named()
@@ -174,11 +176,11 @@ def report(peer, cases, started):
             row = measure(peer, case)
             cold_start = cold_start or (time.perf_counter() - started) * 1e3
             rows.append(row)
-            print(*name.values(), f"{row['median_ms']:.3f} ms, {row['ratio']:.0%} of {row['roof']}", file=sys.stderr)
+            print(f"  {row['median_ms']:.3f} ms, {row['ratio']:.0%} of {row['roof']}", file=sys.stderr)
         except Exception as error:  # as in `serve`
             why = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {first_line(error)}"
             skipped.append({**name, "needs_bytes": needs, "why": why})
-            print(*name.values(), f"left out: {why}", file=sys.stderr)
+            print(f"  left out: {why}", file=sys.stderr)
     by_roof = {roof: [row["roof_gbps"] for row in rows if row["roof"] == roof] for roof in ROOFS}
     return {
         "schema": 2, "adapter": peer.adapter, "driver": peer.driver, "backend": peer.backend, "device_type": peer.device_type,

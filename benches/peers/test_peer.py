@@ -102,7 +102,7 @@ class Report(unittest.TestCase):
     def test_a_report(self):
         with contextlib.redirect_stderr(io.StringIO()) as progress:
             report = peer.report(Fake(), [fields(), fields("rms"), fields("lp"), fields(shape=(6, 6))], 0.0)
-        self.assertIn("left out: only layer", progress.getvalue())
+        self.assertIn("2/4 fake 1: rms 4x1024 rows forward\n  left out: only layer\n", progress.getvalue())
         self.assertEqual((report["schema"], report["adapter"], report["version"]), (2, "none", "fake 1"))
         (row,) = report["rows"]
         self.assertEqual((row["peer"], row["variant"], row["shape"], row["error"]), ("fake 1", "layer", "4x1024", None))

@@ -23,6 +23,7 @@ mod tune;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use wgpu_norm_tools::failure::{EXIT_CHECK, EXIT_INTERRUPTED, Failure};
 use wgpu_norm_tools::output::{self, Target};
@@ -35,7 +36,7 @@ use clock::Clock;
 use compare::Comparison;
 use measure::{Bench, Outcome};
 use peer::Peer;
-use report::{Report, Roof, Skipped};
+use report::{Report, Roof};
 use request::{Line, Request};
 use roof::Roofs;
 use spec::CaseArgs;
@@ -80,6 +81,10 @@ pub struct BenchArgs {
     /// Another implementation to measure in turn: a program that speaks the protocol of benches/peers. Repeatable.
     #[arg(long, value_name = "COMMAND")]
     peer: Vec<String>,
+    /// Seconds that a peer may take to start, and over each case. One that takes longer is killed, the case is reported
+    /// as timed out, and the next one begins with it anew.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
+    peer_timeout: u64,
     /// Show the rows of an earlier report, of whatever implementation, beside ours. Repeatable.
     #[arg(long, value_name = "FILE")]
     peers: Vec<PathBuf>,
@@ -124,7 +129,7 @@ pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
     output::defer_interrupt();
     let (report, trouble) = match &args.from {
         Some(path) => (Report::read(path)?, None),
-        None => measure(&cases, &args.peer, global)?,
+        None => measure(&cases, &args, global)?,
     };
     let comparison = before.as_ref().map(|before| Comparison::new(before, &report));
     if let Some(target) = &targets.json {
@@ -223,24 +228,28 @@ fn selected(args: &BenchArgs) -> Result<Vec<BenchCase>, Failure> {
 }
 
 /// What was measured, and what ended it early.
-fn measure(cases: &[BenchCase], peers: &[String], global: &Global) -> Result<(Report, Option<Failure>), Failure> {
-    let peers = peers.iter().filter_map(|command| Peer::start(command).transpose()).collect::<Result<Vec<_>, _>>()?;
+fn measure(cases: &[BenchCase], args: &BenchArgs, global: &Global) -> Result<(Report, Option<Failure>), Failure> {
+    let limit = Duration::from_secs(args.peer_timeout);
+    let peers = args.peer.iter().filter_map(|command| Peer::start(command, limit).transpose());
+    let peers = peers.collect::<Result<Vec<_>, _>>()?;
     let (gpu, cold_start_ms) = cold::start(&global.device)?;
     let clock = Clock::new(&gpu);
-    let bar = terminal::progress("bench", cases.len() as u64, false);
-    bar.set_message("roofs");
+    let progress = &terminal::progress("bench", cases.len() as u64, false);
+    progress.set_message("roofs");
     let roofs = Roofs::new(&gpu, &clock)?;
     let mut report = Report::new(&gpu, clock.name(), cold_start_ms);
     for peer in peers.iter().filter(|peer| peer.adapter != gpu.info.name) {
         terminal::note(&format!("peer {} runs on {}", peer.name, peer.adapter));
     }
-    let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers };
-    let mut trouble = None;
+    let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers, progress };
+    let (mut done, mut trouble) = (0, None);
     for case in cases {
-        bar.set_message(case.name());
+        progress.set_message(case.name());
         match bench.measure(case) {
-            Ok(Outcome::Measured(rows)) => report.rows.extend(rows),
-            Ok(Outcome::Skipped { needs_bytes, why }) => report.skipped.push(skipped(case, needs_bytes, why)),
+            Ok(Outcome::Done { rows, skipped }) => {
+                report.rows.extend(rows);
+                report.skipped.extend(skipped);
+            }
             Ok(Outcome::Interrupted) => break,
             // a device that is lost takes nothing of the report along
             Err(failure) => {
@@ -248,13 +257,15 @@ fn measure(cases: &[BenchCase], peers: &[String], global: &Global) -> Result<(Re
                 break;
             }
         }
-        bar.inc(1);
+        progress.inc(1);
+        done += 1;
     }
-    bar.finish_and_clear();
+    progress.finish_and_clear();
     if output::is_interrupted() {
-        let done = report.rows.iter().filter(|row| row.peer.is_none()).count() + report.skipped.len();
         terminal::note(&format!("interrupted after {done} of {} cases", cases.len()));
     }
+    let left_out = bench.peers.iter().filter(|peer| peer.is_left_out());
+    report.notes.extend(left_out.map(|peer| format!("peer {} was left out, it failed cases in a row", peer.name)));
     report.roofs = medians(&report, &roofs);
     Ok((report, trouble))
 }
@@ -267,17 +278,6 @@ fn medians(report: &Report, roofs: &Roofs) -> BTreeMap<Roof, f64> {
         (roof, if gbps.is_empty() { first } else { Times::new(gbps).median })
     };
     roofs.gbps().map(median).collect()
-}
-
-fn skipped(case: &BenchCase, needs_bytes: u64, why: String) -> Skipped {
-    Skipped {
-        variant: case.variant.name(),
-        shape: case.shape_name(),
-        format: case.format.name().to_owned(),
-        pass: case.pass.name().to_owned(),
-        needs_bytes,
-        why,
-    }
 }
 
 fn list(cases: &[BenchCase]) -> Result<ExitCode, Failure> {

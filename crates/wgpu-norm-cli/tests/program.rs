@@ -39,6 +39,30 @@ fn a_benchmark_of_one_case_is_printed_and_written() {
     assert!(text(&beside.stdout).contains("x as fast"), "{}", text(&beside.stdout));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_peer_that_hangs_takes_nothing_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let (peer, path) = (folder.path().join("peer.sh"), folder.path().join("report.json"));
+    std::fs::write(&peer, r#"echo '{"peer":"hung 1","adapter":"none"}'; read -r line; sleep 600 & wait"#).unwrap();
+    let peer = format!("sh '{}'", peer.display());
+    let limited = ["bench", "layer", "64x64", "--training", "--backward", "--peer-timeout", "1", "--peer", &peer];
+    let output = wgpu_norm(&[&limited[..], &["--json", path.to_str().unwrap()]].concat());
+    let (table, progress) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{table}{progress}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(report["rows"].as_array().unwrap().len(), 2, "{report}");
+    for (at, pass) in ["training", "backward"].into_iter().enumerate() {
+        let skipped = &report["skipped"][at];
+        assert_eq!((&skipped["peer"], &skipped["pass"]), (&"hung 1".into(), &pass.into()), "{report}");
+        let said = format!("skipped: layer 64x64 rows {pass} by hung 1: timed out: killed after 1 s (--peer-timeout)");
+        assert!(table.contains(&said), "{said} in {table}");
+        let begun = format!("bench {}/2 after ", at + 1);
+        let of_case = format!("s hung 1: layer 64x64 rows {pass}");
+        assert!(progress.lines().any(|line| line.starts_with(&begun) && line.ends_with(&of_case)), "{progress}");
+    }
+}
+
 #[test]
 fn a_report_is_shown_without_an_adapter() {
     let folder = tempfile::tempdir().unwrap();

@@ -106,6 +106,9 @@ static CURRENT: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 /// How often a line says how far work is, where there is no terminal for a bar.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// How often a bar counts the seconds of work that may hang.
+const TICK: Duration = Duration::from_secs(1);
+
 /// How far work is: a bar on a terminal, elsewhere a line now and then.
 pub struct Progress {
     bar: ProgressBar,
@@ -136,11 +139,25 @@ impl Progress {
     /// So much more is done.
     pub fn inc(&self, done: u64) {
         self.bar.inc(done);
-        let Some(line) = self.line.as_ref().filter(|line| line.get().elapsed() >= PERIOD) else { return };
+        if self.line.as_ref().is_some_and(|line| line.get().elapsed() >= PERIOD) {
+            self.say(self.bar.position());
+        }
+    }
+
+    /// A line, where there is no terminal.
+    fn say(&self, at: u64) {
+        let Some(line) = &self.line else { return };
         line.set(Instant::now());
-        let (label, at, all) = (self.bar.prefix(), self.bar.position(), self.bar.length().unwrap_or(0));
+        let (label, all) = (self.bar.prefix(), self.bar.length().unwrap_or(0));
         let (message, elapsed) = (self.bar.message(), self.bar.elapsed().as_secs());
         let _ = writeln!(io::stderr(), "{label} {at}/{all} after {elapsed} s {message}");
+    }
+
+    /// Begins the next piece of work, which may take long or never end: said at once, not now and then.
+    pub fn announce(&self, message: impl Into<String>) {
+        self.set_message(message);
+        self.bar.enable_steady_tick(TICK);
+        self.say(self.bar.position() + 1);
     }
 
     /// What is being done.

@@ -86,6 +86,7 @@ fn remarks(report: &Report) -> Markup {
     let wrong = report.wrong();
     html! {
         @if report.is_software() { p.remark { "This is a " (SOFTWARE) "." } }
+        @for note in &report.notes { p.remark { (note) "." } }
         @if wrong > 0 {
             p.remark.bad { (wrong) " rows have errors above " (format!("{TOLERANCE:.0e}")) " of the largest value." }
         }
@@ -116,12 +117,7 @@ fn skipped(report: &Report) -> Markup {
         @if !report.skipped.is_empty() {
             h2 { "Skipped" }
             ul {
-                @for skipped in &report.skipped {
-                    li {
-                        (skipped.variant) " " (skipped.shape) " " (skipped.format) " " (skipped.pass) ", which needs "
-                        (format!("{:.2}", skipped.needs_bytes as f64 / f64::from(1 << 30))) " GiB: " (skipped.why)
-                    }
-                }
+                @for skipped in &report.skipped { li { (skipped.text()) } }
             }
         }
     }
@@ -207,6 +203,8 @@ mod tests {
         }
         let skipped = &mut run.skipped[0];
         (skipped.variant, skipped.shape, skipped.why) = (evil(), evil(), evil());
+        skipped.peer = Some(evil());
+        run.notes = vec![evil()];
         let mut before = run.clone();
         before.rows[0].median_ms *= 3.0;
         before.adapter = "b".to_owned() + EVIL;

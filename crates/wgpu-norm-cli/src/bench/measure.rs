@@ -8,12 +8,13 @@ use std::cell::Cell;
 use wgpu_norm::wgpu::ComputePass;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::terminal::Progress;
 
 use super::case::BenchCase;
 use super::clock::Clock;
 use super::oracle::Oracle;
 use super::peer::Peer;
-use super::report::Row;
+use super::report::{Row, Skipped};
 use super::request::Request;
 use super::rig::{Needs, Rig};
 use super::roof::Roofs;
@@ -32,18 +33,18 @@ pub struct Bench<'a> {
     pub oracle: Option<Oracle>,
     /// Other implementations.
     pub peers: Vec<Peer>,
+    /// Which of them is at work.
+    pub progress: &'a Progress,
 }
 
 /// What became of a case.
 pub enum Outcome {
-    /// It was measured: this implementation first, then its peers.
-    Measured(Vec<Row>),
-    /// It was not.
-    Skipped {
-        /// Bytes of its buffers.
-        needs_bytes: u64,
-        /// Why not.
-        why: String,
+    /// It was measured, or it was not.
+    Done {
+        /// This implementation first, then its peers.
+        rows: Vec<Row>,
+        /// Why nobody has measured it, or which peers failed it.
+        skipped: Vec<Skipped>,
     },
     /// Someone asked for the end.
     Interrupted,
@@ -56,9 +57,10 @@ impl Bench<'_> {
         let described = case.case();
         let norm = described.descriptor().create(&gpu.engine)?;
         let needs = Needs::of(case, &norm, gpu.info.device_type);
-        let skipped = |why: String| Ok(Outcome::Skipped { needs_bytes: needs.bytes, why });
+        let without = |peer, why| skipped(case, peer, needs.bytes, why);
+        let nothing = |why: String| Ok(Outcome::Done { rows: Vec::new(), skipped: vec![without(None, why)] });
         if let Some(why) = needs.refusal(&gpu.device.limits()) {
-            return skipped(why);
+            return nothing(why);
         }
         if self.oracle.as_ref().is_none_or(|oracle| !oracle.serves(case)) {
             // the old one goes before the new one comes
@@ -66,21 +68,23 @@ impl Bench<'_> {
         }
         let oracle = self.oracle.get_or_insert_with(|| Oracle::new(case, &norm));
         let Some(rig) = Rig::new(gpu, &norm, case, &needs, oracle)? else {
-            return skipped("the device has no memory left".to_owned());
+            return nothing("the device has no memory left".to_owned());
         };
         // some norms are refused by their size here
         let norms = match rig.sets.iter().map(|set| rig.bind(set)).collect::<Result<Vec<_>, _>>() {
             Ok(norms) => norms,
-            Err(error) => return skipped(error.to_string()),
+            Err(error) => return nothing(error.to_string()),
         };
         gpu.healthy()?;
         let next = &Cell::new(0);
         let (sets, clock) = (rig.sets.len(), self.clock);
         let record = |pass: &mut ComputePass<'_>, set: usize| norms[set].record(pass);
         let mut ours = Dispatches { gpu, clock, sets, next, record: &record };
-        let Some(times) = in_turn_with(self.roofs, &mut self.peers, case, &rig, &mut ours)? else {
+        let Some(times) = in_turn_with(self.roofs, &mut self.peers, self.progress, case, &rig, &mut ours)? else {
             return Ok(Outcome::Interrupted);
         };
+        let failed = self.peers.iter_mut().filter_map(|peer| Some((peer.settle()?, peer.name.clone())));
+        let skipped = failed.map(|(why, name)| without(Some(name), why)).collect();
         rig.poison()?;
         ours.run(sets)?;
         let error = rig.worst_error(oracle)?;
@@ -89,7 +93,7 @@ impl Bench<'_> {
         let ours =
             Row { schedule: case.schedule(norm.content()), error: Some(error), ..row(case, times.ours, roof_gbps) };
         let peers = times.peers.into_iter().map(|(name, time)| Row { peer: Some(name), ..row(case, time, roof_gbps) });
-        Ok(Outcome::Measured([ours].into_iter().chain(peers).collect()))
+        Ok(Outcome::Done { rows: [ours].into_iter().chain(peers).collect(), skipped })
     }
 }
 
@@ -105,6 +109,7 @@ struct Turns {
 fn in_turn_with(
     roofs: &Roofs,
     peers: &mut [Peer],
+    progress: &Progress,
     case: &BenchCase,
     rig: &Rig<'_>,
     ours: &mut Dispatches<'_>,
@@ -123,8 +128,11 @@ fn in_turn_with(
     let record = |pass: &mut ComputePass<'_>, set: usize| bound[set].record(pass);
     let mut roof = Dispatches { record: &record, ..*ours };
     let request = Request::new(case);
-    let mut peers: Vec<&mut Peer> =
-        peers.iter_mut().filter_map(|peer| peer.prepare(request.as_ref()?).then_some(peer)).collect();
+    let prepared = peers.iter_mut().filter_map(|peer| {
+        progress.announce(format!("{}: {}", peer.name, case.name()));
+        peer.prepare(request.as_ref()?).then_some(peer)
+    });
+    let mut peers: Vec<&mut Peer> = prepared.collect();
     let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
     let mut contestants: Vec<&mut dyn Contestant> = vec![&mut roof, ours];
     contestants.extend(peers.iter_mut().map(|peer| &mut **peer as &mut dyn Contestant));
@@ -134,6 +142,19 @@ fn in_turn_with(
     let (Some(Some(roof)), Some(Some(ours))) = (times.next(), times.next()) else { return Ok(None) };
     let peers = names.into_iter().zip(times).filter_map(|(name, time)| Some((name, time?))).collect();
     Ok(Some(Turns { ours, roof, peers }))
+}
+
+/// A case that this program has not measured, or a peer.
+fn skipped(case: &BenchCase, peer: Option<String>, needs_bytes: u64, why: String) -> Skipped {
+    Skipped {
+        peer,
+        variant: case.variant.name(),
+        shape: case.shape_name(),
+        format: case.format.name().to_owned(),
+        pass: case.pass.name().to_owned(),
+        needs_bytes,
+        why,
+    }
 }
 
 /// A row of the report, by a peer that has neither name nor schedule nor error yet.
@@ -162,6 +183,8 @@ fn row(case: &BenchCase, time: Times, roof_gbps: f64) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use wgpu_norm_tools::terminal;
+
     use super::*;
     use crate::bench::case::{Format, Pass, Variant};
 
@@ -169,7 +192,8 @@ mod tests {
     fn cases_are_measured_and_checked() {
         let Some(gpu) = Gpu::open(&wgpu_norm_tools::device::DeviceArgs::default()).unwrap() else { return };
         let (clock, roofs) = (Clock::new(&gpu), Roofs::new(&gpu, &Clock::Wall).unwrap());
-        let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers: Vec::new() };
+        let progress = &terminal::progress("bench", 1, false);
+        let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers: Vec::new(), progress };
         for (variant, format, pass) in [
             (Variant::Layer(2), Format::Rows, Pass::Forward),
             (Variant::Lp(2.0, 1), Format::Rows, Pass::Backward),
@@ -179,14 +203,15 @@ mod tests {
             (Variant::AdaptiveInstance, Format::Last, Pass::Forward),
         ] {
             let case = BenchCase::new(variant, &[2, 3, 5], format, pass);
-            let Outcome::Measured(rows) = bench.measure(&case).unwrap() else { panic!("{}", case.name()) };
+            let Outcome::Done { rows, .. } = bench.measure(&case).unwrap() else { panic!("{}", case.name()) };
             let [row] = rows.as_slice() else { panic!("{} rows", rows.len()) };
             assert!(row.error.unwrap() < 1e-6, "{}: {:?}", case.name(), row.error);
             assert!(row.p20_ms > 0.0 && row.p20_ms <= row.p80_ms && row.ratio > 0.0, "{}", case.name());
         }
         let large = BenchCase::new(Variant::Layer(1), &[1 << 20, 1 << 20], Format::Rows, Pass::Forward);
-        let Outcome::Skipped { needs_bytes, why } = bench.measure(&large).unwrap() else { panic!("it has no room") };
-        assert!(needs_bytes > 8 << 40 && why.contains("4398046511104"), "{needs_bytes}: {why}");
+        let Outcome::Done { rows, skipped } = bench.measure(&large).unwrap() else { panic!("it has no room") };
+        let [Skipped { peer: None, needs_bytes, why, .. }] = skipped.as_slice() else { panic!("{skipped:?}") };
+        assert!(rows.is_empty() && *needs_bytes > 8 << 40 && why.contains("4398046511104"), "{needs_bytes}: {why}");
     }
 
     #[test]

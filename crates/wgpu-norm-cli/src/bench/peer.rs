@@ -8,7 +8,9 @@
 //! peer   {"seconds":0.0123}                              of all 8, over rotated buffers, with the wait for the last
 //! ```
 //!
-//! The end of its standard input ends it. One that dies, answers something else or nothing is left out from then on.
+//! The end of its standard input ends it. A case in which it dies, answers something else, or takes longer than its
+//! time, is reported as such; it is killed then, with the processes it started, and begins anew with the next case.
+//! After a few such cases in a row nothing is asked of it any more.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -23,24 +25,30 @@ use wgpu_norm_tools::{output, terminal};
 use super::request::{Line, Request};
 use super::sample::Contestant;
 
-/// How long a peer may take to start, to compile, to run.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// How often a waiting program looks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
 /// How long a peer has to end by itself.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most bytes of an answer.
 const LINE: u64 = 1 << 16;
+/// Cases in a row that a peer may fail: it would fail the others too, each after all of its time.
+const FAILURES: usize = 3;
 
-/// A running peer.
+/// Another implementation.
 pub struct Peer {
     /// As it calls itself.
     pub name: String,
     /// What it runs on, in its words.
     pub adapter: String,
-    process: Process,
-    /// Nothing is asked of it any more.
-    gone: bool,
+    command: String,
+    /// How long it may take to start, and over a case, without the turns of the others.
+    limit: Duration,
+    /// None after a failure, until the next case.
+    process: Option<Process>,
+    /// Why it failed the case at hand.
+    fault: Option<String>,
+    /// Cases in a row that it failed.
+    failures: usize,
     /// Why it does not have a case, each reason once.
     reasons: Vec<String>,
 }
@@ -50,7 +58,9 @@ struct Process {
     /// Closed: the peer ends.
     input: Option<ChildStdin>,
     lines: Receiver<io::Result<String>>,
-    patience: Duration,
+    /// How long it may take, and what of that is left.
+    limit: Duration,
+    left: Duration,
 }
 
 #[derive(Deserialize)]
@@ -74,26 +84,39 @@ struct Run {
 
 impl Peer {
     /// Starts a command. One that cannot be started is a mistake; one that does not greet is left out, with a warning.
-    pub fn start(command: &str) -> Result<Option<Self>, Failure> {
-        Self::with_patience(command, PATIENCE)
-    }
-
-    fn with_patience(command: &str, patience: Duration) -> Result<Option<Self>, Failure> {
-        let mut process = Process::start(command, patience)?;
-        Ok(match process.answer::<Hello>() {
-            Ok(Hello { peer: name, adapter }) => {
-                Some(Self { name, adapter, process, gone: false, reasons: Vec::new() })
+    pub fn start(command: &str, limit: Duration) -> Result<Option<Self>, Failure> {
+        terminal::note(&format!("starting peer {command}"));
+        let process =
+            Process::start(command, limit).map_err(|why| Failure::Usage(format!("--peer '{command}': {why}")));
+        match process?.greeted() {
+            Ok((process, Hello { peer: name, adapter })) => {
+                let (command, process) = (command.to_owned(), Some(process));
+                let (fault, failures, reasons) = (None, 0, Vec::new());
+                Ok(Some(Self { name, adapter, command, limit, process, fault, failures, reasons }))
             }
             Err(why) => {
-                warn(command, &why);
-                None
+                // an interrupt is no fault of its
+                if !output::is_interrupted() {
+                    terminal::note(&format!("peer {command} is left out: {why}"));
+                }
+                Ok(None)
             }
-        })
+        }
     }
 
     /// Makes it ready for a case; false where it is not.
     pub fn prepare(&mut self, case: &Request) -> bool {
-        let case = case.clone();
+        if self.is_left_out() {
+            return false;
+        }
+        if self.process.is_none() {
+            match Process::start(&self.command, self.limit).and_then(Process::greeted) {
+                Ok((process, _)) => self.process = Some(process),
+                Err(why) => return self.fail(why),
+            }
+        }
+        let (case, limit) = (case.clone(), self.limit);
+        self.process.iter_mut().for_each(|process| process.left = limit);
         match self.ask(&Line { case }) {
             Some(Answer::Ready(true)) => true,
             Some(Answer::Unsupported(reason)) => {
@@ -103,37 +126,50 @@ impl Peer {
                 }
                 false
             }
-            Some(_) => self.leave("not ready, and not unsupported either"),
+            Some(_) => self.fail("not ready, and not unsupported either".to_owned()),
             None => false,
         }
     }
 
-    fn ask(&mut self, message: &impl Serialize) -> Option<Answer> {
-        if self.gone {
-            return None;
+    /// Ends a case: why it was failed, if it was.
+    pub fn settle(&mut self) -> Option<String> {
+        let fault = self.fault.take();
+        if fault.is_none() && !self.is_left_out() {
+            self.failures = 0;
         }
-        match self.process.send(message).and_then(|()| self.process.answer()) {
+        fault
+    }
+
+    /// Whether nothing is asked of it any more.
+    pub fn is_left_out(&self) -> bool {
+        self.failures >= FAILURES
+    }
+
+    fn ask(&mut self, message: &impl Serialize) -> Option<Answer> {
+        let process = self.process.as_mut()?;
+        match process.send(message).and_then(|()| process.answer()) {
             Ok(answer) => Some(answer),
             Err(why) => {
-                self.leave(&why);
+                self.fail(why);
                 None
             }
         }
     }
 
-    /// Always false: it has nothing more to say.
-    fn leave(&mut self, why: &str) -> bool {
-        self.gone = true;
+    /// Kills it. Always false: it is not ready.
+    fn fail(&mut self, why: String) -> bool {
+        self.process.take().iter_mut().for_each(Process::kill);
         // an interrupt is no fault of its
         if !output::is_interrupted() {
-            warn(&self.name, why);
+            terminal::note(&format!("peer {} fails this case: {why}", self.name));
+            self.failures += 1;
+            self.fault = Some(why);
+        }
+        if self.is_left_out() {
+            terminal::note(&format!("peer {} is left out from now on", self.name));
         }
         false
     }
-}
-
-fn warn(peer: &str, why: &str) {
-    terminal::note(&format!("peer {peer} is left out: {why}"));
 }
 
 impl Contestant for Peer {
@@ -142,12 +178,12 @@ impl Contestant for Peer {
             Some(Answer::Seconds(seconds)) => {
                 let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
                 if time.is_none() {
-                    self.leave(&format!("{seconds} seconds are no time"));
+                    self.fail(format!("{seconds} seconds are no time"));
                 }
                 time
             }
             Some(_) => {
-                self.leave("no seconds after a run");
+                self.fail("no seconds after a run".to_owned());
                 None
             }
             None => None,
@@ -156,19 +192,18 @@ impl Contestant for Peer {
 }
 
 impl Process {
-    fn start(command: &str, patience: Duration) -> Result<Self, Failure> {
-        let refuse = |why: &str| Failure::Usage(format!("--peer '{command}': {why}"));
-        let words = shlex::split(command).ok_or_else(|| refuse("a quote is not closed"))?;
-        let (program, arguments) = words.split_first().ok_or_else(|| refuse("no program"))?;
+    fn start(command: &str, limit: Duration) -> Result<Self, String> {
+        let words = shlex::split(command).ok_or("a quote is not closed")?;
+        let (program, arguments) = words.split_first().ok_or("no program")?;
         let mut process = Command::new(program);
         process.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         #[cfg(unix)]
         {
             use std::os::unix::process::CommandExt;
-            // Ctrl-C is for this program, which then ends its peers
+            // Ctrl-C is for this program, which then ends its peers, and with each the processes of its group
             process.process_group(0);
         }
-        let mut child = process.spawn().map_err(|error| refuse(&error.to_string()))?;
+        let mut child = process.spawn().map_err(|error| error.to_string())?;
         let input = child.stdin.take();
         let (send, lines) = channel();
         if let Some(stdout) = child.stdout.take() {
@@ -182,7 +217,13 @@ impl Process {
                 }
             });
         }
-        Ok(Self { child, input, lines, patience })
+        Ok(Self { child, input, lines, limit, left: limit })
+    }
+
+    /// Waits for its greeting.
+    fn greeted(mut self) -> Result<(Self, Hello), String> {
+        let hello = self.answer().inspect_err(|_| self.kill())?;
+        Ok((self, hello))
     }
 
     fn send(&mut self, message: &impl Serialize) -> Result<(), String> {
@@ -198,12 +239,14 @@ impl Process {
                 Ok(line) => break line.map_err(|error| error.to_string())?,
                 Err(RecvTimeoutError::Disconnected) => return Err("it ended".to_owned()),
                 Err(RecvTimeoutError::Timeout) if output::is_interrupted() => return Err("interrupted".to_owned()),
-                Err(RecvTimeoutError::Timeout) if start.elapsed() > self.patience => {
-                    return Err(format!("no answer within {} s", self.patience.as_secs_f32()));
+                Err(RecvTimeoutError::Timeout) if start.elapsed() > self.left => {
+                    let limit = self.limit.as_secs_f32();
+                    return Err(format!("timed out: killed after {limit} s (--peer-timeout)"));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         };
+        self.left = self.left.saturating_sub(start.elapsed());
         serde_json::from_str(&line).map_err(|error| {
             let shown: String = line.chars().take(80).collect();
             format!("it answers '{}': {error}", shown.trim())
@@ -211,15 +254,33 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Kills it and what it has started.
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        {
+            use nix::sys::signal::{Signal, killpg};
+            // its group has its number, which is no other's as long as nobody has waited for it
+            let group = nix::unistd::Pid::from_raw(self.child.id() as i32);
+            // refused where all have ended
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+        #[cfg(not(unix))]
+        let _ = self.child.kill();
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.input = None;
         let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < FAREWELL {
-            std::thread::sleep(Duration::from_millis(10));
+        // until its output ends, as it does with the last process that has it
+        while !matches!(self.lines.recv_timeout(TICK), Err(RecvTimeoutError::Disconnected)) {
+            if start.elapsed() > FAREWELL {
+                break;
+            }
         }
-        // refused where it has ended
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }
@@ -238,13 +299,11 @@ mod tests {
 
     const HELLO: &str = r#"echo '{"peer":"fake 1","adapter":"none"}'"#;
 
-    /// A peer that runs a script after its greeting.
-    fn peer(script: &str) -> Option<Peer> {
-        let folder = tempfile::tempdir().unwrap();
+    /// A peer that runs a script, in a folder that lives as long as it is started anew.
+    fn peer(folder: &tempfile::TempDir, script: &str) -> Option<Peer> {
         let path = folder.path().join("a peer.sh");
         std::fs::write(&path, script).unwrap();
-        let command = format!("sh '{}'", path.display());
-        Peer::with_patience(&command, Duration::from_secs(2)).unwrap()
+        Peer::start(&format!("sh '{}'", path.display()), Duration::from_secs(2)).unwrap()
     }
 
     fn request() -> Request {
@@ -263,31 +322,70 @@ while read -r line; do
   esac
 done"#
         );
-        let mut peer = peer(&script).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut peer = peer(&folder, &script).unwrap();
         assert_eq!((peer.name.as_str(), peer.adapter.as_str()), ("fake 1", "none"));
         assert!(peer.prepare(&request()));
         assert_eq!(peer.run(8).unwrap(), Some(Duration::from_millis(500)));
         let group = BenchCase::new(Variant::Group(1), &[3, 5], Format::First, Pass::Forward);
         assert!(!peer.prepare(&Request::new(&group).unwrap()));
-        assert!(!peer.gone && peer.reasons == ["only layer"]);
+        assert_eq!((peer.settle(), peer.failures, peer.reasons.as_slice()), (None, 0, &["only layer".to_owned()][..]));
     }
 
     #[test]
-    fn peers_that_misbehave_are_left_out() {
+    fn peers_that_misbehave_fail_the_case() {
+        let folder = tempfile::tempdir().unwrap();
         for greeting in ["exit 1", "echo hello", "echo '{}'", "exec sleep 60", "head -c 100000 /dev/zero"] {
-            assert!(peer(greeting).is_none(), "{greeting}");
+            assert!(peer(&folder, greeting).is_none(), "{greeting}");
         }
         let ready = r#"read -r line; echo '{"ready":true}'; read -r line"#;
-        for answer in ["exit", "echo nonsense", r#"echo '{"seconds":-1}'"#, r#"echo '{"ready":true}'"#, "exec sleep 60"]
-        {
-            let mut peer = peer(&format!("{HELLO}\n{ready}\n{answer}")).unwrap();
+        for (answer, fault) in [
+            ("exit", "it ended"),
+            ("echo nonsense", "it answers 'nonsense'"),
+            (r#"echo '{"seconds":-1}'"#, "-1 seconds are no time"),
+            (r#"echo '{"ready":true}'"#, "no seconds after a run"),
+        ] {
+            let mut peer = peer(&folder, &format!("{HELLO}\n{ready}\n{answer}")).unwrap();
             assert!(peer.prepare(&request()), "{answer}");
             assert_eq!(peer.run(1).unwrap(), None, "{answer}");
-            assert!(peer.gone && !peer.prepare(&request()), "{answer}");
+            let said = peer.settle().unwrap();
+            assert!(said.contains(fault), "{answer}: {said}");
         }
         for command in ["", "'sh", "no-such-program-anywhere"] {
-            let error = Peer::start(command).err().map(|error| error.to_string()).unwrap_or_default();
+            let error = Peer::start(command, TICK).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains("--peer"), "{command}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_hangs_is_killed_with_its_children_and_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        // its child holds on to its output, and neither of them reads
+        let script = format!(
+            r#"{HELLO}
+read -r line
+echo '{{"ready":true}}'
+sleep 600 &
+echo $$ $! >> '{}'
+wait"#,
+            pids.display()
+        );
+        let mut peer = peer(&folder, &script).unwrap();
+        for round in 1..=FAILURES {
+            assert!(!peer.is_left_out() && peer.prepare(&request()), "{round}");
+            assert_eq!(peer.run(1).unwrap(), None, "{round}");
+            assert_eq!(peer.settle().unwrap(), "timed out: killed after 2 s (--peer-timeout)", "{round}");
+        }
+        assert!(peer.is_left_out() && !peer.prepare(&request()));
+        assert_eq!((peer.settle(), peer.is_left_out()), (None, true));
+        let pids = std::fs::read_to_string(pids).unwrap();
+        let pids: Vec<&str> = pids.split_whitespace().collect();
+        assert_eq!(pids.len(), 2 * FAILURES);
+        for pid in pids {
+            // one that nobody has waited for yet is dead too
+            let runs = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+            assert!(!runs, "{pid} still runs");
         }
     }
 }

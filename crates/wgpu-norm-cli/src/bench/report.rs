@@ -38,6 +38,9 @@ pub struct Report {
     pub cold_start_ms: f64,
     /// GB/s of the kernels that only move memory, medians over the run.
     pub roofs: BTreeMap<Roof, f64>,
+    /// What else has to be known of the rows.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What was measured.
     pub rows: Vec<Row>,
     /// What was not.
@@ -99,6 +102,9 @@ pub struct Row {
 /// A case that was not measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
+    /// Who failed it, where others have measured it.
+    #[serde(default)]
+    pub peer: Option<String>,
     /// As [`Row::variant`].
     pub variant: String,
     /// As [`Row::shape`].
@@ -150,6 +156,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cold_start_ms,
             roofs: BTreeMap::new(),
+            notes: Vec::new(),
             rows: Vec::new(),
             skipped: Vec::new(),
         }
@@ -182,6 +189,18 @@ impl Report {
     /// Rows whose error is too large.
     pub fn wrong(&self) -> usize {
         self.rows.iter().filter(|row| !row.is_right()).count()
+    }
+}
+
+impl Skipped {
+    /// All of it in words.
+    pub fn text(&self) -> String {
+        let case = [&self.variant, &self.shape, &self.format, &self.pass].map(String::as_str).join(" ");
+        let gib = self.needs_bytes as f64 / f64::from(1 << 30);
+        match &self.peer {
+            Some(peer) => format!("{case} by {peer}: {}", self.why),
+            None => format!("{case}, which needs {gib:.2} GiB: {}", self.why),
+        }
     }
 }
 
@@ -237,8 +256,10 @@ pub mod tests {
             version: "1.0.0".to_owned(),
             cold_start_ms: 12.5,
             roofs: [(Roof::Copy, 40.0), (Roof::Triad, 41.0), (Roof::ReadOnly, 50.0)].into(),
+            notes: vec!["2 of 2 cases have fewer samples".to_owned()],
             rows: vec![row(), Row { peer: Some("p".to_owned()), error: None, ..row() }],
             skipped: vec![Skipped {
+                peer: None,
                 variant: "layer".to_owned(),
                 shape: "1x67108864".to_owned(),
                 format: "rows".to_owned(),

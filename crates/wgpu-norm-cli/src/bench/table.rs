@@ -30,9 +30,7 @@ pub fn text(report: &Report, earlier: &[Report], width: usize) -> String {
         text += &format!("\n\n{}\n{}{}", rows(&shown, width), summary(&report.rows), beside::summary(&shown));
     }
     for skipped in &report.skipped {
-        let name = [&skipped.variant, &skipped.shape, &skipped.format, &skipped.pass].map(String::as_str).join(" ");
-        let gib = skipped.needs_bytes as f64 / f64::from(1 << 30);
-        text += &format!("\nskipped: {name}, which needs {gib:.2} GiB: {}", skipped.why);
+        text += &format!("\nskipped: {}", skipped.text());
     }
     let wrong = report.wrong();
     if wrong > 0 {
@@ -57,6 +55,9 @@ fn head(report: &Report) -> String {
     );
     if report.is_software() {
         text += &format!("\nnote    {SOFTWARE}");
+    }
+    for note in &report.notes {
+        text += &format!("\nnote    {note}");
     }
     text
 }
@@ -197,7 +198,13 @@ mod tests {
             assert_eq!((table.contains("schedule"), table.contains("1.00x")), (schedule, by), "{width}\n{table}");
         }
         let text = text(&report, &[], 120);
-        for part in [" last ", "lowest 110.0 %: group 32 8x64x120x120", "needs 1.00 GiB: too large", "read-only 50.0"] {
+        for part in [
+            " last ",
+            "lowest 110.0 %: group 32 8x64x120x120",
+            "needs 1.00 GiB: too large",
+            "read-only 50.0",
+            "\nnote    2 of 2 cases have",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }
