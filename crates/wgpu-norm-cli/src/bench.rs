@@ -51,6 +51,7 @@ Examples:
   wgpu-norm bench --suite reference --json reference.json
   wgpu-norm bench group 8x64x120x120 --groups 32 --format channels-last --backward
   wgpu-norm bench --suite reference --filter 'channels-last backward' --adapter llvmpipe
+  wgpu-norm bench --suite gpu --filter backward
   wgpu-norm bench --suite reference --peer benches/peers/burn/target/release/burn-peer
   wgpu-norm bench --suite reference --peers pytorch.json
   wgpu-norm bench --suite reference --compare reference.json --html reference.html
@@ -233,8 +234,10 @@ fn measure(cases: &[BenchCase], args: &BenchArgs, global: &Global) -> Result<(Re
     let peers = args.peer.iter().filter_map(|command| Peer::start(command, limit).transpose());
     let peers = peers.collect::<Result<Vec<_>, _>>()?;
     let (gpu, cold_start_ms) = cold::start(&global.device)?;
+    let small = args.at_least.map_or(suite::SMALL, |mib| mib.saturating_mul(1 << 20).max(suite::SMALL));
+    let fitted = args.suite.fitted(cases, small, gpu.info.device_type, &gpu.device.limits());
     let clock = Clock::new(&gpu);
-    let progress = &terminal::progress("bench", cases.len() as u64, false);
+    let progress = &terminal::progress("bench", fitted.cases.len() as u64, false);
     progress.set_message("roofs");
     let roofs = Roofs::new(&gpu, &clock)?;
     let mut report = Report::new(&gpu, clock.name(), cold_start_ms);
@@ -243,7 +246,7 @@ fn measure(cases: &[BenchCase], args: &BenchArgs, global: &Global) -> Result<(Re
     }
     let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers, progress };
     let (mut done, mut trouble) = (0, None);
-    for case in cases {
+    for case in &fitted.cases {
         progress.set_message(case.name());
         match bench.measure(case) {
             Ok(Outcome::Done { rows, skipped }) => {
@@ -262,8 +265,9 @@ fn measure(cases: &[BenchCase], args: &BenchArgs, global: &Global) -> Result<(Re
     }
     progress.finish_and_clear();
     if output::is_interrupted() {
-        terminal::note(&format!("interrupted after {done} of {} cases", cases.len()));
+        terminal::note(&format!("interrupted after {done} of {} cases", fitted.cases.len()));
     }
+    report.notes = fitted.notes;
     let left_out = bench.peers.iter().filter(|peer| peer.is_left_out());
     report.notes.extend(left_out.map(|peer| format!("peer {} was left out, it failed cases in a row", peer.name)));
     report.roofs = medians(&report, &roofs);

@@ -64,6 +64,17 @@ fn a_peer_that_hangs_takes_nothing_along() {
 }
 
 #[test]
+fn a_suite_for_gpus_runs_small_on_a_processor_and_says_so() {
+    let output = wgpu_norm(&["bench", "--suite", "gpu", "--filter", "layer 1048576x256 rows forward", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let shape = &report["rows"][0]["shape"];
+    if report["device_type"] == "software" {
+        assert_eq!(shape, "4096x256", "{report}");
+        assert!(report["notes"][0].as_str().unwrap().contains("1 of 1 cases have fewer samples"), "{report}");
+    }
+}
+
+#[test]
 fn a_report_is_shown_without_an_adapter() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -113,7 +124,7 @@ fn every_pass_of_verify_is_counted() {
 fn mistakes_are_one_line_and_exit_code_2() {
     for (arguments, expected) in [
         (&["bench", "layer", "64by64"][..], "'64by64' is no shape"),
-        (&["bench", "--suite", "everything"], "possible values: quick, reference, standard, full"),
+        (&["bench", "--suite", "everything"], "possible values: quick, reference, standard, full, gpu"),
         (&["bench", "--filter", "no such norm"], "no case matches"),
         (&["bench", "--json", "no/such/folder/r.json"], "does not exist"),
         (&["bench", "--peers", "Cargo.toml"], "no report of bench"),

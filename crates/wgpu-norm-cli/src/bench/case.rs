@@ -162,6 +162,14 @@ impl BenchCase {
         Self::new(self.variant, &shape, self.format, self.pass)
     }
 
+    /// The same with no more samples than a tensor of so many bytes has, but one.
+    pub fn within(&self, bytes: u64) -> Self {
+        let mut shape = self.shape.clone();
+        let sample = 4 * shape[1..].iter().product::<u64>();
+        shape[0] = shape[0].min(bytes.checked_div(sample).unwrap_or(bytes).max(1));
+        Self::new(self.variant, &shape, self.format, self.pass)
+    }
+
     /// Whether both have the same operands.
     pub fn shares_operands(&self, other: &Self) -> bool {
         *self == other.with(self.pass)
@@ -350,5 +358,8 @@ mod tests {
         assert_eq!(BenchCase::new(Variant::Instance, &[2, 3], Last, Forward).case().shape, [2, 3]);
         assert_eq!(case.grown(1 << 30).shape, [512, 64, 120, 100]);
         assert_eq!(BenchCase::new(Variant::Layer(1), &[0, 3], Rows, Forward).grown(1 << 30).shape, [0, 3]);
+        assert_eq!(case.within(10 << 20).case().shape, [3, 120, 100, 64]);
+        assert_eq!(case.within(1 << 20).shape, [1, 64, 120, 100]);
+        assert_eq!(case.within(1 << 30), case);
     }
 }

@@ -1,6 +1,7 @@
 //! Choices of cases.
 
 use clap::ValueEnum;
+use wgpu_norm::wgpu;
 
 use super::case::{BenchCase, Format, Pass, Variant};
 use Variant::{AdaptiveInstance, BatchInference, BatchTraining, Group, Instance, Layer, Lp, Rms};
@@ -16,6 +17,18 @@ pub enum Suite {
     Standard,
     /// All of it, with every width, every norm on every layer, and volumes.
     Full,
+    /// Large real cases for a GPU, most of 1 GiB a tensor: rows, the layers of ResNet-50, diffusion models and
+    /// transformers. On a software adapter, and where a tensor fits no binding, they have fewer samples, as the report
+    /// then says.
+    Gpu,
+}
+
+/// Cases as a device runs them.
+pub struct Fitted {
+    /// Each once.
+    pub cases: Vec<BenchCase>,
+    /// How many of them have fewer samples than in the suite, and why.
+    pub notes: Vec<String>,
 }
 
 impl Suite {
@@ -26,7 +39,37 @@ impl Suite {
             Self::Reference => reference(),
             Self::Standard => standard(),
             Self::Full => [reference(), standard(), full()].concat(),
+            Self::Gpu => gpu(),
         })
+    }
+
+    /// Cases of the suite as a device can run them: the large ones of `gpu` with fewer samples on a processor, where a
+    /// tensor has about `small` bytes, and where a tensor fits no binding. All other cases are what they are called.
+    pub fn fitted(self, cases: &[BenchCase], small: u64, device: wgpu::DeviceType, limits: &wgpu::Limits) -> Fitted {
+        let mut fitted = Fitted { cases: cases.to_vec(), notes: Vec::new() };
+        if self != Self::Gpu {
+            return fitted;
+        }
+        if device == wgpu::DeviceType::Cpu {
+            let mib = small >> 20;
+            fitted.shrink(small, &format!("a tensor has about {mib} MiB, or one sample: this adapter is a processor"));
+        }
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        fitted.shrink(most, &format!("a tensor fits a binding of this device, which has at most {most} bytes"));
+        fitted.cases = unique(fitted.cases);
+        fitted
+    }
+}
+
+impl Fitted {
+    /// Takes samples from tensors of more than so many bytes, and says so.
+    fn shrink(&mut self, bytes: u64, why: &str) {
+        let shrunk: Vec<BenchCase> = self.cases.iter().map(|case| case.within(bytes)).collect();
+        let fewer = shrunk.iter().zip(&self.cases).filter(|(shrunk, case)| shrunk != case).count();
+        if fewer > 0 {
+            self.notes.push(format!("{fewer} of {} cases have fewer samples, so that {why}", self.cases.len()));
+        }
+        self.cases = shrunk;
     }
 }
 
@@ -147,6 +190,50 @@ fn full() -> Vec<BenchCase> {
     widths.chain(layers).chain(volumes.into_iter().flat_map(planes)).chain(trained).collect()
 }
 
+/// Bytes of a large tensor.
+const LARGE: u64 = 1 << 30;
+/// Bytes of the same case's tensor on a processor, where it takes as long as a large one on a GPU.
+pub const SMALL: u64 = 4 << 20;
+/// Widths of large rows: held by few lanes, by many, by none; and odd ones.
+const LARGE_ROWS: [u64; 7] = [256, 1024, 4096, 8192, 65536, 1023, 4095];
+/// The widths of Llama's layers.
+const LLAMA: [u64; 3] = [4096, 5120, 8192];
+/// Width of a head, whose queries and keys are normalized, and how many of them a batch has.
+const HEAD: u64 = 128;
+const HEADS: u64 = 1 << 17;
+/// Tokens of an image, and the widths of vision transformers.
+const TOKENS: u64 = 197;
+const VIT: [u64; 2] = [768, 1024];
+/// Channels and edge of the widest batch norm of each part of a ResNet-50, and samples of a batch.
+const RESNET_WIDEST: [[u64; 2]; 5] = [[64, 112], [256, 56], [512, 28], [1024, 14], [2048, 7]];
+const RESNET_BATCH: u64 = 256;
+/// Channels and edge of the decoder that makes an image of what a diffusion model gives.
+const DECODER: [[u64; 2]; 3] = [[128, 512], [256, 256], [512, 64]];
+
+/// As many samples as make a large tensor, at most.
+fn fill(sample: u64) -> u64 {
+    LARGE / (4 * sample)
+}
+
+fn gpu() -> Vec<BenchCase> {
+    let of_rows = [Layer(1), Rms(1)]
+        .into_iter()
+        .flat_map(|variant| LARGE_ROWS.into_iter().flat_map(move |width| both(rows(variant, fill(width), width))));
+    let heads = [HEADS, fill(HEAD)].into_iter().flat_map(|count| both(rows(Rms(1), count, HEAD)));
+    let llama = LLAMA.into_iter().flat_map(|width| both(rows(Rms(1), fill(width), width)));
+    // of an odd number of images, so that the number of rows is odd too
+    let images = |width| (fill(TOKENS * width) - 1) | 1;
+    let vit = VIT.into_iter().flat_map(|width| both(rows(Layer(1), TOKENS * images(width), width)));
+    let resnet = RESNET_WIDEST.into_iter().flat_map(|[channels, edge]| {
+        let all = planes(&[RESNET_BATCH, channels, edge, edge]).into_iter();
+        all.filter(|case| case.variant != Instance)
+    });
+    let diffused = DIFFUSION.iter().chain(&DECODER);
+    let diffused =
+        diffused.flat_map(|&[channels, edge]| diffusion(&[fill(channels * edge * edge), channels, edge, edge]));
+    of_rows.chain(heads).chain(llama).chain(vit).chain(resnet).chain(diffused).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +265,66 @@ mod tests {
             "layer 4x4194304 rows forward",
         ] {
             assert!(names.iter().any(|other| other == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn large_cases_are_real_ones_of_about_a_gigabyte() {
+        let cases = Suite::Gpu.cases();
+        let bytes = |case: &BenchCase| 4 * case.elements();
+        assert!(cases.iter().all(|case| bytes(case) <= LARGE));
+        assert!(cases.iter().filter(|case| bytes(case) > LARGE / 2).count() * 3 > cases.len() * 2);
+        for name in [
+            "layer 1048576x256 rows forward",
+            "rms 4096x65536 rows backward",
+            "layer 262400x1023 rows forward",
+            "rms 131072x128 rows forward",
+            "rms 52428x5120 rows backward",
+            "layer 349281x768 rows forward",
+            "batch training 256x64x112x112 channels-first training",
+            "batch inference 256x2048x7x7 channels-last forward",
+            "group 32 256x512x28x28 channels-first backward",
+            "group 32 204x320x64x64 channels-last forward",
+            "group 32 8x128x512x512 channels-first forward",
+        ] {
+            assert!(cases.iter().any(|case| case.name() == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn large_cases_have_fewer_samples_where_they_have_to() {
+        let (cpu, gpu) = (wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu);
+        let limits = |most| wgpu::Limits {
+            max_storage_buffer_binding_size: most,
+            max_buffer_size: 2 << 30,
+            ..wgpu::Limits::defaults()
+        };
+        let wide = limits(2 << 30);
+        let cases = [
+            rows(Layer(1), 1 << 20, 256),
+            rows(Layer(1), 1 << 10, 256),
+            BenchCase::new(Group(32), &[8, 128, 512, 512], Format::Last, Pass::Forward),
+        ];
+        for (suite, device, limits, shapes, notes) in [
+            (Suite::Gpu, gpu, &wide, ["1048576x256", "1024x256", "8x128x512x512"], [None, None]),
+            (Suite::Full, cpu, &limits(1 << 20), ["1048576x256", "1024x256", "8x128x512x512"], [None, None]),
+            (Suite::Gpu, gpu, &limits(1 << 29), ["524288x256", "1024x256", "4x128x512x512"], [Some("536870912"), None]),
+            (Suite::Gpu, cpu, &wide, ["4096x256", "1024x256", "1x128x512x512"], [Some("about 4 MiB"), None]),
+            (
+                Suite::Gpu,
+                cpu,
+                &limits(1 << 19),
+                ["512x256", "512x256", "1x128x512x512"],
+                [Some("2 of 3 cases"), Some("524288")],
+            ),
+        ] {
+            let fitted = suite.fitted(&cases, SMALL, device, limits);
+            let mut expected = shapes.to_vec();
+            expected.dedup();
+            assert_eq!(fitted.cases.iter().map(BenchCase::shape_name).collect::<Vec<_>>(), expected, "{suite:?}");
+            let wanted: Vec<&str> = notes.into_iter().flatten().collect();
+            assert_eq!(fitted.notes.len(), wanted.len(), "{:?}", fitted.notes);
+            assert!(fitted.notes.iter().zip(wanted).all(|(note, part)| note.contains(part)), "{:?}", fitted.notes);
         }
     }
 }
