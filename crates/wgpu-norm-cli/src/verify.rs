@@ -54,7 +54,7 @@ Examples:
   wgpu-norm verify --pass defaults --filter layer
   wgpu-norm verify --adapter llvmpipe --json")]
 pub struct VerifyArgs {
-    /// Every case under every schedule in every pass: takes a quarter of an hour on a processor.
+    /// Every case under every schedule in every pass: takes eight minutes on a processor.
     #[arg(long)]
     all: bool,
     /// Only kinds of norm whose name contains this.
