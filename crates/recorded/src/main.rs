@@ -41,6 +41,10 @@ recorded float32 result has them, and elsewhere an error of at most max(2 x that
 where the recorded framework refuses it and the engine refuses it for the same reason. Exit code 1 if a case fails. \
 Tensors within 1e-6 of the oracle, whatever the recorded result is, are counted besides.";
 
+/// Kernels of one device before a fresh one takes its place: drivers keep the code of every kernel, on a processor some
+/// 2 MB each.
+const KERNELS: usize = 120;
+
 /// Name of the file that lists the refused cases.
 const RAISED: &str = "raised.json";
 
@@ -138,10 +142,11 @@ impl Array {
         }
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// As they lie in memory: little endian, as a device has them and as safetensors has them.
+    fn bytes(&self) -> &[u8] {
         match &self.values {
-            Values::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Values::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Values::F32(values) => bytemuck::cast_slice(values),
+            Values::I64(values) => bytemuck::cast_slice(values),
         }
     }
 }
@@ -158,16 +163,19 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, Failure> {
     let families = select(args)?;
     check_output(args, &families)?;
-    let advice = "recorded cases run on one; scripts/test installs a software driver";
-    let gpu = Gpu::require(&args.device, advice)?.poisoning();
+    let gpu = open(&args.device)?;
     std::fs::create_dir_all(&args.output).map_err(|error| Failure::file(&args.output, error))?;
-    let report = replay(&gpu, args, &families)?;
+    let report = replay(gpu, args, &families)?;
     if args.json {
         terminal::print_json(&report)?
     } else {
         terminal::print(&report.to_string())?
     }
     Ok(if report.has_failures() { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
+}
+
+fn open(wanted: &DeviceArgs) -> Result<Gpu, Failure> {
+    Ok(Gpu::require(wanted, "recorded cases run on one; scripts/test installs a software driver")?.poisoning())
 }
 
 fn select(args: &Args) -> Result<Vec<Family>, Failure> {
@@ -211,7 +219,7 @@ fn check_output(args: &Args, families: &[Family]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn replay(gpu: &Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure> {
+fn replay(mut gpu: Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure> {
     let total: usize = families.iter().map(|family| family.cases.len()).sum();
     let bar = terminal::progress("recorded", total as u64, false);
     let mut report = Report::new(gpu.describe());
@@ -226,7 +234,12 @@ fn replay(gpu: &Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure
                 row.leave_out(support);
                 continue;
             }
-            let outcome = compute::compute(gpu, request, &family.store)?;
+            if gpu.engine.compiled_kernels() >= KERNELS {
+                // goes with its kernels before the next one is opened
+                drop(gpu);
+                gpu = open(&args.device)?;
+            }
+            let outcome = compute::compute(&gpu, request, &family.store)?;
             row.add(request, judge::judge(expected.open(&outcome), &outcome, &family.store)?);
             match outcome {
                 Outcome::Refused(refusal) if refusal.is_of_case() => raised.push(request.name.clone()),
@@ -251,15 +264,14 @@ fn replay(gpu: &Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure
 
 fn write_results(path: &Path, results: &BTreeMap<String, Array>, force: bool) -> Result<(), Failure> {
     let invalid = |error| Failure::file(path, std::io::Error::other(error));
-    let bytes: Vec<Vec<u8>> = results.values().map(Array::to_bytes).collect();
     let mut views = Vec::with_capacity(results.len());
-    for ((name, array), bytes) in results.iter().zip(&bytes) {
+    for (name, array) in results {
         let dtype = match array.values {
             Values::F32(_) => safetensors::Dtype::F32,
             Values::I64(_) => safetensors::Dtype::I64,
         };
         let shape = array.shape.iter().map(|&size| size as usize).collect();
-        views.push((name, safetensors::tensor::TensorView::new(dtype, shape, bytes).map_err(invalid)?));
+        views.push((name, safetensors::tensor::TensorView::new(dtype, shape, array.bytes()).map_err(invalid)?));
     }
     output::write_bytes(path, &safetensors::serialize(views, None).map_err(invalid)?, force)
 }
