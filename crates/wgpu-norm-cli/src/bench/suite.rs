@@ -9,7 +9,7 @@ use Variant::{AdaptiveInstance, BatchInference, BatchTraining, Group, Instance, 
 /// A choice of cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Suite {
-    /// Each kind of norm once or twice: less than a minute even without a GPU.
+    /// Each kind of norm once or twice: about a minute even without a GPU.
     Quick,
     /// The shapes by which the schedules are judged, forward and backward.
     Reference,
@@ -18,8 +18,8 @@ pub enum Suite {
     /// All of it, with every width, every norm on every layer, and volumes.
     Full,
     /// Large real cases for a GPU, most of 1 GiB a tensor: rows, the layers of ResNet-50, diffusion models and
-    /// transformers. On a software adapter, and where a tensor fits no binding, they have fewer samples, as the report
-    /// then says.
+    /// transformers. On a software adapter (eight minutes), and where a tensor fits no binding, they have fewer samples,
+    /// as the report then says.
     Gpu,
 }
 
