@@ -66,6 +66,22 @@ pub(crate) struct Divisor {
     pub infinities: Infinities,
 }
 
+/// Least eps beside which a variance of 0 is as good as any that f32 loses, see `shaders/lib/held/eps.wgsl`.
+const MIN_EPS: f32 = 1e-15;
+
+impl Divisor {
+    /// Whether it is the root of variance + eps, and nothing else.
+    pub(crate) fn is_bare_root(&self, accumulator: Accumulator) -> bool {
+        let root = matches!(accumulator, Accumulator::Centred | Accumulator::Uncentred);
+        root && self.factor == 1.0 && self.added == 0.0 && self.minimum == 0.0
+    }
+
+    /// Whether it is that, with an eps that makes every variance that f32 loses one of 0.
+    pub(crate) fn is_safe_root(&self, accumulator: Accumulator) -> bool {
+        self.is_bare_root(accumulator) && self.inside >= MIN_EPS
+    }
+}
+
 /// PyTorch's orders of evaluation, taken where an operand is not finite; elsewhere they would cost digits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Infinities {

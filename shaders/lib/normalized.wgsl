@@ -1,9 +1,6 @@
 // Elements by the normalizers of four segments (or of one, four times), and what becomes of them.
 // Whether an infinite scale is folded with the mean.
 override FOLDED: bool = false;
-// Whether every vector of a row is whole and is the row's, and whether all that lanes are dealt is there.
-override EDGES: bool = false;
-override FULL: bool = false;
 
 fn joined_normalizers(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> Normalizer4 {
     let by = transpose(mat4x4(a, b, c, d));
@@ -24,7 +21,7 @@ fn nothing_of(y: vec4<f32>, before: vec4<f32>) -> vec4<f32> { return fma(y, vec4
 
 // Vector j of a row, or what of it is the row's.
 fn put4(row: Row, j: u32, y: vec4<f32>) {
-    if !EDGES { give4(row, j, y); return; }
+    if !TAILS { give4(row, j, y); return; }
     let live = live4(row, j);
     if all(live) { give4(row, j, y); return; }
     for (var e = 0u; e < 4u; e += 1u) { if live[e] { give(row, j, e, y[e]); } }

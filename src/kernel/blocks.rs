@@ -133,7 +133,7 @@ blocks! {
     /// Segments that are converted one by one.
     Each, "each", "lib/each.wgsl" { segments: u32, pad: [u32; 3], }
     /// The eps of a divisor that is the root of variance + eps.
-    Eps, "eps", "lib/held/eps.wgsl" { inside: f32, its_root: f32, pad: [u32; 2], }
+    Eps, "eps", "lib/held/eps.wgsl" { inside: f32, square_root: f32, pad: [u32; 2], }
     /// Segments that are rows of memory, held in registers.
     HeldRow, "held", "lib/held/row.wgsl" {
         segments: u32,

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::affine::{affine_block, with_affine};
 use super::bindings::{Unbindable, VectorWalk};
+use super::operands::segments_of;
 use super::{Draft, Lowering, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
@@ -13,7 +15,7 @@ use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::schedule::{Held, MapWalk};
-use crate::walk::lookup::{Found, Placed, Rows};
+use crate::walk::lookup::{Found, Rows};
 use crate::walk::window::{self, Window};
 
 /// Operands of the gradient to the input.
@@ -90,11 +92,6 @@ impl BackwardMap {
     }
 }
 
-pub(super) fn segments_of(partition: &Partition, range: &Range<u64>) -> Range<u64> {
-    let (low, high) = partition.segments_of(range.start, range.end);
-    low..high
-}
-
 /// How parameters of rows are found; without parameters they are the same everywhere.
 fn affine_rows(map: &BackwardMap, partition: Option<&Partition>, width: u64, elements: u64) -> Option<Rows> {
     match partition.or(map.scale.as_ref().map(|(_, affine)| affine)) {
@@ -103,31 +100,9 @@ fn affine_rows(map: &BackwardMap, partition: Option<&Partition>, width: u64, ele
     }
 }
 
-pub(super) fn affine_block(placed: &Placed) -> blocks::Affine {
-    let lookup = placed.lookup;
-    let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
-    let (first_row, first_column) = (placed.first_row, placed.first_column);
-    blocks::Affine {
-        lookup: blocks::Lookup { base: lookup.base, ..lookup },
-        first_row,
-        first_column,
-        inverse_run: inverse(lookup.run),
-        inverse_wrap: inverse(lookup.wrap),
-    }
-}
-
-/// Settings of `lib/affine.wgsl`.
-pub(super) fn with_affine(overrides: Settings, found: Found, placed: &Placed) -> Settings {
-    overrides
-        .with("AFFINE", found as u32)
-        .with("AFFINE_BASE", placed.by_row)
-        .with("RUN_OF_VECTORS", placed.run_of_vectors)
-}
-
 /// A divisor that is the root of variance + eps takes a short way.
 pub(super) fn is_plain(divisor: &Divisor, accumulator: Accumulator) -> bool {
-    let root = matches!(accumulator, Accumulator::Centred | Accumulator::Uncentred);
-    root && divisor.factor == 1.0 && divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.inside >= 0.0
+    divisor.is_bare_root(accumulator) && divisor.inside >= 0.0
 }
 
 pub(super) fn parameters(divisor: &Divisor) -> Parameters {
@@ -214,7 +189,7 @@ impl Lowering {
             let blocks = outer * parts;
             let factor = affine.map_or([1.0; 2], |affine| affine.factor);
             let parameters = parameters(&reduction.divisor)
-                .with(affine_block(&placed))
+                .with(affine_block(Some(&placed)))
                 .with(blocks::ColumnSums {
                     first: 0,
                     stride: stride as u32,
@@ -320,14 +295,15 @@ impl Lowering {
         for range in self.windows(entry, 0..elements, &[len], &accesses)? {
             let placed = found.placed(&range, false);
             let segments = (range.end - range.start) / len;
-            let parameters = parameters(&reduction.divisor).with(affine_block(&placed)).with(blocks::RunBackward {
-                segments: segments as u32,
-                runs: count as u32,
-                width: width as u32,
-                inverse_len: 1.0 / len as f32,
-                len: len as f32,
-                ..Default::default()
-            });
+            let parameters =
+                parameters(&reduction.divisor).with(affine_block(Some(&placed))).with(blocks::RunBackward {
+                    segments: segments as u32,
+                    runs: count as u32,
+                    width: width as u32,
+                    inverse_len: 1.0 / len as f32,
+                    len: len as f32,
+                    ..Default::default()
+                });
             let consts = consts(held.vectors, ("RUNS", held.rows), width);
             let full = u64::from(held.lanes / held.run_lanes * held.rows) == count;
             let overrides = held.overrides(reduction, width, full);
@@ -423,7 +399,7 @@ impl Lowering {
             let affine = walk.affine.placed(&range, false);
             let factor = columns.map_or([1.0; 2], |affine| affine.factor);
             let parameters = parameters(&reduction.divisor)
-                .with(affine_block(&affine))
+                .with(affine_block(Some(&affine)))
                 .with(blocks::ColumnSums {
                     first: 0,
                     stride: stride as u32,

@@ -2,19 +2,16 @@
 
 use std::ops::Range;
 
+use super::affine::affine_block;
 use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
-use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lanes, Lookup};
+use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lanes};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, LANES_GIVEN, SAME_COLUMNS, SPREAD, Settings, Source};
-use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::plan::Reduction;
 use crate::schedule::{HeldRows, HeldTiles, tile_vectors};
 use crate::walk::lookup::{self, Found};
-
-/// Least eps beside which a variance of 0 is as good as any that f32 loses, see `shaders/lib/held/eps.wgsl`.
-const MIN_EPS: f32 = 1e-15;
 
 /// Rows that start alike: windows are cut between so many.
 const ALIKE: u64 = 4;
@@ -160,17 +157,15 @@ fn accesses(reduction: &Reduction, map: &MapOperands, saved: Option<Tensor>, ran
 
 fn shared(reduction: &Reduction) -> Parameters {
     let divisor = Divisor::from(&reduction.divisor);
-    let eps = Eps { inside: divisor.eps_inside, its_root: divisor.eps_root, pad: [0; 2] };
+    let eps = Eps { inside: divisor.eps_inside, square_root: divisor.eps_root, pad: [0; 2] };
     Parameters::default().with(Exact::NEW).with(divisor).with(eps)
 }
 
 /// Which fragments divide and store.
 fn choices(reduction: &Reduction, map: &MapOperands) -> Settings {
     let divisor = &reduction.divisor;
-    let roots = matches!(reduction.accumulator, Accumulator::Centred | Accumulator::Uncentred);
-    let bare = divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.factor == 1.0;
     let choose = |all: Settings, name, chosen| if chosen { all.with(name, true) } else { all };
-    let all = choose(Settings::default(), EPS_ALONE, roots && bare && divisor.inside >= MIN_EPS);
+    let all = choose(Settings::default(), EPS_ALONE, divisor.is_safe_root(reduction.accumulator));
     choose(all, FOLDS, map.scale.is_some() && divisor.infinities.folds_scale())
 }
 
@@ -205,15 +200,9 @@ fn affine(map: &MapOperands, width: u64, range: &Range<u64>) -> Parameter {
     let partition = map.affine.filter(|_| map.scale.is_some() || map.bias.is_some());
     let placed =
         partition.and_then(|p| lookup::Rows::new(&p, width)).map(|rows| (rows.found, rows.placed(range, false)));
-    let Some((found, placed)) = placed else {
-        let lookup = Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() };
-        let block = Affine { lookup, ..Affine::default() };
+    let block = affine_block(placed.as_ref().map(|(_, placed)| placed));
+    let Some((found, lookup::Placed { by_row, run_of_vectors, .. })) = placed else {
         return Parameter { block, found: Found::Row, by_row: false, run_of_vectors: false, along: false };
     };
-    let lookup::Placed { lookup, first_row, first_column, by_row, run_of_vectors, .. } = placed;
-    // beyond any column: nothing repeats
-    let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
-    let (inverse_run, inverse_wrap) = (inverse(lookup.run), inverse(lookup.wrap));
-    let block = Affine { lookup, first_row, first_column, inverse_run, inverse_wrap };
     Parameter { block, found, by_row, run_of_vectors, along: found == Found::Columns }
 }

@@ -2,20 +2,17 @@
 
 use std::ops::Range;
 
+use super::affine::affine_block;
 use super::bindings::{Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
-use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lanes, Lookup, Partials};
+use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lanes, Partials};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, LANES_GIVEN, Settings, Source};
-use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::schedule::{Grid, LINE, MapColumns, MapRows};
 use crate::walk::lookup::{Found, Placed};
-
-/// Least eps beside which a variance of 0 is as good as any that f32 loses.
-const MIN_EPS: f32 = 1e-15;
 
 /// Most lanes that merge the records of a segment: what each of them leaves is added up by one after the other.
 const MAX_LINES: u64 = 16;
@@ -199,30 +196,15 @@ fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments
     let whole = range.start.is_multiple_of(grid.width) && len.is_multiple_of(grid.width);
     let width = if whole { grid.width } else { len };
     let divisor = &reduction.divisor;
-    let roots = matches!(reduction.accumulator, Accumulator::Centred | Accumulator::Uncentred);
-    let bare = divisor.added == 0.0 && divisor.minimum == 0.0 && divisor.factor == 1.0;
     let placed = grid.affine.map(|rows| (rows.found, rows.placed(&range, false)));
-    let edges = !width.is_multiple_of(4);
     let overrides = Settings::default()
-        .with("EDGES", edges)
-        .with("TAILS", edges)
-        .with("PLAIN", roots && bare && divisor.inside >= MIN_EPS)
+        .with("TAILS", !width.is_multiple_of(4))
+        .with("PLAIN", divisor.is_safe_root(reduction.accumulator))
         .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale())
         .with("AFFINE", placed.map_or(Found::Columns, |(found, _)| found) as u32)
         .with("AFFINE_BASE", placed.is_some_and(|(_, placed)| placed.by_row))
         .with("RUN_OF_VECTORS", placed.is_some_and(|(_, placed)| placed.run_of_vectors));
-    let affine = placed.map_or(
-        Affine {
-            lookup: Lookup { outer_div: 1, inner_div: 1, inner_mod: 1, run: 1, wrap: 1, ..Lookup::default() },
-            ..Affine::default()
-        },
-        |(_, Placed { lookup, first_row, first_column, .. })| {
-            // beyond any column: nothing repeats
-            let inverse = |n: u32| if n >= 1 << 31 { 0.0 } else { 1.0 / n as f32 };
-            let (inverse_run, inverse_wrap) = (inverse(lookup.run), inverse(lookup.wrap));
-            Affine { lookup, first_row, first_column, inverse_run, inverse_wrap }
-        },
-    );
+    let affine = affine_block(placed.as_ref().map(|(_, placed)| placed));
     let statistics = grid.statistics.placed(&range, moments.slices > 1);
     Part { rows: len / width, width, statistics, affine, overrides, range }
 }

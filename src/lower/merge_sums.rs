@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
-use super::backward::{AffineGradients, draft, is_plain, parameters, segments_of};
+use super::backward::{AffineGradients, draft, is_plain, parameters};
 use super::bindings::Unbindable;
+use super::operands::segments_of;
 use super::{Lowering, Tensor, access};
 use crate::kernel::{Entry, Exchange, Settings, blocks};
 use crate::operand::Operand;

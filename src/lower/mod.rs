@@ -1,5 +1,6 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
+mod affine;
 mod backward;
 pub(crate) mod bindings;
 mod convert;

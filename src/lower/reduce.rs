@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::backward::{affine_block, is_plain, with_affine};
+use super::affine::{affine_block, with_affine};
+use super::backward::is_plain;
 use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MergeOperands, MergeSums, Tensor, access};
 use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Runs, Slices, Sums};
@@ -360,6 +361,6 @@ impl Summed {
             first_column: placed.first_column,
             ..Default::default()
         };
-        (overrides, parameters.with(affine_block(&affine)).with(Sums::default()).with(block))
+        (overrides, parameters.with(affine_block(Some(&affine))).with(Sums::default()).with(block))
     }
 }

@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use super::DeviceProfile;
+use super::{DeviceProfile, LINE};
 use crate::kernel::Exchange;
 use crate::partition::Partition;
 use crate::walk::lookup;
-
-/// Fewest lanes of a row, if it has as many vectors: eight vectors are a cache line.
-const MIN_LANES: u32 = 8;
 
 /// Lanes side by side of rows that are read element by element, if they have as many: a cache line.
 const SPREAD_SIDE: u32 = 32;
@@ -63,7 +60,7 @@ impl Rows {
     pub(crate) fn choose(len: u64, profile: &DeviceProfile) -> Option<Self> {
         let vectors = len.div_ceil(4).max(1).next_power_of_two();
         let most = u64::from(1u32 << profile.vectors.ilog2());
-        let lanes = (vectors / most).max(vectors.min(MIN_LANES.into()));
+        let lanes = (vectors / most).max(vectors.min(LINE.into()));
         let lanes = u32::try_from(lanes).ok().filter(|&lanes| lanes <= profile.max_lanes)?;
         let chosen = Self::with_lanes(lanes, (vectors / u64::from(lanes)) as u32, profile.subgroup, profile);
         profile.has_registers(chosen.workgroup, chosen.vectors).then_some(chosen)
@@ -72,9 +69,9 @@ impl Rows {
     /// Fewest and most lanes of rows that are chosen to be held with so many vectors a lane.
     pub(crate) fn range(&self, profile: &DeviceProfile) -> (u32, u32) {
         let (least, most) = match self.vectors {
-            1 => (1, MIN_LANES),
-            vectors if 2 * vectors <= profile.vectors => (MIN_LANES, MIN_LANES),
-            _ if self.exchange() == Exchange::Subgroup => (MIN_LANES, profile.subgroup),
+            1 => (1, LINE),
+            vectors if 2 * vectors <= profile.vectors => (LINE, LINE),
+            _ if self.exchange() == Exchange::Subgroup => (LINE, profile.subgroup),
             _ => (2 * self.cluster, self.workgroup),
         };
         (least.min(self.lanes), most.max(self.lanes))
@@ -83,11 +80,11 @@ impl Rows {
     /// Lanes side by side, whose elements are neighbours; 0: all.
     pub(crate) fn side(&self, spread: bool) -> u32 {
         match self.lanes {
-            _ if !spread => MIN_LANES,
+            _ if !spread => LINE,
             _ if self.vectors == 1 => 0,
             lanes => {
                 if lanes < SPREAD_SIDE {
-                    MIN_LANES
+                    LINE
                 } else {
                     SPREAD_SIDE
                 }
@@ -122,7 +119,7 @@ impl Rows {
     pub(crate) fn accepts(&self, partition: &Partition, affine: Option<&Partition>, profile: &DeviceProfile) -> bool {
         let len = partition.segment_len();
         let powers = [self.workgroup, self.lanes, self.vectors, self.cluster].iter().all(|n| n.is_power_of_two());
-        let neighbours = self.vectors == 1 || self.lanes >= MIN_LANES;
+        let neighbours = self.vectors == 1 || self.lanes >= LINE;
         let fits = neighbours
             && self.workgroup <= profile.workgroup_size.max(profile.max_lanes)
             && self.lanes <= self.workgroup;

@@ -1,7 +1,7 @@
 //! How rows are normalized by moments that are there, or are merged on the way: which rows, and who visits them.
 
-use super::DeviceProfile;
 use super::reduce::{FEW_VECTORS, run_vectors};
+use super::{DeviceProfile, LINE};
 use crate::partition::Partition;
 use crate::walk::lookup::{Found, Rows};
 
@@ -16,9 +16,6 @@ const SHORT_ROW: u64 = 256;
 
 /// Widest rows whose columns are divided without integer divisions: see `shaders/lib/affine.wgsl`.
 const MAX_DIVIDED: u64 = 1 << 20;
-
-/// Lanes side by side: eight vectors are a cache line.
-pub(crate) const LINE: u32 = 8;
 
 /// Most columns' vectors that a workgroup maps side by side.
 const SIDE: u64 = 16;
@@ -96,8 +93,8 @@ impl MapRows {
     pub(crate) fn choose(width: u64, profile: &DeviceProfile) -> Self {
         let all = run_vectors(width).max(1);
         let workgroup = profile.workgroup_size;
-        // rows that no lane has two vectors of are no longer than that
         let vectors = profile.vectors.clamp(FLIGHT, 8);
+        // rows that no lane has two vectors of are no longer than that
         let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
         let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));
         Self { workgroup, lanes, vectors }

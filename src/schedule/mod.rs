@@ -10,7 +10,7 @@ mod reduce;
 pub use backward::{Backward, Held};
 pub(crate) use forward::tile_vectors;
 pub use forward::{Rows as HeldRows, Tiles as HeldTiles};
-pub(crate) use map::{Grid, LINE, MapColumns, MapRows};
+pub(crate) use map::{Grid, MapColumns, MapRows};
 pub(crate) use map_backward::MapWalk;
 pub use reduce::Reduce;
 use reduce::power;
@@ -23,6 +23,9 @@ use crate::partition::Partition;
 use crate::plan::Reduction;
 
 pub use profile::ProfileMismatch;
+
+/// Fewest lanes side by side of a row, if it has as many vectors: eight vectors are a cache line.
+pub(crate) const LINE: u32 = 8;
 
 /// Most bytes of partial records.
 const MAX_PARTIALS: u64 = 16 << 20;
