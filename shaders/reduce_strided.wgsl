@@ -14,32 +14,32 @@
 //
 // bindings: parameters, [those of the source (read)], partials (read and write)
 
-
 fn row_of(outer: u32, row: u32) -> Row {
     return row_at((outer * p.columns.rows + row) * p.columns.width, p.columns.width);
 }
 // Rows of the walk, from the tensor's start.
 fn number_of(outer: u32, row: u32) -> u32 { return p.columns.first_row + outer * p.columns.rows + row; }
-
-// Rows past the end are the first of their chunk once more.
-fn fetched(outer: u32, row: u32, k: u32, end: u32, j: u32) -> Fetched {
-    let r = select(row, row + k * LINES, row + k * LINES < end);
-    return fetch(number_of(outer, r), row_of(outer, r), j);
-}
+fn fetched(outer: u32, row: u32, j: u32) -> Fetched { return fetch(number_of(outer, row), row_of(outer, row), j); }
 fn walked(outer: u32, first: u32, end: u32, j: u32, known: Known) -> Partial {
     var m = partial_none();
-    for (var row = first; row < end; row += FLIGHT * LINES) {
-        var chunk: array<Fetched, FLIGHT>;
-        for (var k = 0u; k < FLIGHT; k += 1u) { chunk[k] = fetched(outer, row, k, end, j); }
-        m = partial_push(m, &chunk, Live(row, end), known);
+    var chunk: array<Fetched, FLIGHT>;
+    var row = first;
+    for (; row + (FLIGHT - 1u) * LINES < end; row += FLIGHT * LINES) {
+        for (var k = 0u; k < FLIGHT; k += 1u) { chunk[k] = fetched(outer, row + k * LINES, j); }
+        m = partial_push(m, &chunk, known);
+    }
+    // rows past the end are the first of their chunk once more
+    for (; row < end; row += FLIGHT * LINES) {
+        for (var k = 0u; k < FLIGHT; k += 1u) {
+            chunk[k] = fetched(outer, select(row, row + k * LINES, row + k * LINES < end), j);
+        }
+        for (var k = 0u; k < FLIGHT; k += 1u) { m = partial_push_some(m, chunk[k], row + k * LINES < end, known); }
     }
     return m;
 }
 fn extremes_of(outer: u32, first: u32, end: u32, j: u32) -> Extremes {
     var e = extremes_none();
-    for (var row = first; row < end; row += LINES) {
-        e = extremes_push(e, fetched(outer, row, 0u, end, j), vec4(true));
-    }
+    for (var row = first; row < end; row += LINES) { e = extremes_push(e, fetched(outer, row, j), vec4(true)); }
     return e;
 }
 

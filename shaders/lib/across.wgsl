@@ -8,6 +8,11 @@ override FOLDS: bool = false;
 
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
+// Rows taken in, and whether one is there.
+alias Count = f32;
+alias Live = bool;
+struct Counted { sum: Sum, count: f32 }
+fn even(n: Count) -> f32 { return n; }
 
 struct Columns {
     outer: u32,    // blocks of rows; a block's segments are its own
@@ -23,20 +28,6 @@ struct Me { local: u32, column: u32, line: u32 }
 var<private> me: Me;
 var<workgroup> exchanged: array<vec4<f32>, WORKGROUP>;
 var<workgroup> flag: u32;
-
-// Rows line, line + LINES, ... of a chunk.
-struct Live { row: u32, end: u32 }
-
-fn is_live(live: Live, k: u32) -> vec4<bool> { return vec4(live.row + k * LINES < live.end); }
-// 1 for what is there, 0 for what is not.
-fn weights_of(live: Live, k: u32) -> vec4<f32> { return select(vec4(0.0), vec4(1.0), is_live(live, k)); }
-// Elements that are not there are others of the same segment.
-fn own4(live: Live, k: u32, x: vec4<f32>) -> vec4<f32> { return x; }
-fn count_of(live: Live) -> vec4<f32> { return vec4(f32(min((live.end - live.row + LINES - 1u) / LINES, FLIGHT))); }
-fn even(n: vec4<f32>) -> vec4<f32> { return vec4(n.x); }
-// What all lines have taken in of a segment: of a slice of `taken` rows.
-var<private> taken: u32;
-fn count_all(n: vec4<f32>, slot: u32) -> f32 { return f32(taken * p.columns.fold); }
 
 fn splat(x: vec4<f32>) -> vec4<f32> { return x; }
 fn splat_bits(x: vec4<u32>) -> vec4<u32> { return x; }
@@ -59,6 +50,11 @@ fn sum_all(x: vec4<f32>, slot: u32) -> vec4<f32> {
         for (var c = start; c < start + p.columns.fold; c += 1u) { sums[e] += exchanged[c / 4u][c % 4u]; }
     }
     return sums;
+}
+// With what all lines have taken in of a segment: of a slice of `taken` rows.
+var<private> taken: u32;
+fn sum_counted(x: vec4<f32>, n: Count, slot: u32) -> Counted {
+    return Counted(sum_all(x, slot), f32(taken * p.columns.fold));
 }
 fn max_all(x: vec4<u32>, slot: u32) -> vec4<u32> {
     workgroupBarrier();

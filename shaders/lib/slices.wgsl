@@ -5,14 +5,13 @@ struct Slices {
     len: u32,            // rows of a slice (strided), or vectors (contiguous)
     record_first: u32,   // record of the window's first segment in the first slice
     record_stride: u32,  // records of one slice of all segments
+    earlier: u32,        // records of each that earlier windows have left, which this one adds to: one, or none
 }
-
-// Whether an earlier window has left records of the same segments, which this one adds to.
-override RESUMES: bool = false;
 
 fn leave(slice: u32, segment: u32, record: vec4<f32>) {
     let i = slice * p.slices.record_stride + p.slices.record_first + segment;
     var merged = record;
-    if RESUMES { merged = record_merged(load_partials(i), record); }
+    // hardly ever one: code that is long and left out of the way
+    for (var k = 0u; k < p.slices.earlier; k += 1u) { merged = record_merged(load_partials(i), merged); }
     store_partials(i, merged);
 }

@@ -68,7 +68,14 @@ blocks! {
         inverse_wrap: f32,
     }
     /// Slices of segments.
-    Slices, "slices", "lib/slices.wgsl" { count: u32, len: u32, record_first: u32, record_stride: u32, }
+    Slices, "slices", "lib/slices.wgsl" {
+        count: u32,
+        len: u32,
+        record_first: u32,
+        record_stride: u32,
+        earlier: u32,
+        pad: [u32; 3],
+    }
     /// Tiles of columns of interleaved segments.
     Columns, "columns", "lib/across.wgsl" {
         outer: u32,
@@ -87,9 +94,12 @@ blocks! {
         count: u32,
         width: u32,
         vectors: u32,
+        start: u32,
+        whole: u32,
         step_runs: u32,
         step_vectors: u32,
         first_row: u32,
+        pad: [u32; 2],
     }
     /// Partial records that a map merges.
     Partials, "partials", "lib/partials.wgsl" { count: u32, stride: u32, pad: [u32; 2], }

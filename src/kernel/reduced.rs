@@ -58,6 +58,9 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             }
             all.push(fragment!("lib/slices.wgsl", "slices": "Slices"));
             all.extend(of.into_iter().flat_map(|of| [of.records, fragment!("lib/source/values.wgsl"), of.moments]));
+            if kernel.accumulator != Some(Accumulator::Centred) {
+                all.push(fragment!("lib/source/chunk.wgsl"));
+            }
             all.push(if strided {
                 fragment!("reduce_strided.wgsl")
             } else {
@@ -118,6 +121,7 @@ fn gradients(kernel: &Kernel) -> Vec<Fragment> {
     all.extend([
         fragment!("lib/slices.wgsl", "slices": "Slices"),
         fragment!("lib/source/gradients.wgsl", "gradients": "Gradients"),
+        fragment!("lib/source/chunk.wgsl"),
         if strided { fragment!("reduce_strided.wgsl") } else { fragment!("reduce_contiguous.wgsl", "runs": "Runs") },
         enter(kernel),
     ]);

@@ -60,7 +60,7 @@ pub(crate) struct Draft {
     pub exchange: Exchange,
     pub across: bool,
     pub consts: Settings,
-    /// All but HEADS, which the bindings decide.
+    /// HEADS is decided by the bindings, where it is not set.
     pub overrides: Settings,
     /// How rows are walked: what can be read by vectors. `None`: by words.
     pub walk: Option<VectorWalk>,
@@ -143,7 +143,8 @@ impl Lowering {
         workgroups: u64,
     ) -> Result<(), Unbindable> {
         let bound = bindings::bind(draft.entry, accesses, &self.limits, draft.walk, &self.sizes)?;
-        let overrides = if bound.leads { draft.overrides.with("HEADS", true) } else { draft.overrides };
+        let leads = bound.leads && draft.overrides.get("HEADS").is_none();
+        let overrides = if leads { draft.overrides.with("HEADS", true) } else { draft.overrides };
         let Draft { entry, accumulator, source, exchange, across, consts, column, .. } = draft;
         let rows = accesses.iter().find_map(|access| access.rows);
         let layout = bound.layout;

@@ -6,9 +6,9 @@ use super::affine::{affine_block, with_affine};
 use super::backward::is_plain;
 use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MergeOperands, MergeSums, Tensor, access};
-use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Runs, Slices, Sums};
+use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Lanes, Runs, Slices, Sums};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{Entry, Exchange, LANES_GIVEN, Settings, Source};
 use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -112,28 +112,37 @@ impl Lowering {
         let total = count * vectors;
         let len = total.div_ceil(schedule.slices.into());
         let step = u64::from(lanes);
-        let edges = !width.is_multiple_of(4);
-        let full = !edges && len.is_multiple_of(u64::from(flight * lanes)) && total == len * u64::from(schedule.slices);
+        // of runs that begin or end inside a vector the first and the last two may have elements of others
+        let (start, whole) = match count {
+            _ if width.is_multiple_of(4) => (0, total),
+            1 => (1, total.saturating_sub(3)),
+            _ => (0, 0),
+        };
         let block = Runs {
             segments: segments as u32,
             inner: inner as u32,
             count: count as u32,
             width: width as u32,
             vectors: vectors as u32,
+            start,
+            whole: whole as u32,
             step_runs: (step / vectors) as u32,
             step_vectors: (step % vectors) as u32,
             first_row: 0,
+            pad: [0; 2],
         };
-        let exchange = profile.exchange(lanes);
-        let overrides = Settings::default()
-            .with("WORKGROUP", schedule.workgroup)
-            .with("LANES", lanes)
-            .with("FULL", full)
-            .with("EDGES", edges)
-            .with("RUNS", count > 1)
-            .with("RESUMES", !window.opens);
+        // as many lanes as share barriers, or fewer than need any
+        let (exchange, least, most) = match profile.subgroup {
+            1 => (Exchange::Memory, 1, schedule.workgroup),
+            subgroup if lanes < subgroup => (Exchange::Subgroup, 1, subgroup),
+            subgroup => (Exchange::Workgroup, subgroup, schedule.workgroup),
+        };
+        let overrides =
+            Settings::default().with("WORKGROUP", schedule.workgroup).with("LEAST", least).with("MOST", most);
         let overrides =
             if exchange == Exchange::Workgroup { overrides.with("CLUSTER", profile.subgroup) } else { overrides };
+        // where weights are no vectors beside it each run is asked where it begins: all have one kernel
+        let overrides = if summed.along() { overrides } else { overrides.with("HEADS", true) };
         let walk = summed.walk(
             reduction.row_len,
             &window.elements,
@@ -144,13 +153,10 @@ impl Lowering {
             window,
             schedule.walk,
             overrides,
-            slices(reduction, schedule, window, len).with(block),
+            slices(reduction, schedule, window, len).with(block).with(Lanes::new(lanes)),
         );
-        let draft = Draft {
-            exchange,
-            overrides,
-            ..self.reduction(Entry::ReduceContiguous, reduction, summed, window, (flight, width), walk)
-        };
+        let draft = self.reduction(Entry::ReduceContiguous, reduction, summed, window, (flight, width), walk);
+        let draft = Draft { exchange, consts: draft.consts.with(LANES_GIVEN, true), overrides, ..draft };
         let sets = segments.div_ceil(u64::from(schedule.workgroup / lanes));
         self.dispatch(draft, parameters, accesses, sets * u64::from(schedule.slices))
     }
@@ -184,8 +190,7 @@ impl Lowering {
             .with("WORKGROUP", schedule.workgroup)
             .with("LANES", schedule.lanes)
             .with("LINES", schedule.workgroup / schedule.lanes)
-            .with("FOLDS", fold > 1)
-            .with("RESUMES", !window.opens);
+            .with("FOLDS", fold > 1);
         let walk = summed.walk(
             reduction.row_len,
             &window.elements,
@@ -239,6 +244,8 @@ fn slices(reduction: &Reduction, schedule: &Reduce, window: &Window, len: u64) -
         len: len as u32,
         record_first: if schedule.slices > 1 { window.first_segment as u32 } else { 0 },
         record_stride: reduction.partition.segments() as u32,
+        earlier: u32::from(!window.opens),
+        pad: [0; 3],
     };
     Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor)).with(block)
 }

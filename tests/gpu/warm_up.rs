@@ -31,7 +31,7 @@ fn kernels(gpu: &Gpu) -> Vec<Kernel> {
 fn binding_compiles_none_of_what_was_warmed_up() {
     let keys = kernels(harness::gpu());
     let distinct: std::collections::HashSet<_> = keys.iter().collect();
-    assert!(distinct.len() > 5 && distinct.len() < keys.len(), "{} of {}", distinct.len(), keys.len());
+    assert!(distinct.len() > 3 && distinct.len() < keys.len(), "{} of {}", distinct.len(), keys.len());
     let gpu = open();
     assert_eq!(gpu.engine.compiled_kernels(), 0);
     gpu.engine.warm_up(&keys).unwrap();

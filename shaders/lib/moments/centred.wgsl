@@ -4,40 +4,49 @@
 const CENTRED = true;
 const RETRIES = true;
 // Of a lane: means of x - shift, and sums of squared differences to them.
-struct Partial { rest: vec4<f32>, squares: vec4<f32>, count: vec4<f32> }
+struct Partial { rest: vec4<f32>, squares: vec4<f32>, count: Count }
 struct Whole { rest: Sum, variance: Sum, count: f32 }
 
-fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0)); }
+fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), Count(0.0)); }
 
+fn from_shift(x: vec4<f32>, known: Known) -> vec4<f32> {
+    return fma(x, splat(known.to_unit), splat(known.from_shift));
+}
 // Exactly, in two passes over the registers; then one merge
 //   Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979)
-fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
-    let count = count_of(live);
+fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, known: Known) -> Partial {
     var sum = vec4(0.0);
     for (var k = 0u; k < FLIGHT; k += 1u) {
-        let d = own4(live, k, fma((*chunk)[k], splat(known.to_unit), splat(known.from_shift)));
-        (*chunk)[k] = d;
-        sum = fma(d, weights_of(live, k), sum);
+        (*chunk)[k] = from_shift((*chunk)[k], known);
+        sum += (*chunk)[k];
     }
-    let mean = sum / max(count, vec4(1.0));
+    let mean = sum / f32(FLIGHT);
     var squares = vec4(0.0);
     for (var k = 0u; k < FLIGHT; k += 1u) {
         let e = difference4((*chunk)[k], mean);
-        squares = fma(e * weights_of(live, k), e, squares);
+        squares = fma(e, e, squares);
     }
-    let all = even(m.count) + count;
-    let weight = count / max(all, vec4(1.0));
+    let all = even(m.count) + f32(FLIGHT);
+    let weight = f32(FLIGHT) / all;
     let delta = difference4(mean, m.rest);
-    return Partial(fma(delta, weight, m.rest), fma(delta * delta, even(m.count) * weight, m.squares + squares), all);
+    squares = fma(delta * delta, vec4(even(m.count) * weight), m.squares + squares);
+    return Partial(fma(delta, vec4(weight), m.rest), squares, Count(all));
+}
+// One by one.
+fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+    let all = m.count + select(Count(0.0), Count(1.0), live);
+    let delta = select(vec4(0.0), difference4(from_shift(x, known), m.rest), live);
+    let weighed = delta * (1.0 / max(all, Count(1.0)));
+    return Partial(m.rest + weighed, fma(delta * weighed, vec4(m.count), m.squares), all);
 }
 
 fn whole_of(m: Partial, known: Known) -> Whole {
-    let count = count_all(m.count, 0u);
-    let share = 1.0 / max(count, 1.0);
-    let rest = sum_all(m.rest * even(m.count), 1u) * share;
+    let all = sum_counted(m.rest * m.count, m.count, 0u);
+    let share = 1.0 / max(all.count, 1.0);
+    let rest = all.sum * share;
     let e = difference4(m.rest, splat(rest));
-    let variance = sum_all(fma(e * e, even(m.count), m.squares), 2u) * share;
-    return Whole(rest, variance, count);
+    let variance = sum_all(fma(e * e, vec4(m.count), m.squares), 1u) * share;
+    return Whole(rest, variance, all.count);
 }
 
 // Squares overflowed or vanished, beside the rest too; or nothing differs from a shift so small that differences may

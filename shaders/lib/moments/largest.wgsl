@@ -2,25 +2,20 @@
 
 const CENTRED = false;
 const RETRIES = false;
-struct Partial { top: vec4<u32>, ties: vec4<f32>, count: vec4<f32> }
+struct Partial { top: vec4<u32>, ties: vec4<f32>, count: Count }
 struct Whole { top: Bits, ties: Sum, count: f32 }
 
-fn partial_none() -> Partial { return Partial(vec4(0u), vec4(0.0), vec4(0.0)); }
-fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
-    var top = m.top;
-    for (var k = 0u; k < FLIGHT; k += 1u) {
-        top = max(top, select(vec4(0u), magnitude_bits4((*chunk)[k]), is_live(live, k)));
-    }
-    var ties = select(vec4(0.0), m.ties, m.top == top);
-    for (var k = 0u; k < FLIGHT; k += 1u) {
-        ties += select(vec4(0.0), vec4(1.0), (magnitude_bits4((*chunk)[k]) == top) & is_live(live, k));
-    }
-    return Partial(top, ties, m.count + count_of(live));
+fn partial_none() -> Partial { return Partial(vec4(0u), vec4(0.0), Count(0.0)); }
+fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+    let top = max(m.top, select(vec4(0u), magnitude_bits4(x), live));
+    let tie = select(vec4(0.0), vec4(1.0), magnitude_bits4(x) == top);
+    let ties = select(vec4(0.0), m.ties, m.top == top) + select(vec4(0.0), tie, live);
+    return Partial(top, ties, m.count + select(Count(0.0), Count(1.0), live));
 }
 fn whole_of(m: Partial, known: Known) -> Whole {
     let top = max_all(m.top, 1u);
-    let ties = sum_all(select(vec4(0.0), m.ties, m.top == splat_bits(top)), 2u);
-    return Whole(top, ties, count_all(m.count, 0u));
+    let ties = sum_counted(select(vec4(0.0), m.ties, m.top == splat_bits(top)), m.count, 0u);
+    return Whole(top, ties.sum, ties.count);
 }
 fn is_rare(whole: Whole, known: Known) -> bool { return false; }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {

@@ -2,20 +2,17 @@
 
 const CENTRED = false;
 const RETRIES = true;
-struct Partial { sum: vec4<f32>, count: vec4<f32> }
+struct Partial { sum: vec4<f32>, count: Count }
 struct Whole { mean: Sum, count: f32 }
 
-fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0)); }
-fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
-    var sum = vec4(0.0);
-    for (var k = 0u; k < FLIGHT; k += 1u) {
-        sum = fma(abs(own4(live, k, (*chunk)[k] * splat(known.to_unit))), weights_of(live, k), sum);
-    }
-    return Partial(m.sum + sum, m.count + count_of(live));
+fn partial_none() -> Partial { return Partial(vec4(0.0), Count(0.0)); }
+fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+    let d = select(vec4(0.0), abs(x * splat(known.to_unit)), live);
+    return Partial(m.sum + d, m.count + select(Count(0.0), Count(1.0), live));
 }
 fn whole_of(m: Partial, known: Known) -> Whole {
-    let count = count_all(m.count, 0u);
-    return Whole(sum_all(m.sum, 1u) / max(count, 1.0), count);
+    let all = sum_counted(m.sum, m.count, 0u);
+    return Whole(all.sum / max(all.count, 1.0), all.count);
 }
 // A sum overflowed.
 fn is_rare(whole: Whole, known: Known) -> bool {

@@ -2,21 +2,17 @@
 
 const CENTRED = false;
 const RETRIES = true;
-struct Partial { squares: vec4<f32>, count: vec4<f32> }
+struct Partial { squares: vec4<f32>, count: Count }
 struct Whole { square: Sum, count: f32 }
 
-fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0)); }
-fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
-    var squares = vec4(0.0);
-    for (var k = 0u; k < FLIGHT; k += 1u) {
-        let d = own4(live, k, (*chunk)[k] * splat(known.to_unit));
-        squares = fma(d * weights_of(live, k), d, squares);
-    }
-    return Partial(m.squares + squares, m.count + count_of(live));
+fn partial_none() -> Partial { return Partial(vec4(0.0), Count(0.0)); }
+fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+    let d = select(vec4(0.0), x * splat(known.to_unit), live);
+    return Partial(fma(d, d, m.squares), m.count + select(Count(0.0), Count(1.0), live));
 }
 fn whole_of(m: Partial, known: Known) -> Whole {
-    let count = count_all(m.count, 0u);
-    return Whole(sum_all(m.squares, 1u) / max(count, 1.0), count);
+    let all = sum_counted(m.squares, m.count, 0u);
+    return Whole(all.sum / max(all.count, 1.0), all.count);
 }
 // Squares overflowed or vanished.
 fn is_rare(whole: Whole, known: Known) -> bool {

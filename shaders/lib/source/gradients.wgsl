@@ -54,30 +54,27 @@ fn fetch(n: u32, row: Row, j: u32) -> Fetched {
     return f;
 }
 
-struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: vec4<f32> }
+struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: Count }
 struct Whole { g: Sum, g_x_hat: Sum, g_x: Sum, count: f32 }
-fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)); }
-fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, live: Live, known: Known) -> Partial {
+fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), Count(0.0)); }
+fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partial {
+    var g = f.g;
+    if WEIGHED { g *= f.weight; }
+    var by = known.by;
+    if BY_ELEMENT { by = f.by; by.k = abs(by.k); }
+    g = select(vec4(0.0), g * SHRINK, live);
     var sum = m;
-    for (var k = 0u; k < FLIGHT; k += 1u) {
-        let f = (*chunk)[k];
-        var g = f.g;
-        if WEIGHED { g *= f.weight; }
-        var by = known.by;
-        if BY_ELEMENT { by = f.by; by.k = abs(by.k); }
-        let here = is_live(live, k);
-        g = select(vec4(0.0), g * SHRINK, here);
-        sum.g += g;
-        sum.g_x_hat = fma(g, select(vec4(0.0), hat4(f.x, by), here), sum.g_x_hat);
-        if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), f.x, here), sum.g_x); }
-    }
-    sum.count += count_of(live);
+    sum.g += g;
+    sum.g_x_hat = fma(g, select(vec4(0.0), hat4(f.x, by), live), sum.g_x_hat);
+    if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), f.x, live), sum.g_x); }
+    sum.count += select(Count(0.0), Count(1.0), live);
     return sum;
 }
 fn whole_of(m: Partial, known: Known) -> Whole {
     var g_x: Sum;
     if PRODUCTS { g_x = sum_all(m.g_x, 2u); }
-    return Whole(sum_all(m.g, 0u), sum_all(m.g_x_hat, 1u), g_x, count_all(m.count, 3u));
+    let g = sum_counted(m.g, m.count, 0u);
+    return Whole(g.sum, sum_all(m.g_x_hat, 1u), g_x, g.count);
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     return vec4(component(whole.g, e), component(whole.g_x_hat, e), component(whole.g_x, e), whole.count);
