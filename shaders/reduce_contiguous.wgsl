@@ -1,9 +1,9 @@
 // Reduces slices of segments that are long runs of memory.
 //
 //   for each segment, slice of its vectors                                        (some lanes each)
-//       each lane: for vectors lane, lane + lanes, ... of the slice, run by run    FLIGHT vectors at once, while they are
-//           partial += what the source makes of them                               whole; then those of which elements
-//       whole = partials of all lanes                                              may be missing, one by one
+//       each lane: for vectors lane, lane + lanes, ... of the slice, run by run    FLIGHT whole vectors at once; then,
+//           partial += what the source makes of them                               one by one, those of which elements
+//       whole = partials of all lanes                                              may be missing
 //       record[slice][segment] = whole
 //
 // The four elements of a vector are four chains, until the lanes join theirs.

@@ -11,7 +11,7 @@ struct Slices {
 fn leave(slice: u32, segment: u32, record: vec4<f32>) {
     let i = slice * p.slices.record_stride + p.slices.record_first + segment;
     var merged = record;
-    // hardly ever one: code that is long and left out of the way
+    // a loop of hardly ever a turn: it keeps what is long and rare out of the way
     for (var k = 0u; k < p.slices.earlier; k += 1u) { merged = record_merged(load_partials(i), merged); }
     store_partials(i, merged);
 }

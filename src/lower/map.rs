@@ -37,6 +37,8 @@ struct Part {
     width: u64,
     statistics: Placed,
     affine: Affine,
+    /// All elements of a vector have one parameter.
+    run_of_vectors: bool,
     overrides: Settings,
 }
 
@@ -109,6 +111,7 @@ impl Lowering {
         let side = LINE.min(schedule.lanes);
         let overrides = part
             .overrides
+            .with("RUN_OF_VECTORS", part.run_of_vectors)
             .with("WORKGROUP", schedule.workgroup)
             .with("SIDE", side)
             .with("LEAST", side)
@@ -155,6 +158,8 @@ impl Lowering {
             .with("LANES", lanes)
             .with("LINES", workgroup / lanes)
             .with("HELD", grid.holds())
+            // what is looked up once a lane is looked up by element
+            .with("RUN_OF_VECTORS", part.run_of_vectors && !grid.holds())
             .with("STATISTICS", grid.statistics.found as u32)
             .with("SAVE", moments.saved.is_some() && opens);
         let block = blocks::MapColumns {
@@ -202,9 +207,9 @@ fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments
         .with("PLAIN", divisor.is_safe_root(reduction.accumulator))
         .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale())
         .with("AFFINE", placed.map_or(Found::Columns, |(found, _)| found) as u32)
-        .with("AFFINE_BASE", placed.is_some_and(|(_, placed)| placed.by_row))
-        .with("RUN_OF_VECTORS", placed.is_some_and(|(_, placed)| placed.run_of_vectors));
+        .with("AFFINE_BASE", placed.is_some_and(|(_, placed)| placed.by_row));
+    let run_of_vectors = placed.is_some_and(|(_, placed)| placed.run_of_vectors);
     let affine = affine_block(placed.as_ref().map(|(_, placed)| placed));
     let statistics = grid.statistics.placed(&range, moments.slices > 1);
-    Part { rows: len / width, width, statistics, affine, overrides, range }
+    Part { rows: len / width, width, statistics, affine, run_of_vectors, overrides, range }
 }

@@ -56,11 +56,12 @@ impl Grid {
         let affine = self.affine.map(|rows| rows.found);
         let repeats = self.repeats().min(elements / self.width);
         let divides = affine == Some(Found::Mixed) && self.width >= MAX_DIVIDED;
-        let short = by_row && self.width < SHORT_ROW.min(elements);
-        let idle = !by_row && repeats < MIN_REPEATS;
+        // short rows, and rows that share little; of those that share nothing each would look up its own
+        let poor = if by_row { self.width < SHORT_ROW.min(elements) } else { repeats < MIN_REPEATS };
+        let alone = !by_row && repeats < 2;
         let looked_up = !by_row && affine.is_some() && !self.holds();
         let mixed = usize::from(affine == Some(Found::Mixed)) + usize::from(self.statistics.found == Found::Mixed);
-        (divides, idle, short, looked_up, !self.width.is_multiple_of(4), mixed, self.width)
+        (divides, alone, poor, looked_up, !self.width.is_multiple_of(4), mixed, self.width)
     }
 
     /// Rows that have the same segments.
