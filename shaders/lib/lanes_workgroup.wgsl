@@ -16,6 +16,9 @@ var<workgroup> words2: array<vec2<f32>, WORDS>;
 var<workgroup> words4: array<vec4<f32>, WORDS>;
 var<workgroup> flag: u32;
 
+fn in_cluster() -> Neighbours { return Neighbours(lanes(), min(LEAST, CLUSTER), CLUSTER); }
+// Rows of one cluster need no more: the same for all rows of a dispatch, so that others may have barriers.
+fn is_one_cluster() -> bool { return LEAST <= CLUSTER && lanes() <= CLUSTER; }
 fn among_clusters() -> Neighbours {
     return Neighbours(clusters(), min(LEAST / CLUSTER, CLUSTER), min(MOST_CLUSTERS, CLUSTER));
 }
@@ -26,7 +29,8 @@ fn words_of(slot: u32) -> u32 { return slot * (WORKGROUP / CLUSTER) + me.group *
 fn word_of(slot: u32, k: u32) -> u32 { return words_of(slot) + ((k + me.lane % CLUSTER) & (clusters() - 1u)); }
 fn is_word(k: u32) -> bool { return k == 0u || FEW && k < clusters(); }
 fn sum_lanes(x: f32, slot: u32) -> f32 {
-    let own = sum_within(x, exactly(CLUSTER));
+    let own = sum_within(x, in_cluster());
+    if is_one_cluster() { return own; }
     if me.lane % CLUSTER == 0u { words[words_of(slot) + me.lane / CLUSTER] = bitcast<u32>(own); }
     workgroupBarrier();
     var s = 0.0;
@@ -34,7 +38,8 @@ fn sum_lanes(x: f32, slot: u32) -> f32 {
     return sum_within(s, among_clusters());
 }
 fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> {
-    let own = sum2_within(x, exactly(CLUSTER));
+    let own = sum2_within(x, in_cluster());
+    if is_one_cluster() { return own; }
     if me.lane % CLUSTER == 0u { words2[words_of(slot) + me.lane / CLUSTER] = own; }
     workgroupBarrier();
     var s = vec2(0.0);
@@ -42,7 +47,8 @@ fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> {
     return sum2_within(s, among_clusters());
 }
 fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
-    let own = sum4_within(x, exactly(CLUSTER));
+    let own = sum4_within(x, in_cluster());
+    if is_one_cluster() { return own; }
     if me.lane % CLUSTER == 0u { words4[words_of(slot) + me.lane / CLUSTER] = own; }
     workgroupBarrier();
     var s = vec4(0.0);
@@ -50,7 +56,8 @@ fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
     return sum4_within(s, among_clusters());
 }
 fn max_lanes(x: u32, slot: u32) -> u32 {
-    let own = max_within(x, exactly(CLUSTER));
+    let own = max_within(x, in_cluster());
+    if is_one_cluster() { return own; }
     if me.lane % CLUSTER == 0u { words[words_of(slot) + me.lane / CLUSTER] = own; }
     workgroupBarrier();
     var s = 0u;

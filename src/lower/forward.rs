@@ -44,12 +44,11 @@ impl Lowering {
             if straddles {
                 consts = consts.with("STRADDLES", true);
             }
-            let exchange = schedule.exchange();
-            let (least, most) = schedule.range(&self.profile);
+            let (exchange, least, most) = schedule.exchange(spread && affine.found == Found::Mixed, &self.profile);
             let mut overrides = Settings::default()
                 .with("WORKGROUP", schedule.workgroup)
                 .with("SIDE", schedule.side(spread))
-                .with("TOGETHER", schedule.together(whole, &self.profile))
+                .with("TOGETHER", schedule.together(whole, (least, most)))
                 .with("WHOLE", whole)
                 .with("LEAST", least)
                 .with("MOST", most);

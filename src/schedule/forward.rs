@@ -66,15 +66,25 @@ impl Rows {
         profile.has_registers(chosen.workgroup, chosen.vectors).then_some(chosen)
     }
 
-    /// Fewest and most lanes of rows that are chosen to be held with so many vectors a lane.
-    pub(crate) fn range(&self, profile: &DeviceProfile) -> (u32, u32) {
-        let (least, most) = match self.vectors {
-            1 => (1, LINE),
-            vectors if 2 * vectors <= profile.vectors => (LINE, LINE),
-            _ if self.exchange() == Exchange::Subgroup => (LINE, profile.subgroup),
+    /// How lanes exchange, and fewest and most of them in rows that are chosen to be held with so many vectors a lane.
+    ///
+    /// Beside elements that are read one by one and look their parameters up (`slow`) barriers are little: such rows
+    /// have one kernel, whatever their length.
+    pub(crate) fn exchange(&self, slow: bool, profile: &DeviceProfile) -> (Exchange, u32, u32) {
+        let long = 2 * self.vectors > profile.vectors;
+        let exchange = match self.cluster {
+            1 => Exchange::Memory,
+            cluster if self.lanes <= cluster && !(slow && long) => Exchange::Subgroup,
+            _ => Exchange::Workgroup,
+        };
+        let (least, most) = match exchange {
+            _ if self.vectors == 1 => (1, LINE),
+            _ if !long => (LINE, LINE),
+            Exchange::Subgroup => (LINE, profile.subgroup),
+            _ if slow => (LINE, self.workgroup),
             _ => (2 * self.cluster, self.workgroup),
         };
-        (least.min(self.lanes), most.max(self.lanes))
+        (exchange, least.min(self.lanes), most.max(self.lanes))
     }
 
     /// Lanes side by side, whose elements are neighbours; 0: all.
@@ -94,8 +104,7 @@ impl Rows {
 
     /// Vectors of a lane that lie together: all, where the lanes of a row are neighbours; of others, those that are there
     /// in every lane.
-    pub(crate) fn together(&self, whole: u32, profile: &DeviceProfile) -> u32 {
-        let (least, most) = self.range(profile);
+    pub(crate) fn together(&self, whole: u32, (least, most): (u32, u32)) -> u32 {
         if least == most { self.vectors } else { whole.max(1) }
     }
 
@@ -127,15 +136,6 @@ impl Rows {
         let finds = affine.is_none_or(|affine| lookup::Rows::new(affine, len).is_some());
         let bound = len > 0 && len <= self.room() && 4 * len <= profile.max_binding;
         partition.is_contiguous() && powers && fits && exchanges && finds && bound
-    }
-
-    /// How lanes exchange.
-    pub(crate) fn exchange(&self) -> Exchange {
-        match self.cluster {
-            1 => Exchange::Memory,
-            cluster if self.lanes <= cluster => Exchange::Subgroup,
-            _ => Exchange::Workgroup,
-        }
     }
 }
 
@@ -249,7 +249,9 @@ mod tests {
             assert_eq!(chosen.map(|rows| Rows { cluster: 2, ..rows }.to_string()).as_deref(), expected, "{len}");
         }
         assert_eq!(Rows::choose(1024, &profile(8, 1024)).map(|rows| (rows.lanes, rows.vectors)), Some((64, 4)));
-        assert_eq!(Rows::choose(1024, &profile(1, 256)).map(|rows| rows.exchange()), Some(Exchange::Memory));
+        let without = profile(1, 256);
+        let exchange = Rows::choose(1024, &without).map(|rows| rows.exchange(false, &without).0);
+        assert_eq!(exchange, Some(Exchange::Memory));
     }
 
     /// A norm over changing widths has few kernels.
