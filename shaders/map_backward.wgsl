@@ -15,11 +15,12 @@
 // 2. What belongs to columns is held from row to row of a block (STATISTICS, AFFINE: COLUMNS, MIXED), what belongs to
 //    rows (ROW) is looked up a row: kernels of the first kind take 4 rows of one vector at once, of the second one row
 //    of 4 vectors.
-// 3. Where statistics are given (GIVEN) they are constants: grad_input = g * r. No coefficients, and no x.
+// 3. Coefficients are merged of partial sums by each workgroup for itself, or stored before, or (GIVEN) those of
+//    constants: grad_input = g * r, without x. See lib/known/.
 // 4. Lanes past the end of a row and rows past the end of a slice take what is there, and store nothing.
 //
-// bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input, [column_sums, or
-// grad_scale and grad_bias] (write)
+// bindings: parameters, [input], grad_output, coefficients | moments, [partials], [scale] (read), grad_input,
+// [column_sums, or grad_scale and grad_bias] (write)
 
 struct MapBackward {
     statistics: Lookup,
@@ -35,27 +36,30 @@ struct MapBackward {
 override WORKGROUP: u32 = 256u;
 override LANES: u32 = 64u;               // side by side; WORKGROUP / LANES lines below one another
 override STATISTICS: u32 = 0u;           // as AFFINE: ROW, COLUMNS, MIXED
-override GIVEN: bool = false;
 override FULL: bool = false;             // every lane's vectors are whole and the row's
 override SUMS: bool = false;
 override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
 struct Me { lane: u32, group: u32 }      // group: the line
 var<private> me: Me;
 
-fn coefficients_at(segment: u32) -> Coefficients {
-    if GIVEN { return Coefficients(normalizer(load_moments(segment)), vec4(0.0)); }
-    return Coefficients(load_coefficients(2u * segment), load_coefficients(2u * segment + 1u));
-}
-// Of vector v of a row that is numbered from the tensor's start.
-fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
+// The segment of a run of columns of a row, both numbered from the tensor's start.
+fn segment_at(n: u32, run: u32) -> u32 {
     let first = lookup_row(p.map_backward.statistics, n);
-    if STATISTICS == ROW { return splat_coefficients(coefficients_at(first)); }
-    let c = min(columns_of(row, vector_of(row, v)), vec4(row.width - 1u)) + p.map_backward.first_column;
-    var at = c;
-    if STATISTICS == MIXED { at = c / p.map_backward.statistics.run % p.map_backward.statistics.wrap; }
-    at += first;
-    return join_coefficients(coefficients_at(at.x), coefficients_at(at.y), coefficients_at(at.z),
-        coefficients_at(at.w));
+    if STATISTICS == ROW { return first; }
+    if STATISTICS == COLUMNS { return first + run; }
+    return first + run % p.map_backward.statistics.wrap;
+}
+fn run_of(column: u32) -> u32 {
+    let c = p.map_backward.first_column + column;
+    if STATISTICS == MIXED { return c / p.map_backward.statistics.run; }
+    return c;
+}
+// Of vector v of a row.
+fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
+    if STATISTICS == ROW { return splat_coefficients(coefficients_at(n, 0u)); }
+    let c = min(columns_of(row, vector_of(row, v)), vec4(row.width - 1u));
+    return join_coefficients(coefficients_at(n, run_of(c.x)), coefficients_at(n, run_of(c.y)),
+        coefficients_at(n, run_of(c.z)), coefficients_at(n, run_of(c.w)));
 }
 
 fn row_of(n: u32) -> Row { return row_at(n * p.map_backward.width, p.map_backward.width); }
@@ -74,19 +78,26 @@ fn run(group: u32, local: u32) {
     me = Me(local % LANES, local / LANES);
     let lines = WORKGROUP / LANES;
     let index = p.map_backward.groups - 1u - group;
-    first_vector = index % p.map_backward.tiles * (LANES * VECTORS) + me.lane;
+    let tile = index % p.map_backward.tiles * (LANES * VECTORS);
+    first_vector = tile + me.lane;
     let slice = index / p.map_backward.tiles;
     let base = slice / p.map_backward.slices * p.map_backward.rows;
     let begin = slice % p.map_backward.slices * p.map_backward.slice_rows;
     let end = min(begin + p.map_backward.slice_rows, p.map_backward.rows);
     let top = row_of(base + min(begin, p.map_backward.rows - 1u));
     let parameters = affine_at(base + min(begin, p.map_backward.rows - 1u));
+    let n = p.map_backward.first_row + base;
+    if STATISTICS == ROW {
+        know(local, n, n + begin, n + end - 1u);
+    } else {
+        know(local, n, run_of(4u * tile - min(4u * tile, top.head)), run_of(top.width - 1u));
+    }
     var held: array<Coefficients4, VECTORS>;
     var scale: array<vec4<f32>, VECTORS>;
     var d_scale: array<vec4<f32>, VECTORS>;
     var d_bias: array<vec4<f32>, VECTORS>;
     for (var v = 0u; v < VECTORS; v += 1u) {
-        if STATISTICS != ROW { held[v] = coefficients_of(p.map_backward.first_row + base, top, v); }
+        if STATISTICS != ROW { held[v] = coefficients_of(n, top, v); }
         scale[v] = scale4(parameters, top, vector_of(top, v));
     }
     for (var first = begin + me.group; first < end; first += ROWS * lines) {
@@ -100,12 +111,12 @@ fn run(group: u32, local: u32) {
             }
         }
         for (var q = 0u; q < ROWS; q += 1u) {
-            let n = base + min(first + q * lines, end - 1u);
-            let row = row_of(n);
+            let r = min(first + q * lines, end - 1u);
+            let row = row_of(base + r);
             var own: Coefficients4;
-            if STATISTICS == ROW { own = coefficients_of(p.map_backward.first_row + n, row, 0u); }
+            if STATISTICS == ROW { own = coefficients_of(n + r, row, 0u); }
             var weight = vec4(1.0);
-            if AFFINE == ROW { weight = vec4(affine_at(n).scale); }
+            if AFFINE == ROW { weight = vec4(affine_at(base + r).scale); }
             for (var v = 0u; v < VECTORS; v += 1u) {
                 let k = q * VECTORS + v;
                 if STATISTICS != ROW { own = held[v]; }

@@ -224,15 +224,15 @@ blocks! {
         pad: [u32; 3],
     }
     /// Partial gradient sums, to coefficients and gradients.
-    MergeSums, "merge_sums", "merge_sums.wgsl" {
+    MergeSums, "merge_sums", "merge_sums.wgsl" { tiles: u32, factor_scale: f32, factor_bias: f32, pad: u32, }
+    /// Gradient sums in parts.
+    Parts, "parts", "lib/parts.wgsl" {
         statistics: [u32; 4],
         affine: [u32; 4],
-        partials: u32,
+        slices: u32,
         stride: u32,
-        tiles: u32,
-        factor_scale: f32,
-        factor_bias: f32,
-        pad: [u32; 3],
+        columns: u32,
+        lines: u32,
     }
 }
 

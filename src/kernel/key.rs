@@ -145,6 +145,7 @@ impl Entry {
                 (GradOutput, false),
                 (Coefficients, false),
                 (Moments, false),
+                (Partials, false),
                 (Scale, false),
                 (Bias, false),
                 (GradInput, true),
@@ -180,7 +181,7 @@ pub(crate) enum Source {
 }
 
 /// Most operands of a kernel.
-pub(crate) const MAX_OPERANDS: usize = 10;
+pub(crate) const MAX_OPERANDS: usize = 11;
 
 /// Most storage bindings of a kernel: what WebGPU's default limits allow.
 pub(crate) const MAX_SLOTS: usize = 8;
@@ -292,6 +293,11 @@ impl Kernel {
     /// The entry's operands, with the binding of those that are present.
     pub(crate) fn operands(&self) -> impl Iterator<Item = (Operand, Option<u8>)> + '_ {
         self.entry.operands().iter().zip(self.layout.slot_of).map(|(&(operand, _), slot)| (operand, slot))
+    }
+
+    /// Whether an operand is bound.
+    pub(crate) fn has(&self, operand: Operand) -> bool {
+        self.operands().any(|(each, slot)| each == operand && slot.is_some())
     }
 
     /// The operands in a binding, counted from 0.

@@ -6,6 +6,18 @@ use super::fragment::{Fragment, enter, fragment, lanes, row, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
+use crate::operand::Operand;
+
+/// Where a map finds the coefficients of segments.
+fn known(kernel: &Kernel) -> Vec<Fragment> {
+    match kernel {
+        _ if kernel.has(Operand::Partials) => {
+            vec![fragment!("lib/parts.wgsl", "parts": "Parts"), fragment!("lib/known/merged.wgsl")]
+        }
+        _ if kernel.has(Operand::Coefficients) => vec![fragment!("lib/known/stored.wgsl")],
+        _ => vec![fragment!("lib/known/given.wgsl")],
+    }
+}
 
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
 fn fragments(kernel: &Kernel) -> Vec<Fragment> {
@@ -38,14 +50,21 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                     fragment!("row_backward.wgsl", "row_backward": "RowBackward"),
                 ]),
                 Entry::RunBackward => all.push(fragment!("run_backward.wgsl", "run_backward": "RunBackward")),
-                _ => all.extend([columns, fragment!("map_backward.wgsl", "map_backward": "MapBackward")]),
+                _ => {
+                    all.push(columns);
+                    all.extend(known(kernel));
+                    all.push(fragment!("map_backward.wgsl", "map_backward": "MapBackward"));
+                }
             }
             all
         }
         Entry::MergeColumns => vec![fragment!("merge_columns.wgsl", "merge_columns": "MergeColumns")],
         Entry::MergeSums => {
             let mut all = slopes(kernel.accumulator);
-            all.push(fragment!("merge_sums.wgsl", "merge_sums": "MergeSums"));
+            all.extend([
+                fragment!("lib/parts.wgsl", "parts": "Parts"),
+                fragment!("merge_sums.wgsl", "merge_sums": "MergeSums"),
+            ]);
             all
         }
     };

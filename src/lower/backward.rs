@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::affine::{affine_block, with_affine};
 use super::bindings::{Unbindable, VectorWalk};
 use super::operands::segments_of;
-use super::{Draft, Lowering, Tensor, access};
+use super::{Draft, Lowering, SumParts, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, SPREAD, Settings, Source};
@@ -335,6 +335,8 @@ impl Lowering {
 pub(crate) enum SegmentData {
     /// Coefficients: two records a segment.
     Coefficients(Tensor),
+    /// Partial sums, which every workgroup merges for itself.
+    Parts(SumParts),
     /// Moments that are given: constants.
     Given,
 }
@@ -347,7 +349,7 @@ impl Lowering {
         reduction: &Reduction,
         walk: &MapWalk,
         map: &BackwardMap,
-        from: SegmentData,
+        from: &SegmentData,
         columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
         let entry = Entry::MapBackward;
@@ -356,23 +358,34 @@ impl Lowering {
         let (_, most) = walk.column_sums(elements, &self.profile);
         let whole = columns.is_some() && most == 1;
         let stride = walk.width.next_multiple_of(4);
+        // what is merged is bound whole
+        let parts = if let SegmentData::Parts(parts) = from { Some(parts) } else { None };
+        let bound = |partition: &Partition, range: &Range<u64>| match parts {
+            Some(_) => 0..partition.segments(),
+            None => segments_of(partition, range),
+        };
         let blocks_of = |range: &Range<u64>| (range.end - range.start).div_ceil(walk.width * walk.block);
         let accesses = |range: &Range<u64>| {
             let mut all = map.tensors(range);
+            let segments = bound(&indexed, range);
             match from {
                 SegmentData::Coefficients(tensor) => {
-                    let Range { start, end } = segments_of(&indexed, range);
-                    all.push(access(Operand::Coefficients, tensor, &(2 * start..2 * end)));
+                    all.push(access(Operand::Coefficients, *tensor, &(2 * segments.start..2 * segments.end)));
+                }
+                SegmentData::Parts(parts) => {
+                    let records = 0..parts.slices * parts.statistics.elements();
+                    all.push(access(Operand::Partials, parts.partials, &records));
+                    all.push(access(Operand::Moments, map.statistics.0, &segments));
                 }
                 SegmentData::Given => {
                     all.retain(|access| access.operand != Operand::Input);
-                    all.push(map.moments(range));
+                    all.push(access(Operand::Moments, map.statistics.0, &segments));
                 }
             }
-            all.extend(map.scale(range));
+            all.extend(map.scale.map(|(scale, affine)| access(Operand::Scale, scale, &bound(&affine, range))));
             if let Some(affine) = columns {
                 match whole {
-                    true => all.extend(affine.accesses(&segments_of(affine.affine, range))),
+                    true => all.extend(affine.accesses(&bound(affine.affine, range))),
                     false => {
                         let sums = 0..blocks_of(range) * most * 2 * stride;
                         all.push(access(Operand::ColumnSums, affine.partials, &sums));
@@ -383,20 +396,20 @@ impl Lowering {
         };
         let units = [walk.block * walk.width, walk.width];
         // columns that are summed up are bound whole
-        let parts = [units[0], units[1], 4, 1];
-        let units = if columns.is_some() { &units[..] } else { &parts[..] };
+        let pieces = [units[0], units[1], 4, 1];
+        let units = if columns.is_some() { &units[..] } else { &pieces[..] };
         for range in self.windows(entry, 0..elements, units, &accesses)? {
             let len = range.end - range.start;
             let width = walk.width.min(len);
             let blocks = if len > walk.width * walk.block { len / (walk.width * walk.block) } else { 1 };
             let block = len / width / blocks;
-            let slices = walk.slices(blocks, block, width, columns.is_some(), &self.profile);
+            let slices = walk.slices(blocks, block, width, columns.is_some(), parts.is_some(), &self.profile);
             let slices = if columns.is_some() { slices.min(most) } else { slices };
             let slice_rows = block.div_ceil(slices);
             let (tiles, slices) = (walk.tiles(width), block.div_ceil(slice_rows));
             let groups = tiles * slices * blocks;
-            let statistics = walk.statistics.placed(&range, false);
-            let affine = walk.affine.placed(&range, false);
+            let statistics = walk.statistics.placed(&range, parts.is_some());
+            let affine = walk.affine.placed(&range, parts.is_some());
             let factor = columns.map_or([1.0; 2], |affine| affine.factor);
             let parameters = parameters(&reduction.divisor)
                 .with(affine_block(Some(&affine)))
@@ -417,6 +430,13 @@ impl Lowering {
                     first_row: statistics.first_row,
                     first_column: statistics.first_column,
                 });
+            let parameters = match parts {
+                Some(parts) => {
+                    let [met, lines] = walk.merged_side_by_side(slice_rows, parts.records());
+                    parameters.with(parts.block(&parts.statistics, [met, lines]))
+                }
+                None => parameters,
+            };
             let opens = range.start.is_multiple_of(walk.width * walk.block);
             let overrides = Settings::default()
                 .with("WORKGROUP", walk.workgroup)
@@ -424,9 +444,9 @@ impl Lowering {
                 .with("FULL", width.is_multiple_of(u64::from(4 * walk.lanes * walk.vectors)))
                 .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
                 .with("STATISTICS", walk.statistics.found as u32)
-                .with("GIVEN", matches!(from, SegmentData::Given))
                 .with("SUMS", columns.is_some())
                 .with("SCALE_LAST", map.scale_last)
+                .with("WEIGHED", parts.is_some_and(|parts| parts.scale.is_some()))
                 .with("WHOLE_COLUMNS", whole)
                 .with("RESUMES", whole && !opens);
             let overrides = with_step(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);

@@ -12,38 +12,60 @@ use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
 
-/// Operands of a merge of gradient sums.
+/// Gradient sums in parts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MergeSums<'a> {
+pub(crate) struct SumParts {
     /// Sums of parts, which share both partitions' segments, in slices one after the other.
     pub partials: Tensor,
     pub slices: u64,
     /// The parts, as elements of two partitions.
     pub statistics: Partition,
-    pub affine_parts: Partition,
+    pub affine: Partition,
+    /// Weights of the parts, by affine segment.
+    pub scale: Option<Tensor>,
+}
+
+impl SumParts {
+    /// Of `slices` slices, no part of which has weights.
+    pub(crate) fn new(partials: Tensor, statistics: Partition, slices: u64) -> Self {
+        let affine = Partition::new(1, 1, 1, statistics.elements());
+        Self { partials, slices, statistics, affine, scale: None }
+    }
+
+    /// Records of a statistics segment.
+    pub(crate) fn records(&self) -> u64 {
+        self.statistics.segment_len() * self.slices
+    }
+
+    /// How `columns` segments side by side are merged by `lines` lanes each, of all parts or of a window of them.
+    pub(super) fn block(&self, statistics: &Partition, [columns, lines]: [u32; 2]) -> blocks::Parts {
+        let dims = |p: &Partition| p.dims().map(|n| n as u32);
+        blocks::Parts {
+            statistics: dims(statistics),
+            affine: dims(&self.affine),
+            slices: self.slices as u32,
+            stride: self.statistics.elements() as u32,
+            columns,
+            lines,
+        }
+    }
+}
+
+/// Operands of a merge of gradient sums.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MergeSums<'a> {
+    pub parts: SumParts,
     /// Moments, and where coefficients go.
     pub coefficients: Option<(Tensor, Tensor)>,
     /// Where sums go instead.
     pub sums: Option<Tensor>,
-    /// Weights of the parts, by affine segment.
-    pub scale: Option<Tensor>,
     pub affine: Option<&'a AffineGradients<'a>>,
 }
 
 impl MergeSums<'_> {
-    /// Of one slice, to nothing yet.
-    pub(crate) fn new(partials: Tensor, statistics: Partition) -> Self {
-        let affine_parts = Partition::new(1, 1, 1, statistics.elements());
-        Self {
-            partials,
-            slices: 1,
-            statistics,
-            affine_parts,
-            coefficients: None,
-            sums: None,
-            scale: None,
-            affine: None,
-        }
+    /// To nothing yet.
+    pub(crate) fn new(parts: SumParts) -> Self {
+        Self { parts, coefficients: None, sums: None, affine: None }
     }
 }
 
@@ -51,34 +73,36 @@ impl Lowering {
     /// Partial gradient sums (none: zeros) to what the map needs of segments, and to gradients of scale and bias.
     pub(crate) fn merge_sums(&mut self, reduction: &Reduction, merge: &MergeSums<'_>) -> Result<(), Unbindable> {
         let entry = Entry::MergeSums;
-        let parts = merge.statistics.elements();
+        let from = &merge.parts;
+        let parts = from.statistics.elements();
         let wants = merge.coefficients.is_some() || merge.sums.is_some();
-        let wanted = [(wants, &merge.statistics), (merge.affine.is_some(), &merge.affine_parts)];
+        let scale = from.scale.filter(|_| wants);
+        let wanted = [(wants, &from.statistics), (merge.affine.is_some(), &from.affine)];
         let wanted = || wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, partition)| partition);
-        let records = wanted().map(|p| p.segment_len() * merge.slices).max().unwrap_or(0);
+        let records = wanted().map(|p| p.segment_len() * from.slices).max().unwrap_or(0);
         let columns = self.profile.merged_side_by_side(wanted().map(Partition::segments).sum(), records);
         // segments that are merged of parts side by side need all parts
-        let unit = if merge.affine.is_none() && merge.slices == 1 { merge.statistics.segment_len() } else { parts };
-        let apart = merge.statistics.kept_outer * merge.statistics.reduced_outer == 1;
+        let unit = if merge.affine.is_none() && from.slices == 1 { from.statistics.segment_len() } else { parts };
+        let apart = from.statistics.kept_outer * from.statistics.reduced_outer == 1;
         let units = [if apart { unit } else { parts }];
         let accesses = |range: &Range<u64>| {
             let mut all = Vec::new();
             if parts > 0 {
-                let all_slices = merge.slices * (range.end - range.start);
-                all.push(access(Operand::Partials, merge.partials, &(range.start..range.start + all_slices)));
+                let all_slices = from.slices * (range.end - range.start);
+                all.push(access(Operand::Partials, from.partials, &(range.start..range.start + all_slices)));
             }
             let segments = match parts {
-                0 => 0..merge.statistics.segments(),
-                _ => segments_of(&merge.statistics, range),
+                0 => 0..from.statistics.segments(),
+                _ => segments_of(&from.statistics, range),
             };
             if let Some((moments, coefficients)) = merge.coefficients {
                 all.push(access(Operand::Moments, moments, &segments));
                 all.push(access(Operand::Coefficients, coefficients, &(2 * segments.start..2 * segments.end)));
             }
             all.extend(merge.sums.map(|sums| access(Operand::Sums, sums, &segments)));
-            all.extend(merge.scale.map(|scale| access(Operand::Scale, scale, &(0..merge.affine_parts.segments()))));
+            all.extend(scale.map(|scale| access(Operand::Scale, scale, &(0..from.affine.segments()))));
             if let Some(affine) = merge.affine {
-                all.extend(affine.accesses(&(0..merge.affine_parts.segments())));
+                all.extend(affine.accesses(&(0..from.affine.segments())));
             }
             all
         };
@@ -86,35 +110,27 @@ impl Lowering {
             if parts == 0 { vec![Range::default()] } else { self.windows(entry, 0..parts, &units, &accesses)? };
         for range in ranges {
             let statistics = if range.end - range.start == parts {
-                merge.statistics
+                from.statistics
             } else {
-                let len = merge.statistics.segment_len();
+                let len = from.statistics.segment_len();
                 Partition::new(1, 1, (range.end - range.start) / len, len)
             };
             let tiles = if wants { statistics.segments().div_ceil(columns) } else { 0 };
-            let affine_tiles = merge.affine.map_or(0, |_| merge.affine_parts.segments().div_ceil(columns));
+            let affine_tiles = merge.affine.map_or(0, |_| from.affine.segments().div_ceil(columns));
             if tiles + affine_tiles == 0 {
                 continue;
             }
-            let dims = |p: &Partition| p.dims().map(|n| n as u32);
-            let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
-            let parameters = parameters(&reduction.divisor).with(blocks::MergeSums {
-                statistics: dims(&statistics),
-                affine: dims(&merge.affine_parts),
-                partials: merge.slices as u32,
-                stride: parts as u32,
-                tiles: tiles as u32,
-                factor_scale: factor[1],
-                factor_bias: factor[0],
-                ..Default::default()
-            });
             let workgroup = self.profile.workgroup_size;
+            let lines = workgroup / columns as u32;
+            let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
+            let [factor_bias, factor_scale] = factor;
+            let parameters = parameters(&reduction.divisor)
+                .with(from.block(&statistics, [columns as u32, lines]))
+                .with(blocks::MergeSums { tiles: tiles as u32, factor_scale, factor_bias, pad: 0 });
             let overrides = Settings::default()
                 .with("WORKGROUP", workgroup)
-                .with("COLUMNS", columns as u32)
-                .with("SLICES", workgroup / columns as u32)
                 .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
-                .with("WEIGHED", merge.scale.is_some())
+                .with("WEIGHED", scale.is_some())
                 .with("KEEPS_SUMS", merge.sums.is_some());
             let draft = draft(entry, reduction.accumulator, Exchange::None, Settings::default(), overrides);
             self.dispatch(draft, parameters, &accesses(&range), tiles + affine_tiles)?;

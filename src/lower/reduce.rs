@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::affine::{affine_block, with_affine};
 use super::backward::is_plain;
 use super::bindings::{Access, Unbindable, VectorWalk};
-use super::{Draft, Lowering, MergeOperands, MergeSums, Tensor, access};
+use super::{Draft, Lowering, MergeOperands, MergeSums, SumParts, Tensor, access};
 use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Lanes, Runs, Slices, Sums};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, LANES_GIVEN, Settings, Source};
@@ -53,7 +53,8 @@ impl Lowering {
                 let partials = operands.partials.unwrap_or(Tensor::NOWHERE);
                 // without any the sums are 0
                 let parts = Partition::new(1, slices.min(1), operands.partition.segments(), 1);
-                let merge = MergeSums { sums: operands.records, slices, ..MergeSums::new(partials, parts) };
+                let parts = SumParts::new(partials, parts, slices);
+                let merge = MergeSums { sums: operands.records, ..MergeSums::new(parts) };
                 self.merge_sums(reduction, &merge)
             }
         }

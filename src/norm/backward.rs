@@ -5,7 +5,8 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MergeOperands, MergeSums, SegmentData, Summed, Tensor,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MergeOperands, MergeSums, SegmentData, SumParts, Summed,
+    Tensor,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
@@ -157,7 +158,7 @@ impl NormPlan {
                 let profile = &self.planner.profile;
                 let walk = MapWalk::with_column_sums(statistics, &affine, profile);
                 let columns = walk.map_or(0, |walk| walk.column_sums(plan.elements, profile).0);
-                (true, statistics.segments(), 0, reduce.partials_size(statistics).max(columns))
+                (true, statistics.segments(), reduce.partials_size(statistics) / RECORD, columns)
             }
             Backward::Folded(reduce) => {
                 let refined = plan.refinement.map_or(affine, |r| r.partition);
@@ -186,11 +187,6 @@ impl NormPlan {
     /// Constants leave the sums of scale and bias to a walk of their own.
     fn given_sums(&self) -> Backward {
         Backward::Apart { statistics: self.apart.0, affine: self.apart.1 }
-    }
-
-    fn map_walk(&self, indexed: &Partition, padded: bool) -> Option<MapWalk> {
-        let plan = &self.plan;
-        MapWalk::new(indexed, plan.affine.as_ref(), plan.computed.row_len, padded, &self.planner.profile)
     }
 
     /// A backward pass: every gradient that has a view, in one walk over input and gradient wherever the norm allows
@@ -309,7 +305,7 @@ impl NormPlan {
                 let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
                 return lowering.merge(Source::Gradients, &self.plan.computed, &nothing);
             }
-            self.sum_gradients(lowering, &bound, self.by_sums())
+            self.sum_gradients(lowering, &bound, self.by_sums()).map(|_| ())
         })
     }
 
@@ -331,9 +327,10 @@ impl NormPlan {
         self.lower("input gradient", operands, |lowering| match bound.sums {
             Some(sums) if self.plan.elements > 0 => {
                 let segments = self.plan.computed.partition.segments();
-                let merge = self.to_coefficients(&bound, sums, Partition::new(1, 1, segments, 1));
-                lowering.merge_sums(&self.plan.computed, &merge)?;
-                self.map_gradient(lowering, &bound, None)
+                let parts = SumParts::new(sums, Partition::new(1, 1, segments, 1), 1);
+                let merge = self.to_coefficients(&bound, parts);
+                let data = self.merge_for_map(lowering, &bound, merge, None)?;
+                self.map_gradient(lowering, &bound, &data, None)
             }
             _ => Ok(()),
         })
@@ -345,11 +342,9 @@ impl NormPlan {
             Some(affine) if bound.wants_affine() && affine.segments() > 0 => {
                 let none = Partition::new(1, 0, affine.segments(), 1);
                 let gradients = bound.affine(&self.plan);
-                let nothing = MergeSums {
-                    affine_parts: none,
-                    affine: gradients.as_ref(),
-                    ..MergeSums::new(Tensor::NOWHERE, Partition::new(1, 0, 1, 1))
-                };
+                let parts = SumParts::new(Tensor::NOWHERE, Partition::new(1, 0, 1, 1), 1);
+                let parts = SumParts { affine: none, ..parts };
+                let nothing = MergeSums { affine: gradients.as_ref(), ..MergeSums::new(parts) };
                 lowering.merge_sums(&self.plan.computed, &nothing)
             }
             _ => Ok(()),
@@ -368,7 +363,7 @@ impl NormPlan {
         if bound.given {
             let bound = Bound { regions: self.regions_of(self.given_sums()), ..*bound };
             self.affine_sums(lowering, &bound, false)?;
-            return self.map_gradient(lowering, &bound, None);
+            return self.map_gradient(lowering, &bound, &SegmentData::Given, None);
         }
         let len = reduction.partition.segment_len();
         match (self.backward, plan.fused_rows(), plan.refinement) {
@@ -379,29 +374,38 @@ impl NormPlan {
                 let records = bound.at(bound.regions.records);
                 lowering.run_backward(reduction, &refinement.partition, held, &map, affine.map(|_| records))?;
                 let Some(affine) = affine else { return Ok(()) };
-                let merge = MergeSums {
-                    affine_parts: refinement.affine,
-                    affine: Some(&affine),
-                    ..MergeSums::new(records, refinement.statistics)
-                };
-                lowering.merge_sums(reduction, &merge)
+                let parts = SumParts::new(records, refinement.statistics, 1);
+                let parts = SumParts { affine: refinement.affine, ..parts };
+                lowering.merge_sums(reduction, &MergeSums { affine: Some(&affine), ..MergeSums::new(parts) })
             }
             (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.has_whole_rows(len) => {
-                let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.partials));
+                let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.records));
                 let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
                 let summed = Summed::Gradients(bound.sums(true, weights));
                 let (sums, slices) = reduce_sums(lowering, reduction, &reduce, &summed, (sums, partials))?;
                 let each = Partition::new(1, 1, reduction.partition.segments(), 1);
-                lowering.merge_sums(reduction, &MergeSums { slices, ..self.to_coefficients(bound, sums, each) })?;
-                self.map_gradient(lowering, bound, affine.as_ref())
+                let merge = self.to_coefficients(bound, SumParts::new(sums, each, slices));
+                let data = self.merge_for_map(lowering, bound, merge, affine.as_ref())?;
+                self.map_gradient(lowering, bound, &data, affine.as_ref())
             }
             _ => {
                 let schedule = self.by_sums();
                 let bound = Bound { regions: self.regions_of(schedule), ..*bound };
-                self.sum_gradients(lowering, &bound, schedule)?;
-                self.map_gradient(lowering, &bound, None)
+                let data = self.sum_gradients(lowering, &bound, schedule)?;
+                self.map_gradient(lowering, &bound, &data, None)
             }
         }
+    }
+
+    /// How the gradient to the input is mapped, where it is wanted.
+    fn map_walk(&self, bound: &Bound, columns: Option<&AffineGradients<'_>>) -> Option<MapWalk> {
+        let (plan, profile) = (&self.plan, &self.planner.profile);
+        let padded = !bound.map(plan).has_whole_rows(0);
+        let walk = match columns {
+            Some(columns) => MapWalk::with_column_sums(&bound.indexed, columns.affine, profile),
+            None => MapWalk::new(&bound.indexed, plan.affine.as_ref(), plan.computed.row_len, padded, profile),
+        };
+        walk.filter(|_| bound.grad_input.is_some())
     }
 
     /// The map to the gradient of the input, where that is wanted.
@@ -409,31 +413,47 @@ impl NormPlan {
         &self,
         lowering: &mut Lowering,
         bound: &Bound,
+        data: &SegmentData,
         columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
-        let map = bound.map(&self.plan);
-        let padded = !map.has_whole_rows(0);
-        let walk = match columns {
-            Some(columns) => MapWalk::with_column_sums(&bound.indexed, columns.affine, &self.planner.profile),
-            None => self.map_walk(&bound.indexed, padded),
-        };
-        let Some(walk) = walk.filter(|_| bound.grad_input.is_some()) else { return Ok(()) };
-        let data = match bound.given {
-            true => SegmentData::Given,
+        let Some(walk) = self.map_walk(bound, columns) else { return Ok(()) };
+        lowering.map_backward(&self.plan.computed, &walk, &bound.map(&self.plan), data, columns)
+    }
+
+    /// Merges sums of parts to what is wanted of them. What the map takes it merges on its way, where it can: then the
+    /// gradients to scale and bias, which need a dispatch, do not keep it waiting.
+    fn merge_for_map(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        merge: MergeSums<'_>,
+        columns: Option<&AffineGradients<'_>>,
+    ) -> Result<SegmentData, Unbindable> {
+        let walk = self.map_walk(bound, columns).filter(|_| merge.coefficients.is_some());
+        let (elements, profile) = (self.plan.elements, &self.planner.profile);
+        let itself = walk.is_some_and(|walk| walk.merges(merge.parts.records(), elements, columns.is_some(), profile));
+        let first = if itself { MergeSums { coefficients: None, ..merge } } else { merge };
+        lowering.merge_sums(&self.plan.computed, &first)?;
+        Ok(match itself {
+            true => SegmentData::Parts(merge.parts),
             false => SegmentData::Coefficients(bound.at(bound.regions.coefficients)),
-        };
-        lowering.map_backward(&self.plan.computed, &walk, &map, data, columns)
+        })
     }
 
     /// A merge of sums of parts to the coefficients of statistics segments.
-    fn to_coefficients(&self, bound: &Bound, partials: Tensor, statistics: Partition) -> MergeSums<'static> {
+    fn to_coefficients(&self, bound: &Bound, parts: SumParts) -> MergeSums<'static> {
         let coefficients = Some((bound.statistics, bound.at(bound.regions.coefficients)));
-        MergeSums { coefficients, ..MergeSums::new(partials, statistics) }
+        MergeSums { coefficients, ..MergeSums::new(parts) }
     }
 
     /// What the gradient to the input needs of sums, where wanted (coefficients, or the sums where the caller takes
     /// them), and the gradients to scale and bias.
-    fn sum_gradients(&self, lowering: &mut Lowering, bound: &Bound, schedule: Backward) -> Result<(), Unbindable> {
+    fn sum_gradients(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        schedule: Backward,
+    ) -> Result<SegmentData, Unbindable> {
         let plan = &self.plan;
         let reduction = &plan.computed;
         let partials = bound.at(bound.regions.partials);
@@ -445,10 +465,11 @@ impl NormPlan {
                 let at = (bound.at(bound.regions.sums), partials);
                 let (sums, slices) = reduce_sums(lowering, reduction, &self.apart.0, &summed, at)?;
                 let each = Partition::new(1, 1, reduction.partition.segments(), 1);
-                let merge = MergeSums { slices, ..self.to_coefficients(bound, sums, each) };
+                let merge = self.to_coefficients(bound, SumParts::new(sums, each, slices));
                 lowering.merge_sums(reduction, &bound.to_sums(merge))?;
             }
-            return self.affine_sums(lowering, bound, wanted && bound.sums.is_none());
+            self.affine_sums(lowering, bound, wanted && bound.sums.is_none())?;
+            return Ok(SegmentData::Coefficients(bound.at(bound.regions.coefficients)));
         };
         // one walk over the refinement, and a fold into each partition that is coarser
         let refined = Reduction { partition: refinement.partition, ..*reduction };
@@ -456,15 +477,12 @@ impl NormPlan {
         let summed = Summed::Gradients(bound.sums(true, None));
         let (records, slices) = reduce_sums(lowering, &refined, &reduce, &summed, (records, partials))?;
         let affine = bound.affine(plan);
-        let merge = MergeSums {
-            affine_parts: refinement.affine,
-            coefficients: wanted.then(|| (bound.statistics, bound.at(bound.regions.coefficients))),
-            scale: bound.scale.filter(|_| wanted && !bound.scale_last),
-            affine: affine.as_ref(),
-            slices,
-            ..MergeSums::new(records, refinement.statistics)
-        };
-        lowering.merge_sums(reduction, &bound.to_sums(merge))
+        let scale = bound.scale.filter(|_| !bound.scale_last);
+        let parts = SumParts::new(records, refinement.statistics, slices);
+        let parts = SumParts { affine: refinement.affine, scale, ..parts };
+        let coefficients = wanted.then(|| (bound.statistics, bound.at(bound.regions.coefficients)));
+        let merge = MergeSums { coefficients, affine: affine.as_ref(), ..MergeSums::new(parts) };
+        self.merge_for_map(lowering, bound, bound.to_sums(merge), None)
     }
 
     /// Gradients to scale and bias by a walk of their own; `known`: the coefficients of the statistics segments are
@@ -480,16 +498,16 @@ impl NormPlan {
             // a segment has elements of several statistics segments: what normalizes them is computed once
             let none = Partition::new(1, 0, bound.indexed.segments(), 1);
             if !known {
-                lowering.merge_sums(&reduction, &self.to_coefficients(bound, Tensor::NOWHERE, none))?;
+                let none = SumParts::new(Tensor::NOWHERE, none, 1);
+                lowering.merge_sums(&reduction, &self.to_coefficients(bound, none))?;
             }
             operands.input = Some((input, bound.at(bound.regions.coefficients)));
         }
         let at = (records, bound.at(bound.regions.partials));
         let (sums, slices) = reduce_sums(lowering, &reduction, &self.apart.1, &Summed::Gradients(operands), at)?;
         let identity = Partition::new(1, 1, affine.affine.segments(), 1);
-        let merge =
-            MergeSums { affine_parts: identity, affine: Some(&affine), slices, ..MergeSums::new(sums, identity) };
-        lowering.merge_sums(&reduction, &merge)
+        let parts = SumParts { affine: identity, ..SumParts::new(sums, identity, slices) };
+        lowering.merge_sums(&reduction, &MergeSums { affine: Some(&affine), ..MergeSums::new(parts) })
     }
 }
 

@@ -8,7 +8,8 @@ use super::{Cutter, Operands, Planner, Role};
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MergeSums, SegmentData, Summed, Tensor,
+    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MergeSums, SegmentData, SumParts, Summed,
+    Tensor,
 };
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
@@ -385,11 +386,12 @@ impl SpectralPlan {
             scale: None,
             scale_last: false,
         };
-        let sums = MergeSums { coefficients: Some((at.sigma, at.coefficients)), ..MergeSums::new(at.records, run(1)) };
+        let parts = SumParts::new(at.records, run(1), 1);
+        let sums = MergeSums { coefficients: Some((at.sigma, at.coefficients)), ..MergeSums::new(parts) };
         lowering.merge_sums(&length, &sums)?;
         let data = SegmentData::Coefficients(at.coefficients);
         match MapWalk::new(&whole, None, self.elements, false, &lowering.profile) {
-            Some(walk) => lowering.map_backward(&length, &walk, &map, data, None),
+            Some(walk) => lowering.map_backward(&length, &walk, &map, &data, None),
             None => Ok(()),
         }
     }
@@ -470,8 +472,8 @@ fn copy_sums(
     (grad_scale, grad_bias): (Option<Tensor>, Option<Tensor>),
 ) -> Result<(), Unbindable> {
     let to = AffineGradients { affine: &each, grad_scale, grad_bias, factor: [1.0; 2], partials: Tensor::NOWHERE };
-    lowering
-        .merge_sums(reduction, &MergeSums { affine_parts: each, affine: Some(&to), ..MergeSums::new(records, each) })
+    let parts = SumParts { affine: each, ..SumParts::new(records, each, 1) };
+    lowering.merge_sums(reduction, &MergeSums { affine: Some(&to), ..MergeSums::new(parts) })
 }
 
 /// One segment of n neighbours.

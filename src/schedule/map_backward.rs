@@ -1,11 +1,23 @@
 //! How gradients to the input are mapped from sums of their segments: which rows, and who visits them.
 
 use super::DeviceProfile;
+use crate::moments::RECORD;
 use crate::partition::Partition;
 use crate::walk::lookup::{Found, Rows};
 
 /// Shortest rows: shorter ones would leave most of their lanes' vectors empty.
 const MIN_ROW: u64 = 16;
+
+/// Most segments that a workgroup of the map meets where it merges their sums itself, `KNOWN` in
+/// `shaders/lib/known/merged.wgsl`; and most records that a lane of it adds up.
+const MAX_KNOWN: u64 = 128;
+const MAX_RECORDS: u64 = 16;
+
+/// Bytes of records that all workgroups may read, from a large cache, in the time of the dispatch that they save.
+const MAX_RECORD_BYTES: u64 = 8 << 20;
+
+/// Most invocations of a workgroup that merges: what it needs of workgroup memory is below 16 KB.
+const MAX_MERGING: u32 = 256;
 
 /// How the map to the gradient of the input walks.
 #[derive(Clone, Copy, Debug)]
@@ -90,21 +102,68 @@ impl MapWalk {
     }
 
     /// Slices of the rows of a block, as many as fill the device; where they leave sums, with some rows each.
-    pub(crate) fn slices(&self, blocks: u64, block: u64, width: u64, sums: bool, profile: &DeviceProfile) -> u64 {
+    pub(crate) fn slices(
+        &self,
+        blocks: u64,
+        block: u64,
+        width: u64,
+        sums: bool,
+        merges: bool,
+        profile: &DeviceProfile,
+    ) -> u64 {
         let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
-        let most = block.div_ceil(self.step() * if sums { 2 } else { 1 });
+        // what a workgroup does once is shared by two steps, where that leaves one for every unit
+        let by_two = block.div_ceil(2 * self.step());
+        let shares = sums || merges && self.tiles(width) * blocks * by_two >= profile.units.into();
+        let most = if shares { by_two } else { block.div_ceil(self.step()) };
         let bytes = blocks * 8 * self.width.next_multiple_of(4);
         let most = if sums { most.min(profile.max_partials() / bytes) } else { most }.max(1);
         // nothing is held from row to row: a step each, as long as their number is no burden
-        let held = sums || self.statistics.found != Found::Row || self.affine.found != Found::Row;
-        let least = block.div_ceil(self.step() * 1024).max(1);
+        let held = sums || merges || self.statistics.found != Found::Row || self.affine.found != Found::Row;
+        let by_row = merges && self.statistics.found == Found::Row;
+        let least = block.div_ceil(if by_row { self.most_met() } else { self.step() * 1024 }).max(1);
         if held { fill.min(most).max(least) } else { most.min(fill * 16).max(least) }
+    }
+
+    /// Most segments that a workgroup can merge, a lane each.
+    fn most_met(&self) -> u64 {
+        MAX_KNOWN.min(self.workgroup.into())
+    }
+
+    /// Segments that a workgroup meets in a slice of so many rows.
+    fn met(&self, slice_rows: u64) -> u64 {
+        let side = 4 * u64::from(self.lanes * self.vectors);
+        match self.statistics.found {
+            Found::Row => slice_rows,
+            // runs that begin inside a workgroup's columns, and one before them
+            Found::Columns | Found::Mixed => (side - 1).div_ceil(self.statistics.run()) + 1,
+        }
+    }
+
+    /// Segments that a workgroup merges side by side, of so many records each, and lanes for each: powers of two.
+    pub(crate) fn merged_side_by_side(&self, slice_rows: u64, records: u64) -> [u32; 2] {
+        let met = self.met(slice_rows).next_power_of_two() as u32;
+        [met, (self.workgroup / met).min(records.div_ceil(4).next_power_of_two() as u32)]
+    }
+
+    /// Whether every workgroup may merge the sums of its segments, of so many records each, instead of a dispatch that
+    /// does it once.
+    pub(crate) fn merges(&self, records: u64, elements: u64, sums: bool, profile: &DeviceProfile) -> bool {
+        let blocks = elements / self.width / self.block;
+        let most = if sums { self.column_sums(elements, profile).1 } else { u64::MAX };
+        let slices = self.slices(blocks, self.block, self.width, sums, true, profile).min(most);
+        let groups = blocks * slices * self.tiles(self.width);
+        let met = self.met(self.block.div_ceil(slices));
+        met.next_power_of_two() <= self.most_met()
+            && met * records <= MAX_RECORDS * u64::from(self.workgroup)
+            && groups * met * records * RECORD <= MAX_RECORD_BYTES.max(elements)
+            && self.workgroup <= MAX_MERGING
     }
 
     /// Bytes of the sums of columns that the map of the whole tensor leaves, and slices of it.
     pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
         let blocks = elements / self.width / self.block;
-        let slices = self.slices(blocks, self.block, self.width, true, profile);
+        let slices = self.slices(blocks, self.block, self.width, true, false, profile);
         if slices == 1 {
             return (0, 1);
         }

@@ -80,6 +80,11 @@ impl Rows {
         Some(Self { found, repeats, outer, inner, run, wrap, width, partition: *partition })
     }
 
+    /// Elements of a row that lie side by side and have one segment.
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
     /// For the rows of the window `range`, whole rows or a part of one; `whole`: all segments are bound, not those of
     /// the window alone.
     pub(crate) fn placed(&self, range: &Range<u64>, whole: bool) -> Placed {

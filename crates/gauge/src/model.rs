@@ -3,7 +3,9 @@
 //! A dispatch takes what the slowest of three needs: memory, all instructions over all units, and one workgroup after
 //! the other where few fit at a time. `docs/gauge.md` says where the constants come from.
 
-use crate::cases::{Case, Dispatch};
+use std::ops::Range;
+
+use crate::cases::{Binding, Case, Dispatch};
 use crate::flow::Work;
 use crate::machine::{Machine, Vendor};
 
@@ -123,19 +125,48 @@ const UNKNOWN_REGISTERS: u32 = 128;
 /// A dispatch with what an invocation of it does.
 pub type Measured<'a> = (&'a Dispatch, &'a Machine, &'a Work);
 
+/// Dispatches between which no barrier stands: a host puts one before a dispatch that touches a buffer which an earlier
+/// one has written, or that writes one which an earlier one has touched.
+fn waves<'a>(dispatches: impl Iterator<Item = &'a Dispatch>) -> Vec<Range<usize>> {
+    let mut waves: Vec<Range<usize>> = Vec::new();
+    let mut touched: Vec<&Binding> = Vec::new();
+    for (i, dispatch) in dispatches.enumerate() {
+        let waits = |b: &Binding| touched.iter().any(|a| a.buffer == b.buffer && (a.written || b.written));
+        match waves.last_mut().filter(|_| !dispatch.bindings.iter().any(waits)) {
+            Some(wave) => wave.end = i + 1,
+            None => {
+                waves.push(i..i + 1);
+                touched.clear();
+            }
+        }
+        touched.extend(&dispatch.bindings);
+    }
+    waves
+}
+
 impl Gpu {
     /// Share of the speed of the program's memory kernel that a case reaches: 1 is the roof, more where a cache helps.
     pub fn share_of_roof(&self, case: &Case, dispatches: &[Measured<'_>]) -> f64 {
         let mut seen = Vec::new();
-        let time: f64 = dispatches.iter().map(|measured| self.dispatch(measured, &mut seen) + self.gap).sum();
+        let waves = waves(dispatches.iter().map(|(dispatch, ..)| *dispatch));
+        let time: f64 = waves.into_iter().map(|wave| self.wave(&dispatches[wave], &mut seen) + self.gap).sum();
         let kernel = f64::from(case.roof.kernel);
         let once = kernel * 4.0 * case.elements as f64 / self.bandwidth + self.gap + LAUNCH;
         let parameters = case.roof.parameters as f64 / self.bandwidth;
         (once * f64::from(case.roof.tensors) / kernel + parameters) / time
     }
 
-    /// Seconds of a dispatch; `seen` are buffers that the dispatches before have touched.
-    fn dispatch(&self, (dispatch, machine, work): &Measured<'_>, seen: &mut Vec<usize>) -> f64 {
+    /// Seconds of dispatches that run beside each other: they share memory and units, and wait together.
+    fn wave(&self, dispatches: &[Measured<'_>], seen: &mut Vec<usize>) -> f64 {
+        let all = dispatches.iter().map(|measured| self.dispatch(measured, seen));
+        let together = |a: [f64; 3], b: [f64; 3]| [a[0].max(b[0]), a[1] + b[1], a[2] + b[2]];
+        // a soft maximum: limits that are near each other overlap badly
+        all.fold([0.0; 3], together).map(|time| time.powi(4)).iter().sum::<f64>().powf(0.25)
+    }
+
+    /// Seconds of a dispatch by each of what limits it: waiting, issuing, memory. `seen` are buffers that the dispatches
+    /// before have touched.
+    fn dispatch(&self, (dispatch, machine, work): &Measured<'_>, seen: &mut Vec<usize>) -> [f64; 3] {
         let workgroups = dispatch.workgroups as f64;
         let lanes = f64::from(machine.workgroup_size);
         let asked = (work.loaded + work.stored) * lanes * workgroups;
@@ -155,8 +186,7 @@ impl Gpu {
         // few units cannot take the whole bandwidth
         let few = (memory + cache) / (self.cache_bandwidth * 1.3 * busy / self.units);
         let of_memory = (memory / self.bandwidth + cache / self.cache_bandwidth).max(few);
-        // a soft maximum: limits that are near each other overlap badly
-        [of_latency, of_issue, of_memory].map(|time| time.powi(4)).iter().sum::<f64>().powf(0.25)
+        [of_latency, of_issue, of_memory]
     }
 
     /// Bytes from memory and from the large cache. Buffers that were touched before lie there if they are small enough.

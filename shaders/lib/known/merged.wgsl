@@ -1,0 +1,26 @@
+// The coefficients of the segments that a workgroup meets, merged of their parts by its own lanes: a dispatch that does
+// it once for all is one more that every workgroup has to wait for.
+const GIVEN = false;
+const KNOWN = 128u;            // most segments that a workgroup meets
+var<workgroup> known: array<vec4<f32>, 2u * KNOWN>;
+var<private> origin: u32;      // the first row, or the first run of columns, that it meets
+
+// From `first` to `last`: rows, or runs of columns of row n. To be called by all.
+fn know(local: u32, n: u32, first: u32, last: u32) {
+    let i = local % p.parts.columns;
+    let at = min(first + i, last);
+    var segment = segment_at(n, at);
+    if STATISTICS == ROW { segment = segment_at(at, 0u); }
+    let sums = merged(p.parts.statistics, segment, local, true);
+    if local == i {
+        let all = coefficients(load_moments(segment), sums);
+        known[2u * i] = all.by;
+        known[2u * i + 1u] = all.pull;
+    }
+    origin = first;
+    workgroupBarrier();
+}
+fn coefficients_at(n: u32, run: u32) -> Coefficients {
+    let i = 2u * (select(run, n, STATISTICS == ROW) - origin);
+    return Coefficients(known[i], known[i + 1u]);
+}

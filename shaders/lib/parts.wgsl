@@ -1,0 +1,47 @@
+// Gradient sums in parts, in slices: partials[slice][part]. A part is a segment of the common refinement of both
+// partitions, so it belongs to one statistics segment and to one affine segment.
+struct Parts {
+    statistics: vec4<u32>,  // parts as elements of the partitions: (kept_outer, reduced_outer, kept_inner, reduced_inner)
+    affine: vec4<u32>,
+    slices: u32,
+    stride: u32,            // records of a slice
+    columns: u32,           // segments that a workgroup merges side by side, and lanes for each: powers of two
+    lines: u32,
+}
+override WEIGHED: bool = false;          // sums of statistics segments are of g times the parts' scales
+var<workgroup> words: array<vec4<f32>, WORKGROUP>;
+
+fn part_of(dims: vec4<u32>, segment: u32, member: u32) -> u32 {
+    let outer = segment / dims.z * dims.y + member / dims.w;
+    return (outer * dims.z + segment % dims.z) * dims.w + member % dims.w;
+}
+fn segment_of_part(dims: vec4<u32>, part: u32) -> u32 {
+    return part / (dims.y * dims.z * dims.w) * dims.z + part / dims.w % dims.z;
+}
+fn partial_at(dims: vec4<u32>, segment: u32, i: u32, weighs: bool) -> vec4<f32> {
+    let members = dims.y * dims.w;
+    let part = part_of(dims, segment, i % members);
+    let sums = load_partials(i / members * p.parts.stride + part);
+    if !WEIGHED || !weighs { return sums; }
+    return vec4(sums.xyz * load_scale(segment_of_part(p.parts.affine, part)), sums.w);
+}
+// The sum over a segment, valid in its first lane. To be called by all.
+fn merged(dims: vec4<u32>, segment: u32, local: u32, weighs: bool) -> vec4<f32> {
+    let count = dims.y * dims.w * p.parts.slices;
+    let line = local / p.parts.columns;
+    let lines = p.parts.lines;
+    var sums = array<vec4<f32>, 4>();
+    for (var i = select(count, line, line < lines); i < count; i += 4u * lines) {
+        var values: array<vec4<f32>, 4>;
+        for (var k = 0u; k < 4u; k += 1u) {
+            values[k] = partial_at(dims, segment, min(i + k * lines, count - 1u), weighs);
+        }
+        for (var k = 0u; k < 4u; k += 1u) { sums[k] += select(vec4(0.0), values[k], i + k * lines < count); }
+    }
+    words[local] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (var step = lines / 2u; step > 0u; step /= 2u) {
+        workgroupBarrier();
+        if line < step { words[local] += words[local + step * p.parts.columns]; }
+    }
+    return words[local];
+}
