@@ -94,11 +94,13 @@ fn run(group: u32, local: u32) {
             let pull = Pull4(-means.x * by.r, -means.y * slope.x * by.r, slope.yyyy);
             for (var v = 0u; v < VECTORS; v += 1u) {
                 let k = r * VECTORS + v;
-                g[k] = pulled4(g[k], x[k], by.r, pull) * by.k;
+                g[k] = pulled4(g[k], x[k], by.r, pull);
+                if !PLAIN { g[k] *= by.k; }
             }
-            let finite = is_finite(means.x + means.y);
-            marks |= select(1u << (known + r) % (TURNS * ROWS), 0u, finite || !is_row(place + r));
-            if finite && is_row(place + r) {
+            // no branches, hence no && and ||
+            let ordinary = is_finite(means.x + means.y) & ((by.k.x == 1.0) | !PLAIN);
+            marks |= select(0u, 1u << (known + r) % (TURNS * ROWS), is_row(place + r) & !ordinary);
+            if ordinary & is_row(place + r) {
                 for (var v = 0u; v < VECTORS; v += 1u) {
                     give_gradient4(row, me.lane + v * LANES, is_here(row, v), g[r * VECTORS + v]);
                 }

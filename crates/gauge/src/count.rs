@@ -56,6 +56,8 @@ pub fn count(flow: &Flow, read: f64, written: f64) -> Counted {
         match turns[k] {
             // loops in one that turns, which move nothing, turn with it
             0.0 if own.loaded + own.stored == 0.0 => work.add(own, flow.loops[k].parent.map_or(0.0, |up| turns[up])),
+            // all is stored by now
+            0.0 if own.stored > 0.0 => {}
             0.0 => work.add(&flow.common_path_in(Some(k)), 1.0),
             turns => work.add(own, turns),
         }

@@ -164,8 +164,8 @@ impl Gpu {
         all.fold([0.0; 3], together).map(|time| time.powi(4)).iter().sum::<f64>().powf(0.25)
     }
 
-    /// Seconds of a dispatch by each of what limits it: waiting, issuing, memory. `seen` are buffers that the dispatches
-    /// before have touched.
+    /// Seconds of a dispatch by each of what limits it: waiting, issuing, memory. `seen` are buffers that those before
+    /// have touched.
     fn dispatch(&self, (dispatch, machine, work): &Measured<'_>, seen: &mut Vec<usize>) -> [f64; 3] {
         let workgroups = dispatch.workgroups as f64;
         let lanes = f64::from(machine.workgroup_size);
