@@ -42,7 +42,7 @@ fn run(group: u32, local: u32) {
     var scale: array<vec4<f32>, VECTORS>;
     var d_scale: array<vec4<f32>, VECTORS>;
     var d_bias: array<vec4<f32>, VECTORS>;
-    for (var v = 0u; v < VECTORS; v += 1u) { scale[v] = scale4(parameters, columns, vector_of(columns, v)); }
+    for (var v = 0u; v < VECTORS; v += 1u) { scale[v] = column_scale4(parameters, columns, v); }
     let first_scale = load_scale(parameters.first);
     var marks = 0u;
     var known = me.group * TURNS * ROWS;
@@ -102,7 +102,7 @@ fn run(group: u32, local: u32) {
             marks |= select(0u, 1u << (known + r) % (TURNS * ROWS), is_row(place + r) & !ordinary);
             if ordinary & is_row(place + r) {
                 for (var v = 0u; v < VECTORS; v += 1u) {
-                    give_gradient4(row, me.lane + v * LANES, is_here(row, v), g[r * VECTORS + v]);
+                    give_gradient4(row, lane_vector(v), is_here(row, v), g[r * VECTORS + v]);
                 }
             }
         }
@@ -112,8 +112,8 @@ fn run(group: u32, local: u32) {
         let sum_scale = sum_groups(d_scale[v], local, LANES);
         let sum_bias = sum_groups(d_bias[v], local, LANES);
         if me.group == 0u {
-            leave_scale(group, parameters.first, columns, me.lane + v * LANES, sum_scale);
-            leave_bias(group, parameters.first, columns, me.lane + v * LANES, sum_bias);
+            leave_scale(group, parameters.first, columns, column_vector(v), sum_scale);
+            leave_bias(group, parameters.first, columns, column_vector(v), sum_bias);
         }
     }
     if MAPS && any_lanes(marks != 0u) { map_again(at, parameters, marks); }

@@ -47,9 +47,9 @@ fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> {
     return sum2_within(s, among_clusters());
 }
 fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
-    let own = sum4_within(x, in_cluster());
-    if is_one_cluster() { return own; }
-    if me.lane % CLUSTER == 0u { words4[words_of(slot) + me.lane / CLUSTER] = own; }
+    if is_one_cluster() { return sum4_within(x, in_cluster()); }
+    let own = sum_one_of4(x, CLUSTER);
+    if me.lane % CLUSTER < 4u { words4[words_of(slot) + me.lane / CLUSTER][one_of4()] = own; }
     workgroupBarrier();
     var s = vec4(0.0);
     for (var k = 0u; is_word(k); k += CLUSTER) { s += words4[word_of(slot, k)]; }

@@ -24,22 +24,32 @@ fn is_row(row: u32) -> bool { return row < p.row_backward.rows; }
 fn segment_of(at: Worker, row: u32) -> u32 {
     return at.segment + min(row, p.row_backward.rows - 1u) * p.row_backward.parts;
 }
-fn row_of(at: Worker, row: u32) -> Row {
-    return row_at(segment_of(at, row) * p.row_backward.width, p.row_backward.width);
+// A row; from the lane's first element on where lanes are full: then their vectors' places differ by constants.
+fn row_of(at: Worker, row: u32) -> Row { return row_of_segment(segment_of(at, row)); }
+fn row_of_segment(segment: u32) -> Row {
+    return row_at(segment * p.row_backward.width + before_lane(), p.row_backward.width);
 }
+fn before_lane() -> u32 { return select(0u, 4u * me.lane, FULL); }
 
-// Vector v of a lane, and which of its elements are the row's; past the end, some vector that is there.
+// Vector v of a lane: in the columns, in its row, and past the end of that some vector that is there.
+fn column_vector(v: u32) -> u32 { return me.lane + v * LANES; }
+fn lane_vector(v: u32) -> u32 { return column_vector(v) - before_lane() / 4u; }
 fn vector_of(row: Row, v: u32) -> u32 {
-    if FULL { return me.lane + v * LANES; }
-    return clamped(row, me.lane + v * LANES);
+    if FULL { return lane_vector(v); }
+    return clamped(row, lane_vector(v));
 }
+// Which of its elements are the row's.
 fn is_here(row: Row, v: u32) -> vec4<bool> {
     if FULL { return vec4(true); }
-    return live4(row, me.lane + v * LANES);
+    return live4(row, lane_vector(v));
+}
+fn column_scale4(at: Parameters4, row: Row, v: u32) -> vec4<f32> {
+    if FULL { return scale4(at, row, column_vector(v)); }
+    return scale4(at, row, vector_of(row, v));
 }
 // The first element, by a row of it alone.
 fn first_of(row: Row) -> f32 {
-    let one = row_at(row.first, 1u);
+    let one = row_at(row.first - before_lane(), 1u);
     return grad4(one, 0u)[one.head];
 }
 
@@ -81,7 +91,7 @@ fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
     var left = marks;
     for (var slot = 0u; any_lanes(left != 0u); slot = 1u - slot) {
         let segment = segment_of(at, row_of_mark(at, me.group, firstTrailingBit(left | 0x80000000u)));
-        let row = row_at(segment * p.row_backward.width, p.row_backward.width);
+        let row = row_of_segment(segment);
         let record = load_moments(segment);
         let by = splat_normalizer(normalizer(record));
         var sums = vec4(0.0);
@@ -89,15 +99,15 @@ fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
             let here = is_here(row, v);
             let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
             let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * SHRINK
-                * scale4(parameters, row, vector_of(row, v)), here);
+                * column_scale4(parameters, row, v), here);
             sums += vec4(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x), 0.0);
         }
         sums = sum4_lanes(sums, slot % SLOTS);
         let all = splat_coefficients(coefficients(record, vec4(sums.xyz, f32(p.row_backward.width))));
         for (var v = 0u; v < VECTORS; v += 1u) {
-            let g = grad4(row, vector_of(row, v)) * scale4(parameters, row, vector_of(row, v));
+            let g = grad4(row, vector_of(row, v)) * column_scale4(parameters, row, v);
             let u = input_gradient4(take4(row, vector_of(row, v)), g, all);
-            if left != 0u { give_gradient4(row, me.lane + v * LANES, is_here(row, v), u); }
+            if left != 0u { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
         }
         left &= left - 1u;
     }

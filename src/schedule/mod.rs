@@ -89,7 +89,8 @@ impl DeviceProfile {
             // the more a lane holds the longer the code, and a software driver takes its time
             vectors: if software { 4 } else { spacious(8, 4) },
             vectors_backward: if software { 2 } else { spacious(4, 2) },
-            subgroup: facts.min_subgroup.min(largest),
+            // smaller ones save no barrier
+            subgroup: if facts.min_subgroup < 4 { 1 } else { facts.min_subgroup.min(largest) },
             max_binding: facts.max_range(),
         }
     }
