@@ -152,7 +152,9 @@ impl Schedule {
         let partition = &reduction.partition;
         let rows = HeldRows::choose(partition.segment_len(), profile);
         let rows = rows.filter(|rows| rows.accepts(partition, affine, profile)).map(Self::Rows);
-        let tiles = || HeldTiles::choose(partition, affine, profile).map(Self::Tiles);
+        // a processor holds nothing in registers across the barriers that lines of a tile take
+        let hardware = profile.kind == DeviceKind::Gpu;
+        let tiles = || HeldTiles::choose(partition, affine, profile).filter(|_| hardware).map(Self::Tiles);
         rows.or_else(tiles).unwrap_or_else(|| Self::Split(Reduce::choose(partition, profile)))
     }
 
