@@ -8,6 +8,7 @@ use super::bindings::Unbindable;
 use super::operands::segments_of;
 use super::{Lowering, Tensor, access};
 use crate::kernel::{Entry, Exchange, Settings, blocks};
+use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
@@ -35,6 +36,11 @@ impl SumParts {
     /// Records of a statistics segment.
     pub(crate) fn records(&self) -> u64 {
         self.statistics.segment_len() * self.slices
+    }
+
+    /// Bytes of all records, which maps that merge bind whole.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.statistics.elements() * self.slices * RECORD
     }
 
     /// How `columns` segments side by side are merged by `lines` lanes each, of all parts or of a window of them.

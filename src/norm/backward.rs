@@ -431,7 +431,9 @@ impl NormPlan {
     ) -> Result<SegmentData, Unbindable> {
         let walk = self.map_walk(bound, columns).filter(|_| merge.coefficients.is_some());
         let (elements, profile) = (self.plan.elements, &self.planner.profile);
-        let itself = walk.is_some_and(|walk| walk.merges(merge.parts.records(), elements, columns.is_some(), profile));
+        let whole = merge.parts.bytes().max(4 * self.affine_len());
+        let itself = whole <= profile.max_binding
+            && walk.is_some_and(|walk| walk.merges(merge.parts.records(), elements, columns.is_some(), profile));
         let first = if itself { MergeSums { coefficients: None, ..merge } } else { merge };
         lowering.merge_sums(&self.plan.computed, &first)?;
         Ok(match itself {
