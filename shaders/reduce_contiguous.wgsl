@@ -23,7 +23,7 @@
 //
 // bindings: parameters, [those of the source (read)], partials (read and write)
 
-const SLOTS = 6u;
+const SLOTS = 5u;
 
 struct Runs {
     segments: u32,

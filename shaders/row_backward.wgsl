@@ -16,7 +16,7 @@
 //    take a long way.
 // 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a
 //    large one costs no digits.
-// 3. A row whose sums are not finite is not stored, but done again by streaming after the loop, which only marks it.
+// 3. A row whose sums are not finite, or that has a unit of its own, is not stored, but done again by streaming after the loop, which only marks it.
 // 4. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [column_sums, or grad_scale and
@@ -99,7 +99,7 @@ fn run(group: u32, local: u32) {
             }
             // no branches, hence no && and ||
             let ordinary = is_finite(means.x + means.y) & ((by.k.x == 1.0) | !PLAIN);
-            marks |= select(0u, 1u << (known + r) % (TURNS * ROWS), is_row(place + r) & !ordinary);
+            marks |= select(0u, 1u << ((known + r) % (TURNS * ROWS)), is_row(place + r) & !ordinary);
             if ordinary & is_row(place + r) {
                 for (var v = 0u; v < VECTORS; v += 1u) {
                     give_gradient4(row, lane_vector(v), is_here(row, v), g[r * VECTORS + v]);

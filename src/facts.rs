@@ -57,9 +57,9 @@ impl DeviceFacts {
         self.max_binding.saturating_sub(self.storage_align.into()) / 4 * 4
     }
 
-    /// Most invocations of a workgroup, a power of two: workgroup memory has a vector for each.
+    /// Most invocations of a workgroup, a power of two: workgroup memory has a vector and a word for each.
     pub(crate) fn largest_workgroup(&self) -> u32 {
-        let largest = self.max_workgroup_size.min(self.max_workgroup_memory / 16);
+        let largest = self.max_workgroup_size.min(self.max_workgroup_memory / 20);
         1 << largest.max(1).ilog2()
     }
 }

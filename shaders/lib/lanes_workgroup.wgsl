@@ -13,7 +13,8 @@ override FEW: bool = MOST_CLUSTERS > CLUSTER;
 override WORDS: u32 = SLOTS * WORKGROUP / CLUSTER;
 var<workgroup> words: array<u32, WORDS>;
 var<workgroup> words2: array<vec2<f32>, WORDS>;
-var<workgroup> words4: array<vec4<f32>, WORDS>;
+override WORDS4: u32 = 4u * WORDS;
+var<workgroup> words4: array<f32, WORDS4>;   // fours, whose numbers different lanes write
 var<workgroup> flag: u32;
 
 fn in_cluster() -> Neighbours { return Neighbours(lanes(), min(LEAST, CLUSTER), CLUSTER); }
@@ -27,7 +28,7 @@ fn among_clusters() -> Neighbours {
 fn words_of(slot: u32) -> u32 { return slot * (WORKGROUP / CLUSTER) + me.group * clusters(); }
 // The words that a lane reads: one, or more where there are more clusters than lanes in one.
 fn word_of(slot: u32, k: u32) -> u32 { return words_of(slot) + ((k + me.lane % CLUSTER) & (clusters() - 1u)); }
-fn is_word(k: u32) -> bool { return k == 0u || FEW && k < clusters(); }
+fn is_word(k: u32) -> bool { return k == 0u || (FEW && k < clusters()); }
 fn sum_lanes(x: f32, slot: u32) -> f32 {
     let own = sum_within(x, in_cluster());
     if is_one_cluster() { return own; }
@@ -46,13 +47,14 @@ fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> {
     for (var k = 0u; is_word(k); k += CLUSTER) { s += words2[word_of(slot, k)]; }
     return sum2_within(s, among_clusters());
 }
+fn word4(i: u32) -> vec4<f32> { return vec4(words4[i], words4[i + 1u], words4[i + 2u], words4[i + 3u]); }
 fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
     if is_one_cluster() { return sum4_within(x, in_cluster()); }
     let own = sum_one_of4(x, CLUSTER);
-    if me.lane % CLUSTER < 4u { words4[words_of(slot) + me.lane / CLUSTER][one_of4()] = own; }
+    if me.lane % CLUSTER < 4u { words4[4u * (words_of(slot) + me.lane / CLUSTER) + one_of4()] = own; }
     workgroupBarrier();
     var s = vec4(0.0);
-    for (var k = 0u; is_word(k); k += CLUSTER) { s += words4[word_of(slot, k)]; }
+    for (var k = 0u; is_word(k); k += CLUSTER) { s += word4(4u * word_of(slot, k)); }
     return sum4_within(s, among_clusters());
 }
 fn max_lanes(x: u32, slot: u32) -> u32 {

@@ -23,7 +23,7 @@ fn sum_one_of4(x: vec4<f32>, count: u32) -> f32 {
     for (var step = 4u; step < count; step <<= 1u) { s += subgroupShuffleXor(s, step); }
     return s;
 }
-fn one_of4() -> u32 { return (me.lane & 1u) * 2u + (me.lane >> 1u & 1u); }
+fn one_of4() -> u32 { return (me.lane & 1u) * 2u + ((me.lane >> 1u) & 1u); }
 fn max_within(x: u32, l: Neighbours) -> u32 {
     var s = x;
     for (var step = 1u; step < l.most; step <<= 1u) {

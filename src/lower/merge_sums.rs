@@ -83,12 +83,17 @@ impl Lowering {
         let parts = from.statistics.elements();
         let wants = merge.coefficients.is_some() || merge.sums.is_some();
         let scale = from.scale.filter(|_| wants);
+        if !wants && merge.affine.is_none() {
+            return Ok(());
+        }
         let wanted = [(wants, &from.statistics), (merge.affine.is_some(), &from.affine)];
         let wanted = || wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, partition)| partition);
         let records = wanted().map(|p| p.segment_len() * from.slices).max().unwrap_or(0);
         let columns = self.profile.merged_side_by_side(wanted().map(Partition::segments).sum(), records);
         // segments that are merged of parts side by side need all parts
-        let unit = if merge.affine.is_none() && from.slices == 1 { from.statistics.segment_len() } else { parts };
+        // and weights are found by parts from the tensor's start
+        let alone = merge.affine.is_none() && scale.is_none() && from.slices == 1;
+        let unit = if alone { from.statistics.segment_len() } else { parts };
         let apart = from.statistics.kept_outer * from.statistics.reduced_outer == 1;
         let units = [if apart { unit } else { parts }];
         let accesses = |range: &Range<u64>| {

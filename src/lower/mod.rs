@@ -25,7 +25,7 @@ use crate::element::Element;
 use crate::error::BindError;
 use crate::facts::DeviceFacts;
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Content, Entry, Exchange, Kernel, Settings, Source, is_tensor};
+use crate::kernel::{Content, Entry, Exchange, Kernel, MAX_SLOTS, Settings, Source, is_tensor};
 use crate::moments::Accumulator;
 use crate::recipe::{self, Recipe};
 use crate::schedule::DeviceProfile;
@@ -77,6 +77,11 @@ impl Lowering {
             align: facts.storage_align.into(),
         };
         Self { facts, limits, profile, sizes, dispatches: Vec::new() }
+    }
+
+    /// Whether a dispatch may have the most bindings that a kernel takes.
+    pub(crate) fn has_all_slots(&self) -> bool {
+        self.facts.max_storage_buffers as usize >= MAX_SLOTS
     }
 
     /// The recipe of what has been lowered, over these buffers.

@@ -26,9 +26,9 @@ pub(super) struct Regions {
     coefficients: u64,
     /// Sums of statistics segments.
     sums: u64,
-    /// Sums of finer segments, or of affine ones.
+    /// Sums of finer segments, of affine ones, or of slices of rows.
     records: u64,
-    /// Partial sums.
+    /// Partial sums, those of columns too.
     partials: u64,
     pub(super) size: u64,
 }
@@ -433,6 +433,7 @@ impl NormPlan {
         let (elements, profile) = (self.plan.elements, &self.planner.profile);
         let whole = merge.parts.bytes().max(4 * self.affine_len());
         let itself = whole <= profile.max_binding
+            && lowering.has_all_slots()
             && walk.is_some_and(|walk| walk.merges(merge.parts.records(), elements, columns.is_some(), profile));
         let first = if itself { MergeSums { coefficients: None, ..merge } } else { merge };
         lowering.merge_sums(&self.plan.computed, &first)?;

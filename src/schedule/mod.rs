@@ -27,6 +27,9 @@ pub use profile::ProfileMismatch;
 /// Fewest lanes side by side of a row, if it has as many vectors: eight vectors are a cache line.
 pub(crate) const LINE: u32 = 8;
 
+/// Fewest invocations of a subgroup: four sums are exchanged by one each (`shaders/lib/within.wgsl`).
+const MIN_SUBGROUP: u32 = 4;
+
 /// Most bytes of partial records.
 const MAX_PARTIALS: u64 = 16 << 20;
 
@@ -71,6 +74,12 @@ pub struct DeviceProfile {
     pub max_binding: u64,
 }
 
+/// Invocations of a subgroup that exchange: smaller ones than `MIN_SUBGROUP` save no barrier.
+fn subgroup_of(facts: &DeviceFacts) -> u32 {
+    let subgroup = facts.min_subgroup.min(facts.largest_workgroup());
+    if subgroup < MIN_SUBGROUP { 1 } else { subgroup }
+}
+
 impl DeviceProfile {
     /// Defaults by kind of device, within its limits.
     pub fn new(facts: &DeviceFacts) -> Self {
@@ -89,8 +98,7 @@ impl DeviceProfile {
             // the more a lane holds the longer the code, and a software driver takes its time
             vectors: if software { 4 } else { spacious(8, 4) },
             vectors_backward: if software { 2 } else { spacious(4, 2) },
-            // smaller ones save no barrier
-            subgroup: if facts.min_subgroup < 4 { 1 } else { facts.min_subgroup.min(largest) },
+            subgroup: subgroup_of(facts),
             max_binding: facts.max_range(),
         }
     }

@@ -1,6 +1,6 @@
 //! Whether a device can follow a profile.
 
-use super::DeviceProfile;
+use super::{DeviceProfile, MIN_SUBGROUP, subgroup_of};
 use crate::facts::DeviceFacts;
 
 /// Most vectors that a lane holds: compilers unroll loops of no more turns, and beyond there are no registers.
@@ -63,7 +63,7 @@ impl DeviceProfile {
     /// [`ProfileMismatch`] names the first value that is beyond the device.
     pub fn check(&self, facts: &DeviceFacts) -> Result<(), ProfileMismatch> {
         let largest = facts.largest_workgroup();
-        let subgroup = facts.min_subgroup.min(largest);
+        let subgroup = subgroup_of(facts);
         let powers = [
             ("workgroup_size", self.workgroup_size, largest),
             ("max_lanes", self.max_lanes, largest),
@@ -80,6 +80,14 @@ impl DeviceProfile {
             if !(1..=most).contains(&value) {
                 return Err(ProfileMismatch::OutOfRange { field, value, least: 1, most });
             }
+        }
+        if self.subgroup == 2 {
+            return Err(ProfileMismatch::OutOfRange {
+                field: "subgroup",
+                value: 2,
+                least: MIN_SUBGROUP,
+                most: subgroup,
+            });
         }
         match powers.into_iter().find(|(_, value, _)| !value.is_power_of_two()) {
             Some((field, value, _)) => Err(ProfileMismatch::NotPowerOfTwo { field, value }),

@@ -76,9 +76,10 @@ fn tensors_larger_than_a_binding_are_cut_into_windows() {
     let failed: Vec<_> = all.iter().filter(|d| !chosen(d)).collect();
     assert!(failed.is_empty(), "the schedule of choice must work: {failed:?}");
     // what is summed up over windows, and what a map merges, is bound whole or refused
-    let backward = |d: &&NormDescriptor<'_>| {
+    let backward = |d: &NormDescriptor<'_>, parameters: bool| {
         let data = Data::random(&gpu, d, 0.0, 1);
-        let wanted = Wanted { input: true, scale: data.scale.is_some(), bias: data.bias.is_some() };
+        let has = |values: &Option<Vec<f32>>| parameters && values.is_some();
+        let wanted = Wanted { input: true, scale: has(&data.scale), bias: has(&data.bias) };
         let dy = values(&mut fastrand::Rng::with_seed(2), data.input.len() as u64, 0.0, 1.0);
         let off = match run_backward(&gpu, &gpu.engine.create_norm(d).unwrap(), &data, &dy, wanted) {
             Ok(gradients) => compare(d, &data, &dy, &gradients),
@@ -87,8 +88,9 @@ fn tensors_larger_than_a_binding_are_cut_into_windows() {
         };
         (!off.as_ref().is_ok_and(|&off| off < 2e-5)).then(|| format!("{:?} {:?}: {off:?}", d.kind, d.shape))
     };
-    let failed: Vec<_> = all.iter().filter_map(|d| backward(&d)).collect();
-    all_or_report("backward", &failed, all.len());
+    all.push(NormDescriptor::new(NormKind::Group { groups: 20 }, &[5, 60, 4]));
+    let failed: Vec<_> = all.iter().flat_map(|d| [backward(d, true), backward(d, false)]).flatten().collect();
+    all_or_report("backward", &failed, 2 * all.len());
 }
 
 /// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations.

@@ -21,6 +21,6 @@ fn know(local: u32, n: u32, first: u32, last: u32) {
     workgroupBarrier();
 }
 fn coefficients_at(n: u32, run: u32) -> Coefficients {
-    let i = 2u * (select(run, n, STATISTICS == ROW) - origin);
+    let i = 2u * min(select(run, n, STATISTICS == ROW) - origin, KNOWN - 1u);
     return Coefficients(known[i], known[i + 1u]);
 }

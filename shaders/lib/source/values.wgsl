@@ -27,11 +27,11 @@ fn extremes_push(e: Extremes, x: vec4<f32>, live: vec4<bool>) -> Extremes {
     return Extremes(max(e.exponent, exponent), e.infinite + select(vec4(0.0), x, exponent == vec4(255u)));
 }
 fn known_again(known: Known, e: Extremes) -> Known {
-    let first = bitcast<Bits>(known.shift) >> Bits(23u) & Bits(255u);
+    let first = (bitcast<Bits>(known.shift) >> Bits(23u)) & Bits(255u);
     // a difference reaches twice the range
-    let unit = clamp(max(max_all(e.exponent, 4u), first), Bits(2u), Bits(252u)) + Bits(1u);
+    let unit = clamp(max(max_all(e.exponent, 3u), first), Bits(2u), Bits(252u)) + Bits(1u);
     let to_unit = bitcast<Sum>((Bits(254u) - unit) << Bits(23u));
-    let infinite = sum_all(e.infinite, 5u);
+    let infinite = sum_all(e.infinite, 4u);
     let shift = select(infinite, known.shift, infinite == Sum(0.0));
     return Known(shift, to_unit, bitcast<Sum>(bitcast<Bits>(-shift * to_unit) ^ Bits(p.exact.zero)));
 }
