@@ -395,9 +395,9 @@ impl Lowering {
             all
         };
         let units = [walk.block * walk.width, walk.width];
-        // columns that are summed up are bound whole
+        // columns that are summed up are bound whole; what is bound whole is found by whole rows
         let pieces = [units[0], units[1], 4, 1];
-        let units = if columns.is_some() { &units[..] } else { &pieces[..] };
+        let units = if columns.is_some() || parts.is_some() { &units[..] } else { &pieces[..] };
         for range in self.windows(entry, 0..elements, units, &accesses)? {
             let len = range.end - range.start;
             let width = walk.width.min(len);

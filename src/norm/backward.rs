@@ -434,7 +434,10 @@ impl NormPlan {
         let whole = merge.parts.bytes().max(4 * self.affine_len());
         let itself = whole <= profile.max_binding
             && lowering.has_all_slots()
-            && walk.is_some_and(|walk| walk.merges(merge.parts.records(), elements, columns.is_some(), profile));
+            && walk.is_some_and(|walk| {
+                4 * walk.width <= profile.max_binding
+                    && walk.merges(merge.parts.records(), elements, columns.is_some(), profile)
+            });
         let first = if itself { MergeSums { coefficients: None, ..merge } } else { merge };
         lowering.merge_sums(&self.plan.computed, &first)?;
         Ok(match itself {
