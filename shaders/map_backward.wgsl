@@ -19,8 +19,8 @@
 //    constants: grad_input = g * r, without x. See lib/known/.
 // 4. Lanes past the end of a row and rows past the end of a slice take what is there, and store nothing.
 //
-// bindings: parameters, [input], grad_output, coefficients | moments and partials | moments, [scale] (read), grad_input,
-// [column_sums, or grad_scale and grad_bias] (write)
+// bindings: parameters, [input], grad_output, coefficients | moments and partials | moments, [scale] (read),
+// grad_input, [column_sums, or grad_scale and grad_bias] (write)
 
 struct MapBackward {
     statistics: Lookup,

@@ -16,7 +16,8 @@
 //    take a long way.
 // 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a
 //    large one costs no digits.
-// 3. A row whose sums are not finite, or that has a unit of its own, is not stored, but done again by streaming after the loop, which only marks it.
+// 3. A row whose sums are not finite, or that has a unit of its own, is not stored, but done again by streaming after
+//    the loop, which only marks it.
 // 4. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [column_sums, or grad_scale and

@@ -1,7 +1,8 @@
 // Gradient sums in parts, in slices: partials[slice][part]. A part is a segment of the common refinement of both
 // partitions, so it belongs to one statistics segment and to one affine segment.
 struct Parts {
-    statistics: vec4<u32>,  // parts as elements of the partitions: (kept_outer, reduced_outer, kept_inner, reduced_inner)
+    // parts as elements of the partitions: (kept_outer, reduced_outer, kept_inner, reduced_inner)
+    statistics: vec4<u32>,
     affine: vec4<u32>,
     slices: u32,
     stride: u32,            // records of a slice

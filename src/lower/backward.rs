@@ -342,8 +342,8 @@ pub(crate) enum SegmentData {
 }
 
 impl Lowering {
-    /// The gradient to the input from coefficients of its segments, from their sums in parts, or from given statistics. Sums up columns where
-    /// asked.
+    /// The gradient to the input from coefficients of its segments, from their sums in parts, or from given statistics.
+    /// Sums up columns where asked.
     pub(crate) fn map_backward(
         &mut self,
         reduction: &Reduction,

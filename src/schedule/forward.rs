@@ -61,7 +61,8 @@ impl Rows {
         let vectors = len.div_ceil(4).max(1).next_power_of_two();
         let most = u64::from(1u32 << profile.vectors.ilog2());
         let lanes = (vectors / most).max(vectors.min(LINE.into()));
-        // without subgroup operations a longer row has larger workgroups and more barriers: two dispatches are no slower
+        // without subgroup operations a longer row has larger workgroups and more barriers: two dispatches are no
+        // slower
         let most = if profile.subgroup == 1 { profile.workgroup_size } else { profile.max_lanes };
         let lanes = u32::try_from(lanes).ok().filter(|&lanes| lanes <= most)?;
         let chosen = Self::with_lanes(lanes, (vectors / u64::from(lanes)) as u32, profile.subgroup, profile);
@@ -104,8 +105,8 @@ impl Rows {
         }
     }
 
-    /// Vectors of a lane that lie together: all, where the lanes of a row are neighbours; of others, those that are there
-    /// in every lane.
+    /// Vectors of a lane that lie together: all, where the lanes of a row are neighbours; of others, those that are
+    /// there in every lane.
     pub(crate) fn together(&self, whole: u32, (least, most): (u32, u32)) -> u32 {
         if least == most { self.vectors } else { whole.max(1) }
     }

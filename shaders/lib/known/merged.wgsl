@@ -1,7 +1,7 @@
 // The coefficients of the segments that a workgroup meets, merged of their parts by its own lanes: a dispatch that does
 // it once for all is one more that every workgroup has to wait for.
 const GIVEN = false;
-const KNOWN = 128u;            // most segments that a workgroup meets
+const KNOWN = 128u;            // most segments that a workgroup meets: MAX_KNOWN of src/schedule/map_backward.rs
 var<workgroup> known: array<vec4<f32>, 2u * KNOWN>;
 var<private> origin: u32;      // the first row, or the first run of columns, that it meets
 
