@@ -15,8 +15,9 @@ struct Divisor {
 fn root_of_square(deviation: f32, factor: f32, eps: f32) -> f32 {
     let unit = i32(unit_of(max(magnitude_bits(deviation), magnitude_bits(sqrt(abs(eps))))));
     let down = power_of_two(254 - unit);
-    let scaled = deviation * down;
-    return root(scaled * abs(scaled) * factor + eps * down * down) * power_of_two(unit);
+    // the square of `down` may be infinite
+    let scaled = opaque(deviation * down);
+    return root(scaled * abs(scaled) * factor + opaque(eps * down) * down) * power_of_two(unit);
 }
 
 // 1 / x by the rule of the plan at 0, and 0 at infinity. No branch: loads would not move over it.

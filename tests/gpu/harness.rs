@@ -1,5 +1,7 @@
 //! A device, owned descriptors, and a run of one norm against the f64 reference.
 
+use std::sync::Mutex;
+
 use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
 use wgpu_norm::*;
 
@@ -15,15 +17,33 @@ pub struct Gpu {
     pub engine: NormEngine,
 }
 
-/// A device with the adapter's own limits, one for each test: a software adapter compiles one kernel at a time on each.
-/// Without an adapter a test fails.
+/// Devices that no thread has at present.
+static IDLE: Mutex<Vec<&'static Gpu>> = Mutex::new(Vec::new());
+
+/// A device that a thread has until it ends.
+struct Lease(&'static Gpu);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // a test that failed may leave one behind on which nothing works
+        if !std::thread::panicking() {
+            IDLE.lock().expect("no panic while it is locked").push(self.0);
+        }
+    }
+}
+
+/// A device with the adapter's own limits, for this thread alone: a software adapter compiles one kernel at a time on
+/// each. Other threads get it later, since drivers have few devices to give. Without an adapter a test fails.
 pub fn gpu() -> &'static Gpu {
     // each test is a thread
-    thread_local!(static GPU: &'static Gpu = {
-        let adapter = adapter();
-        Box::leak(Box::new(open(&adapter, NormEngine::required_limits(&adapter))))
+    thread_local!(static GPU: Lease = {
+        let idle = IDLE.lock().expect("no panic while it is locked").pop();
+        Lease(idle.unwrap_or_else(|| {
+            let adapter = adapter();
+            Box::leak(Box::new(open(&adapter, NormEngine::required_limits(&adapter))))
+        }))
     });
-    GPU.with(|gpu| *gpu)
+    GPU.with(|lease| lease.0)
 }
 
 pub fn adapter() -> wgpu::Adapter {

@@ -209,6 +209,19 @@ impl Gpu {
         self.write(&tensor.buffer, bytemuck::cast_slice(data))
     }
 
+    /// Fills tensors with `block` again and again: it is uploaded once, and copied on the device.
+    pub fn tile<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>, block: &[f32]) -> Result<(), Failure> {
+        let block = self.upload("block", block)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for tensor in tensors {
+            for first in (0..tensor.len).step_by(block.len.max(1) as usize) {
+                let bytes = 4 * block.len.min(tensor.len - first);
+                encoder.copy_buffer_to_buffer(&block.buffer, 0, &tensor.buffer, 4 * (tensor.guard + first), bytes);
+            }
+        }
+        self.finish(encoder).map(|_| ())
+    }
+
     /// Copies `bytes` to the start of a buffer, a part at a time: staging memory does not pile up.
     fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<(), Failure> {
         let bar = terminal::progress("upload", bytes.len() as u64, true);

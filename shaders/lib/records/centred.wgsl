@@ -2,7 +2,7 @@
 
 // (shift, rest, ...) in units, such that neither overflows: the mean rounded, and what that leaves.
 fn record_centred(shift: f32, rest: f32, from_unit: f32) -> vec2<f32> {
-    let mean = shift + rest;
+    let mean = opaque(shift + rest);
     return vec2(mean, opaque(shift - mean) + rest) * from_unit;
 }
 
@@ -17,8 +17,8 @@ fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     // infinite means have no difference, but a sum
     if top >= INFINITY { return vec4(a.x + a.y + (b.x + b.y), 0.0, bitcast<f32>(p.exact.nan), n); }
     let unit = i32(clamp(top >> 23u, 1u, 252u)) + 1;
-    let u = a.xyz * power_of_two(254 - unit);
-    let v = b.xyz * power_of_two(254 - unit);
+    let u = opaque4(a * power_of_two(254 - unit));
+    let v = opaque4(b * power_of_two(254 - unit));
     let delta = opaque(v.x - u.x) + (v.y - u.y);
     let square = u.z * u.z * weights.x + v.z * v.z * weights.y + delta * weights.x * (delta * weights.y);
     return vec4(record_centred(u.x, fma(delta, weights.y, u.y), power_of_two(unit)), sqrt(square) * power_of_two(unit),

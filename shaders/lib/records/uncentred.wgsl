@@ -5,7 +5,8 @@
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let n = a.w + b.w;
     let unit = i32(unit_of(max(magnitude_bits(a.z), magnitude_bits(b.z))));
-    let scaled = vec2(a.z, b.z) * power_of_two(254 - unit);
+    let by = power_of_two(254 - unit);
+    let scaled = vec2(opaque(a.z * by), opaque(b.z * by));
     let square = dot(scaled * scaled, vec2(a.w, b.w) / max(n, 1.0));
     return vec4(0.0, 0.0, sqrt(square) * power_of_two(unit), n);
 }

@@ -10,6 +10,8 @@ use crate::cases::{Case, Kind};
 const ON_CHIP: u64 = 1 << 16;
 /// The same of a row in backward, where input, gradient and the sums for scale and bias stay.
 const ON_CHIP_BACKWARD_ROW: u64 = 1 << 14;
+/// Elements for which the reference needs no patience.
+const BLOCK: u64 = 1 << 22;
 /// Mean and 1 / deviation of a segment; without a mean only the latter.
 const STATISTICS: u64 = 2;
 
@@ -168,6 +170,19 @@ impl BenchCase {
         let sample = 4 * shape[1..].iter().product::<u64>();
         shape[0] = shape[0].min(bytes.checked_div(sample).unwrap_or(bytes).max(1));
         Self::new(self.variant, &shape, self.format, self.pass)
+    }
+
+    /// A case of fewer samples, and how often a large tensor repeats them: its results are repeated too, the gradients
+    /// to scale and bias so many times as large, and the reference has less to compute.
+    pub fn block(&self) -> (Self, u64) {
+        let samples = self.shape[0];
+        let least = self.elements().div_ceil(BLOCK);
+        let shared = self.variant.trailing_axes() == Some(self.shape.len());
+        let fitting = (least..=samples).find(|count| samples.is_multiple_of(*count)).filter(|_| !shared && least > 1);
+        // a block of few elements would be a poor test
+        let repeats = fitting.filter(|count| self.elements() / count > BLOCK >> 4).unwrap_or(1);
+        let shape = [&[samples / repeats], &self.shape[1..]].concat();
+        (Self::new(self.variant, &shape, self.format, self.pass), repeats)
     }
 
     /// Whether both have the same operands.

@@ -1,4 +1,6 @@
 //! Operands of a case, and what the f64 reference makes of them: kept for all passes.
+//!
+//! Those of a large tensor are a block of its samples, which it repeats ([`BenchCase::block`]).
 
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::failure::Failure;
@@ -10,7 +12,11 @@ use super::case::{BenchCase, Variant};
 
 /// Operands and results.
 pub struct Oracle {
+    /// What it serves.
     case: BenchCase,
+    /// What it computes.
+    block: BenchCase,
+    repeats: u64,
     /// What the norm computes from.
     pub tensors: Tensors,
     /// The gradient to the output.
@@ -22,11 +28,14 @@ pub struct Oracle {
 impl Oracle {
     /// Makes the operands of a case.
     pub fn new(case: &BenchCase, norm: &Planned) -> Self {
+        let (block, repeats) = case.block();
         let given = (case.variant == Variant::BatchInference).then(|| norm.content().given_segment_count());
         Self {
             case: case.clone(),
-            tensors: case.case().tensors(Fill::Normal, norm.affine_len(), given),
-            grad_output: case.case().grad_output(),
+            tensors: block.case().tensors(Fill::Normal, norm.affine_len(), given),
+            grad_output: block.case().grad_output(),
+            block,
+            repeats,
             output: None,
             gradients: None,
         }
@@ -37,22 +46,25 @@ impl Oracle {
         self.case.shares_operands(case)
     }
 
-    /// The exact output.
+    /// The exact output of the block.
     pub fn output(&mut self) -> Result<&[f64], Failure> {
         let output = match self.output.take() {
             Some(output) => output,
-            None => self.tensors.reference(&self.case.case().descriptor())?.output,
+            None => self.tensors.reference(&self.block.case().descriptor())?.output,
         };
         Ok(self.output.insert(output))
     }
 
-    /// The exact gradients.
+    /// The exact gradients: to the input of the block, and to scale and bias.
     pub fn gradients(&mut self) -> Result<&ExactGradients, Failure> {
         let gradients = match self.gradients.take() {
             Some(gradients) => gradients,
             None => {
-                let case = self.case.case();
-                case.descriptor().backward(&self.tensors.as_inputs(), &self.grad_output)?
+                let case = self.block.case();
+                let mut gradients = case.descriptor().backward(&self.tensors.as_inputs(), &self.grad_output)?;
+                let sums = gradients.scale.iter_mut().chain(&mut gradients.bias);
+                sums.for_each(|sum| *sum *= self.repeats as f64);
+                gradients
             }
         };
         Ok(self.gradients.insert(gradients))

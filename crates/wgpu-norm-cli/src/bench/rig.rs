@@ -151,18 +151,16 @@ impl<'a> Rig<'a> {
         })
     }
 
-    /// Uploads the same tensors to every set, and computes the statistics that the pass needs.
+    /// Copies the same tensors to every set, and computes the statistics that the pass needs.
     fn fill(&self, case: &BenchCase, oracle: &Oracle) -> Result<(), Failure> {
         let tensors = &oracle.tensors;
         let second = if case.pass == Pass::Backward { Some(&oracle.grad_output) } else { tensors.style.as_ref() };
-        for set in &self.sets {
-            self.gpu.fill(&set.input, &tensors.input)?;
-            if let (Some(operand), Some(data)) = (&set.second, second) {
-                self.gpu.fill(operand, data)?;
-            }
-            // nobody has written it yet: the device would clear it while it is timed
-            self.gpu.clear(&set.output);
+        self.gpu.tile(self.sets.iter().map(|set| &set.input), &tensors.input)?;
+        if let Some(data) = second {
+            self.gpu.tile(self.sets.iter().filter_map(|set| set.second.as_ref()), data)?;
         }
+        // nobody has written it yet: the device would clear it while it is timed
+        self.sets.iter().for_each(|set| self.gpu.clear(&set.output));
         for (operand, data) in [(&self.scale, &tensors.scale), (&self.bias, &tensors.bias)] {
             if let (Some(operand), Some(data)) = (operand, data) {
                 self.gpu.fill(operand, data)?;
@@ -241,12 +239,8 @@ impl<'a> Rig<'a> {
 
     /// Poisons every output.
     pub fn poison(&self) -> Result<(), Failure> {
-        let poison = vec![POISON; self.norm.content().len().max(self.norm.affine_len()) as usize];
         let outputs = self.sets.iter().map(|set| &set.output).chain(&self.grad_scale).chain(&self.grad_bias);
-        for output in outputs {
-            self.gpu.fill(output, &poison[..output.len as usize])?;
-        }
-        Ok(())
+        self.gpu.tile(outputs, &[POISON; 1 << 16])
     }
 
     /// The largest error over all outputs, each in units of its largest value; [`f64::MAX`] where a NaN is misplaced.
@@ -263,9 +257,11 @@ impl<'a> Rig<'a> {
         all.try_fold(0.0, |worst, (operand, expected)| Ok(self.error(operand, expected)?.max(worst)))
     }
 
+    /// Of a tensor that repeats what is expected.
     fn error(&self, operand: &Tensor, expected: &[f64]) -> Result<f64, Failure> {
-        let comparison = Comparison::new(&self.gpu.download(operand)?, expected);
-        Ok(if comparison.misplaced == 0 { comparison.relative } else { f64::MAX })
+        let actual = self.gpu.download(operand)?;
+        let blocks = actual.chunks(expected.len().max(1)).map(|block| Comparison::new(block, expected));
+        Ok(blocks.fold(0.0, |worst, block| worst.max(if block.misplaced == 0 { block.relative } else { f64::MAX })))
     }
 }
 

@@ -42,7 +42,7 @@ impl Budget {
             // one dispatch may take a second there
             Self { sample: ms(15), warm_up: ms(80), total: ms(600), samples: 5..=30 }
         } else {
-            Self { sample: ms(4), warm_up: ms(100), total: ms(500), samples: 30..=60 }
+            Self { sample: ms(4), warm_up: ms(50), total: ms(200), samples: 20..=60 }
         }
     }
 
