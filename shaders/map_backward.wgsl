@@ -2,22 +2,19 @@
 // scale and bias.
 //
 //   for each tile of columns, slice of rows, block of rows                          (a workgroup each, the last first)
-//       each lane: VECTORS vectors of a row, of rows line, line + LINES, ...            ROWS rows at once, all loads
-//       first
+//       each lane: VECTORS vectors of a row, of rows line, line + LINES, ...            ROWS rows at once
 //           g = grad_output * scale
 //           grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r            as lib/coefficients.wgsl has it
 //           column sums of bias += grad_output,  of scale += grad_output * x_hat        (SUMS)
-//       partial[block, slice] = column sums of all lines                                8 bytes a column; merge_columns
-//       adds them up
-//
+//       partial[block, slice] = column sums of all lines                                merge_columns adds them up
 // Departures:
 // 1. The reverse of the order in which the sums were made: what was read last is still in the cache.
 // 2. What belongs to columns is held from row to row of a block (STATISTICS, AFFINE: COLUMNS, MIXED), what belongs to
-//    rows (ROW) is looked up a row: kernels of the first kind take 4 rows of one vector at once, of the second one row
-//    of 4 vectors.
+//    rows (ROW) is looked up: kernels of the first kind take 4 rows of one vector at once, others one row of 4 vectors.
 // 3. Coefficients are merged of partial sums by each workgroup for itself, or stored before, or (GIVEN) those of
 //    constants: grad_input = g * r, without x. See lib/known/.
-// 4. Lanes past the end of a row and rows past the end of a slice take what is there, and store nothing.
+// 4. Workgroups before the first one merge the gradients of scale and bias (MERGES_AFFINE), beside all others.
+// 5. Lanes past the end of a row and rows past the end of a slice take what is there, and store nothing.
 //
 // bindings: parameters, [input], grad_output, coefficients | moments and partials | moments, [scale] (read),
 // grad_input, [column_sums, or grad_scale and grad_bias] (write)
@@ -65,19 +62,30 @@ fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
 fn row_of(n: u32) -> Row { return row_at(n * p.map_backward.width, p.map_backward.width); }
 var<private> first_vector: u32;
 fn lane_vector(v: u32) -> u32 { return first_vector + v * LANES; }
-fn vector_of(row: Row, v: u32) -> u32 {
-    if FULL { return lane_vector(v); }
-    return clamped(row, lane_vector(v));
-}
+fn vector_of(row: Row, v: u32) -> u32 { return select(clamped(row, lane_vector(v)), lane_vector(v), FULL); }
 fn is_here(row: Row, v: u32) -> vec4<bool> {
     if FULL { return vec4(true); }
     return live4(row, lane_vector(v));
 }
+// Of ROWS rows from `first` on; the first ones are on their way while coefficients are merged.
+var<private> x: array<vec4<f32>, ROWS * VECTORS>;
+var<private> g: array<vec4<f32>, ROWS * VECTORS>;
+fn load(base: u32, first: u32, end: u32) {
+    if first >= end { return; }
+    for (var q = 0u; q < ROWS; q += 1u) {
+        let row = row_of(base + min(first + q * (WORKGROUP / LANES), end - 1u));
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            if !GIVEN || SUMS { x[q * VECTORS + v] = take4(row, vector_of(row, v)); }
+            g[q * VECTORS + v] = grad4(row, vector_of(row, v));
+        }
+    }
+}
 
 fn run(group: u32, local: u32) {
+    if group < affine_groups() { merge_affine(group, local); return; }
     me = Me(local % LANES, local / LANES);
     let lines = WORKGROUP / LANES;
-    let index = p.map_backward.groups - 1u - group;
+    let index = p.map_backward.groups - 1u - (group - affine_groups());
     let tile = index % p.map_backward.tiles * (LANES * VECTORS);
     first_vector = tile + me.lane;
     let slice = index / p.map_backward.tiles;
@@ -87,6 +95,8 @@ fn run(group: u32, local: u32) {
     let top = row_of(base + min(begin, p.map_backward.rows - 1u));
     let parameters = affine_at(base + min(begin, p.map_backward.rows - 1u));
     let n = p.map_backward.first_row + base;
+    var first = begin + me.group;
+    load(base, first, end);
     if STATISTICS == ROW {
         know(local, n, n + begin, n + end - 1u);
     } else {
@@ -100,16 +110,7 @@ fn run(group: u32, local: u32) {
         if STATISTICS != ROW { held[v] = coefficients_of(n, top, v); }
         scale[v] = scale4(parameters, top, vector_of(top, v));
     }
-    for (var first = begin + me.group; first < end; first += ROWS * lines) {
-        var x: array<vec4<f32>, ROWS * VECTORS>;
-        var g: array<vec4<f32>, ROWS * VECTORS>;
-        for (var q = 0u; q < ROWS; q += 1u) {
-            let row = row_of(base + min(first + q * lines, end - 1u));
-            for (var v = 0u; v < VECTORS; v += 1u) {
-                if !GIVEN || SUMS { x[q * VECTORS + v] = take4(row, vector_of(row, v)); }
-                g[q * VECTORS + v] = grad4(row, vector_of(row, v));
-            }
-        }
+    while first < end {
         for (var q = 0u; q < ROWS; q += 1u) {
             let r = min(first + q * lines, end - 1u);
             let row = row_of(base + r);
@@ -134,6 +135,8 @@ fn run(group: u32, local: u32) {
                 if first + q * lines < end { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
             }
         }
+        first += ROWS * lines;
+        load(base, first, end);
     }
     if !SUMS { return; }
     for (var v = 0u; v < VECTORS; v += 1u) {

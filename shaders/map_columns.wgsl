@@ -6,20 +6,18 @@
 //           y = (x - mean) / divisor * scale + bias
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
-// 2. Segments are merged by lanes of their own, p.map_columns.lines of them each; then every lane looks its four up.
-// 3. Parameters that differ from row to row (not HELD) are looked up when y is computed.
-// 4. Where an infinite scale has to be folded with the mean (FOLDED), a lane stores again what is not finite.
-// 5. Moments that were merged here are stored (SAVE) by the workgroup that has the segment's first element.
-//
+// 2. Segments are merged by lanes of their own, p.map_columns.lines each, while the first rows are on their way.
+// 3. Parameters that differ from row to row (not HELD) are looked up when y is computed. Where an infinite scale has to
+//    be folded with the mean (FOLDED), a lane stores again what is not finite.
+// 4. Moments that were merged here are stored (SAVE) by the workgroup that has the segment's first element.
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
 
 override WORKGROUP: u32 = 256u;
-override LANES: u32 = 16u;          // LINES = WORKGROUP / LANES
-override LINES: u32 = 16u;
+override LANES: u32 = 16u;
+override LINES: u32 = 16u;          // WORKGROUP / LANES
 override SAVE: bool = false;
 override HELD: bool = true;
 override STATISTICS: u32 = 1u;      // as AFFINE: neighbours in a row have neighbours (1), or runs of a row (2)
-
 struct MapColumns {
     statistics: Lookup,
     blocks: u32,       // blocks of rows that share segments
@@ -38,9 +36,8 @@ struct Me { lane: u32 }
 var<private> me: Me;
 var<workgroup> exchanged: array<vec2<f32>, WORKGROUP>;
 var<workgroup> found: array<vec4<f32>, 4u * LANES>;   // normalizers of the tile's segments
-
 const ALONG = 1u;
-// Runs of a row, each of one segment. Segments repeat after `wrap` runs.
+// Runs of a row, each of one segment.
 fn run_of(column: u32) -> u32 { return (p.map_columns.first_column + column) / p.map_columns.statistics.run; }
 
 // The moments of one segment, by `lines` lanes, the result valid in the first of them. Uniform control flow.
@@ -52,11 +49,11 @@ fn merged_by_lines(segment: u32, line: u32, own: u32) -> vec4<f32> {
     var means = vec2(0.0);
     for (var slice = line; slice < slices; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
     means = sum_lines(means, own);
-    var squares = 0.0;
+    var squares = vec2(0.0);
     for (var slice = line; slice < slices; slice += lines) {
-        squares += gather_squares(base, partial_at(segment, slice), means);
+        squares.x += gather_squares(base, partial_at(segment, slice), means);
     }
-    return gathered(base, means, sum_lines(vec2(squares, 0.0), own).x);
+    return gathered(base, means, sum_lines(squares, own).x);
 }
 fn sum_lines(x: vec2<f32>, own: u32) -> vec2<f32> {
     workgroupBarrier();
@@ -66,7 +63,6 @@ fn sum_lines(x: vec2<f32>, own: u32) -> vec2<f32> {
     for (var k = 0u; k < p.map_columns.lines; k += 1u) { sum += exchanged[own + k * p.map_columns.segments]; }
     return sum;
 }
-
 fn run(group: u32, local: u32) {
     me = Me(local);
     let tile = group % p.map_columns.tiles;
@@ -74,21 +70,19 @@ fn run(group: u32, local: u32) {
     let block = group / p.map_columns.tiles / p.map_columns.slices;
     let first = p.map_columns.first_row + block * p.map_columns.rows;
     let first_run = run_of(4u * p.map_columns.tile * tile);
-    find(lookup_row(p.map_columns.statistics, first), first_run, 4u * p.map_columns.tile * tile, slice == 0u);
-
     let column = tile * p.map_columns.tile + local % LANES;
-    let vectors = (p.map_columns.width + 3u) / 4u;
-    if local % LANES >= p.map_columns.tile || column >= vectors { return; }
-    let by = found4(column, first_run);
+    let there = local % LANES < p.map_columns.tile && column < (p.map_columns.width + 3u) / 4u;
     let start = slice * p.map_columns.slice_rows;
-    let end = min(start + p.map_columns.slice_rows, p.map_columns.rows);
     let base = block * p.map_columns.rows;
-    if HELD { look_up(base + start, column); }
+    let end = base + min(start + p.map_columns.slice_rows, p.map_columns.rows);
     var r = base + start + local / LANES;
-    for (; r + (ROWS - 1u) * LINES < base + end; r += ROWS * LINES) {
-        var x: array<vec4<f32>, ROWS>;
+    if there { load(r, end, column); }
+    find(lookup_row(p.map_columns.statistics, first), first_run, 4u * p.map_columns.tile * tile, slice == 0u);
+    if !there { return; }
+    let by = found4(column, first_run);
+    if HELD { look_up(base + start, column); }
+    while are_whole(r, end) {
         var nothing = vec4(0.0);
-        for (var q = 0u; q < ROWS; q += 1u) { x[q] = take4(row_of(r + q * LINES), column); }
         for (var q = 0u; q < ROWS; q += 1u) {
             if !HELD { look_up(r + q * LINES, column); }
             let y = normalized4(x[q], by, scales, biases);
@@ -98,11 +92,19 @@ fn run(group: u32, local: u32) {
         if FOLDED && any(nothing != vec4(0.0)) {
             for (var q = 0u; q < ROWS; q += 1u) { put_carefully(r + q * LINES, column, x[q], by); }
         }
+        r += ROWS * LINES;
+        load(r, end, column);
     }
-    for (; r < base + end; r += LINES) { put_carefully(r, column, take4(row_of(r), column), by); }
+    for (; r < end; r += LINES) { put_carefully(r, column, take4(row_of(r), column), by); }
 }
-// Of the columns, or of the columns of a row.
-var<private> scales: vec4<f32>;
+// Of ROWS rows from r on, where so many are there.
+var<private> x: array<vec4<f32>, ROWS>;
+fn are_whole(r: u32, end: u32) -> bool { return r + (ROWS - 1u) * LINES < end; }
+fn load(r: u32, end: u32, column: u32) {
+    if !are_whole(r, end) { return; }
+    for (var q = 0u; q < ROWS; q += 1u) { x[q] = take4(row_of(r + q * LINES), column); }
+}
+var<private> scales: vec4<f32>;  // of the columns, or of the columns of a row
 var<private> biases: vec4<f32>;
 fn look_up(n: u32, column: u32) {
     let at = affine_at(n);
@@ -114,8 +116,7 @@ fn put_carefully(n: u32, column: u32, x: vec4<f32>, by: Normalizer4) {
     put4(row_of(n), column, carefully4(x, by, scales, biases));
 }
 fn row_of(n: u32) -> Row { return row_at(n * p.map_columns.width, p.map_columns.width); }
-
-// Normalizer4 of the segments of a tile whose first run is `first`, and which are numbered from `base` on.
+// Normalizers of the segments of a tile, which are numbered from `base` on.
 fn find(base: u32, first_run: u32, first_column: u32, saves: bool) {
     let l = p.map_columns.statistics;
     let i = me.lane % p.map_columns.segments;
@@ -137,9 +138,8 @@ fn found4(vector: u32, first_run: u32) -> Normalizer4 {
         return joined_normalizers(found[i], found[i + 1u], found[i + 2u], found[i + 3u]);
     }
     let l = p.map_columns.statistics;
-    let column = p.map_columns.first_column + 4u * vector;
-    var i = (column / l.run - first_run) % l.wrap;
-    var place = column % l.run;
+    var i = (run_of(4u * vector) - first_run) % l.wrap;
+    var place = (p.map_columns.first_column + 4u * vector) % l.run;
     var four: array<vec4<f32>, 4>;
     for (var e = 0u; e < 4u; e += 1u) {
         four[e] = found[min(i, p.map_columns.segments - 1u)];

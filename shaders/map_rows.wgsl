@@ -1,9 +1,9 @@
 // Normalizes rows whose elements all belong to one segment.
 //
 //   for each row, tile of it                                     (some lanes each, the last first)
+//       x = VECTORS vectors a lane, all loads at once            one by one in tiles at the ends of a row
 //       m = moments of the row's segment                         merged of its partial records, up to 64, by each
 //                                                                subgroup for itself
-//       x = VECTORS vectors a lane, all loads at once            one by one in tiles at the ends of a row
 //       y = (x - mean(m)) / divisor(m) * scale + bias            scale and bias looked up when y is stored
 //
 // Departures:
@@ -40,17 +40,18 @@ fn run(group: u32, local: u32) {
     let first = (unit % p.map_rows.tiles * lanes() + me.lane / SIDE * SIDE) * VECTORS + me.lane % SIDE;
     let row = row_at(n * p.map_rows.width, p.map_rows.width);
     let segment = lookup_row(p.map_rows.statistics, p.map_rows.first_row + n);
+    // whether all that the lane is dealt is the row's
+    let whole = (first > 0u || row.head == 0u) && first + (VECTORS - 1u) * SIDE < (row.head + row.width) / 4u;
+    var x: array<vec4<f32>, VECTORS>;
+    for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, clamped(row, first + k * SIDE)); }
     let moments = merged_by_lanes(segment);
     if !there { return; }
     let by = normalizer(moments);
     let four = splat_normalizer(by);
     let at = affine_at(n);
     if SAVE && me.lane == 0u && unit % p.map_rows.tiles == 0u && opens_segment(n) { store_moments(segment, moments); }
-    // whether all that the lane is dealt is the row's
-    if (first > 0u || row.head == 0u) && first + (VECTORS - 1u) * SIDE < (row.head + row.width) / 4u {
-        var x: array<vec4<f32>, VECTORS>;
+    if whole {
         var nothing = vec4(0.0);
-        for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, first + k * SIDE); }
         for (var k = 0u; k < VECTORS; k += 1u) {
             let j = first + k * SIDE;
             let y = normalized4(x[k], four, scale4(at, row, j), bias4(at, row, j));

@@ -8,6 +8,11 @@ struct Parts {
     stride: u32,            // records of a slice
     columns: u32,           // segments that a workgroup merges side by side, and lanes for each: powers of two
     lines: u32,
+    affine_columns: u32,    // the same of affine segments
+    affine_lines: u32,
+    affine_groups: u32,     // the first so many workgroups merge affine segments
+    factor_scale: f32,      // on the sums that become gradients
+    factor_bias: f32,
 }
 override WEIGHED: bool = false;          // sums of statistics segments are of g times the parts' scales
 var<workgroup> words: array<vec4<f32>, WORKGROUP>;
@@ -26,11 +31,10 @@ fn partial_at(dims: vec4<u32>, segment: u32, i: u32, weighs: bool) -> vec4<f32> 
     if !WEIGHED || !weighs { return sums; }
     return vec4(sums.xyz * load_scale(segment_of_part(p.parts.affine, part)), sums.w);
 }
-// The sum over a segment, valid in its first lane. To be called by all.
-fn merged(dims: vec4<u32>, segment: u32, local: u32, weighs: bool) -> vec4<f32> {
+// The sum over a segment by `lines` lanes, one of `columns` side by side, valid in its first lane. To be called by all.
+fn merged(dims: vec4<u32>, segment: u32, local: u32, columns: u32, lines: u32, weighs: bool) -> vec4<f32> {
     let count = dims.y * dims.w * p.parts.slices;
-    let line = local / p.parts.columns;
-    let lines = p.parts.lines;
+    let line = local / columns;
     var sums = array<vec4<f32>, 4>();
     for (var i = select(count, line, line < lines); i < count; i += 4u * lines) {
         var values: array<vec4<f32>, 4>;
@@ -42,7 +46,18 @@ fn merged(dims: vec4<u32>, segment: u32, local: u32, weighs: bool) -> vec4<f32> 
     words[local] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     for (var step = lines / 2u; step > 0u; step /= 2u) {
         workgroupBarrier();
-        if line < step { words[local] += words[local + step * p.parts.columns]; }
+        if line < step { words[local] += words[local + step * columns]; }
     }
     return words[local];
+}
+// The gradients of scale and bias, of affine segments side by side.
+fn merge_affine(group: u32, local: u32) {
+    let dims = p.parts.affine;
+    let columns = p.parts.affine_columns;
+    let place = group * columns + local % columns;
+    let segment = min(place, dims.x * dims.z - 1u);
+    let sums = merged(dims, segment, local, columns, p.parts.affine_lines, false);
+    if local >= columns || place != segment { return; }
+    store_grad_scale(segment, sums.y * GROW * p.parts.factor_scale);
+    store_grad_bias(segment, sums.x * GROW * p.parts.factor_bias);
 }

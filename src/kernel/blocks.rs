@@ -223,8 +223,6 @@ blocks! {
         tiles: u32,
         pad: [u32; 3],
     }
-    /// Partial gradient sums, to coefficients and gradients.
-    MergeSums, "merge_sums", "merge_sums.wgsl" { tiles: u32, factor_scale: f32, factor_bias: f32, pad: u32, }
     /// Gradient sums in parts.
     Parts, "parts", "lib/parts.wgsl" {
         statistics: [u32; 4],
@@ -233,6 +231,12 @@ blocks! {
         stride: u32,
         columns: u32,
         lines: u32,
+        affine_columns: u32,
+        affine_lines: u32,
+        affine_groups: u32,
+        factor_scale: f32,
+        factor_bias: f32,
+        pad: [u32; 3],
     }
 }
 

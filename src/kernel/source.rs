@@ -61,10 +61,7 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         Entry::MergeColumns => vec![fragment!("merge_columns.wgsl", "merge_columns": "MergeColumns")],
         Entry::MergeSums => {
             let mut all = slopes(kernel.accumulator);
-            all.extend([
-                fragment!("lib/parts.wgsl", "parts": "Parts"),
-                fragment!("merge_sums.wgsl", "merge_sums": "MergeSums"),
-            ]);
+            all.extend([fragment!("lib/parts.wgsl", "parts": "Parts"), fragment!("merge_sums.wgsl")]);
             all
         }
     };

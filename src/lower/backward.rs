@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::affine::{affine_block, with_affine};
 use super::bindings::{Unbindable, VectorWalk};
+use super::merge_sums::AffineMerge;
 use super::operands::segments_of;
 use super::{Draft, Lowering, SumParts, Tensor, access};
 use crate::kernel::blocks;
@@ -332,11 +333,11 @@ impl Lowering {
 
 /// What the map takes of segments beside their elements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum SegmentData {
+pub(crate) enum SegmentData<'a> {
     /// Coefficients: two records a segment.
     Coefficients(Tensor),
-    /// Partial sums, which every workgroup merges for itself.
-    Parts(SumParts),
+    /// Partial sums, which every workgroup merges for itself; and some those of scale and bias.
+    Parts(SumParts, Option<AffineGradients<'a>>),
     /// Moments that are given: constants.
     Given,
 }
@@ -349,7 +350,7 @@ impl Lowering {
         reduction: &Reduction,
         walk: &MapWalk,
         map: &BackwardMap,
-        from: &SegmentData,
+        from: &SegmentData<'_>,
         columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
         let entry = Entry::MapBackward;
@@ -359,7 +360,13 @@ impl Lowering {
         let whole = columns.is_some() && most == 1;
         let stride = walk.width.next_multiple_of(4);
         // what is merged is bound whole
-        let parts = if let SegmentData::Parts(parts) = from { Some(parts) } else { None };
+        let (parts, beside) = match from {
+            SegmentData::Parts(parts, affine) => (Some(parts), *affine),
+            _ => (None, None),
+        };
+        let beside = beside.zip(parts).map(|(affine, parts)| (affine, AffineMerge::beside(parts, &self.profile)));
+        // with the first window
+        let beside = |range: &Range<u64>| beside.filter(|_| range.start == 0);
         let bound = |partition: &Partition, range: &Range<u64>| match parts {
             Some(_) => 0..partition.segments(),
             None => segments_of(partition, range),
@@ -372,10 +379,13 @@ impl Lowering {
                 SegmentData::Coefficients(tensor) => {
                     all.push(access(Operand::Coefficients, *tensor, &(2 * segments.start..2 * segments.end)));
                 }
-                SegmentData::Parts(parts) => {
+                SegmentData::Parts(parts, _) => {
                     let records = 0..parts.slices * parts.statistics.elements();
                     all.push(access(Operand::Partials, parts.partials, &records));
                     all.push(access(Operand::Moments, map.statistics.0, &segments));
+                    let gradients =
+                        |(affine, _): (AffineGradients<'_>, _)| affine.accesses(&(0..affine.affine.segments()));
+                    all.extend(beside(range).into_iter().flat_map(gradients));
                 }
                 SegmentData::Given => {
                     all.retain(|access| access.operand != Operand::Input);
@@ -433,7 +443,7 @@ impl Lowering {
             let parameters = match parts {
                 Some(parts) => {
                     let [met, lines] = walk.merged_side_by_side(slice_rows, parts.records());
-                    parameters.with(parts.block(&parts.statistics, [met, lines]))
+                    parameters.with(parts.block(&parts.statistics, [met, lines], beside(&range)))
                 }
                 None => parameters,
             };
@@ -448,7 +458,9 @@ impl Lowering {
                 .with("SCALE_LAST", map.scale_last)
                 .with("WEIGHED", parts.is_some_and(|parts| parts.scale.is_some()))
                 .with("WHOLE_COLUMNS", whole)
-                .with("RESUMES", whole && !opens);
+                .with("RESUMES", whole && !opens)
+                .with("MERGES_AFFINE", beside(&range).is_some());
+            let groups = groups + beside(&range).map_or(0, |(_, merge)| merge.groups.into());
             let overrides = with_step(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
             let consts = consts(walk.vectors, ("ROWS", walk.rows), width);
             let along = walk.affine.found == Found::Columns;

@@ -44,7 +44,7 @@ impl Lowering {
             if straddles {
                 consts = consts.with("STRADDLES", true);
             }
-            let (exchange, least, most) = schedule.exchange(spread && affine.found == Found::Mixed, &self.profile);
+            let (exchange, least, most) = schedule.exchange(spread && affine.found != Found::Mixed, &self.profile);
             let mut overrides = Settings::default()
                 .with("WORKGROUP", schedule.workgroup)
                 .with("SIDE", schedule.side(spread))

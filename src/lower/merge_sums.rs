@@ -12,6 +12,7 @@ use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
+use crate::schedule::DeviceProfile;
 
 /// Gradient sums in parts.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +44,17 @@ impl SumParts {
         self.statistics.elements() * self.slices * RECORD
     }
 
-    /// How `columns` segments side by side are merged by `lines` lanes each, of all parts or of a window of them.
-    pub(super) fn block(&self, statistics: &Partition, [columns, lines]: [u32; 2]) -> blocks::Parts {
+    /// How `columns` segments side by side are merged by `lines` lanes each, of all parts or of a window of them; and
+    /// those of scale and bias, where they are merged beside.
+    pub(super) fn block(
+        &self,
+        statistics: &Partition,
+        [columns, lines]: [u32; 2],
+        affine: Option<(AffineGradients<'_>, AffineMerge)>,
+    ) -> blocks::Parts {
         let dims = |p: &Partition| p.dims().map(|n| n as u32);
+        let [factor_bias, factor_scale] = affine.map_or([1.0; 2], |(affine, _)| affine.factor);
+        let merge = affine.map_or(AffineMerge { columns: 1, lines: 1, groups: 0 }, |(_, merge)| merge);
         blocks::Parts {
             statistics: dims(statistics),
             affine: dims(&self.affine),
@@ -53,7 +62,34 @@ impl SumParts {
             stride: self.statistics.elements() as u32,
             columns,
             lines,
+            affine_columns: merge.columns,
+            affine_lines: merge.lines,
+            affine_groups: merge.groups,
+            factor_scale,
+            factor_bias,
+            pad: [0; 3],
         }
+    }
+}
+
+/// Affine segments that workgroups merge side by side, lanes for each, and workgroups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AffineMerge {
+    columns: u32,
+    lines: u32,
+    pub groups: u32,
+}
+
+impl AffineMerge {
+    fn new(parts: &SumParts, columns: u64, workgroup: u32) -> Self {
+        let groups = parts.affine.segments().div_ceil(columns) as u32;
+        Self { columns: columns as u32, lines: workgroup / columns as u32, groups }
+    }
+
+    /// Beside something else.
+    pub(super) fn beside(parts: &SumParts, profile: &DeviceProfile) -> Self {
+        let records = parts.affine.segment_len() * parts.slices;
+        Self::new(parts, profile.merged_side_by_side(parts.affine.segments(), records), profile.workgroup_size)
     }
 }
 
@@ -65,7 +101,7 @@ pub(crate) struct MergeSums<'a> {
     pub coefficients: Option<(Tensor, Tensor)>,
     /// Where sums go instead.
     pub sums: Option<Tensor>,
-    pub affine: Option<&'a AffineGradients<'a>>,
+    pub affine: Option<AffineGradients<'a>>,
 }
 
 impl MergeSums<'_> {
@@ -127,24 +163,22 @@ impl Lowering {
                 Partition::new(1, 1, (range.end - range.start) / len, len)
             };
             let tiles = if wants { statistics.segments().div_ceil(columns) } else { 0 };
-            let affine_tiles = merge.affine.map_or(0, |_| from.affine.segments().div_ceil(columns));
-            if tiles + affine_tiles == 0 {
+            let workgroup = self.profile.workgroup_size;
+            let affine = merge.affine.map(|affine| (affine, AffineMerge::new(from, columns, workgroup)));
+            let tiles = tiles + affine.map_or(0, |(_, merge)| merge.groups.into());
+            if tiles == 0 {
                 continue;
             }
-            let workgroup = self.profile.workgroup_size;
             let lines = workgroup / columns as u32;
-            let factor = merge.affine.map_or([1.0; 2], |affine| affine.factor);
-            let [factor_bias, factor_scale] = factor;
-            let parameters = parameters(&reduction.divisor)
-                .with(from.block(&statistics, [columns as u32, lines]))
-                .with(blocks::MergeSums { tiles: tiles as u32, factor_scale, factor_bias, pad: 0 });
+            let parameters =
+                parameters(&reduction.divisor).with(from.block(&statistics, [columns as u32, lines], affine));
             let overrides = Settings::default()
                 .with("WORKGROUP", workgroup)
                 .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
                 .with("WEIGHED", scale.is_some())
                 .with("KEEPS_SUMS", merge.sums.is_some());
             let draft = draft(entry, reduction.accumulator, Exchange::None, Settings::default(), overrides);
-            self.dispatch(draft, parameters, &accesses(&range), tiles + affine_tiles)?;
+            self.dispatch(draft, parameters, &accesses(&range), tiles)?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod tensor;
 
 pub(crate) use backward::{AffineGradients, BackwardMap, SegmentData};
 pub(crate) use map::Moments;
+
 pub(crate) use merge_sums::{MergeSums, SumParts};
 pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
 pub(crate) use reduce::{GradientOperands, Summed};

@@ -344,7 +344,7 @@ impl NormPlan {
                 let gradients = bound.affine(&self.plan);
                 let parts = SumParts::new(Tensor::NOWHERE, Partition::new(1, 0, 1, 1), 1);
                 let parts = SumParts { affine: none, ..parts };
-                let nothing = MergeSums { affine: gradients.as_ref(), ..MergeSums::new(parts) };
+                let nothing = MergeSums { affine: gradients, ..MergeSums::new(parts) };
                 lowering.merge_sums(&self.plan.computed, &nothing)
             }
             _ => Ok(()),
@@ -376,7 +376,7 @@ impl NormPlan {
                 let Some(affine) = affine else { return Ok(()) };
                 let parts = SumParts::new(records, refinement.statistics, 1);
                 let parts = SumParts { affine: refinement.affine, ..parts };
-                lowering.merge_sums(reduction, &MergeSums { affine: Some(&affine), ..MergeSums::new(parts) })
+                lowering.merge_sums(reduction, &MergeSums { affine: Some(affine), ..MergeSums::new(parts) })
             }
             (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.has_whole_rows(len) => {
                 let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.records));
@@ -413,22 +413,22 @@ impl NormPlan {
         &self,
         lowering: &mut Lowering,
         bound: &Bound,
-        data: &SegmentData,
+        data: &SegmentData<'_>,
         columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
         let Some(walk) = self.map_walk(bound, columns) else { return Ok(()) };
         lowering.map_backward(&self.plan.computed, &walk, &bound.map(&self.plan), data, columns)
     }
 
-    /// Merges sums of parts to what is wanted of them. What the map takes it merges on its way, where it can: then the
-    /// gradients to scale and bias, which need a dispatch, do not keep it waiting.
-    fn merge_for_map(
+    /// Merges sums of parts to what is wanted of them, where the map cannot do so on its way: a dispatch less is worth
+    /// more than what is merged twice.
+    fn merge_for_map<'a>(
         &self,
         lowering: &mut Lowering,
         bound: &Bound,
-        merge: MergeSums<'_>,
+        merge: MergeSums<'a>,
         columns: Option<&AffineGradients<'_>>,
-    ) -> Result<SegmentData, Unbindable> {
+    ) -> Result<SegmentData<'a>, Unbindable> {
         let walk = self.map_walk(bound, columns).filter(|_| merge.coefficients.is_some());
         let (elements, profile) = (self.plan.elements, &self.planner.profile);
         let whole = merge.parts.bytes().max(4 * self.affine_len());
@@ -438,12 +438,11 @@ impl NormPlan {
                 4 * walk.width <= profile.max_binding
                     && walk.merges(merge.parts.records(), elements, columns.is_some(), profile)
             });
-        let first = if itself { MergeSums { coefficients: None, ..merge } } else { merge };
-        lowering.merge_sums(&self.plan.computed, &first)?;
-        Ok(match itself {
-            true => SegmentData::Parts(merge.parts),
-            false => SegmentData::Coefficients(bound.at(bound.regions.coefficients)),
-        })
+        if itself {
+            return Ok(SegmentData::Parts(merge.parts, merge.affine));
+        }
+        lowering.merge_sums(&self.plan.computed, &merge)?;
+        Ok(SegmentData::Coefficients(bound.at(bound.regions.coefficients)))
     }
 
     /// A merge of sums of parts to the coefficients of statistics segments.
@@ -454,12 +453,12 @@ impl NormPlan {
 
     /// What the gradient to the input needs of sums, where wanted (coefficients, or the sums where the caller takes
     /// them), and the gradients to scale and bias.
-    fn sum_gradients(
-        &self,
+    fn sum_gradients<'a>(
+        &'a self,
         lowering: &mut Lowering,
         bound: &Bound,
         schedule: Backward,
-    ) -> Result<SegmentData, Unbindable> {
+    ) -> Result<SegmentData<'a>, Unbindable> {
         let plan = &self.plan;
         let reduction = &plan.computed;
         let partials = bound.at(bound.regions.partials);
@@ -487,7 +486,7 @@ impl NormPlan {
         let parts = SumParts::new(records, refinement.statistics, slices);
         let parts = SumParts { affine: refinement.affine, scale, ..parts };
         let coefficients = wanted.then(|| (bound.statistics, bound.at(bound.regions.coefficients)));
-        let merge = MergeSums { coefficients, affine: affine.as_ref(), ..MergeSums::new(parts) };
+        let merge = MergeSums { coefficients, affine, ..MergeSums::new(parts) };
         self.merge_for_map(lowering, bound, bound.to_sums(merge), None)
     }
 
@@ -513,7 +512,7 @@ impl NormPlan {
         let (sums, slices) = reduce_sums(lowering, &reduction, &self.apart.1, &Summed::Gradients(operands), at)?;
         let identity = Partition::new(1, 1, affine.affine.segments(), 1);
         let parts = SumParts { affine: identity, ..SumParts::new(sums, identity, slices) };
-        lowering.merge_sums(&reduction, &MergeSums { affine: Some(&affine), ..MergeSums::new(parts) })
+        lowering.merge_sums(&reduction, &MergeSums { affine: Some(affine), ..MergeSums::new(parts) })
     }
 }
 

@@ -473,7 +473,7 @@ fn copy_sums(
 ) -> Result<(), Unbindable> {
     let to = AffineGradients { affine: &each, grad_scale, grad_bias, factor: [1.0; 2], partials: Tensor::NOWHERE };
     let parts = SumParts { affine: each, ..SumParts::new(records, each, 1) };
-    lowering.merge_sums(reduction, &MergeSums { affine: Some(&to), ..MergeSums::new(parts) })
+    lowering.merge_sums(reduction, &MergeSums { affine: Some(to), ..MergeSums::new(parts) })
 }
 
 /// One segment of n neighbours.

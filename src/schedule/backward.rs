@@ -92,10 +92,8 @@ impl Held {
             let rows = if is_tight(len, profile) { rows / 2 } else { rows }.max(1);
             let lanes = u32::try_from(vectors.div_ceil(held.into())).ok()?.next_power_of_two().max(8);
             let cluster = profile.subgroup.min(lanes);
-            // a workgroup's rows leave one sum: larger ones leave fewer
             let largest = if cluster < WIDE_CLUSTER { 256 } else { profile.max_workgroup() };
-            let wanted = if lanes > 64 { 512 } else { 256 };
-            let workgroup = wanted.min(largest).max(profile.workgroup_size).max(lanes);
+            let workgroup = profile.workgroup_size.max(lanes);
             let registers = 4 * held * (2 * rows + 3) + BACKWARD_REGISTERS;
             let fits = lanes <= most.min(profile.max_lanes).min(largest)
                 && held <= profile.vectors_backward
@@ -125,10 +123,9 @@ impl Held {
         let workgroup = profile.workgroup_size.max(lanes);
         let (rows, held) = (rows as u32, held as u32);
         let fits = lanes <= profile.max_lanes.min(512)
-                && (held * rows >= 4 || lanes <= 64)
-                && held * rows <= if is_tight(width, profile) { 1 } else { 2 } * profile.vectors_backward
-                // eight vectors of two tensors take 128 registers and more
-                && profile.has_registers(workgroup, if held * rows > 4 { 3 } else { 2 } * held * rows);
+            && (held * rows >= 4 || lanes <= 64)
+            && held * rows <= if is_tight(width, profile) { 1 } else { 2 } * profile.vectors_backward
+            && profile.has_registers(workgroup, 2 * held * rows);
         let cluster = profile.subgroup.min(lanes);
         fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, cluster })
     }
@@ -282,7 +279,7 @@ mod tests {
     fn workers_fill_the_device() {
         let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
         for (shape, lanes, vectors, workers) in [
-            ([4096, 1024], 128, 2, 132),
+            ([4096, 1024], 128, 2, 264),
             ([1024, 4096], 512, 2, 76),
             ([16_384, 64], 16, 1, 264),
             ([1 << 20, 64], 16, 1, 8192),

@@ -55,37 +55,43 @@ impl Rows {
 
     /// For segments of `len` elements; `None` where no lanes have the registers.
     ///
-    /// Sizes are powers of two, so that a norm over changing shapes has few kernels. As many vectors a lane as it can
-    /// hold: that makes the fewest instructions an element.
+    /// Sizes are powers of two, so that a norm over changing shapes has few kernels. Few vectors a lane, for many lanes
+    /// to have loads in flight; where there are no lanes for that, as many vectors as it can hold: none between, which
+    /// would be kernels more.
     pub(crate) fn choose(len: u64, profile: &DeviceProfile) -> Option<Self> {
-        let vectors = len.div_ceil(4).max(1).next_power_of_two();
-        let most = u64::from(1u32 << profile.vectors.ilog2());
-        let lanes = (vectors / most).max(vectors.min(LINE.into()));
+        let all = len.div_ceil(4).max(1).next_power_of_two();
         // without subgroup operations a longer row has larger workgroups and more barriers: two dispatches are no
         // slower
         let most = if profile.subgroup == 1 { profile.workgroup_size } else { profile.max_lanes };
-        let lanes = u32::try_from(lanes).ok().filter(|&lanes| lanes <= most)?;
-        let chosen = Self::with_lanes(lanes, (vectors / u64::from(lanes)) as u32, profile.subgroup, profile);
+        let [few, many] = [profile.vectors, profile.max_vectors].map(|vectors| u64::from(1u32 << vectors.ilog2()));
+        let lanes = [few, many].map(|each| {
+            // elements that are read one by one, many a lane, are slower than two dispatches
+            let held = each == few || len.is_multiple_of(4);
+            held.then_some((all / each).max(all.min(LINE.into())))
+        });
+        let lanes = lanes.into_iter().flatten().find(|&lanes| lanes <= most.into())?;
+        let chosen = Self::with_lanes(lanes as u32, (all / lanes) as u32, profile.subgroup, profile);
         profile.has_registers(chosen.workgroup, chosen.vectors).then_some(chosen)
     }
 
     /// How lanes exchange, and fewest and most of them in rows that are chosen to be held with so many vectors a lane.
     ///
-    /// Beside elements that are read one by one and look their parameters up (`slow`) barriers are little: such rows
-    /// have one kernel, whatever their length.
-    pub(crate) fn exchange(&self, slow: bool, profile: &DeviceProfile) -> (Exchange, u32, u32) {
-        let long = 2 * self.vectors > profile.vectors;
+    /// The shortest rows, whose exchange is much of what there is to do, have a kernel of their own; all others have
+    /// one, whose barriers those of a subgroup leave out. Rows that are read one by one have one for subgroups and one
+    /// for what is longer (`apart`).
+    pub(crate) fn exchange(&self, apart: bool, profile: &DeviceProfile) -> (Exchange, u32, u32) {
+        let short = self.lanes <= LINE && self.vectors <= 2 || self.vectors < profile.vectors;
         let exchange = match self.cluster {
             1 => Exchange::Memory,
-            cluster if self.lanes <= cluster && !(slow && long) => Exchange::Subgroup,
+            cluster if self.lanes <= cluster && (short || apart) => Exchange::Subgroup,
             _ => Exchange::Workgroup,
         };
         let (least, most) = match exchange {
             _ if self.vectors == 1 => (1, LINE),
-            _ if !long => (LINE, LINE),
+            _ if short => (LINE, LINE),
             Exchange::Subgroup => (LINE, profile.subgroup),
-            _ if slow => (LINE, self.workgroup),
-            _ => (2 * self.cluster, self.workgroup),
+            _ if apart => (2 * self.cluster, self.workgroup),
+            _ => (LINE, self.workgroup),
         };
         (exchange, least.min(self.lanes), most.max(self.lanes))
     }
@@ -170,7 +176,7 @@ impl Tiles {
         let fits = |workgroup: u32, lanes: u64| {
             let lines = workgroup / u32::try_from(lanes).ok().filter(|&lanes| lanes <= workgroup)?;
             let vectors = rows.div_ceil(lines.into()).max(1).next_power_of_two();
-            let vectors = u32::try_from(vectors).ok().filter(|&vectors| vectors <= profile.vectors)?;
+            let vectors = u32::try_from(vectors).ok().filter(|&vectors| vectors <= profile.max_vectors)?;
             Some(Self { lanes: lanes as u32, lines, vectors }).filter(|tiles| tiles.accepts(partition, affine, profile))
         };
         let size = profile.workgroup_size.clamp(64, 256).min(MAX_TILE);
@@ -235,23 +241,25 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_shared_by_as_few_lanes_as_hold_them() {
+    fn rows_are_shared_by_many_lanes_that_hold_little() {
         let cases = [
             (1, Some("rows 1x1")),
             (16, Some("rows 4x1")),
             (49, Some("rows 8x2")),
             (64, Some("rows 8x2")),
-            (1023, Some("rows 32x8")),
-            (1024, Some("rows 32x8")),
-            (4096, Some("rows 128x8")),
-            (16384, Some("rows 512x8")),
-            (16385, None),
+            (1023, Some("rows 128x2")),
+            (1024, Some("rows 128x2")),
+            (4096, Some("rows 512x2")),
+            (4097, None),
+            (4100, Some("rows 128x16")),
+            (32768, Some("rows 512x16")),
+            (32769, None),
         ];
         for (len, expected) in cases {
             let chosen = Rows::choose(len, &profile(32, 1024));
             assert_eq!(chosen.map(|rows| Rows { cluster: 2, ..rows }.to_string()).as_deref(), expected, "{len}");
         }
-        assert_eq!(Rows::choose(1024, &profile(8, 1024)).map(|rows| (rows.lanes, rows.vectors)), Some((64, 4)));
+        assert_eq!(Rows::choose(1024, &profile(8, 1024)).map(|rows| (rows.lanes, rows.vectors)), Some((128, 2)));
         let without = profile(1, 256);
         let exchange = Rows::choose(1024, &without).map(|rows| rows.exchange(false, &without).0);
         assert_eq!(exchange, Some(Exchange::Memory));

@@ -94,7 +94,7 @@ impl MapRows {
     pub(crate) fn choose(width: u64, profile: &DeviceProfile) -> Self {
         let all = run_vectors(width).max(1);
         let workgroup = profile.workgroup_size;
-        let vectors = profile.vectors.clamp(FLIGHT, 8);
+        let vectors = FLIGHT;
         // rows that no lane has two vectors of are no longer than that
         let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
         let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));

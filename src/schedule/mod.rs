@@ -65,8 +65,10 @@ pub struct DeviceProfile {
     /// Invocations that exchange without workgroup memory: a size that no subgroup undercuts; 1 without subgroup
     /// operations.
     pub subgroup: u32,
-    /// Most vectors of four elements that a lane holds of a segment, forward.
+    /// Vectors of four elements that a lane holds of a segment, forward, as long as there are lanes for it.
     pub vectors: u32,
+    /// Most that it holds of a longer segment.
+    pub max_vectors: u32,
     /// Most vectors of each of two tensors that it holds, backward.
     pub vectors_backward: u32,
     /// Most bytes of a binding, wherever it starts.
@@ -94,9 +96,11 @@ impl DeviceProfile {
             unit_lanes: if software { 256 } else { UNIT_LANES },
             unit_registers: UNIT_REGISTERS,
             workgroup_size: if software { 64 } else { 256 }.min(largest),
-            max_lanes: if software { 256 } else { spacious(1024, 512) }.min(largest),
-            // the more a lane holds the longer the code, and a software driver takes its time
-            vectors: if software { 4 } else { spacious(8, 4) },
+            max_lanes: if software { 256 } else { 512 }.min(largest),
+            // many lanes with few loads each are faster than the reverse on an H100; the more a lane holds the longer
+            // the code, and a software driver takes its time
+            vectors: if software { 4 } else { 2 },
+            max_vectors: if software { 4 } else { spacious(16, 4) },
             vectors_backward: if software { 2 } else { spacious(4, 2) },
             subgroup: subgroup_of(facts),
             max_binding: facts.max_range(),
@@ -197,7 +201,7 @@ fn held_candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Schedu
     let (vectors, rows) = (partition.segment_len().div_ceil(4).max(1), partition.reduced_outer.max(1));
     let held = |all: u64, lanes: u32| {
         let each = all.div_ceil(lanes.into()).next_power_of_two();
-        u32::try_from(each).ok().filter(|&each| each <= profile.vectors)
+        u32::try_from(each).ok().filter(|&each| each <= profile.max_vectors)
     };
     for lanes in [1, profile.subgroup, 64, profile.max_lanes] {
         for cluster in [profile.subgroup, 1] {

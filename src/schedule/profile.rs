@@ -74,6 +74,7 @@ impl DeviceProfile {
             ("unit_lanes", self.unit_lanes, 1 << 12),
             ("unit_registers", self.unit_registers, u32::MAX),
             ("vectors", self.vectors, MAX_VECTORS),
+            ("max_vectors", self.max_vectors, MAX_VECTORS),
             ("vectors_backward", self.vectors_backward, MAX_VECTORS),
         ];
         for (field, value, most) in powers.into_iter().chain(counts) {

@@ -155,7 +155,7 @@ impl Reduce {
     }
 
     fn flight(profile: &DeviceProfile) -> u32 {
-        profile.vectors.clamp(4, 8)
+        profile.max_vectors.clamp(4, 8)
     }
 
     /// With so many slices, if there is memory for their records.

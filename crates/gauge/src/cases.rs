@@ -118,11 +118,30 @@ fn dispatches(recipe: &Recipe<BufferId>, names: &[&str]) -> Vec<Dispatch> {
             source: kernel.source(),
             entry: kernel.entry_point().to_owned(),
             constants: kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            workgroups: dispatch.workgroups.iter().copied().map(u64::from).product(),
+            workgroups: dispatch.workgroups.iter().copied().map(u64::from).product::<u64>()
+                - u64::from(merging(kernel, &dispatch.parameters)),
             bindings: dispatch.bindings.iter().map(binding).collect(),
         }
     };
     recipe.dispatches.iter().map(dispatch).collect()
+}
+
+/// The first so many workgroups of a map merge the gradients of scale and bias instead, which is nothing beside it: its
+/// counts are not theirs.
+fn merging(kernel: &wgpu_norm::Kernel, parameters: &[u8]) -> u32 {
+    let merges = kernel.constants().into_iter().any(|(name, value)| name == "MERGES_AFFINE" && value != 0.0);
+    let Ok(module) = naga::front::wgsl::parse_str(&kernel.source()) else { return 0 };
+    let member = |ty: naga::Handle<naga::Type>, name: &str| match &module.types[ty].inner {
+        naga::TypeInner::Struct { members, .. } => members.iter().find(|member| member.name.as_deref() == Some(name)),
+        _ => None,
+    };
+    let blocks = module.global_variables.iter().filter(|(_, global)| global.space == naga::AddressSpace::Uniform);
+    let found = blocks.filter(|_| merges).find_map(|(_, block)| {
+        let parts = member(block.ty, "parts")?;
+        let at = (parts.offset + member(parts.ty, "affine_groups")?.offset) as usize;
+        parameters.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+    });
+    found.unwrap_or(0)
 }
 
 impl Listed {

@@ -9,6 +9,7 @@ mod count;
 mod flow;
 mod listing;
 mod machine;
+mod measured;
 mod model;
 mod program;
 mod report;

@@ -13,6 +13,7 @@ use crate::compiler::{Checks, Compiler, Source};
 use crate::count::{self, Counted};
 use crate::flow::Flow;
 use crate::machine::{Machine, Vendor};
+use crate::measured::Measured;
 use crate::model::{GPUS, Gpu};
 use crate::report::{CaseReport, DispatchReport, Report};
 use crate::table;
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// Share of the roof that a GPU would reach by the model: h200, h100, rtx4090, rx7900, mi300. May be repeated.
     #[arg(long = "model", value_name = "GPU", value_parser = gpu)]
     models: Vec<Gpu>,
+    /// Beside what `wgpu-norm bench --suite reference --json` measured.
+    #[arg(long, value_name = "JSON", requires = "models")]
+    measured: Option<PathBuf>,
     /// Fail where a case takes more than its budget [without FILE: the project's].
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = BUDGET)]
     budget: Option<PathBuf>,
@@ -61,6 +65,10 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let list = cases::read(&list)?;
     let old = arguments.compare.as_deref().map(|path| parse::<Report>(path, &read(path)?)).transpose()?;
     let budget = arguments.budget.as_deref().map(|path| parse::<Budget>(path, &read(path)?)).transpose()?;
+    let measured = arguments.measured.as_deref();
+    let measured = measured
+        .map(|path| Measured::read(&read(path)?).map_err(|error| format!("{}: {error}", path.display())))
+        .transpose()?;
     let mut kernels = Kernels { compiler: Compiler::open()?, known: HashMap::new() };
     let mut report = Report { device: kernels.compiler.name.clone(), cases: Vec::new() };
     eprintln!("{}", report.device);
@@ -71,9 +79,9 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     }
     match &old {
         Some(old) => println!("{}", compare::table(old, &report)),
-        None => println!("{}", print(&report, &arguments.models)),
+        None => println!("{}", print(&report, &arguments.models, measured.as_ref())),
     }
-    summarize(&report, &arguments.models);
+    summarize(&report, &arguments.models, measured.as_ref());
     if let Some(path) = &arguments.json {
         write(path, &report.to_json()?)?;
     }
@@ -174,7 +182,7 @@ fn spilled(report: &Report) -> Vec<String> {
         .collect()
 }
 
-fn print(report: &Report, models: &[Gpu]) -> Table {
+fn print(report: &Report, models: &[Gpu], measured: Option<&Measured>) -> Table {
     let amd = report.cases.iter().flat_map(|case| &case.dispatches).all(|d| d.machine.vendor == Vendor::Amd);
     let registers = if amd { "VGPRs" } else { "registers" };
     let mut header = vec![
@@ -192,13 +200,16 @@ fn print(report: &Report, models: &[Gpu]) -> Table {
         "in flight",
     ];
     header.extend(models.iter().map(|gpu| gpu.name));
+    header.extend(measured.map(|_| "measured"));
     let mut table = table::new(&header);
     for case in &report.cases {
         for (k, dispatch) in case.dispatches.iter().enumerate() {
             let mut row = vec![if k == 0 { case.name.clone() } else { String::new() }];
             row.extend(cells(dispatch));
-            let share = |gpu: &Gpu| case.estimates.get(gpu.name).filter(|_| k == 0);
-            row.extend(models.iter().map(|gpu| share(gpu).map_or(String::new(), |share| format!("{share:.2}"))));
+            let cell =
+                |share: Option<f64>| share.filter(|_| k == 0).map_or(String::new(), |share| format!("{share:.2}"));
+            row.extend(models.iter().map(|gpu| cell(case.estimates.get(gpu.name).copied())));
+            row.extend(measured.map(|measured| cell(measured.share(&case.name))));
             table.add_row(row);
         }
     }
@@ -224,7 +235,7 @@ fn cells(dispatch: &DispatchReport) -> Vec<String> {
 }
 
 /// Geometric means of the estimates, and where the counts are another vendor's.
-fn summarize(report: &Report, models: &[Gpu]) {
+fn summarize(report: &Report, models: &[Gpu], measured: Option<&Measured>) {
     let vendor = report.cases.first().and_then(|case| case.dispatches.first()).map(|d| d.machine.vendor);
     for gpu in models {
         for backward in [false, true] {
@@ -235,6 +246,9 @@ fn summarize(report: &Report, models: &[Gpu]) {
                 let lowest = shares.iter().copied().fold(f64::INFINITY, f64::min);
                 let pass = if backward { "backward" } else { "forward" };
                 println!("{} {pass}: geometric mean {mean:.2}, lowest {lowest:.2} of the roof", gpu.name);
+                if let Some(compared) = measured.and_then(|m| m.compared(report, gpu.name, backward)) {
+                    println!("{} {pass}: {compared}", gpu.name);
+                }
             }
         }
         if vendor.is_some_and(|vendor| vendor != gpu.vendor) {

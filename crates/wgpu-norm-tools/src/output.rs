@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
@@ -24,6 +25,9 @@ const WAITS: u8 = 1;
 /// It came, and the next one ends the program.
 const CAME: u8 = 2;
 
+/// One that follows another so soon is the same one.
+const ECHO: Duration = Duration::from_millis(200);
+
 /// Keeps the first interrupt for [`is_interrupted`], so that work may end with what it has; a second one ends the
 /// program.
 pub fn defer_interrupt() {
@@ -37,8 +41,12 @@ pub fn is_interrupted() -> bool {
 
 /// Makes Ctrl-C (and the system's other requests to end) remove unfinished files first.
 pub fn remove_on_interrupt() {
-    let installed = ctrlc::try_set_handler(|| {
-        if INTERRUPT.compare_exchange(WAITS, CAME, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    let mut last: Option<Instant> = None;
+    let installed = ctrlc::try_set_handler(move || {
+        let deferred = INTERRUPT.compare_exchange(WAITS, CAME, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        // `timeout` sends one to the program and one to its group
+        let echo = last.replace(Instant::now()).is_some_and(|last| last.elapsed() < ECHO);
+        if deferred || echo {
             return;
         }
         // Kept locked until the end: no file becomes unfinished or finished in between.

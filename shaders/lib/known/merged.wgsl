@@ -1,6 +1,8 @@
 // The coefficients of the segments that a workgroup meets, merged of their parts by its own lanes: a dispatch that does
 // it once for all is one more that every workgroup has to wait for.
 const GIVEN = false;
+override MERGES_AFFINE: bool = false;   // whether the gradients of scale and bias are merged beside
+fn affine_groups() -> u32 { return select(0u, p.parts.affine_groups, MERGES_AFFINE); }
 const KNOWN = 128u;            // most segments that a workgroup meets: MAX_KNOWN of src/schedule/map_backward.rs
 var<workgroup> known: array<vec4<f32>, 2u * KNOWN>;
 var<private> origin: u32;      // the first row, or the first run of columns, that it meets
@@ -11,7 +13,7 @@ fn know(local: u32, n: u32, first: u32, last: u32) {
     let at = min(first + i, last);
     var segment = segment_at(n, at);
     if STATISTICS == ROW { segment = segment_at(at, 0u); }
-    let sums = merged(p.parts.statistics, segment, local, true);
+    let sums = merged(p.parts.statistics, segment, local, p.parts.columns, p.parts.lines, true);
     if local == i {
         let all = coefficients(load_moments(segment), sums);
         known[2u * i] = all.by;

@@ -39,7 +39,7 @@ const MOST: u32 = 1 << 8;
 const ELEMENTS: [u64; 2] = [1 << 20, 1 << 24];
 
 /// Those that decide most go first; all others follow.
-const FIRST: [&str; 3] = ["vectors", "vectors_backward", "max_lanes"];
+const FIRST: [&str; 4] = ["vectors", "max_vectors", "vectors_backward", "max_lanes"];
 
 /// Names of the values of a profile that can be tuned, and the values.
 fn values(profile: &DeviceProfile) -> Vec<(String, u32)> {
