@@ -332,12 +332,12 @@ impl Lowering {
 }
 
 /// What the map takes of segments beside their elements.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum SegmentData<'a> {
     /// Coefficients: two records a segment.
     Coefficients(Tensor),
     /// Partial sums, which every workgroup merges for itself; and some those of scale and bias.
-    Parts(SumParts, Option<AffineGradients<'a>>),
+    Parts(Box<(SumParts, Option<AffineGradients<'a>>)>),
     /// Moments that are given: constants.
     Given,
 }
@@ -361,7 +361,7 @@ impl Lowering {
         let stride = walk.width.next_multiple_of(4);
         // what is merged is bound whole
         let (parts, beside) = match from {
-            SegmentData::Parts(parts, affine) => (Some(parts), *affine),
+            SegmentData::Parts(parts) => (Some(&parts.0), parts.1),
             _ => (None, None),
         };
         let beside = beside.zip(parts).map(|(affine, parts)| (affine, AffineMerge::beside(parts, &self.profile)));
@@ -379,7 +379,8 @@ impl Lowering {
                 SegmentData::Coefficients(tensor) => {
                     all.push(access(Operand::Coefficients, *tensor, &(2 * segments.start..2 * segments.end)));
                 }
-                SegmentData::Parts(parts, _) => {
+                SegmentData::Parts(parts) => {
+                    let parts = &parts.0;
                     let records = 0..parts.slices * parts.statistics.elements();
                     all.push(access(Operand::Partials, parts.partials, &records));
                     all.push(access(Operand::Moments, map.statistics.0, &segments));

@@ -1,4 +1,4 @@
-//! A rough estimate of the time that a GPU needs, from counts alone. Unvalidated: take the order, not the second digit.
+//! A rough estimate of the time that a GPU needs, from counts alone: take the order, not the second digit.
 //!
 //! A dispatch takes what the slowest of three needs: memory, all instructions over all units, and one workgroup after
 //! the other where few fit at a time. `docs/gauge.md` says where the constants come from.
