@@ -38,7 +38,6 @@ override SUMS: bool = false;
 override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
 struct Me { lane: u32, group: u32 }      // group: the line
 var<private> me: Me;
-
 // The segment of a run of columns of a row, both numbered from the tensor's start.
 fn segment_at(n: u32, run: u32) -> u32 {
     let first = lookup_row(p.map_backward.statistics, n);
@@ -82,6 +81,7 @@ fn load(base: u32, first: u32, end: u32) {
 }
 
 fn run(group: u32, local: u32) {
+    if group >= p.places.workgroups { return; }  // a grid in two dimensions may have some too many
     if group < affine_groups() { merge_affine(group, local); return; }
     me = Me(local % LANES, local / LANES);
     let lines = WORKGROUP / LANES;

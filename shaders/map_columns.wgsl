@@ -20,8 +20,7 @@ override HELD: bool = true;
 override STATISTICS: u32 = 1u;      // as AFFINE: neighbours in a row have neighbours (1), or runs of a row (2)
 struct MapColumns {
     statistics: Lookup,
-    blocks: u32,       // blocks of rows that share segments
-    rows: u32,         // rows of a block
+    rows: u32,         // rows of a block, which share segments
     width: u32,
     tile: u32,         // vectors of a row that a workgroup maps: LANES or fewer
     tiles: u32,        // tiles of a row
@@ -65,6 +64,7 @@ fn sum_lines(x: vec2<f32>, own: u32) -> vec2<f32> {
 }
 fn run(group: u32, local: u32) {
     me = Me(local);
+    if group >= p.places.workgroups { return; }  // a grid in two dimensions may have some too many
     let tile = group % p.map_columns.tiles;
     let slice = p.map_columns.slices - 1u - group / p.map_columns.tiles % p.map_columns.slices;
     let block = group / p.map_columns.tiles / p.map_columns.slices;

@@ -42,6 +42,7 @@ fn member(block: u32, bias: u32, u: u32, i: u32) -> vec4<f32> {
 }
 
 fn run(group: u32, local: u32) {
+    if group >= p.places.workgroups { return; }  // a grid in two dimensions may have some too many
     let block = group / p.merge_columns.tiles;
     let place = group % p.merge_columns.tiles * COLUMNS + local % COLUMNS;
     let units = p.merge_columns.units;

@@ -44,6 +44,7 @@ fn extremes_of(outer: u32, first: u32, end: u32, j: u32) -> Extremes {
 }
 
 fn run(group: u32, local: u32) {
+    if group >= p.places.workgroups { return; }  // a grid in two dimensions may have some too many
     me = Me(local, local % LANES, local / LANES);
     let tile = group % p.columns.tiles;
     let slice = group / p.columns.tiles % p.slices.count;

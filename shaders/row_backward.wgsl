@@ -112,7 +112,7 @@ fn run(group: u32, local: u32) {
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         let sum_scale = sum_groups(d_scale[v], local, LANES);
         let sum_bias = sum_groups(d_bias[v], local, LANES);
-        if me.group == 0u {
+        if me.group == 0u && group < p.places.workgroups {
             leave_scale(group, parameters.first, columns, column_vector(v), sum_scale);
             leave_bias(group, parameters.first, columns, column_vector(v), sum_bias);
         }

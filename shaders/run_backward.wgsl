@@ -118,8 +118,8 @@ fn sum_run(x: vec2<f32>, local: u32) -> vec2<f32> {
     return run_words[local];
 }
 
-// 0, unknown to the compiler, so that loops stay loops: unrolled they take more registers than the path beside them.
-fn begin() -> u32 { return select(0u, p.exact.zero, has_vectors()); }
+// For loops that stay loops: unrolled they take more registers than the path beside them, where lanes hold vectors.
+fn unknown_zero() -> u32 { return select(0u, p.exact.zero, has_vectors()); }
 // A segment from what memory holds.
 fn map_again(segment: u32, stores: bool) {
     let record = load_moments(segment);
@@ -128,7 +128,7 @@ fn map_again(segment: u32, stores: bool) {
     for (var t = 0u; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         let weight = SHRINK * select(scale_of(segment, t), 1.0, SCALE_LAST);
-        for (var v = begin(); v < VECTORS; v += 1u) {
+        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
             let here = is_here(row, t, v);
             let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
             let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * weight, here);
@@ -141,7 +141,7 @@ fn map_again(segment: u32, stores: bool) {
     for (var t = 0u; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         let scale = scale_of(segment, t);
-        for (var v = begin(); v < VECTORS; v += 1u) {
+        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
             let g = grad4(row, vector_of(row, v)) * select(scale, 1.0, SCALE_LAST);
             let u = input_gradient4(take4(row, vector_of(row, v)), g, all);
             give_gradient4(row, lane_vector(v), is_here(row, t, v), u * select(1.0, scale, SCALE_LAST));

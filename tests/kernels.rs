@@ -7,7 +7,7 @@ use wgpu_norm::*;
 /// Most kernels of one norm over changing sizes, each with its constants: forward, and forward, training and backward
 /// together.
 const MOST: [(&str, [usize; 2]); 4] =
-    [("group", [6, 23]), ("instance", [6, 21]), ("layer", [5, 18]), ("batch", [6, 20])];
+    [("group", [6, 23]), ("instance", [6, 21]), ("layer", [5, 18]), ("batch", [6, 21])];
 
 /// A device by its facts.
 fn facts(software: bool) -> DeviceFacts {

@@ -12,8 +12,8 @@ struct Exact {
 fn difference(a: f32, b: f32) -> f32 { return fma(a, p.exact.one, -b); }
 fn difference4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return fma(a, vec4(p.exact.one), -b); }
 
-// What must be rounded as it stands: compilers factor a product out of a sum, where (x - shift) * k overflows and x * k -
-// shift * k does not, and make -b of a - (a + b). For what is computed once a segment: it costs an instruction.
+// What must be rounded as it stands: compilers factor a product out of a sum, where (x - shift) * k overflows and x * k
+// - shift * k does not, and make -b of a - (a + b). For what is computed once a segment: it costs an instruction.
 fn opaque(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ p.exact.zero); }
 fn opaque4(x: vec4<f32>) -> vec4<f32> { return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4(p.exact.zero)); }
 

@@ -12,13 +12,16 @@ struct Worker {
     first: u32,    // its first row, of its first group
     stride: u32,   // rows from step to step
 }
+// A grid in two dimensions may have some workgroups too many: they have no rows.
 fn worker_of(group: u32) -> Worker {
-    let block = group / p.row_backward.workers;
-    let number = group % p.row_backward.workers;
+    let own = min(group, p.places.workgroups - 1u);
+    let block = own / p.row_backward.workers;
+    let number = own % p.row_backward.workers;
     let rows = WORKGROUP / LANES * ROWS;
     let segment = block / p.row_backward.parts * p.row_backward.rows * p.row_backward.parts
         + block % p.row_backward.parts;
-    return Worker(block, segment, number * rows, p.row_backward.workers * rows);
+    let first = select(p.row_backward.rows, number * rows, group == own);
+    return Worker(block, segment, first, p.row_backward.workers * rows);
 }
 fn is_row(row: u32) -> bool { return row < p.row_backward.rows; }
 fn segment_of(at: Worker, row: u32) -> u32 {

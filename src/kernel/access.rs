@@ -39,7 +39,7 @@ pub(super) fn write(kernel: &Kernel, text: &str, out: &mut String) {
 
 /// Fields of the block `places`: where operands lie in their bindings.
 pub(super) fn places(kernel: &Kernel) -> Vec<String> {
-    let mut fields = vec!["phase".to_owned(), "row_len".to_owned(), "column".to_owned()];
+    let mut fields = ["phase", "row_len", "column", "workgroups"].map(str::to_owned).to_vec();
     for (operand, _) in kernel.operands() {
         fields.push(operand.name().to_owned());
         if is_tensor(operand) {

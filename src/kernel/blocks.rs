@@ -116,7 +116,6 @@ blocks! {
     /// A map over rows of many segments.
     MapColumns, "map_columns", "map_columns.wgsl" {
         statistics: Lookup,
-        blocks: u32,
         rows: u32,
         width: u32,
         tile: u32,
@@ -127,7 +126,7 @@ blocks! {
         lines: u32,
         first_row: u32,
         first_column: u32,
-        pad: u32,
+        pad: [u32; 2],
     }
     /// Records that are merged into one.
     Merge, "merge", "merge.wgsl" { segments: u32, first: u32, inner: u32, count: u32, side: u32, pad: [u32; 3], }

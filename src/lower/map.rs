@@ -129,7 +129,7 @@ impl Lowering {
             first_column: u32::from(part.statistics.inner),
             pad: [0; 3],
         };
-        let draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
+        let draft = draft(Entry::MapRows, exchange, ("VECTORS", MapRows::VECTORS), overrides);
         let workgroups = (part.rows * tiles).div_ceil(u64::from(schedule.workgroup / schedule.lanes));
         let draft = Draft { consts: draft.consts.with(LANES_GIVEN, true), ..draft };
         (draft, parameters.with(block).with(Lanes::new(schedule.lanes)), workgroups)
@@ -164,7 +164,6 @@ impl Lowering {
             .with("SAVE", moments.saved.is_some() && opens);
         let block = blocks::MapColumns {
             statistics: lookup,
-            blocks: blocks as u32,
             rows: rows as u32,
             width: part.width as u32,
             tile: lanes,
@@ -175,7 +174,7 @@ impl Lowering {
             lines: (u64::from(workgroup) / segments).clamp(1, MAX_LINES) as u32,
             first_row: part.statistics.first_row,
             first_column: part.statistics.first_column,
-            pad: 0,
+            pad: [0; 2],
         };
         let draft = draft(Entry::MapColumns, Exchange::None, ("ROWS", schedule.rows), overrides);
         (draft, parameters.with(block), tiles * slices * blocks)

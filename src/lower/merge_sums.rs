@@ -86,7 +86,7 @@ impl AffineMerge {
         Self { columns: columns as u32, lines: workgroup / columns as u32, groups }
     }
 
-    /// Beside something else.
+    /// In the first workgroups of a map.
     pub(super) fn beside(parts: &SumParts, profile: &DeviceProfile) -> Self {
         let records = parts.affine.segment_len() * parts.slices;
         Self::new(parts, profile.merged_side_by_side(parts.affine.segments(), records), profile.workgroup_size)

@@ -14,7 +14,6 @@ mod tensor;
 
 pub(crate) use backward::{AffineGradients, BackwardMap, SegmentData};
 pub(crate) use map::Moments;
-
 pub(crate) use merge_sums::{MergeSums, SumParts};
 pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
 pub(crate) use reduce::{GradientOperands, Summed};
@@ -158,7 +157,7 @@ impl Lowering {
         let padded = rows.is_some();
         let key = Kernel { entry, accumulator, source, exchange, layout, element, padded, across, consts, overrides };
         let row_len = rows.map_or(1, |(len, _)| len);
-        let mut places = vec![bound.phase, row_len as u32, column as u32];
+        let mut places = vec![bound.phase, row_len as u32, column as u32, workgroups as u32];
         for (&(operand, _), offset) in entry.operands().iter().zip(bound.offsets) {
             places.push(offset);
             if is_tensor(operand) {
@@ -172,7 +171,7 @@ impl Lowering {
     }
 }
 
-/// Workgroups as a grid of two dimensions, as square as needed and no more.
+/// Workgroups as a grid of two dimensions, whose last few may be too many: kernels see to it that those write nothing.
 fn grid(operation: &'static str, workgroups: u64, max: u64) -> Result<[u32; 2], BindError> {
     let rows = workgroups.div_ceil(max).max(1);
     if rows > max {

@@ -87,22 +87,23 @@ impl Grid {
 pub(crate) struct MapRows {
     pub workgroup: u32,
     pub lanes: u32,
-    pub vectors: u32,
 }
 
 impl MapRows {
+    /// Vectors of a lane.
+    pub(crate) const VECTORS: u32 = FLIGHT;
+
     pub(crate) fn choose(width: u64, profile: &DeviceProfile) -> Self {
         let all = run_vectors(width).max(1);
         let workgroup = profile.workgroup_size;
-        let vectors = FLIGHT;
         // rows that no lane has two vectors of are no longer than that
-        let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
+        let lanes = if all <= 32 { all } else { all / u64::from(Self::VECTORS) };
         let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));
-        Self { workgroup, lanes, vectors }
+        Self { workgroup, lanes }
     }
 
     pub(crate) fn tiles(&self, width: u64) -> u64 {
-        run_vectors(width).max(1).div_ceil(u64::from(self.lanes * self.vectors))
+        run_vectors(width).max(1).div_ceil(u64::from(self.lanes * Self::VECTORS))
     }
 }
 

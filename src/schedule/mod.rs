@@ -67,7 +67,7 @@ pub struct DeviceProfile {
     pub subgroup: u32,
     /// Vectors of four elements that a lane holds of a segment, forward, as long as there are lanes for it.
     pub vectors: u32,
-    /// Most that it holds of a longer segment.
+    /// Most that it holds of a longer segment, and of a column of a tile; reductions load so many at once, 4 to 8.
     pub max_vectors: u32,
     /// Most vectors of each of two tensors that it holds, backward.
     pub vectors_backward: u32,
@@ -87,8 +87,7 @@ impl DeviceProfile {
     pub fn new(facts: &DeviceFacts) -> Self {
         let largest = facts.largest_workgroup();
         let software = facts.kind == DeviceKind::Software;
-        // small subgroups are Intel's, whose compiler spills more than four vectors, and in workgroups of 1024 those
-        // too
+        // small subgroups are Intel's, whose compiler spills more than four vectors
         let spacious = |many, few| if facts.min_subgroup >= 32 { many } else { few };
         Self {
             kind: facts.kind,

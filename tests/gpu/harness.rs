@@ -1,6 +1,7 @@
 //! A device, owned descriptors, and a run of one norm against the f64 reference.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput};
 use wgpu_norm::*;
@@ -15,6 +16,7 @@ pub struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub engine: NormEngine,
+    is_lost: Arc<AtomicBool>,
 }
 
 /// Devices that no thread has at present.
@@ -25,8 +27,8 @@ struct Lease(&'static Gpu);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // a test that failed may leave one behind on which nothing works
-        if !std::thread::panicking() {
+        // a test may leave one behind on which nothing works
+        if !self.0.is_lost.load(Ordering::Relaxed) {
             IDLE.lock().expect("no panic while it is locked").push(self.0);
         }
     }
@@ -56,7 +58,10 @@ pub fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Gpu {
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
     let engine = NormEngine::new(&device, &NormEngineDescriptor::default()).expect("an engine");
-    Gpu { device, queue, engine }
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let lost = is_lost.clone();
+    device.set_device_lost_callback(move |_, _| lost.store(true, Ordering::Relaxed));
+    Gpu { device, queue, engine, is_lost }
 }
 
 impl Gpu {

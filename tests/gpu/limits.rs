@@ -93,6 +93,37 @@ fn tensors_larger_than_a_binding_are_cut_into_windows() {
     all_or_report("backward", &failed, 2 * all.len());
 }
 
+/// More workgroups than one dimension has, whose number is often no product of two: some are too many.
+#[test]
+fn workgroups_too_many_in_a_folded_grid_write_nothing() {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 13, ..wgpu::Limits::default() };
+    let gpu = open(&adapter(), limits);
+    let rows: Vec<[u64; 2]> = (17..40).step_by(5).map(|n| [n, 2048]).collect();
+    let planes: Vec<[u64; 3]> = (13..40).step_by(3).map(|n| [n, 32, 8]).collect();
+    let last = |kind, shape| NormDescriptor { format: MemoryFormat::ChannelsLast, ..NormDescriptor::new(kind, shape) };
+    let layer = |shape| NormDescriptor::new(NormKind::Layer { axes: 1..2 }, shape);
+    let mut all: Vec<_> = rows.iter().map(|shape| layer(shape.as_slice())).collect();
+    all.extend(planes.iter().flat_map(|shape| [NormKind::Instance, NormKind::Batch].map(|kind| last(kind, shape))));
+    let too_many = |e: &BindError| matches!(e, BindError::Limit { limit: "max_compute_workgroups_per_dimension", .. });
+    let chosen = |d: &NormDescriptor<'_>| vec![gpu.engine.create_norm(d).unwrap().schedule()];
+    assert!(run_all(&gpu, &all, chosen).iter().all(too_many));
+    let mut failed = Vec::new();
+    for d in &all {
+        let data = Data::random(&gpu, d, 0.0, 1);
+        let wanted = Wanted { input: true, scale: data.scale.is_some(), bias: data.bias.is_some() };
+        let dy = values(&mut fastrand::Rng::with_seed(2), data.input.len() as u64, 0.0, 1.0);
+        let off = match run_backward(&gpu, &gpu.engine.create_norm(d).unwrap(), &data, &dy, wanted) {
+            Ok(gradients) => compare(d, &data, &dy, &gradients),
+            Err(error) if too_many(&error) => continue,
+            Err(error) => Err(error.to_string()),
+        };
+        if !off.as_ref().is_ok_and(|&off| off < 2e-5) {
+            failed.push(format!("{:?} {:?}: {off:?}", d.kind, d.shape));
+        }
+    }
+    all_or_report("backward", &failed, all.len());
+}
+
 /// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations.
 #[test]
 fn loops_do_not_outlast_a_driver() {

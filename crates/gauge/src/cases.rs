@@ -130,13 +130,13 @@ fn dispatches(recipe: &Recipe<BufferId>, names: &[&str]) -> Vec<Dispatch> {
 /// counts are not theirs.
 fn merging(kernel: &wgpu_norm::Kernel, parameters: &[u8]) -> u32 {
     let merges = kernel.constants().into_iter().any(|(name, value)| name == "MERGES_AFFINE" && value != 0.0);
-    let Ok(module) = naga::front::wgsl::parse_str(&kernel.source()) else { return 0 };
+    let Some(module) = merges.then(|| naga::front::wgsl::parse_str(&kernel.source()).ok()).flatten() else { return 0 };
     let member = |ty: naga::Handle<naga::Type>, name: &str| match &module.types[ty].inner {
         naga::TypeInner::Struct { members, .. } => members.iter().find(|member| member.name.as_deref() == Some(name)),
         _ => None,
     };
-    let blocks = module.global_variables.iter().filter(|(_, global)| global.space == naga::AddressSpace::Uniform);
-    let found = blocks.filter(|_| merges).find_map(|(_, block)| {
+    let mut blocks = module.global_variables.iter().filter(|(_, global)| global.space == naga::AddressSpace::Uniform);
+    let found = blocks.find_map(|(_, block)| {
         let parts = member(block.ty, "parts")?;
         let at = (parts.offset + member(parts.ty, "affine_groups")?.offset) as usize;
         parameters.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)

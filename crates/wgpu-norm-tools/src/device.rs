@@ -183,7 +183,7 @@ impl Gpu {
         let buffer = self.allocate(what, bytes)?;
         if self.poisons {
             let poison = vec![POISON; (buffer.size() / 4) as usize];
-            self.write(&buffer, bytemuck::cast_slice(&poison))?;
+            self.write(&buffer, 0, bytemuck::cast_slice(&poison))?;
         }
         Ok(buffer)
     }
@@ -206,14 +206,20 @@ impl Gpu {
 
     /// Copies `data` into a tensor.
     pub fn fill(&self, tensor: &Tensor, data: &[f32]) -> Result<(), Failure> {
-        self.write(&tensor.buffer, bytemuck::cast_slice(data))
+        self.write(&tensor.buffer, 4 * tensor.guard, bytemuck::cast_slice(data))
     }
 
     /// Fills tensors with `block` again and again: it is uploaded once, and copied on the device.
     pub fn tile<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>, block: &[f32]) -> Result<(), Failure> {
+        let (whole, longer): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|t| t.len <= block.len() as u64);
+        // those that need no copies take none
+        whole.into_iter().try_for_each(|tensor| self.fill(tensor, &block[..tensor.len as usize]))?;
+        if longer.is_empty() {
+            return Ok(());
+        }
         let block = self.upload("block", block)?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for tensor in tensors {
+        for tensor in longer {
             for first in (0..tensor.len).step_by(block.len.max(1) as usize) {
                 let bytes = 4 * block.len.min(tensor.len - first);
                 encoder.copy_buffer_to_buffer(&block.buffer, 0, &tensor.buffer, 4 * (tensor.guard + first), bytes);
@@ -222,11 +228,11 @@ impl Gpu {
         self.finish(encoder).map(|_| ())
     }
 
-    /// Copies `bytes` to the start of a buffer, a part at a time: staging memory does not pile up.
-    fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<(), Failure> {
+    /// Copies `bytes` to a place in a buffer, a part at a time: staging memory does not pile up.
+    fn write(&self, buffer: &wgpu::Buffer, first: u64, bytes: &[u8]) -> Result<(), Failure> {
         let bar = terminal::progress("upload", bytes.len() as u64, true);
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
-            self.queue.write_buffer(buffer, (index * CHUNK) as u64, chunk);
+            self.queue.write_buffer(buffer, first + (index * CHUNK) as u64, chunk);
             if bytes.len() > CHUNK {
                 self.wait(self.queue.submit([]))?;
             }
@@ -241,7 +247,7 @@ impl Gpu {
     /// Copies `data` into a new tensor.
     pub fn upload(&self, what: &str, data: &[f32]) -> Result<Tensor, Failure> {
         let buffer = self.allocate(what, data.len() as u64 * 4)?;
-        self.write(&buffer, bytemuck::cast_slice(data))?;
+        self.write(&buffer, 0, bytemuck::cast_slice(data))?;
         Ok(Tensor { buffer, guard: 0, len: data.len() as u64 })
     }
 
@@ -267,7 +273,7 @@ impl Gpu {
     /// A counter.
     pub fn counter(&self, value: u32) -> Result<wgpu::Buffer, Failure> {
         let buffer = self.allocate("counter", 4)?;
-        self.write(&buffer, bytemuck::bytes_of(&value))?;
+        self.write(&buffer, 0, bytemuck::bytes_of(&value))?;
         Ok(buffer)
     }
 
@@ -414,6 +420,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(position(&names, wanted), expected, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn tensors_repeat_a_block_to_their_end() {
+        let gpu = Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap();
+        let tensors = [2, 3, 8].map(|len| gpu.guarded("x", len, 2).unwrap());
+        gpu.tile(&tensors, &[1.0, 2.0, 3.0]).unwrap();
+        let expected: [&[f32]; 3] = [&[1.0, 2.0], &[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0]];
+        for (tensor, expected) in tensors.iter().zip(expected) {
+            let band = [POISON; 2];
+            assert_eq!(gpu.download_guarded(tensor).unwrap(), [&band, expected, &band].concat());
         }
     }
 

@@ -45,8 +45,10 @@ pub fn remove_on_interrupt() {
     let installed = ctrlc::try_set_handler(move || {
         let deferred = INTERRUPT.compare_exchange(WAITS, CAME, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         // `timeout` sends one to the program and one to its group
-        let echo = last.replace(Instant::now()).is_some_and(|last| last.elapsed() < ECHO);
-        if deferred || echo {
+        if deferred {
+            last = Some(Instant::now());
+        }
+        if last.is_some_and(|last| last.elapsed() < ECHO) {
             return;
         }
         // Kept locked until the end: no file becomes unfinished or finished in between.

@@ -319,6 +319,28 @@ mod tests {
     use Pass::{Backward, Forward, Training};
 
     #[test]
+    fn large_tensors_repeat_blocks_of_samples() {
+        let cases: &[(Variant, &[u64], Format, u64)] = &[
+            (Variant::Layer(1), &[4096, 1024], Rows, 1),
+            (Variant::Layer(1), &[8192, 1024], Rows, 2),
+            (Variant::Layer(1), &[15 * 1024, 1024], Rows, 4),
+            // a prime number of samples has one block, of one
+            (Variant::Layer(1), &[104_729, 1024], Rows, 1),
+            (Variant::Layer(1), &[3, 1 << 22], Rows, 3),
+            // one segment of all
+            (Variant::Layer(2), &[4096, 4096], Rows, 1),
+            (Variant::BatchTraining, &[64, 64, 56, 56], Last, 4),
+            (Variant::Layer(1), &[0, 1024], Rows, 1),
+        ];
+        for &(variant, shape, format, expected) in cases {
+            let case = BenchCase::new(variant, shape, format, Backward);
+            let (block, repeats) = case.block();
+            assert_eq!((repeats, block.elements() * repeats), (expected, case.elements()), "{}", case.name());
+            assert_eq!(block.shape[1..], case.shape[1..]);
+        }
+    }
+
+    #[test]
     fn the_algorithm_decides_how_often_elements_move() {
         let planes: &[u64] = &[8, 64, 120, 120];
         let cases: &[(Variant, &[u64], Format, [u32; 2])] = &[

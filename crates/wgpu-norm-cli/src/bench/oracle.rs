@@ -1,6 +1,7 @@
 //! Operands of a case, and what the f64 reference makes of them: kept for all passes.
 //!
-//! Those of a large tensor are a block of its samples, which it repeats ([`BenchCase::block`]).
+//! Those of a large tensor are a block of its samples, which it repeats ([`BenchCase::block`]): the check is of what was
+//! timed, not of the kernels. Which sample they read where is for `verify` and the tests to find.
 
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::failure::Failure;
