@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::affine::{affine_block, with_affine};
 use super::bindings::{Unbindable, VectorWalk};
-use super::merge_sums::AffineMerge;
 use super::operands::segments_of;
-use super::{Draft, Lowering, SumParts, Tensor, access};
+use super::parts::{AffineGradients, AffineMerge, MergeSums};
+use super::{Draft, Lowering, Tensor, access};
 use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, SPREAD, Settings, Source};
@@ -33,25 +33,6 @@ pub(crate) struct BackwardMap {
     pub scale: Option<(Tensor, Partition)>,
     /// The scale is a factor of the gradient, not a weight in the sums.
     pub scale_last: bool,
-}
-
-/// Where gradients to scale and bias go.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AffineGradients<'a> {
-    pub affine: &'a Partition,
-    pub grad_scale: Option<Tensor>,
-    pub grad_bias: Option<Tensor>,
-    /// On the sums that become gradients to bias and scale.
-    pub factor: [f32; 2],
-    /// Partial sums.
-    pub partials: Tensor,
-}
-
-impl AffineGradients<'_> {
-    pub(super) fn accesses(&self, parameters: &Range<u64>) -> Vec<Access> {
-        let gradients = [(Operand::GradScale, self.grad_scale), (Operand::GradBias, self.grad_bias)];
-        gradients.into_iter().filter_map(|(operand, tensor)| Some(access(operand, tensor?, parameters))).collect()
-    }
 }
 
 impl BackwardMap {
@@ -337,7 +318,7 @@ pub(crate) enum SegmentData<'a> {
     /// Coefficients: two records a segment.
     Coefficients(Tensor),
     /// Partial sums, which every workgroup merges for itself; and some those of scale and bias.
-    Parts(Box<(SumParts, Option<AffineGradients<'a>>)>),
+    Parts(Box<MergeSums<'a>>),
     /// Moments that are given: constants.
     Given,
 }
@@ -361,7 +342,7 @@ impl Lowering {
         let stride = walk.width.next_multiple_of(4);
         // what is merged is bound whole
         let (parts, beside) = match from {
-            SegmentData::Parts(parts) => (Some(&parts.0), parts.1),
+            SegmentData::Parts(merge) => (Some(&merge.parts), merge.affine),
             _ => (None, None),
         };
         let beside = beside.zip(parts).map(|(affine, parts)| (affine, AffineMerge::beside(parts, &self.profile)));
@@ -379,8 +360,8 @@ impl Lowering {
                 SegmentData::Coefficients(tensor) => {
                     all.push(access(Operand::Coefficients, *tensor, &(2 * segments.start..2 * segments.end)));
                 }
-                SegmentData::Parts(parts) => {
-                    let parts = &parts.0;
+                SegmentData::Parts(merge) => {
+                    let parts = &merge.parts;
                     let records = 0..parts.slices * parts.statistics.elements();
                     all.push(access(Operand::Partials, parts.partials, &records));
                     all.push(access(Operand::Moments, map.statistics.0, &segments));

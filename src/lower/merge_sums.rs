@@ -3,113 +3,15 @@
 
 use std::ops::Range;
 
-use super::backward::{AffineGradients, draft, is_plain, parameters};
+use super::backward::{draft, is_plain, parameters};
 use super::bindings::Unbindable;
 use super::operands::segments_of;
-use super::{Lowering, Tensor, access};
-use crate::kernel::{Entry, Exchange, Settings, blocks};
-use crate::moments::RECORD;
+use super::parts::{AffineMerge, MergeSums};
+use super::{Lowering, access};
+use crate::kernel::{Entry, Exchange, Settings};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
-use crate::schedule::DeviceProfile;
-
-/// Gradient sums in parts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SumParts {
-    /// Sums of parts, which share both partitions' segments, in slices one after the other.
-    pub partials: Tensor,
-    pub slices: u64,
-    /// The parts, as elements of two partitions.
-    pub statistics: Partition,
-    pub affine: Partition,
-    /// Weights of the parts, by affine segment.
-    pub scale: Option<Tensor>,
-}
-
-impl SumParts {
-    /// Of `slices` slices, no part of which has weights.
-    pub(crate) fn new(partials: Tensor, statistics: Partition, slices: u64) -> Self {
-        let affine = Partition::new(1, 1, 1, statistics.elements());
-        Self { partials, slices, statistics, affine, scale: None }
-    }
-
-    /// Records of a statistics segment.
-    pub(crate) fn records(&self) -> u64 {
-        self.statistics.segment_len() * self.slices
-    }
-
-    /// Bytes of all records, which maps that merge bind whole.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.statistics.elements() * self.slices * RECORD
-    }
-
-    /// How `columns` segments side by side are merged by `lines` lanes each, of all parts or of a window of them; and
-    /// those of scale and bias, where they are merged beside.
-    pub(super) fn block(
-        &self,
-        statistics: &Partition,
-        [columns, lines]: [u32; 2],
-        affine: Option<(AffineGradients<'_>, AffineMerge)>,
-    ) -> blocks::Parts {
-        let dims = |p: &Partition| p.dims().map(|n| n as u32);
-        let [factor_bias, factor_scale] = affine.map_or([1.0; 2], |(affine, _)| affine.factor);
-        let merge = affine.map_or(AffineMerge { columns: 1, lines: 1, groups: 0 }, |(_, merge)| merge);
-        blocks::Parts {
-            statistics: dims(statistics),
-            affine: dims(&self.affine),
-            slices: self.slices as u32,
-            stride: self.statistics.elements() as u32,
-            columns,
-            lines,
-            affine_columns: merge.columns,
-            affine_lines: merge.lines,
-            affine_groups: merge.groups,
-            factor_scale,
-            factor_bias,
-            pad: [0; 3],
-        }
-    }
-}
-
-/// Affine segments that workgroups merge side by side, lanes for each, and workgroups.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AffineMerge {
-    columns: u32,
-    lines: u32,
-    pub groups: u32,
-}
-
-impl AffineMerge {
-    fn new(parts: &SumParts, columns: u64, workgroup: u32) -> Self {
-        let groups = parts.affine.segments().div_ceil(columns) as u32;
-        Self { columns: columns as u32, lines: workgroup / columns as u32, groups }
-    }
-
-    /// In the first workgroups of a map.
-    pub(super) fn beside(parts: &SumParts, profile: &DeviceProfile) -> Self {
-        let records = parts.affine.segment_len() * parts.slices;
-        Self::new(parts, profile.merged_side_by_side(parts.affine.segments(), records), profile.workgroup_size)
-    }
-}
-
-/// Operands of a merge of gradient sums.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MergeSums<'a> {
-    pub parts: SumParts,
-    /// Moments, and where coefficients go.
-    pub coefficients: Option<(Tensor, Tensor)>,
-    /// Where sums go instead.
-    pub sums: Option<Tensor>,
-    pub affine: Option<AffineGradients<'a>>,
-}
-
-impl MergeSums<'_> {
-    /// To nothing yet.
-    pub(crate) fn new(parts: SumParts) -> Self {
-        Self { parts, coefficients: None, sums: None, affine: None }
-    }
-}
 
 impl Lowering {
     /// Partial gradient sums (none: zeros) to what the map needs of segments, and to gradients of scale and bias.

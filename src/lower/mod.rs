@@ -9,13 +9,14 @@ mod map;
 mod merge;
 mod merge_sums;
 mod operands;
+mod parts;
 mod reduce;
 mod tensor;
 
-pub(crate) use backward::{AffineGradients, BackwardMap, SegmentData};
+pub(crate) use backward::{BackwardMap, SegmentData};
 pub(crate) use map::Moments;
-pub(crate) use merge_sums::{MergeSums, SumParts};
 pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
+pub(crate) use parts::{AffineGradients, MergeSums, SumParts};
 pub(crate) use reduce::{GradientOperands, Summed};
 pub(crate) use tensor::{Tensor, access};
 

@@ -439,7 +439,7 @@ impl NormPlan {
                     && walk.merges(merge.parts.records(), elements, columns.is_some(), profile)
             });
         if itself {
-            return Ok(SegmentData::Parts(Box::new((merge.parts, merge.affine))));
+            return Ok(SegmentData::Parts(Box::new(merge)));
         }
         lowering.merge_sums(&self.plan.computed, &merge)?;
         Ok(SegmentData::Coefficients(bound.at(bound.regions.coefficients)))

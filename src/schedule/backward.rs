@@ -274,7 +274,8 @@ mod tests {
         Backward::candidates(&plan, &DeviceProfile::new(facts))[0]
     }
 
-    /// Rows in registers, as many workgroups as fit at a time; sums of columns add a tenth at most, but where rows are few or very many.
+    /// Rows in registers, as many workgroups as fit at a time; sums of columns add a tenth at most, but where rows are
+    /// few or very many.
     #[test]
     fn workers_fill_the_device() {
         let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
