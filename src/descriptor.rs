@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::element::Types;
+
 /// Which axis of a tensor holds the channels. For use with [`NormDescriptor::format`].
 ///
 /// Shapes are always written as the axes lie in memory, outermost first: `[N, C, H, W]` for
@@ -175,6 +177,8 @@ pub struct NormDescriptor<'a> {
     pub affine_axes: AffineAxes<'a>,
     /// What statistics of one element do.
     pub single_element: SingleElement,
+    /// Element types of the tensors; f32 by default.
+    pub types: Types,
 }
 
 /// Describes an adaptive instance norm. For use with [`Planner::plan_adaptive`](crate::Planner::plan_adaptive).
@@ -197,6 +201,8 @@ pub struct AdaptiveDescriptor<'a> {
     pub variance: Variance,
     /// What unbiased variances of one element do.
     pub single_element: SingleElement,
+    /// Element types of the tensors; f32 by default. The style has that of the input.
+    pub types: Types,
 }
 
 /// Whether eps of an adaptive instance norm enters the style's deviation too.
@@ -221,6 +227,7 @@ impl<'a> AdaptiveDescriptor<'a> {
             style_eps: StyleEpsilon::default(),
             variance: Variance::default(),
             single_element: SingleElement::default(),
+            types: Types::default(),
         }
     }
 }

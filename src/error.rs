@@ -1,6 +1,7 @@
 //! Errors, one enum a phase. Each carries the numbers that explain it.
 
 use crate::descriptor::MemoryFormat;
+use crate::element::Element;
 use crate::operand::Operand;
 
 /// Why a descriptor cannot be planned. Returned by [`NormEngine::create_norm`] before anything exists.
@@ -156,6 +157,42 @@ pub enum BindError {
         offset: u64,
         /// What it must be a multiple of.
         align: u64,
+    },
+    /// A view is taken for another type than the norm has.
+    #[error("{operand} is taken for {actual}, the norm has it as {expected} (NormDescriptor::types)")]
+    Element {
+        /// Which operand.
+        operand: Operand,
+        /// Type in the norm.
+        expected: Element,
+        /// Type of the view.
+        actual: Element,
+    },
+    /// A 16-bit tensor ends in the middle of a word whose other half is not there.
+    #[error(
+        "{operand} ends at byte {end}, in the middle of a word, and its buffer has {size} bytes: kernels read whole \
+         words, give the buffer two bytes more"
+    )]
+    HalfWord {
+        /// Which operand.
+        operand: Operand,
+        /// First byte behind it.
+        end: u64,
+        /// Bytes of the buffer.
+        size: u64,
+    },
+    /// Two operands that are written have halves of one word.
+    #[error(
+        "{first} and {second} are both written and share the word at byte {word} of one buffer: begin one of them four \
+         bytes or more behind the other"
+    )]
+    SharedWord {
+        /// One operand.
+        first: Operand,
+        /// The other.
+        second: Operand,
+        /// First byte of the word.
+        word: u64,
     },
     /// A row stride is shorter than the row.
     #[error("{operand} has a row stride of {stride} elements, rows have {row}")]

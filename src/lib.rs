@@ -41,7 +41,7 @@ pub use device::TunedProfile;
 pub use device::read_buffer_blocking;
 #[cfg(feature = "wgpu")]
 pub use device::{BoundNorm, read_buffer};
-pub use element::Element;
+pub use element::{Element, Types};
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub use engine::sync;
 #[cfg(feature = "wgpu")]

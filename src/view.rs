@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::element::Element;
+
 /// A buffer of the caller: a `&wgpu::Buffer`, or a [`BufferId`] where a recipe is made for another host.
 pub trait Buffer: Copy + PartialEq + fmt::Debug {
     /// Length in bytes.
@@ -43,6 +45,9 @@ impl Buffer for &wgpu::Buffer {
 ///
 /// The offset is any multiple of the element size, whatever the device's binding alignment. Rows of the
 /// innermost axis may be padded: see [`TensorView::with_row_stride`].
+///
+/// Kernels read whole words of four bytes: a 16-bit tensor that ends in the middle of one needs two bytes of the buffer
+/// behind it, which are left as they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TensorView<B> {
@@ -54,22 +59,34 @@ pub struct TensorView<B> {
     pub len: Option<u64>,
     /// Distance between the starts of two rows of the innermost axis in elements; `None`: no padding.
     pub row_stride: Option<u64>,
+    /// What the caller takes the elements for: an error where the norm has another type. `None`: as the norm has it.
+    pub element: Option<Element>,
 }
 
 impl<B: Buffer> TensorView<B> {
     /// `len` elements that start `offset` bytes into `buffer`: an error where the norm needs another number.
     pub const fn new(buffer: B, offset: u64, len: u64) -> Self {
-        Self { buffer, offset, len: Some(len), row_stride: None }
+        Self { buffer, offset, len: Some(len), row_stride: None, element: None }
     }
 
     /// As many elements as the norm needs, from `offset` bytes into `buffer` on; the buffer may go on behind them.
     pub const fn at(buffer: B, offset: u64) -> Self {
-        Self { buffer, offset, len: None, row_stride: None }
+        Self { buffer, offset, len: None, row_stride: None, element: None }
     }
 
     /// All of a buffer of f32.
     pub fn whole(buffer: B) -> Self {
-        Self::new(buffer, 0, buffer.size() / 4)
+        Self::whole_of(buffer, Element::F32)
+    }
+
+    /// All of a buffer of elements of a type.
+    pub fn whole_of(buffer: B, element: Element) -> Self {
+        Self::new(buffer, 0, buffer.size() / element.bytes()).of(element)
+    }
+
+    /// The same elements, taken for elements of this type: an error where the norm has another.
+    pub const fn of(self, element: Element) -> Self {
+        Self { element: Some(element), ..self }
     }
 
     /// The same elements with rows of the innermost axis `elements` apart.

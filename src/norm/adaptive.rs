@@ -7,6 +7,7 @@ use super::{BackwardStatistics, Cutter, MapArgs, NormPlan, Operands, Planner, Ro
 use crate::descriptor::{
     AdaptiveDescriptor, Affine, AffineAxes, Epsilon, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,
 };
+use crate::element::Element;
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
 use crate::lower::{Lowering, MapOperands, Summed, Tensor};
@@ -119,7 +120,7 @@ struct StyleRegions {
 
 /// The plan of the content, whose scale and bias are the style's, and the reduction of the style.
 fn plans(descriptor: &AdaptiveDescriptor<'_>) -> Result<(Plan, Reduction), PlanError> {
-    let AdaptiveDescriptor { shape, style_shape, format, eps, .. } = *descriptor;
+    let AdaptiveDescriptor { shape, style_shape, format, eps, types, .. } = *descriptor;
     let channel = channel_axis(shape, format, KIND)?;
     let fits = style_shape.len() == shape.len()
         && style_shape[channel] == shape[channel]
@@ -135,6 +136,8 @@ fn plans(descriptor: &AdaptiveDescriptor<'_>) -> Result<(Plan, Reduction), PlanE
         affine,
         affine_axes: AffineAxes::Axes(axes),
         single_element: SingleElement::Allow,
+        // the moments of the style are scale and bias
+        types: types.parameters(Element::F32),
         ..NormDescriptor::new(NormKind::Instance, shape)
     };
     let style_eps = if descriptor.style_eps == StyleEpsilon::None { Epsilon::InsideRoot(0.0) } else { eps };

@@ -9,6 +9,7 @@ mod spectral;
 mod stages;
 
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
+use crate::element::Types;
 use crate::error::BindError;
 use crate::kernel::Source;
 use crate::kernel::blocks::Running;
@@ -99,6 +100,11 @@ impl NormPlan {
     /// How statistics are computed.
     pub fn schedule(&self) -> Schedule {
         self.schedule
+    }
+
+    /// Element types of its tensors.
+    pub fn types(&self) -> Types {
+        self.plan.types
     }
 
     /// Elements of input and output.

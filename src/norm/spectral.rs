@@ -5,6 +5,7 @@
 //! norms use too.
 
 use super::{Cutter, Operands, Planner, Role};
+use crate::element::{Element, Types};
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
@@ -33,12 +34,14 @@ pub struct SpectralDescriptor<'a> {
     pub eps: f32,
     /// Which vector an iteration computes first.
     pub order: PowerOrder,
+    /// Element types of weight, output and gradients; f32 by default. Vectors and sigma are f32.
+    pub types: Types,
 }
 
 impl<'a> SpectralDescriptor<'a> {
     /// PyTorch's defaults: rows along axis 0, eps 1e-12, u first.
     pub const fn new(shape: &'a [u64]) -> Self {
-        Self { label: None, shape, dim: 0, eps: 1e-12, order: PowerOrder::UThenV }
+        Self { label: None, shape, dim: 0, eps: 1e-12, order: PowerOrder::UThenV, types: Types::tensors(Element::F32) }
     }
 }
 
@@ -144,6 +147,7 @@ pub struct SpectralPlan {
     eps: f32,
     order: PowerOrder,
     vector: bool,
+    types: Types,
 }
 
 /// Regions of a workspace.
@@ -183,7 +187,8 @@ impl Planner {
         let (rows, columns) = (partition(&kept)?, partition(&others)?);
         plan::check_slots(rows, shape)?;
         let (vector, order) = (shape.len() == 1, descriptor.order);
-        Ok(SpectralPlan { planner: *self, rows, columns, elements, eps, order, vector })
+        let types = descriptor.types;
+        Ok(SpectralPlan { planner: *self, rows, columns, elements, eps, order, vector, types })
     }
 }
 

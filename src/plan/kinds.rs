@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::descriptor::{Affine, AffineAxes, Epsilon, MemoryFormat, NormDescriptor, NormKind, SingleElement};
+use crate::element::Types;
 use crate::error::PlanError;
 use crate::moments::{Accumulator, Infinities};
 
@@ -206,6 +207,7 @@ impl<'a> NormDescriptor<'a> {
             affine,
             affine_axes: AffineAxes::default(),
             single_element: SingleElement::default(),
+            types: Types::default(),
         }
     }
 

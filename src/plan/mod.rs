@@ -6,6 +6,7 @@ mod kinds;
 use std::ops::Range;
 
 use crate::descriptor::{Affine, Epsilon, NormDescriptor, SingleElement, Variance};
+use crate::element::Types;
 use crate::error::PlanError;
 use crate::moments::{Accumulator, Divisor};
 use crate::partition::Partition;
@@ -56,6 +57,7 @@ pub(crate) struct Plan {
     pub kind: &'static str,
     pub shape: Vec<u64>,
     pub elements: u64,
+    pub types: Types,
     /// Statistics computed from the input.
     pub computed: Reduction,
     /// Statistics that are given: running ones, one a channel.
@@ -90,6 +92,7 @@ impl Plan {
             kind: row.name,
             shape: descriptor.shape.to_vec(),
             elements,
+            types: descriptor.types,
             computed: Reduction {
                 partition,
                 accumulator: row.accumulator,
