@@ -8,8 +8,12 @@
 override SPREAD: u32 = 0u;
 
 fn run(group: u32, local: u32) {
-    let segment = group * WORKGROUP + local;
-    if segment >= p.each.segments { return; }
+    let first = first_of(group, local);
+    for (var e = 0u; e < p.each.grain; e += 1u) {
+        if first + e < p.each.segments { export_segment(first + e); }
+    }
+}
+fn export_segment(segment: u32) {
     let moments = load_moments(segment);
     store_mean(segment, moments.x + moments.y);
     let divisor = at_least(record_divisor(moments), p.divisor.eps_minimum) + p.divisor.eps_added;

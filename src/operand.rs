@@ -128,6 +128,10 @@ operands! {
     SingularVectors: "u and v", Element, Stage, Zero;
     /// The singular value.
     Sigma: "sigma", Element, Whole, Zero;
+    /// A list of f32.
+    Numbers: "numbers", Element, Stage, Zero;
+    /// The same in another type.
+    Rounded: "rounded", Element, Stage, Zero;
     /// Scratch memory.
     Workspace: "workspace", Bytes, Whole, Zero;
 }
@@ -138,12 +142,9 @@ impl Operand {
         self.spec().name
     }
 
-    /// How many 4-byte words one unit has.
-    pub(crate) const fn words(self) -> u64 {
-        match self.spec().unit {
-            Unit::Record => 4,
-            Unit::Element | Unit::Counter | Unit::Bytes => 1,
-        }
+    /// Whether its units are records.
+    pub(crate) fn is_record(self) -> bool {
+        self.spec().unit == Unit::Record
     }
 }
 

@@ -24,5 +24,5 @@ fn put4(row: Row, j: u32, y: vec4<f32>) {
     if !TAILS { give4(row, j, y); return; }
     let live = live4(row, j);
     if all(live) { give4(row, j, y); return; }
-    for (var e = 0u; e < 4u; e += 1u) { if live[e] { give(row, j, e, y[e]); } }
+    give_some4(row, j, live, y);
 }

@@ -1,13 +1,18 @@
-//! Accessors: functions that load and store an operand, whatever its binding looks like.
+//! Accessors: functions that load and store an operand, whatever its binding and its elements look like.
 //!
 //! Element tensors are seen as rows (`lib/row.wgsl`): `load4_T(row, j)` is the j-th vector of a row, `load_T(row, c)`
-//! its column c, `store4_T(row, j, v)` and `store_T(row, j, e, x)` write a vector and its element e. All others are
-//! lists: `load_T(i)`, `load4_T(i)`, `load4_T_at(first, j)`, `store_T(i, x)`, `store4_T(i, v)`. An absent operand loads
-//! as what changes nothing.
+//! its column c; `store4_T(row, j, v)` writes a vector, `store_some4_T(row, j, live, v)` those of its elements that are
+//! live. All others are lists: `load_T(i)`, `load4_T(i)`, `load4_T_at(first, j)`, `store_T(i, x)`, `store4_T(i, v)`. An
+//! absent operand loads as what changes nothing.
+//!
+//! What is stored in 16 bits goes by words: the elements 0 and 1 of a vector that is written, and 2 and 3, are the two
+//! halves of one, and both or neither are live. `store_T` of a list and `merge4_T` put single halves between what is
+//! there: to be called for a word by one invocation alone. Conversions are those of `lib/elements/`.
 
 use std::fmt::Write;
 
 use super::key::{Content, Kernel};
+use crate::element::Element;
 use crate::operand::{IndexedBy, Operand, Unit, WhenAbsent};
 
 /// The bindings of a kernel, and those accessors of its operands that `text` calls.
@@ -16,15 +21,18 @@ pub(super) fn write(kernel: &Kernel, text: &str, out: &mut String) {
         let access = if layout.writes { "read_write" } else { "read" };
         let content = match layout.content {
             Content::Vectors => "vec4<f32>",
+            Content::WordPairs => "vec2<u32>",
             Content::Words => "u32",
             Content::Floats => "f32",
         };
         let number = slot + 1;
         let _ = writeln!(out, "@group(0) @binding({number}) var<storage, {access}> slot_{slot}: array<{content}>;");
     }
-    for (operand, slot) in kernel.operands() {
+    for ((operand, slot), element) in kernel.operands().zip(kernel.elements) {
         let functions = match slot.map(usize::from) {
-            Some(slot) => Accessor { operand, slot, content: kernel.layout.slots[slot].content }.functions(kernel),
+            Some(slot) => {
+                Accessor { operand, slot, content: kernel.layout.slots[slot].content, element }.functions(kernel)
+            }
             None => absent(operand),
         };
         for (name, body) in functions {
@@ -60,6 +68,7 @@ struct Accessor {
     operand: Operand,
     slot: usize,
     content: Content,
+    element: Element,
 }
 
 impl Accessor {
@@ -72,11 +81,11 @@ impl Accessor {
     }
 
     fn is_vectors(&self) -> bool {
-        self.content == Content::Vectors
+        matches!(self.content, Content::Vectors | Content::WordPairs)
     }
 
     fn rows(&self, kernel: &Kernel) -> Functions {
-        let (t, slot) = (self.operand.name(), self.slot);
+        let t = self.operand.name();
         // rows of a kernel that reach over several padded rows of the tensor: each element has a place of its own
         let straddles = kernel.consts.get("STRADDLES").is_some();
         let place = if kernel.padded {
@@ -104,73 +113,68 @@ impl Accessor {
             let each = ["x", "y", "z", "w"].map(|e| format!("place_{t}(i.{e})")).join(", ");
             all.push((format!("place_{t}s"), format!("(i: vec4<u32>) -> vec4<u32> {{ return vec4({each}); }}")));
         }
-        let [load4, load, store4, store] = if self.is_vectors() {
+        let [load4, store4, store_some4] = if self.is_vectors() {
+            let some = ["x", "y", "z", "w"].map(|e| format!("if live.{e} {{ slot_{}[at].{e} = v.{e}; }}", self.slot));
+            // vectors of words are written whole
+            let some = if self.element == Element::F32 { some.join(" ") } else { self.put_vector("at") };
             [
-                format!("{{ return slot_{slot}[{at}]; }}"),
-                format!("{{ return slot_{slot}[({column}) / 4u][({column}) % 4u]; }}"),
-                format!("{{ slot_{slot}[{at}] = v; }}"),
-                format!("{{ slot_{slot}[{at}][e] = x; }}"),
+                format!("{{ return {}; }}", self.vector(&at)),
+                format!("{{ {} }}", self.put_vector(&at)),
+                format!("{{ let at = {at}; {some} }}"),
             ]
         } else {
             [
-                format!("{{ let i = {clamped}; return {}; }}", self.gather()),
-                format!("{{ return {}; }}", self.word(&column)),
-                format!("{{ let i = {columns}; {} }}", self.scatter()),
-                format!("{{ {} }}", self.assign(&format!("({columns})[e]"), "x")),
+                format!("{{ let i = {clamped}; return {}; }}", self.gather("i")),
+                format!("{{ let i = {columns}; {} }}", self.scatter("i")),
+                format!("{{ let i = {columns}; {} }}", self.scatter_some("i")),
             ]
         };
+        let merge4 = self.merge4();
         all.push((format!("load4_{t}"), format!("(row: Row, j: u32) -> vec4<f32> {load4}")));
-        all.push((format!("load_{t}"), format!("(row: Row, c: u32) -> f32 {load}")));
+        all.push((format!("load_{t}"), format!("(row: Row, c: u32) -> f32 {{ return {}; }}", self.number(&column))));
         all.push((format!("store4_{t}"), format!("(row: Row, j: u32, v: vec4<f32>) {store4}")));
-        all.push((format!("store_{t}"), format!("(row: Row, j: u32, e: u32, x: f32) {store}")));
+        let some = format!("(row: Row, j: u32, live: vec4<bool>, v: vec4<f32>) {store_some4}");
+        all.push((format!("store_some4_{t}"), some));
+        all.push((format!("merge4_{t}"), format!("(at: u32, live: vec4<bool>, v: vec4<f32>) {merge4}")));
         all
     }
 
     fn list(&self) -> Functions {
-        let (t, slot) = (self.operand.name().replace(' ', "_"), self.slot);
+        let t = self.operand.name().replace(' ', "_");
         let ty = if self.operand.spec().unit == Unit::Counter { "u32" } else { "f32" };
         let at = format!("p.places.{t} + i");
-        let four = format!("let i = vec4({at}) + vec4(0u, 1u, 2u, 3u);");
-        let [load, load4, store, store4] = if self.is_vectors() {
+        let four = |first: &str| format!("let at = vec4({first}) + vec4(0u, 1u, 2u, 3u);");
+        let [load4, store4, each] = if self.is_vectors() {
+            let vector = format!("({at}) / 4u");
             [
-                format!("{{ return slot_{slot}[({at}) / 4u][({at}) % 4u]; }}"),
-                format!("{{ return slot_{slot}[({at}) / 4u]; }}"),
-                format!("{{ slot_{slot}[({at}) / 4u][({at}) % 4u] = x; }}"),
-                format!("{{ slot_{slot}[({at}) / 4u] = v; }}"),
+                format!("{{ return {}; }}", self.vector(&vector)),
+                format!("{{ {} }}", self.put_vector(&vector)),
+                format!("{{ return {}; }}", self.vector(&format!("(p.places.{t} + first) / 4u + j"))),
             ]
         } else {
-            let four = four.replace("let i =", "let at =");
             [
-                format!("{{ return {}; }}", self.word(&at)),
-                format!("{{ {four} return {}; }}", self.gather().replace("[i.", "[at.")),
-                format!("{{ {} }}", self.assign(&at, "x")),
-                format!("{{ {four} {} }}", self.scatter().replace("[i.", "[at.")),
+                format!("{{ {} return {}; }}", four(&at), self.gather("at")),
+                format!("{{ {} {} }}", four(&at), self.scatter("at")),
+                format!("{{ {} return {}; }}", four(&format!("p.places.{t} + first + 4u * j")), self.gather("at")),
             ]
-        };
-        let each = if self.is_vectors() {
-            format!("{{ return slot_{slot}[(p.places.{t} + first) / 4u + j]; }}")
-        } else {
-            let first = format!("let at = vec4(p.places.{t} + first + 4u * j) + vec4(0u, 1u, 2u, 3u);");
-            format!("{{ {first} return {}; }}", self.gather().replace("[i.", "[at."))
         };
         vec![
-            (format!("load_{t}"), format!("(i: u32) -> {ty} {load}")),
+            (format!("load_{t}"), format!("(i: u32) -> {ty} {{ return {}; }}", self.number(&at))),
             (format!("load4_{t}"), format!("(i: u32) -> vec4<{ty}> {load4}")),
             (format!("load4_{t}_at"), format!("(first: u32, j: u32) -> vec4<{ty}> {each}")),
-            (format!("store_{t}"), format!("(i: u32, x: {ty}) {store}")),
+            (format!("store_{t}"), format!("(i: u32, x: {ty}) {{ {} }}", self.assign(&at, "x"))),
             (format!("store4_{t}"), format!("(i: u32, v: vec4<{ty}>) {store4}")),
         ]
     }
 
     fn records(&self) -> Functions {
-        let (t, slot) = (self.operand.name().replace(' ', "_"), self.slot);
+        let t = self.operand.name().replace(' ', "_");
         let (load, store) = if self.is_vectors() {
             let at = format!("p.places.{t} / 4u + i");
-            (format!("{{ return slot_{slot}[{at}]; }}"), format!("{{ slot_{slot}[{at}] = v; }}"))
+            (format!("{{ return {}; }}", self.vector(&at)), format!("{{ {} }}", self.put_vector(&at)))
         } else {
             let at = format!("let at = vec4(p.places.{t} + 4u * i) + vec4(0u, 1u, 2u, 3u);");
-            let (gather, scatter) = (self.gather().replace("[i.", "[at."), self.scatter().replace("[i.", "[at."));
-            (format!("{{ {at} return {gather}; }}"), format!("{{ {at} {scatter} }}"))
+            (format!("{{ {at} return {}; }}", self.gather("at")), format!("{{ {at} {} }}", self.scatter("at")))
         };
         vec![
             (format!("load_{t}"), format!("(i: u32) -> vec4<f32> {load}")),
@@ -178,28 +182,101 @@ impl Accessor {
         ]
     }
 
-    /// The word at a place: a counter's binding holds words, in which numbers are taken by their bits.
+    /// The word that an element of 16 bits is a half of.
     fn word(&self, at: &str) -> String {
-        let word = format!("slot_{}[{at}]", self.slot);
-        if self.is_bits() { format!("bitcast<f32>({word})") } else { word }
+        match self.content {
+            Content::WordPairs => format!("slot_{}[({at}) / 4u][({at}) / 2u % 2u]", self.slot),
+            _ => format!("slot_{}[({at}) / 2u]", self.slot),
+        }
+    }
+
+    /// The number at a place. A binding of words holds counters, and numbers by their bits.
+    fn number(&self, at: &str) -> String {
+        let (slot, element) = (self.slot, self.element);
+        match (element, self.content) {
+            (Element::F16 | Element::Bf16, _) => format!("{element}_of_word({}, {at})", self.word(at)),
+            (_, Content::Vectors) => format!("slot_{slot}[({at}) / 4u][({at}) % 4u]"),
+            (_, Content::Words) if self.is_bits() => format!("bitcast<f32>(slot_{slot}[{at}])"),
+            _ => format!("slot_{slot}[{at}]"),
+        }
     }
 
     fn assign(&self, at: &str, value: &str) -> String {
-        let value = if self.is_bits() { format!("bitcast<u32>({value})") } else { value.to_owned() };
-        format!("slot_{}[{at}] = {value};", self.slot)
+        let (slot, element) = (self.slot, self.element);
+        match (element, self.content) {
+            (Element::F16 | Element::Bf16, _) => {
+                format!("{word} = {element}_in_word({word}, {at}, {value});", word = self.word(at))
+            }
+            (_, Content::Vectors) => format!("slot_{slot}[({at}) / 4u][({at}) % 4u] = {value};"),
+            (_, Content::Words) if self.is_bits() => format!("slot_{slot}[{at}] = bitcast<u32>({value});"),
+            _ => format!("slot_{slot}[{at}] = {value};"),
+        }
     }
 
     fn is_bits(&self) -> bool {
-        self.content == Content::Words && self.operand.spec().unit != Unit::Counter
+        self.operand.spec().unit != Unit::Counter
     }
 
-    /// Four words at the places in `i`.
-    fn gather(&self) -> String {
-        format!("vec4({})", ["i.x", "i.y", "i.z", "i.w"].map(|at| self.word(at)).join(", "))
+    /// The vector with this number.
+    fn vector(&self, at: &str) -> String {
+        match self.element {
+            Element::F32 => format!("slot_{}[{at}]", self.slot),
+            element => format!("{element}_of_words(slot_{}[{at}])", self.slot),
+        }
     }
 
-    fn scatter(&self) -> String {
-        ["x", "y", "z", "w"].map(|e| self.assign(&format!("i.{e}"), &format!("v.{e}"))).join(" ")
+    fn put_vector(&self, at: &str) -> String {
+        match self.element {
+            Element::F32 => format!("slot_{}[{at}] = v;", self.slot),
+            element => format!("slot_{}[{at}] = {element}_words(v);", self.slot),
+        }
+    }
+
+    /// Four numbers at the places in `i`.
+    fn gather(&self, i: &str) -> String {
+        format!("vec4({})", ["x", "y", "z", "w"].map(|e| self.number(&format!("{i}.{e}"))).join(", "))
+    }
+
+    fn scatter(&self, i: &str) -> String {
+        match self.element {
+            Element::F32 => ["x", "y", "z", "w"].map(|e| self.assign(&format!("{i}.{e}"), &format!("v.{e}"))).join(" "),
+            element => {
+                let put =
+                    [("x", "x"), ("z", "y")].map(|(e, half)| format!("{} = w.{half};", self.word(&format!("{i}.{e}"))));
+                format!("let w = {element}_words(v); {}", put.join(" "))
+            }
+        }
+    }
+
+    /// Those that are live.
+    fn scatter_some(&self, i: &str) -> String {
+        match self.element {
+            Element::F32 => {
+                let put =
+                    |e: &str| format!("if live.{e} {{ {} }}", self.assign(&format!("{i}.{e}"), &format!("v.{e}")));
+                ["x", "y", "z", "w"].map(put).join(" ")
+            }
+            element => {
+                let put = |(e, half): (&str, &str)| {
+                    format!("if live.{e} {{ {} = w.{half}; }}", self.word(&format!("{i}.{e}")))
+                };
+                format!("let w = {element}_words(v); {}", [("x", "x"), ("z", "y")].map(put).join(" "))
+            }
+        }
+    }
+
+    /// Four neighbours from an even place on: of words that are not live as a whole the rest stays as it is.
+    fn merge4(&self) -> String {
+        let put = |(first, k, half): (&str, u32, &str)| {
+            let word = self.word(&format!("at + {k}u"));
+            format!(
+                "let {first} = halves(live.{half}); \
+                 if {first} == 0xffffffffu {{ {word} = w.{first}; }} \
+                 else if {first} != 0u {{ {word} = insert_halves({word}, w.{first}, {first}); }}"
+            )
+        };
+        let element = self.element;
+        format!("{{ let w = {element}_words(v); {} }}", [("x", 0, "xy"), ("y", 2, "zw")].map(put).join(" "))
     }
 }
 
@@ -225,7 +302,7 @@ fn absent(operand: Operand) -> Functions {
             function(format!("load4_{t}"), "row: Row, j: u32", &four),
             function(format!("load_{t}"), "row: Row, c: u32", &one),
             function(format!("store4_{t}"), "row: Row, j: u32, v: vec4<f32>", " { }"),
-            function(format!("store_{t}"), "row: Row, j: u32, e: u32, x: f32", " { }"),
+            function(format!("store_some4_{t}"), "row: Row, j: u32, live: vec4<bool>, v: vec4<f32>", " { }"),
         ],
         Unit::Element | Unit::Bytes => vec![
             function(format!("load_{t}"), "i: u32", &one),

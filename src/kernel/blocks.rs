@@ -113,6 +113,8 @@ blocks! {
         first_column: u32,
         pad: [u32; 3],
     }
+    /// A tensor dealt by words.
+    Words, "words", "lib/words.wgsl" { statistics: Lookup, elements: u32, vectors: u32, first_row: u32, pad: u32, }
     /// A map over rows of many segments.
     MapColumns, "map_columns", "map_columns.wgsl" {
         statistics: Lookup,
@@ -140,7 +142,7 @@ blocks! {
         pad: [u32; 3],
     }
     /// Segments that are converted one by one.
-    Each, "each", "lib/each.wgsl" { segments: u32, pad: [u32; 3], }
+    Each, "each", "lib/each.wgsl" { segments: u32, grain: u32, phase: u32, pad: u32, }
     /// The eps of a divisor that is the root of variance + eps.
     Eps, "eps", "lib/held/eps.wgsl" { inside: f32, square_root: f32, pad: [u32; 2], }
     /// Segments that are rows of memory, held in registers.

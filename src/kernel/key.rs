@@ -23,18 +23,24 @@ pub(crate) enum Entry {
     MapRows,
     /// Normalize rows of many segments.
     MapColumns,
+    /// Normalize by words of the output.
+    MapWords,
     /// Gradients of contiguous segments whose parameters belong to columns.
     RowBackward,
     /// Gradients of contiguous segments whose parameters belong to runs of elements.
     RunBackward,
     /// Gradient to the input by coefficients.
     MapBackward,
+    /// Gradient to the input by coefficients, by words of it.
+    MapWordsBackward,
     /// Merge partial sums of columns.
     MergeColumns,
     /// Merge partial gradient sums.
     MergeSums,
     /// Records to plain numbers.
     Export,
+    /// Numbers to a list of another type.
+    Narrow,
     /// Plain numbers to records.
     Import,
     /// Running statistics.
@@ -45,12 +51,15 @@ pub(crate) enum Entry {
 
 impl Entry {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::RowForward,
         Self::TileForward,
         Self::RowBackward,
         Self::RunBackward,
         Self::MapBackward,
+        Self::MapWords,
+        Self::MapWordsBackward,
+        Self::Narrow,
         Self::MergeColumns,
         Self::MergeSums,
         Self::ReduceContiguous,
@@ -73,6 +82,9 @@ impl Entry {
             Self::MergeMoments => "merge_moments",
             Self::MapRows => "map_rows",
             Self::MapColumns => "map_columns",
+            Self::MapWords => "map_words",
+            Self::MapWordsBackward => "map_words_backward",
+            Self::Narrow => "narrow",
             Self::RowBackward => "row_backward",
             Self::RunBackward => "run_backward",
             Self::MapBackward => "map_backward",
@@ -97,7 +109,7 @@ impl Entry {
 
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self) -> bool {
-        !matches!(self, Self::Import | Self::Running | Self::Count | Self::MergeColumns)
+        !matches!(self, Self::Import | Self::Narrow | Self::Running | Self::Count | Self::MergeColumns)
     }
 
     /// Operands in the order of their bindings, read-only ones first; `true`: written.
@@ -120,6 +132,17 @@ impl Entry {
             Self::MapRows | Self::MapColumns => {
                 &[(Input, false), (Partials, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
             }
+            Self::MapWords => &[(Input, false), (Partials, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::MapWordsBackward => &[
+                (Input, false),
+                (GradOutput, false),
+                (Coefficients, false),
+                (Moments, false),
+                (Scale, false),
+                (Bias, false),
+                (GradInput, true),
+            ],
+            Self::Narrow => &[(Numbers, false), (Rounded, true)],
             Self::RowBackward => &[
                 (Input, false),
                 (GradOutput, false),
@@ -194,6 +217,8 @@ pub(crate) enum Content {
     Floats,
     /// `array<vec4<f32>>`.
     Vectors,
+    /// `array<vec2<u32>>`: vectors of 16-bit elements.
+    WordPairs,
     /// `array<u32>`.
     Words,
 }
@@ -203,6 +228,13 @@ pub(crate) enum Content {
 pub(crate) struct SlotLayout {
     pub writes: bool,
     pub content: Content,
+}
+
+impl SlotLayout {
+    /// Whether it is read and written by vectors.
+    pub(crate) fn is_vectors(self) -> bool {
+        matches!(self.content, Content::Vectors | Content::WordPairs)
+    }
 }
 
 /// Bindings of a kernel: where its operands are, and what each binding is. Operands of one buffer share a binding where
@@ -278,7 +310,8 @@ pub struct Kernel {
     pub(crate) source: Source,
     pub(crate) exchange: Exchange,
     pub(crate) layout: Layout,
-    pub(crate) element: Element,
+    /// Of each of the entry's operands.
+    pub(crate) elements: [Element; MAX_OPERANDS],
     /// Rows of a tensor are padded.
     pub(crate) padded: bool,
     /// Neighbouring elements belong to neighbouring segments.
@@ -293,6 +326,18 @@ impl Kernel {
     /// The entry's operands, with the binding of those that are present.
     pub(crate) fn operands(&self) -> impl Iterator<Item = (Operand, Option<u8>)> + '_ {
         self.entry.operands().iter().zip(self.layout.slot_of).map(|(&(operand, _), slot)| (operand, slot))
+    }
+
+    /// Name and, where it is not f32, element type of an operand.
+    fn named(&self, operand: Operand) -> String {
+        let elements = self.entry.operands().iter().zip(self.elements);
+        let other = elements.filter(|&(&(each, _), element)| each == operand && element != Element::F32);
+        other.fold(operand.name().to_owned(), |name, (_, element)| format!("{name}:{element}"))
+    }
+
+    /// Element types that its operands have.
+    pub(crate) fn has_element(&self, element: Element) -> bool {
+        self.elements.contains(&element)
     }
 
     /// Whether an operand is bound.
@@ -318,9 +363,9 @@ impl fmt::Display for Kernel {
         }
         // the bindings: operands that share one are joined
         for (slot, layout) in self.layout.slots().iter().enumerate() {
-            let names: Vec<_> = self.operands_in(slot).map(Operand::name).collect();
+            let names: Vec<_> = self.operands_in(slot).map(|operand| self.named(operand)).collect();
             let access = if layout.writes { "!" } else { "" };
-            let content = if layout.content == Content::Vectors { "4" } else { "" };
+            let content = if layout.is_vectors() { "4" } else { "" };
             write!(f, "{}{}{content}{access}", if slot == 0 { "." } else { "-" }, names.join("+"))?;
         }
         for (set, word) in [(self.padded, ".padded"), (self.across, ".across")] {

@@ -41,7 +41,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact")];
     let of = kernel.accumulator.map(accumulated);
     let powers = kernel.accumulator == Some(Accumulator::Power);
-    let divides = matches!(kernel.entry, Entry::MapRows | Entry::MapColumns | Entry::Export);
+    let divides = matches!(kernel.entry, Entry::MapRows | Entry::MapColumns | Entry::MapWords | Entry::Export);
     if divides || powers {
         all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")]);
         all.extend(kernel.accumulator.map(divisor_of));
@@ -85,6 +85,17 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                 all.push(fragment!("map_columns.wgsl", "map_columns": "MapColumns"));
             }
         }
+        Entry::MapWords => all.extend([
+            fragment!("lib/normalizer.wgsl"),
+            fragment!("lib/lookup.wgsl"),
+            fragment!("lib/row.wgsl"),
+            fragment!("lib/affine.wgsl", "affine": "Affine"),
+            fragment!("lib/before/none.wgsl"),
+            fragment!("lib/after/none.wgsl"),
+            fragment!("lib/normalized.wgsl"),
+            fragment!("lib/words.wgsl", "words": "Words"),
+            fragment!("map_words.wgsl"),
+        ]),
         Entry::MergeMoments => {
             all.extend(of.map(|of| of.records));
             all.push(fragment!("merge.wgsl", "merge": "Merge"));
@@ -94,6 +105,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             all.push(fragment!("running.wgsl", "running": "Running"));
         }
         Entry::Export => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("export.wgsl")]),
+        Entry::Narrow => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("narrow.wgsl")]),
         Entry::Import => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("import.wgsl")]),
         Entry::Count => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("count.wgsl")]),
         _ => {}

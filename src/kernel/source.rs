@@ -6,6 +6,7 @@ use super::fragment::{Fragment, enter, fragment, lanes, row, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
+use crate::element::Element;
 use crate::operand::Operand;
 
 /// Where a map finds the coefficients of segments.
@@ -19,6 +20,13 @@ fn known(kernel: &Kernel) -> Vec<Fragment> {
     }
 }
 
+/// Conversions of what is not f32.
+fn elements(kernel: &Kernel) -> impl Iterator<Item = Fragment> {
+    let all =
+        [(Element::F16, fragment!("lib/elements/f16.wgsl")), (Element::Bf16, fragment!("lib/elements/bf16.wgsl"))];
+    all.into_iter().filter(|(element, _)| kernel.has_element(*element)).map(|(_, fragment)| fragment)
+}
+
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
 fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let mut all = match kernel.entry {
@@ -28,6 +36,8 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         | Entry::ReduceStrided
         | Entry::MapRows
         | Entry::MapColumns
+        | Entry::MapWords
+        | Entry::Narrow
         | Entry::MergeMoments
         | Entry::Export
         | Entry::Import
@@ -56,6 +66,18 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                     all.push(fragment!("map_backward.wgsl", "map_backward": "MapBackward"));
                 }
             }
+            all
+        }
+        Entry::MapWordsBackward => {
+            let mut all = slopes(kernel.accumulator);
+            all.extend([
+                fragment!("lib/row.wgsl"),
+                fragment!("lib/affine.wgsl", "affine": "Affine"),
+                fragment!("lib/before/none.wgsl"),
+                fragment!("lib/gradient/none.wgsl"),
+            ]);
+            all.extend(known(kernel));
+            all.extend([fragment!("lib/words.wgsl", "words": "Words"), fragment!("map_words_backward.wgsl")]);
             all
         }
         Entry::MergeColumns => vec![fragment!("merge_columns.wgsl", "merge_columns": "MergeColumns")],
@@ -116,7 +138,7 @@ impl Kernel {
 }
 
 fn assemble(kernel: &Kernel) -> String {
-    let fragments = fragments(kernel);
+    let fragments: Vec<_> = elements(kernel).chain(fragments(kernel)).collect();
     let blocks = fragments.iter().filter_map(|fragment| fragment.block);
     let members = std::iter::once(("places", "Places")).chain(blocks);
     let members: Vec<_> = members.map(|(field, block)| format!("@align(16) {field}: {block}")).collect();

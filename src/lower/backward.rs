@@ -42,14 +42,19 @@ impl BackwardMap {
         tensors.iter().flatten().all(|tensor| tensor.rows.is_none()) || width > 0 && self.row_len.is_multiple_of(width)
     }
 
-    fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
+    /// Whether rows of `width` elements of the gradient begin and end at words.
+    pub(crate) fn writes_words(&self, width: u64) -> bool {
+        self.grad_input.is_none_or(|tensor| tensor.has_whole_words(width))
+    }
+
+    pub(super) fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
         let mut all =
             vec![access(Operand::Input, self.input, range), access(Operand::GradOutput, self.grad_output, range)];
         all.extend(self.grad_input.map(|tensor| access(Operand::GradInput, tensor, range)));
         all
     }
 
-    fn scale(&self, range: &Range<u64>) -> Option<Access> {
+    pub(super) fn scale(&self, range: &Range<u64>) -> Option<Access> {
         let (tensor, affine) = self.scale?;
         Some(access(Operand::Scale, tensor, &segments_of(&affine, range)))
     }
@@ -334,6 +339,10 @@ impl Lowering {
         from: &SegmentData<'_>,
         columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
+        if let Some(grad_input) = map.grad_input.filter(|tensor| !tensor.has_whole_words(walk.width)) {
+            // sums were merged before: see `merge_for_map`
+            return self.map_words_backward(reduction, map, from, grad_input);
+        }
         let entry = Entry::MapBackward;
         let indexed = map.statistics.1;
         let elements = indexed.elements();
@@ -388,7 +397,7 @@ impl Lowering {
         };
         let units = [walk.block * walk.width, walk.width];
         // columns that are summed up are bound whole; what is bound whole is found by whole rows
-        let pieces = [units[0], units[1], 4, 1];
+        let pieces = [units[0], units[1], 4, map.grad_input.map_or(1, |tensor| tensor.element.grain())];
         let units = if columns.is_some() || parts.is_some() { &units[..] } else { &pieces[..] };
         for range in self.windows(entry, 0..elements, units, &accesses)? {
             let len = range.end - range.start;

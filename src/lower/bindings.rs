@@ -2,17 +2,19 @@
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::kernel::{Content, Entry, Layout, MAX_OPERANDS, MAX_SLOTS, SlotLayout};
 use crate::operand::Operand;
 pub(crate) use crate::walk::window::Unbindable;
 
-/// Bytes of four elements.
-const VECTOR_BYTES: u64 = 16;
+/// Bytes of a word, of which bindings have whole ones.
+pub(crate) const WORD: u64 = 4;
 
 /// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Access {
     pub operand: Operand,
+    pub element: Element,
     pub buffer: usize,
     pub bytes: Range<u64>,
     /// Elements of a row and distance between rows, where rows are padded.
@@ -39,8 +41,9 @@ pub(crate) struct Slot {
 pub(crate) struct Bindings {
     pub layout: Layout,
     pub slots: Vec<Slot>,
-    /// Where each operand of the entry starts in its binding, in words.
+    /// Where each operand of the entry starts in its binding, in elements (of records: in words).
     pub offsets: [u32; 12],
+    pub elements: [Element; MAX_OPERANDS],
     /// Place of the first element in a vector of its binding, where runs may start inside a vector.
     pub phase: u32,
     pub leads: bool,
@@ -96,15 +99,17 @@ pub(crate) fn bind(
         }
     }
     let mut offsets = [0; 12];
+    let mut elements = [Element::F32; MAX_OPERANDS];
     for (position, &(operand, _)) in entry.operands().iter().enumerate() {
         let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
         let Some(slot) = slot_of[position].map(usize::from) else { continue };
-        offsets[position] = ((access.bytes.start - slots[slot].bytes.start) / 4) as u32;
-        if operand == Operand::Batches {
+        offsets[position] = ((access.bytes.start - slots[slot].bytes.start) / access.element.bytes()) as u32;
+        elements[position] = access.element;
+        if operand == Operand::Batches || access.element != Element::F32 {
             layout.slots[slot].content = Content::Words;
         }
     }
-    let mut bindings = Bindings { layout, slots, offsets, phase: 0, leads: false };
+    let mut bindings = Bindings { layout, slots, offsets, elements, phase: 0, leads: false };
     widen(entry, &mut bindings, walk, limits, sizes);
     Ok(bindings)
 }
@@ -119,15 +124,20 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
         });
     let phase = reference.map_or(0, |(phase, _)| phase);
     let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
+    let elements = bindings.elements;
+    let here = |k: usize| (0..entry.operands().len()).filter(move |&at| slot_of[at] == Some(k as u8));
+    let element_of = |k: usize| here(k).map(|at| elements[at]).next().unwrap_or_default();
     let by_vectors = |k: usize, leads: bool| {
         let slot = &bindings.slots[k];
-        let end = slot.bytes.end.next_multiple_of(VECTOR_BYTES);
+        let end = slot.bytes.end.next_multiple_of(4 * element_of(k).bytes());
+        let alike = here(k).all(|at| elements[at] == element_of(k));
         let size = sizes.get(slot.buffer).copied().unwrap_or(0);
         let mut operands = entry.operands().iter().enumerate().filter(|&(at, _)| slot_of[at] == Some(k as u8));
         // parameters that are read one by one, alone in a binding
         let list = |operand: Operand| matches!(operand, Operand::Scale | Operand::Bias);
         let lists = !walk.is_some_and(|walk| walk.along) && operands.clone().all(|(_, &(operand, _))| list(operand));
         !lists
+            && alike
             && end <= size
             && end - slot.bytes.start <= limits.max_bytes
             && operands.all(|(at, &(operand, written))| {
@@ -142,26 +152,34 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
                     }
                     // read one by one from any place, or as the tensors are
                     Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
-                    _ => !(written && operand.words() == 1) && operand != Operand::Batches && offset == 0,
+                    _ => {
+                        let plain = elements[at] == Element::F32 && operand != Operand::Batches;
+                        plain && !(written && !operand.is_record()) && offset == 0
+                    }
                 }
             })
     };
+    // halves of words are not written: vectors of an output of 16 bits begin at words
+    let halves = |at: usize, written: bool| written && elements[at].grain() > 1 && slot_of[at].is_some();
+    let written = entry.operands().iter().enumerate().find(|&(at, &(_, written))| halves(at, written));
+    let whole = written.is_none_or(|(at, _)| (bindings.offsets[at] + phase).is_multiple_of(2));
     // runs of whole vectors have no room for another
-    let wanted = walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
+    let wanted = whole && walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
     let leads = wanted && reference.is_some_and(|(_, slot)| by_vectors(slot.into(), true));
     let vectors: Vec<bool> = (0..bindings.slots.len()).map(|k| by_vectors(k, leads)).collect();
     bindings.leads = leads;
     bindings.phase = if leads { phase } else { 0 };
     for (k, slot) in bindings.slots.iter_mut().enumerate().filter(|&(k, _)| vectors[k]) {
-        bindings.layout.slots[k].content = Content::Vectors;
-        slot.bytes.end = slot.bytes.end.next_multiple_of(VECTOR_BYTES);
+        let element = element_of(k);
+        bindings.layout.slots[k].content = if element == Element::F32 { Content::Vectors } else { Content::WordPairs };
+        slot.bytes.end = slot.bytes.end.next_multiple_of(4 * element.bytes());
     }
 }
 
 /// The slot of an access: one of its buffer that stays short enough with it, or a new one.
 fn place(slots: &mut Vec<Slot>, access: &Access, limits: &BindingLimits) -> Result<u8, Unbindable> {
     let start = access.bytes.start / limits.align * limits.align;
-    let bytes = start..access.bytes.end;
+    let bytes = start..access.bytes.end.next_multiple_of(WORD);
     if bytes.end - bytes.start > limits.max_bytes {
         return Err(Unbindable::TooLong { needed: bytes.end - bytes.start });
     }
@@ -187,7 +205,7 @@ mod tests {
     const LIMITS: BindingLimits = BindingLimits { max_bytes: 4096, max_slots: 8, align: 256 };
 
     fn access(operand: Operand, buffer: usize, bytes: Range<u64>) -> Access {
-        Access { operand, buffer, bytes, rows: None }
+        Access { operand, element: Element::F32, buffer, bytes, rows: None }
     }
 
     /// The bindings that are written.
@@ -197,7 +215,7 @@ mod tests {
 
     /// The bindings that are seen as vectors.
     fn vectors(bound: &Bindings) -> Vec<bool> {
-        bound.layout.slots().iter().map(|slot| slot.content == Content::Vectors).collect()
+        bound.layout.slots().iter().map(|slot| slot.is_vectors()).collect()
     }
 
     #[test]

@@ -26,6 +26,14 @@ impl Lowering {
             all.extend(spread.map(|(_, tensor)| access(Operand::Spread, tensor, range)));
             all
         };
+        // of two lists, both written, neither need have its halves of words where the other has
+        if let (Some(mean), Some(of)) = (mean, spread)
+            && [mean, of.1].iter().any(|list| list.element.grain() > 1)
+        {
+            self.export(reduction, statistics, Some(mean), None)?;
+            return self.export(reduction, statistics, None, Some(of));
+        }
+        let written = mean.or(spread.map(|(_, list)| list)).unwrap_or(Tensor::NOWHERE);
         let kind = spread.map_or(Spread::Variance, |(kind, _)| kind);
         let parameters = Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor));
         let draft = Draft {
@@ -33,7 +41,7 @@ impl Lowering {
             overrides: Settings::default().with("SPREAD", kind as u32),
             ..draft(Entry::Export)
         };
-        self.each(draft, reduction.partition.segments(), &parameters, &accesses)
+        self.each(draft, reduction.partition.segments(), &parameters, written, &accesses)
     }
 
     /// Makes moments of plain means and variances; an absent variance is 0.
@@ -50,28 +58,46 @@ impl Lowering {
             all
         };
         let parameters = Parameters::default().with(Exact::NEW);
-        self.each(draft(Entry::Import), reduction.partition.segments(), &parameters, &accesses)
+        self.each(draft(Entry::Import), reduction.partition.segments(), &parameters, statistics, &accesses)
     }
 
     /// Counts a batch.
     pub(crate) fn count(&mut self, counter: Tensor) -> Result<(), Unbindable> {
         let accesses = |range: &Range<u64>| vec![access(Operand::Batches, counter, range)];
-        self.each(draft(Entry::Count), 1, &Parameters::default().with(Exact::NEW), &accesses)
+        self.each(draft(Entry::Count), 1, &Parameters::default().with(Exact::NEW), counter, &accesses)
     }
 
+    /// Rounds a list of f32 to the type of another.
+    pub(crate) fn narrow(&mut self, numbers: Tensor, rounded: Tensor, len: u64) -> Result<(), Unbindable> {
+        let accesses = |range: &Range<u64>| {
+            vec![access(Operand::Numbers, numbers, range), access(Operand::Rounded, rounded, range)]
+        };
+        self.each(draft(Entry::Narrow), len, &Parameters::default().with(Exact::NEW), rounded, &accesses)
+    }
+
+    /// A lane has the numbers of a word of the list that is `written`.
     fn each(
         &mut self,
         draft: Draft,
         segments: u64,
         parameters: &Parameters,
+        written: Tensor,
         accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<(), Unbindable> {
         let workgroup = self.profile.workgroup_size;
-        for range in self.windows(draft.entry, 0..segments, &[1], accesses)? {
+        let grain = written.element.grain();
+        for range in self.windows(draft.entry, 0..segments, &[grain, 1], accesses)? {
             let segments = range.end - range.start;
-            let parameters = parameters.clone().with(Each { segments: segments as u32, pad: [0; 3] });
+            let phase = (written.offset / written.element.bytes() + range.start) % grain;
+            let each = Each { segments: segments as u32, grain: grain as u32, phase: phase as u32, pad: 0 };
+            let parameters = parameters.clone().with(each);
             let draft = Draft { overrides: draft.overrides.with("WORKGROUP", workgroup), ..draft };
-            self.dispatch(draft, parameters, &accesses(&range), segments.div_ceil(workgroup.into()))?;
+            self.dispatch(
+                draft,
+                parameters,
+                &accesses(&range),
+                (phase + segments).div_ceil(grain * u64::from(workgroup)),
+            )?;
         }
         Ok(())
     }

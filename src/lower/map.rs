@@ -68,7 +68,11 @@ impl Lowering {
             return Ok(());
         }
         let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
-        let grid = Grid::new(partition, affine, elements);
+        let grid = Grid::new(partition, affine, elements, map.output.element.grain());
+        if !map.output.has_whole_words(grid.width) {
+            // its moments were merged before: see `writes_words`
+            return self.map_words(reduction, partition, map, moments.records);
+        }
         let by_rows = grid.statistics.found == Found::Row;
         let entry = if by_rows { Entry::MapRows } else { Entry::MapColumns };
         let merges = moments.slices > 1;
@@ -80,7 +84,7 @@ impl Lowering {
             all.extend(moments.saved.map(|tensor| access(Operand::Moments, tensor, &(0..partition.segments()))));
             all
         };
-        for range in self.windows(entry, 0..elements, &grid.units(), &accesses)? {
+        for range in self.windows(entry, 0..elements, &grid.units(map.output.element.grain()), &accesses)? {
             let part = part(&grid, reduction, map, moments, range);
             let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
             let walk = map.walk(&part.range, VectorWalk { unit: part.width, leads: by_rows, along });
@@ -102,6 +106,13 @@ impl Lowering {
             self.dispatch(draft, parameters, &accesses(&part.range), workgroups)?;
         }
         Ok(())
+    }
+
+    /// Whether a map writes whole words wherever it writes; if not it takes one record a segment, and saves none.
+    pub(crate) fn writes_words(partition: &Partition, map: &MapOperands) -> bool {
+        let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
+        let grid = Grid::new(partition, affine, partition.elements(), map.output.element.grain());
+        map.output.has_whole_words(grid.width)
     }
 
     fn rows_of(&self, part: &Part, moments: &Moments, parameters: Parameters) -> (Draft, Parameters, u64) {

@@ -12,6 +12,7 @@ mod operands;
 mod parts;
 mod reduce;
 mod tensor;
+mod words;
 
 pub(crate) use backward::{BackwardMap, SegmentData};
 pub(crate) use map::Moments;
@@ -22,11 +23,10 @@ pub(crate) use tensor::{Tensor, access};
 
 use std::ops::Range;
 
-use crate::element::Element;
 use crate::error::BindError;
 use crate::facts::DeviceFacts;
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Content, Entry, Exchange, Kernel, MAX_SLOTS, Settings, Source, is_tensor};
+use crate::kernel::{Entry, Exchange, Kernel, MAX_SLOTS, SPREAD, Settings, Source, is_tensor};
 use crate::moments::Accumulator;
 use crate::recipe::{self, Recipe};
 use crate::schedule::DeviceProfile;
@@ -136,7 +136,7 @@ impl Lowering {
         let layout = bindings::bind(entry, accesses, &self.limits, walk, &self.sizes)?.layout;
         let tensors = entry.operands().iter().zip(layout.slot_of).filter(|((operand, _), _)| is_tensor(*operand));
         let mut slots = tensors.filter_map(|(_, slot)| slot);
-        Ok(walk.is_some() && slots.all(|slot| layout.slots[usize::from(slot)].content == Content::Vectors))
+        Ok(walk.is_some() && slots.all(|slot| layout.slots[usize::from(slot)].is_vectors()))
     }
 
     /// Binds what a dispatch touches and adds it. Settings that have to do with bindings, and the block `places`, come
@@ -149,14 +149,18 @@ impl Lowering {
         workgroups: u64,
     ) -> Result<(), Unbindable> {
         let bound = bindings::bind(draft.entry, accesses, &self.limits, draft.walk, &self.sizes)?;
-        let leads = bound.leads && draft.overrides.get("HEADS").is_none();
-        let overrides = if leads { draft.overrides.with("HEADS", true) } else { draft.overrides };
+        let overrides = match accesses.iter().any(|access| is_tensor(access.operand) && access.element.grain() > 1) {
+            true if draft.consts.get(SPREAD).is_some() => draft.overrides.with("GRAIN", 2u32),
+            _ => draft.overrides,
+        };
+        let leads = bound.leads && overrides.get("HEADS").is_none();
+        let overrides = if leads { overrides.with("HEADS", true) } else { overrides };
         let Draft { entry, accumulator, source, exchange, across, consts, column, .. } = draft;
         let rows = accesses.iter().find_map(|access| access.rows);
         let layout = bound.layout;
-        let element = Element::F32;
+        let elements = bound.elements;
         let padded = rows.is_some();
-        let key = Kernel { entry, accumulator, source, exchange, layout, element, padded, across, consts, overrides };
+        let key = Kernel { entry, accumulator, source, exchange, layout, elements, padded, across, consts, overrides };
         let row_len = rows.map_or(1, |(len, _)| len);
         let mut places = vec![bound.phase, row_len as u32, column as u32, workgroups as u32];
         for (&(operand, _), offset) in entry.operands().iter().zip(bound.offsets) {

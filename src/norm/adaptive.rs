@@ -207,8 +207,13 @@ impl AdaptivePlan {
         StyleRegions { statistics, partials, mean, deviation, grad_mean, grad_deviation, size: cutter.size }
     }
 
+    /// Elements, and those of a row.
+    fn style_shape(&self) -> (u64, u64) {
+        (self.style_len(), self.style.row_len)
+    }
+
     fn style<B: Buffer>(&self, operands: &mut Operands<B>, view: &TensorView<B>) -> Result<Tensor, BindError> {
-        operands.tensor(Operand::Style, view, self.style_len(), self.style.row_len, Role::Read)
+        operands.tensor(Operand::Style, view, self.style_shape(), self.content.types().input, Role::Read)
     }
 
     /// The style's moments, as scale and bias of the content.
@@ -264,7 +269,7 @@ impl AdaptivePlan {
         let bound = content.backward_tensors(&mut operands, &stage, None)?;
         let style = self.style(&mut operands, &args.style)?;
         let grad_style = args.grad_style.map(|view| {
-            operands.tensor(Operand::GradStyle, &view, self.style_len(), self.style.row_len, Role::Written)
+            operands.tensor(Operand::GradStyle, &view, self.style_shape(), content.types().grad_input, Role::Written)
         });
         let grad_style = grad_style.transpose()?;
         if args.grad_input.is_none() && grad_style.is_none() {

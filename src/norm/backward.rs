@@ -1,6 +1,8 @@
 //! The backward pass.
 
+use super::operands::check_in_place;
 use super::{BackwardArgs, BackwardStatistics, Cutter, GradientSumsArgs, InputGradientArgs, NormPlan, Operands, Role};
+use crate::element::Element;
 use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
@@ -30,6 +32,8 @@ pub(super) struct Regions {
     records: u64,
     /// Partial sums, those of columns too.
     partials: u64,
+    /// Gradients to scale and bias as f32, where they are wanted in another type.
+    parameters: [u64; 2],
     pub(super) size: u64,
 }
 
@@ -144,6 +148,9 @@ impl NormPlan {
         let statistics = &plan.computed.partition;
         let affine = plan.affine.unwrap_or(ONE);
         let mut cutter = Cutter::default();
+        // first: they are filled by one schedule as by another
+        let wide = |element: Element| if element == Element::F32 { 0 } else { 4 * self.affine_len() };
+        let parameters = [plan.types.grad_scale, plan.types.grad_bias].map(|element| cutter.region(wide(element)));
         let (splits, sums, records, partials) = match schedule {
             Backward::Rows { workers, .. } => {
                 let len = statistics.segment_len().max(1);
@@ -173,7 +180,7 @@ impl NormPlan {
             cutter.region(if splits { 2 * self.statistics_size().max(self.given_statistics_size()) } else { 0 });
         let (sums, records) = (cutter.region(sums * RECORD), cutter.region(records * RECORD));
         let partials = cutter.region(partials);
-        Regions { coefficients, sums, records, partials, size: cutter.size }
+        Regions { coefficients, sums, records, partials, parameters, size: cutter.size }
     }
 
     /// The schedule that takes every layout, and leaves sums of statistics segments.
@@ -202,7 +209,9 @@ impl NormPlan {
         }
         let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
         let bound = Bound { scratch, ..bound };
-        self.lower("backward", operands, |lowering| self.lower_backward(lowering, &bound))
+        self.lower("backward", operands, |lowering| {
+            self.with_f32_parameters(lowering, &bound, |lowering, bound| self.lower_backward(lowering, bound))
+        })
     }
 
     /// The operands of a backward pass, parameters and what is wanted included.
@@ -215,14 +224,15 @@ impl NormPlan {
         let plan = &self.plan;
         let affine_len = self.affine_len();
         let bound = self.backward_tensors(operands, args, sums)?;
-        let mut parameter = |operand, view: &Option<TensorView<B>>, used: bool, role| match view {
+        let types = plan.types;
+        let mut parameter = |operand, view: &Option<TensorView<B>>, used: bool, element, role| match view {
             Some(_) if !used => Err(BindError::Unexpected { operand }),
-            Some(view) => operands.list(operand, view, affine_len, role).map(Some),
+            Some(view) => operands.list(operand, view, affine_len, element, role).map(Some),
             None => Ok(None),
         };
-        let scale = parameter(Operand::Scale, &args.scale, plan.scale, Role::Read)?;
-        let grad_scale = parameter(Operand::GradScale, &args.grad_scale, plan.scale, Role::Written)?;
-        let grad_bias = parameter(Operand::GradBias, &args.grad_bias, plan.bias, Role::Written)?;
+        let scale = parameter(Operand::Scale, &args.scale, plan.scale, types.scale, Role::Read)?;
+        let grad_scale = parameter(Operand::GradScale, &args.grad_scale, plan.scale, types.grad_scale, Role::Written)?;
+        let grad_bias = parameter(Operand::GradBias, &args.grad_bias, plan.bias, types.grad_bias, Role::Written)?;
         if plan.scale && scale.is_none() && args.grad_input.is_some() {
             return Err(BindError::Missing { operand: Operand::Scale });
         }
@@ -237,11 +247,14 @@ impl NormPlan {
         sums: Option<(&BufferView<B>, Role)>,
     ) -> Result<Bound, BindError> {
         let plan = &self.plan;
-        let (len, row_len) = (plan.elements, plan.computed.row_len);
+        let (shape, types) = ((plan.elements, plan.computed.row_len), plan.types);
         let in_place = matches!(args.grad_input, Some(Destination::InPlace));
-        let input = operands.tensor(Operand::Input, &args.input, len, row_len, Role::Read)?;
+        let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
         let role = if in_place { Role::Written } else { Role::Read };
-        let grad_output = operands.tensor(Operand::GradOutput, &args.grad_output, len, row_len, role)?;
+        if in_place {
+            check_in_place(Operand::GradInput, types.grad_input, types.grad_output)?;
+        }
+        let grad_output = operands.tensor(Operand::GradOutput, &args.grad_output, shape, types.grad_output, role)?;
         let (statistics, indexed, given) = match &args.statistics {
             BackwardStatistics::Saved(view) => {
                 let statistics = operands.records(Operand::Moments, view, self.statistics_size(), Role::Read)?;
@@ -254,7 +267,7 @@ impl NormPlan {
         };
         let grad_input = match &args.grad_input {
             Some(Destination::View(view)) => {
-                Some(operands.tensor(Operand::GradInput, view, len, row_len, Role::Written)?)
+                Some(operands.tensor(Operand::GradInput, view, shape, types.grad_input, Role::Written)?)
             }
             Some(Destination::InPlace) => Some(grad_output),
             None => None,
@@ -300,13 +313,35 @@ impl NormPlan {
         let scratch = operands.workspace(args.workspace.as_ref(), regions.size)?;
         let bound = Bound { scratch, regions, ..bound };
         self.lower("gradient sums", operands, |lowering| {
-            if self.plan.elements == 0 {
-                self.empty_gradients(lowering, &bound)?;
-                let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
-                return lowering.merge(Source::Gradients, &self.plan.computed, &nothing);
-            }
-            self.sum_gradients(lowering, &bound, self.by_sums()).map(|_| ())
+            self.with_f32_parameters(lowering, &bound, |lowering, bound| {
+                if self.plan.elements == 0 {
+                    self.empty_gradients(lowering, bound)?;
+                    let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
+                    return lowering.merge(Source::Gradients, &self.plan.computed, &nothing);
+                }
+                self.sum_gradients(lowering, bound, self.by_sums()).map(|_| ())
+            })
         })
+    }
+
+    /// Gradients to scale and bias are computed as f32, and then rounded to the type that is wanted.
+    fn with_f32_parameters(
+        &self,
+        lowering: &mut Lowering,
+        bound: &Bound,
+        lower: impl FnOnce(&mut Lowering, &Bound) -> Result<(), Unbindable>,
+    ) -> Result<(), Unbindable> {
+        let [scale, bias] = bound.regions.parameters.map(|region| bound.at(region));
+        let wide =
+            |wanted: Option<Tensor>, wide| wanted.map(|own| if own.element == Element::F32 { own } else { wide });
+        let (grad_scale, grad_bias) = (wide(bound.grad_scale, scale), wide(bound.grad_bias, bias));
+        lower(lowering, &Bound { grad_scale, grad_bias, ..*bound })?;
+        for (wanted, wide) in [(bound.grad_scale, scale), (bound.grad_bias, bias)] {
+            if let Some(wanted) = wanted.filter(|tensor| tensor.element != Element::F32) {
+                lowering.narrow(wide, wanted, self.affine_len())?;
+            }
+        }
+        Ok(())
     }
 
     /// The gradient to the input from merged sums.
@@ -367,10 +402,13 @@ impl NormPlan {
         }
         let len = reduction.partition.segment_len();
         match (self.backward, plan.fused_rows(), plan.refinement) {
-            (Backward::Rows { held, workers }, Some(rows), _) if map.has_whole_rows(len) => {
+            (Backward::Rows { held, workers }, Some(rows), _) if map.has_whole_rows(len) && map.writes_words(len) => {
                 lowering.row_backward(reduction, &rows, (held, workers), &map, affine.as_ref())
             }
-            (Backward::Runs(held), _, Some(refinement)) if map.has_whole_rows(refinement.partition.segment_len()) => {
+            (Backward::Runs(held), _, Some(refinement))
+                if map.has_whole_rows(refinement.partition.segment_len())
+                    && map.writes_words(refinement.partition.segment_len()) =>
+            {
                 let records = bound.at(bound.regions.records);
                 lowering.run_backward(reduction, &refinement.partition, held, &map, affine.map(|_| records))?;
                 let Some(affine) = affine else { return Ok(()) };
@@ -378,7 +416,9 @@ impl NormPlan {
                 let parts = SumParts { affine: refinement.affine, ..parts };
                 lowering.merge_sums(reduction, &MergeSums { affine: Some(affine), ..MergeSums::new(parts) })
             }
-            (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.has_whole_rows(len) => {
+            (Backward::Columns(reduce), ..)
+                if bound.grad_input.is_some() && map.has_whole_rows(len) && map.writes_words(len) =>
+            {
                 let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.records));
                 let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
                 let summed = Summed::Gradients(bound.sums(true, weights));
@@ -435,7 +475,8 @@ impl NormPlan {
         let itself = whole <= profile.max_binding
             && lowering.has_all_slots()
             && walk.is_some_and(|walk| {
-                4 * walk.width <= profile.max_binding
+                bound.map(&self.plan).writes_words(walk.width)
+                    && 4 * walk.width <= profile.max_binding
                     && walk.merges(merge.parts.records(), elements, columns.is_some(), profile)
             });
         if itself {

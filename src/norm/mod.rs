@@ -9,7 +9,7 @@ mod spectral;
 mod stages;
 
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
-use crate::element::Types;
+use crate::element::{Element, Types};
 use crate::error::BindError;
 use crate::kernel::Source;
 use crate::kernel::blocks::Running;
@@ -155,6 +155,10 @@ impl NormPlan {
     fn workspace(&self) -> Workspace {
         let mut cutter = Cutter::default();
         let (statistics, partials) = match &self.schedule {
+            // whatever the schedule, a view may have to be dealt by words
+            _ if self.plan.types.output.grain() > 1 && self.plan.elements > 0 => {
+                (self.statistics_size(), self.moments_workspace_size())
+            }
             Schedule::Split(reduce) if self.plan.elements > 0 => {
                 let statistics = if reduce.slices > 1 { 0 } else { self.statistics_size() };
                 (statistics, reduce.partials_size(&self.plan.computed.partition))
@@ -198,8 +202,23 @@ impl NormPlan {
         let mut operands = Operands::default();
         let saved = self.saved(&mut operands, saved)?;
         let map = self.map(&mut operands, args)?;
-        let scratch = operands.workspace(args.workspace.as_ref(), self.workspace_size())?;
+        let scratch = operands.workspace(args.workspace.as_ref(), self.needed(&map))?;
         self.lower("forward", operands, |lowering| self.lower_computed(lowering, &map, saved, scratch))
+    }
+
+    /// Bytes of workspace that a pass over these operands needs.
+    fn needed(&self, map: &MapOperands) -> u64 {
+        if self.holds(map) { 0 } else { self.workspace_size() }
+    }
+
+    /// Whether segments are held in registers, and written from there.
+    fn holds(&self, map: &MapOperands) -> bool {
+        let [_, _, c, d] = self.plan.computed.partition.dims();
+        match self.schedule {
+            Schedule::Rows(_) => map.output.has_whole_words(self.segment_len()),
+            Schedule::Tiles(_) => map.output.has_whole_words(c * d),
+            Schedule::Split(_) => false,
+        }
     }
 
     /// Whether statistics may be computed from the input.
@@ -233,25 +252,29 @@ impl NormPlan {
     ) -> Result<(), Unbindable> {
         let reduction = &self.plan.computed;
         let layout = self.workspace();
-        match self.schedule {
-            Schedule::Rows(rows) if self.plan.elements > 0 => lowering.row_forward(reduction, &rows, map, saved),
-            Schedule::Tiles(tiles) if self.plan.elements > 0 => lowering.tile_forward(reduction, &tiles, map, saved),
-            Schedule::Split(reduce) if self.plan.elements > 0 => {
-                let statistics = scratch.at(layout.statistics);
-                let input = map.input.unwrap_or(map.output);
-                let slices = reduce.slices.into();
-                let (records, saved) =
-                    if slices > 1 { (scratch.at(layout.partials), saved) } else { (saved.unwrap_or(statistics), None) };
-                lowering.reduce_slices(reduction, &reduce, &Summed::Values(input), records)?;
-                let moments = Moments { records: Some(records), slices, merges: true, saved };
-                lowering.map(reduction, &reduction.partition, map, &moments)
-            }
-            // no element: there is nothing to normalize, but saved statistics say so
-            Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => {
-                let nothing = MergeOperands::nothing(self.segment_count(), saved);
-                saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing))
-            }
+        if self.plan.elements == 0 {
+            // there is nothing to normalize, but saved statistics say so
+            let nothing = MergeOperands::nothing(self.segment_count(), saved);
+            return saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing));
         }
+        match self.schedule {
+            Schedule::Rows(rows) if self.holds(map) => return lowering.row_forward(reduction, &rows, map, saved),
+            Schedule::Tiles(tiles) if self.holds(map) => return lowering.tile_forward(reduction, &tiles, map, saved),
+            Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => {}
+        }
+        let reduce = self.moments_schedule();
+        let (statistics, partials) = (scratch.at(layout.statistics), scratch.at(layout.partials));
+        let summed = Summed::Values(map.input.unwrap_or(map.output));
+        let whole = saved.unwrap_or(statistics);
+        // a map by words takes one record a segment
+        if reduce.slices > 1 && !Lowering::writes_words(&reduction.partition, map) {
+            lowering.reduce(reduction, &reduce, &summed, whole, partials)?;
+            return lowering.apply(reduction, &reduction.partition, map, Some(whole));
+        }
+        let (records, saved) = if reduce.slices > 1 { (partials, saved) } else { (whole, None) };
+        lowering.reduce_slices(reduction, &reduce, &summed, records)?;
+        let moments = Moments { records: Some(records), slices: reduce.slices.into(), merges: true, saved };
+        lowering.map(reduction, &reduction.partition, map, &moments)
     }
 
     /// Normalizes by moments that are there.
@@ -278,10 +301,18 @@ impl NormPlan {
         let mut operands = Operands::default();
         let segments = self.segment_count();
         let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
-        let mean = args.mean.map(|view| operands.list(Operand::Mean, &view, segments, Role::Written)).transpose()?;
+        let mean = args
+            .mean
+            .map(|view| operands.list(Operand::Mean, &view, segments, view.element.unwrap_or_default(), Role::Written))
+            .transpose()?;
         let spread = args
             .spread
-            .map(|(kind, view)| Ok((kind, operands.list(Operand::Spread, &view, segments, Role::Written)?)))
+            .map(|(kind, view)| {
+                Ok((
+                    kind,
+                    operands.list(Operand::Spread, &view, segments, view.element.unwrap_or_default(), Role::Written)?,
+                ))
+            })
             .transpose()?;
         if mean.is_none() && spread.is_none() {
             return Err(BindError::NothingWanted { operation: "export" });
@@ -297,8 +328,20 @@ impl NormPlan {
         let partition = self.given("running statistics")?;
         let channels = partition.segments();
         let mut operands = Operands::default();
-        let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Read)?;
-        let variance = operands.list(Operand::RunningVariance, &args.variance, channels, Role::Read)?;
+        let mean = operands.list(
+            Operand::RunningMean,
+            &args.mean,
+            channels,
+            args.mean.element.unwrap_or_default(),
+            Role::Read,
+        )?;
+        let variance = operands.list(
+            Operand::RunningVariance,
+            &args.variance,
+            channels,
+            args.variance.element.unwrap_or_default(),
+            Role::Read,
+        )?;
         let size = self.given_statistics_size();
         let statistics = operands.records(Operand::Moments, &args.statistics, size, Role::Written)?;
         let reduction = Reduction { partition, ..self.plan.computed };
@@ -315,8 +358,9 @@ impl NormPlan {
         let params = running_block(&args.update)?;
         let mut operands = Operands::default();
         let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
-        let mean = operands.list(Operand::RunningMean, &args.mean, channels, Role::Written)?;
-        let variance = operands.list(Operand::RunningVariance, &args.variance, channels, Role::Written)?;
+        let mean = operands.list(Operand::RunningMean, &args.mean, channels, Element::F32, Role::Written)?;
+        let variance =
+            operands.list(Operand::RunningVariance, &args.variance, channels, Element::F32, Role::Written)?;
         let counter =
             args.batches.map(|view| operands.range(Operand::Batches, &view, 4, 4, Role::Written)).transpose()?;
         if args.update.momentum == Momentum::Cumulative && counter.is_none() {
@@ -342,28 +386,30 @@ impl NormPlan {
     fn map<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
         let plan = &self.plan;
         let map = self.map_operands(operands, args)?;
-        let mut parameter = |operand: Operand, view: &Option<TensorView<B>>, used: bool| match (view, used) {
-            (Some(view), true) => operands.list(operand, view, plan.affine_len(), Role::Read).map(Some),
+        let mut parameter = |operand, view: &Option<TensorView<B>>, used, element| match (view, used) {
+            (Some(view), true) => operands.list(operand, view, plan.affine_len(), element, Role::Read).map(Some),
             (None, false) => Ok(None),
             (Some(_), false) => Err(BindError::Unexpected { operand }),
             (None, true) => Err(BindError::Missing { operand }),
         };
-        let scale = parameter(Operand::Scale, &args.scale, plan.scale)?;
-        let bias = parameter(Operand::Bias, &args.bias, plan.bias)?;
+        let scale = parameter(Operand::Scale, &args.scale, plan.scale, plan.types.scale)?;
+        let bias = parameter(Operand::Bias, &args.bias, plan.bias, plan.types.bias)?;
         Ok(MapOperands { scale, bias, ..map })
     }
 
     /// Input and output.
     fn map_operands<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
         let plan = &self.plan;
-        let row_len = plan.computed.row_len;
+        let (row_len, types) = (plan.computed.row_len, plan.types);
+        let shape = (plan.elements, row_len);
         let (input, output) = match &args.output {
             Destination::View(output) => {
-                let input = operands.tensor(Operand::Input, &args.input, plan.elements, row_len, Role::Read)?;
-                (input, operands.tensor(Operand::Output, output, plan.elements, row_len, Role::Written)?)
+                let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
+                (input, operands.tensor(Operand::Output, output, shape, types.output, Role::Written)?)
             }
             Destination::InPlace => {
-                let both = operands.tensor(Operand::Input, &args.input, plan.elements, row_len, Role::Written)?;
+                operands::check_in_place(Operand::Output, types.output, types.input)?;
+                let both = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Written)?;
                 (both, both)
             }
         };

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::error::BindError;
 use crate::lower::Tensor;
+use crate::lower::bindings::WORD;
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::view::{Buffer, BufferView, TensorView};
@@ -44,14 +45,17 @@ impl<B: Buffer> Operands<B> {
         &mut self,
         operand: Operand,
         view: &TensorView<B>,
-        len: u64,
-        row_len: u64,
+        (len, row_len): (u64, u64),
+        element: Element,
         role: Role,
     ) -> Result<Tensor, BindError> {
         if let Some(actual) = view.len.filter(|&actual| actual != len) {
             return Err(BindError::Length { operand, expected: len, actual });
         }
-        let word = Element::F32.bytes();
+        if let Some(actual) = view.element.filter(|&actual| actual != element) {
+            return Err(BindError::Element { operand, expected: element, actual });
+        }
+        let word = element.bytes();
         let rows = match view.row_stride {
             Some(stride) if stride < row_len => {
                 return Err(BindError::RowStride { operand, stride, row: row_len });
@@ -68,7 +72,7 @@ impl<B: Buffer> Operands<B> {
         let buffer = self.place(view.buffer);
         let row_bytes = rows.map(|(row, stride)| (row * word, stride * word));
         self.add(Span { operand, buffer, bytes, rows: row_bytes, written: role == Role::Written })?;
-        Ok(Tensor { buffer, offset: view.offset, rows })
+        Ok(Tensor { buffer, offset: view.offset, rows, element })
     }
 
     /// Records of `size` bytes, no more and no fewer: those of another norm are told by their number.
@@ -100,7 +104,7 @@ impl<B: Buffer> Operands<B> {
         let bytes = check_range(operand, view.buffer, view.offset, size, align)?;
         let buffer = self.place(view.buffer);
         self.add(Span { operand, buffer, bytes, rows: None, written: role == Role::Written })?;
-        Ok(Tensor { buffer, offset: view.offset, rows: None })
+        Ok(Tensor::new(buffer, view.offset))
     }
 
     /// A list of `len` elements: parameters, means.
@@ -109,15 +113,16 @@ impl<B: Buffer> Operands<B> {
         operand: Operand,
         view: &TensorView<B>,
         len: u64,
+        element: Element,
         role: Role,
     ) -> Result<Tensor, BindError> {
-        self.tensor(operand, view, len, len, role)
+        self.tensor(operand, view, (len, len), element, role)
     }
 
     /// The workspace, or a place that nothing refers to where none is needed.
     pub(crate) fn workspace(&mut self, view: Option<&BufferView<B>>, size: u64) -> Result<Tensor, BindError> {
         match view {
-            _ if size == 0 => Ok(Tensor { buffer: usize::MAX, offset: 0, rows: None }),
+            _ if size == 0 => Ok(Tensor::NOWHERE),
             Some(view) => self.range(Operand::Workspace, view, size, RECORD, Role::Written),
             None => Err(BindError::Missing { operand: Operand::Workspace }),
         }
@@ -133,7 +138,11 @@ impl<B: Buffer> Operands<B> {
     fn add(&mut self, span: Span) -> Result<(), BindError> {
         for other in self.spans.iter().filter(|other| other.buffer == span.buffer && (other.written || span.written)) {
             let shared = other.bytes.start.max(span.bytes.start)..other.bytes.end.min(span.bytes.end);
-            if !shared.is_empty() && !columns_apart(other, &span) {
+            let apart = columns_apart(other, &span);
+            if other.written && span.written && (shared.is_empty() || apart) {
+                check_words(other, &span, apart)?;
+            }
+            if !shared.is_empty() && !apart {
                 return Err(BindError::Overlap {
                     first: other.operand,
                     second: span.operand,
@@ -154,6 +163,26 @@ fn columns_apart(a: &Span, b: &Span) -> bool {
     stride == stride_b && phase >= row_a && phase + row_b <= stride
 }
 
+/// What is written over another has its type.
+pub(crate) fn check_in_place(operand: Operand, expected: Element, actual: Element) -> Result<(), BindError> {
+    if expected == actual { Ok(()) } else { Err(BindError::Element { operand, expected, actual }) }
+}
+
+/// Two that are written must not have halves of one word: each would write what it has read of the other's.
+fn check_words(a: &Span, b: &Span, columns: bool) -> Result<(), BindError> {
+    let words = |span: &Span| span.bytes.start / WORD..span.bytes.end.div_ceil(WORD);
+    let word = words(a).start.max(words(b).start);
+    let halves = |span: &Span| {
+        let (row, stride) = span.rows.unwrap_or_default();
+        [span.bytes.start, row, stride].iter().any(|bytes| !bytes.is_multiple_of(WORD))
+    };
+    let shared = if columns { halves(a) || halves(b) } else { word < words(a).end.min(words(b).end) };
+    if !shared || a.bytes.is_empty() || b.bytes.is_empty() {
+        return Ok(());
+    }
+    Err(BindError::SharedWord { first: a.operand, second: b.operand, word: word * WORD })
+}
+
 fn check_range<B: Buffer>(
     operand: Operand,
     buffer: B,
@@ -167,6 +196,9 @@ fn check_range<B: Buffer>(
     let end = offset.saturating_add(size);
     if end > buffer.size() {
         return Err(BindError::OutOfBounds { operand, end, size: buffer.size() });
+    }
+    if end.next_multiple_of(WORD) > buffer.size() {
+        return Err(BindError::HalfWord { operand, end, size: buffer.size() });
     }
     if !buffer.is_storage() {
         return Err(BindError::Usage { operand });

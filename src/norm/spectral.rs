@@ -4,6 +4,7 @@
 //! weighed by v, columns weighed by u. All iterations, the division and the gradient are dispatches of kernels that
 //! norms use too.
 
+use super::operands::check_in_place;
 use super::{Cutter, Operands, Planner, Role};
 use crate::element::{Element, Types};
 use crate::error::{BindError, PlanError};
@@ -161,6 +162,8 @@ struct Regions {
     records: Tensor,
     coefficients: Tensor,
     partials: Tensor,
+    /// The gradient as f32, where it is wanted in another type: it is written twice.
+    grad_weight: Tensor,
 }
 
 impl Planner {
@@ -215,7 +218,7 @@ impl SpectralPlan {
 
     /// Bytes of workspace.
     pub fn workspace_size(&self) -> u64 {
-        self.regions(Tensor { buffer: 0, ..Tensor::NOWHERE }).1
+        self.regions(Tensor::new(0, 0)).1
     }
 
     fn regions(&self, scratch: Tensor) -> (Regions, u64) {
@@ -234,6 +237,7 @@ impl SpectralPlan {
             records: region(RECORD * rows.max(columns)),
             coefficients: region(2 * RECORD),
             partials: region(partials),
+            grad_weight: region(if self.types.grad_input == Element::F32 { 0 } else { 4 * self.elements }),
         };
         (regions, cutter.size)
     }
@@ -244,12 +248,16 @@ impl SpectralPlan {
     /// [`BindError`] says which operand is wrong.
     pub fn forward<B: Buffer>(&self, args: &SpectralArgs<B>) -> Result<Recipe<B>, BindError> {
         let mut operands = Operands::default();
+        let types = self.types;
         let in_place = matches!(args.output, Destination::InPlace);
+        if in_place {
+            check_in_place(Operand::Output, types.output, types.input)?;
+        }
         let role = if in_place { Role::Written } else { Role::Read };
-        let weight = operands.tensor(Operand::Weight, &args.weight, self.elements, self.elements, role)?;
+        let weight = operands.list(Operand::Weight, &args.weight, self.elements, types.input, role)?;
         let output = match &args.output {
             Destination::View(view) => {
-                operands.tensor(Operand::Output, view, self.elements, self.elements, Role::Written)?
+                operands.list(Operand::Output, view, self.elements, types.output, Role::Written)?
             }
             Destination::InPlace => weight,
         };
@@ -259,7 +267,7 @@ impl SpectralPlan {
             PowerIterations::Frozen => 0,
         };
         let vectors = self.vectors(&mut operands, args.vectors.as_ref(), Role::Written)?;
-        let sigma = operands.tensor(Operand::Sigma, &args.sigma, 1, 1, Role::Written)?;
+        let sigma = operands.list(Operand::Sigma, &args.sigma, 1, Element::F32, Role::Written)?;
         let scratch = operands.workspace(Some(&args.workspace), self.workspace_size())?;
         let (at, _) = self.regions(scratch);
         self.planner.lower("spectral forward", operands.buffers, |lowering| {
@@ -326,12 +334,12 @@ impl SpectralPlan {
     /// As [`SpectralPlan::forward`].
     pub fn backward<B: Buffer>(&self, args: &SpectralBackwardArgs<B>) -> Result<Recipe<B>, BindError> {
         let mut operands = Operands::default();
-        let n = self.elements;
-        let weight = operands.tensor(Operand::Weight, &args.weight, n, n, Role::Read)?;
-        let grad_output = operands.tensor(Operand::GradOutput, &args.grad_output, n, n, Role::Read)?;
-        let grad_weight = operands.tensor(Operand::GradWeight, &args.grad_weight, n, n, Role::Written)?;
+        let (n, types) = (self.elements, self.types);
+        let weight = operands.list(Operand::Weight, &args.weight, n, types.input, Role::Read)?;
+        let grad_output = operands.list(Operand::GradOutput, &args.grad_output, n, types.grad_output, Role::Read)?;
+        let grad_weight = operands.list(Operand::GradWeight, &args.grad_weight, n, types.grad_input, Role::Written)?;
         let vectors = self.vectors(&mut operands, args.vectors.as_ref(), Role::Read)?;
-        let sigma = operands.tensor(Operand::Sigma, &args.sigma, 1, 1, Role::Read)?;
+        let sigma = operands.list(Operand::Sigma, &args.sigma, 1, Element::F32, Role::Read)?;
         let scratch = operands.workspace(Some(&args.workspace), self.workspace_size())?;
         let (at, _) = self.regions(scratch);
         self.planner.lower("spectral backward", operands.buffers, |lowering| {
@@ -342,6 +350,8 @@ impl SpectralPlan {
             let Some((u, v)) = vectors else {
                 return self.vector_backward(lowering, weight, grad_output, grad_weight, &at);
             };
+            let wanted = grad_weight;
+            let grad_weight = if wanted.element == Element::F32 { wanted } else { at.grad_weight };
             self.norm_record(lowering, sigma, &at)?;
             // the sum of grad_output * weight / sigma
             let sums = sums(grad_output, Some((weight, at.sigma)), whole, None);
@@ -364,7 +374,8 @@ impl SpectralPlan {
             lowering.apply(&unit(self.rows, Accumulator::Centred, 1.0), &self.rows, &outer, Some(at.records))?;
             let each = Some(Partition::new(1, 1, n, 1));
             let sum = MapOperands { affine: each, bias: Some(grad_weight), ..plain_map(grad_output, grad_weight) };
-            lowering.apply(&by_sigma(whole), &whole, &sum, Some(at.sigma))
+            lowering.apply(&by_sigma(whole), &whole, &sum, Some(at.sigma))?;
+            if wanted == grad_weight { Ok(()) } else { lowering.narrow(grad_weight, wanted, n) }
         })
     }
 
@@ -413,7 +424,8 @@ impl SpectralPlan {
             None => Ok(None),
             Some((u, v)) => {
                 let (rows, columns) = (self.rows(), self.columns());
-                Ok(Some((operands.list(Operand::U, u, rows, role)?, operands.list(Operand::V, v, columns, role)?)))
+                let mut vector = |operand, view, len| operands.list(operand, view, len, Element::F32, role);
+                Ok(Some((vector(Operand::U, u, rows)?, vector(Operand::V, v, columns)?)))
             }
         }
     }

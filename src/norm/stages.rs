@@ -13,7 +13,7 @@ use crate::view::Buffer;
 
 impl NormPlan {
     /// How the moments of a shard are reduced.
-    fn moments_schedule(&self) -> Reduce {
+    pub(super) fn moments_schedule(&self) -> Reduce {
         match self.schedule {
             Schedule::Split(reduce) => reduce,
             Schedule::Rows(_) | Schedule::Tiles(_) => {
@@ -35,8 +35,9 @@ impl NormPlan {
     /// As [`NormPlan::forward`].
     pub fn moments<B: Buffer>(&self, args: &MomentsArgs<B>) -> Result<Recipe<B>, BindError> {
         let reduction = &self.plan.computed;
+        let shape = (self.plan.elements, reduction.row_len);
         let mut operands = Operands::default();
-        let input = operands.tensor(Operand::Input, &args.input, self.plan.elements, reduction.row_len, Role::Read)?;
+        let input = operands.tensor(Operand::Input, &args.input, shape, self.plan.types.input, Role::Read)?;
         let records = operands.records(Operand::Records, &args.records, self.statistics_size(), Role::Written)?;
         let scratch = operands.workspace(args.workspace.as_ref(), self.moments_workspace_size())?;
         let schedule = self.moments_schedule();

@@ -29,8 +29,9 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// For a map over `elements` elements (at least 1) by these partitions.
-    pub(crate) fn new(statistics: &Partition, affine: Option<&Partition>, elements: u64) -> Self {
+    /// For a map over `elements` elements (at least 1) by these partitions, to a tensor of which a word has `grain`
+    /// elements.
+    pub(crate) fn new(statistics: &Partition, affine: Option<&Partition>, elements: u64, grain: u64) -> Self {
         let chain = |p: &Partition| {
             let [_, b, c, d] = p.dims();
             let multiples = (0..5).map(move |k| (c * d) << k);
@@ -39,7 +40,7 @@ impl Grid {
         let widths = chain(statistics).chain(affine.into_iter().flat_map(chain)).chain([1]);
         let all = widths.filter(|&width| width > 0 && elements.is_multiple_of(width));
         let grids = all.filter_map(|width| Self::of(statistics, affine, width));
-        let best = grids.min_by_key(|grid| grid.cost(elements));
+        let best = grids.min_by_key(|grid| (!grid.width.is_multiple_of(grain), grid.cost(elements)));
         // a width of 1 is on every chain
         best.unwrap_or_else(|| unreachable!("rows of one element are rows of any partition"))
     }
@@ -77,8 +78,8 @@ impl Grid {
     }
 
     /// Sizes at which windows are cut, descending.
-    pub(crate) fn units(&self) -> [u64; 4] {
-        [self.repeats().saturating_mul(self.width), self.width, 4, 1]
+    pub(crate) fn units(&self, grain: u64) -> [u64; 4] {
+        [self.repeats().saturating_mul(self.width), self.width, 4, grain]
     }
 }
 
@@ -160,7 +161,7 @@ mod tests {
             ("no parameters", by(1, 1, n * c, s), None, (s, Found::Row)),
         ];
         for (name, statistics, affine, expected) in cases {
-            let grid = Grid::new(&statistics, affine.as_ref(), statistics.elements());
+            let grid = Grid::new(&statistics, affine.as_ref(), statistics.elements(), 1);
             assert_eq!((grid.width, grid.statistics.found), expected, "{name}");
         }
     }

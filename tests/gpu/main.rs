@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod backward;
+mod elements;
 mod embedding;
 mod errors;
 mod forward;

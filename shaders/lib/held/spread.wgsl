@@ -1,13 +1,18 @@
 // A row from a lane's first element on. Elements are read and written one by one, and neighbouring lanes take
-// neighbours: hence rows of any width at any place. The four elements of a vector are as far apart as vectors are.
+// neighbours (GRAIN of them each, the halves of a word): hence rows of any width at any place. The four elements of a
+// vector, or two pairs of them, are as far apart as vectors are.
+override GRAIN: u32 = 1u;
 struct Row {
     first: u32,  // number of the lane's first element in the window
     head: u32,   // 0
     width: u32,  // elements of the row from there on; 0 where no element beside the row is ever read
 }
 fn has_vectors() -> bool { return false; }
-fn first_of(vector: u32, lane: u32) -> u32 { return 4u * vector + lane; }
-fn columns_of(row: Row, j: u32) -> vec4<u32> { return vec4(4u * j) + vec4(0u, 1u, 2u, 3u) * side(); }
+fn first_of(vector: u32, lane: u32) -> u32 { return 4u * vector + GRAIN * lane; }
+fn columns_of(row: Row, j: u32) -> vec4<u32> { 
+    let e = vec4(0u, 1u, 2u, 3u);
+    return vec4(4u * j) + e / GRAIN * GRAIN * side() + e % GRAIN;
+}
 
 fn live(k: u32) -> vec4<bool> {
     if k < WHOLE { return vec4(true); }
@@ -25,8 +30,5 @@ fn output4(k: u32, u: vec4<f32>) {
         give4(row_of(k), vector(k), u);
         return;
     }
-    if there.x { give(here, vector(k), 0u, u.x); }
-    if there.y { give(here, vector(k), 1u, u.y); }
-    if there.z { give(here, vector(k), 2u, u.z); }
-    if there.w { give(here, vector(k), 3u, u.w); }
+    give_some4(here, vector(k), there, u);
 }

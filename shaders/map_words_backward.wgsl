@@ -1,0 +1,41 @@
+// The gradient to every input element of a tensor whose rows share words of it: every word is written by one lane.
+//
+//   for each four places of the gradient to the input        (a lane each)
+//       x, g = the elements there, g times their scales;  coefficients of each, once where all four have one segment
+//       grad_input = as lib/coefficients.wgsl has it
+//       words are written; of those that are the tensor's in part the half that is, between what is there
+//
+// bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input (write)
+
+override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
+
+fn written_place() -> u32 { return p.places.grad_input; }
+fn written_stride() -> u32 { return p.places.grad_input_stride; }
+fn segment_at(n: u32, run: u32) -> u32 { return n; }
+fn coefficients_of(i: u32) -> Coefficients { return coefficients_at(statistics_of(i), 0u); }
+fn scale_of(i: u32) -> f32 { return affine_at(i).scale; }
+
+fn run(group: u32, local: u32) {
+    let v = group * WORKGROUP + local;
+    if v >= p.words.vectors { return; }
+    let at = dealt(v);
+    let i = at.number;
+    let g = vec4(grad(single(i.x), 0u), grad(single(i.y), 0u), grad(single(i.z), 0u), grad(single(i.w), 0u));
+    let first = coefficients_of(i.x);
+    var own = splat_coefficients(first);
+    if !has_one_segment(i) {
+        own = join_coefficients(first, coefficients_of(i.y), coefficients_of(i.z), coefficients_of(i.w));
+    }
+    var weight = vec4(scale_of(i.x));
+    if !is_one(p.affine.lookup, vec4(p.affine.first_row) + i) {
+        weight = vec4(weight.x, scale_of(i.y), scale_of(i.z), scale_of(i.w));
+    }
+    let weighed = select(g * weight, g, SCALE_LAST);
+    var u = weighed * own.by.r * own.by.k;
+    if !GIVEN {
+        let x = vec4(take(single(i.x), 0u), take(single(i.y), 0u), take(single(i.z), 0u), take(single(i.w), 0u));
+        u = input_gradient4(x, weighed, own);
+    }
+    if SCALE_LAST { u *= weight; }
+    merge4_grad_input(at.place, at.live, u);
+}
