@@ -7,7 +7,7 @@
 //! A tensor is exact (`--tolerance 1e-6`) if that is at most 1e-6, whatever the recorded result is; this is asked of
 //! the tensors whose oracle is finite throughout.
 
-use wgpu_norm::{BindError, Operand, PlanError};
+use wgpu_norm::{BindError, Element, Operand, PlanError};
 use wgpu_norm_tools::check::{Comparison, is_same};
 use wgpu_norm_tools::failure::Failure;
 
@@ -200,7 +200,7 @@ impl Recorded {
             return Err(Fault::Shape { actual: shape.clone(), expected: self.shape.clone() });
         }
         let excused = |index: usize| is_same(ours[index], self.peer[index]);
-        let found = Comparison::with_excuse(ours, &self.oracle, self.scale, excused);
+        let found = Comparison::with_excuse(ours, &self.oracle, Element::F32, self.scale, excused);
         match found.first_misplaced {
             None => Ok(found.relative),
             Some(index) => {
