@@ -25,6 +25,7 @@ pub fn compute(gpu: &Gpu, request: &Request, store: &Store) -> Result<Outcome, F
     match results {
         Ok(mut results) => {
             results.retain(|name, _| request.wanted.contains_key(name));
+            results.iter_mut().for_each(|(name, array)| array.round(request.wanted_element(name)));
             Ok(Outcome::Computed(results))
         }
         Err(Failure::Plan(error) | Failure::Sync(SyncError::Plan(error))) => Ok(Outcome::Refused(Refusal::Plan(error))),
@@ -56,16 +57,19 @@ fn norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Results, Failure>
     }
     // what it was where batches are not counted
     if let Some(counted) = counted.or(inputs.batches_so_far) {
-        results.insert("num_batches_tracked_out".into(), Array::new(&[1], Values::I64(vec![counted])));
+        results.insert("num_batches_tracked_out".into(), Array::new(&[1], Values::Integers(vec![counted])));
     }
     Ok(results)
 }
 
 /// One step on one tensor, after the earlier training steps.
 fn once(runner: &Runner, setup: &Setup, inputs: &Inputs, input: &[f32], request: &Request) -> Result<Results, Failure> {
-    let gpu = runner.gpu;
-    let buffers =
-        |values: &[f32]| Ok::<_, Failure>((gpu.upload("input", values)?, gpu.tensor("output", values.len() as u64)?));
+    let (gpu, types) = (runner.gpu, setup.types);
+    let buffers = |values: &[f32]| {
+        let input = gpu.upload_of("input", types.input, values)?;
+        let output = gpu.tensor_of("output", types.output, input.len)?;
+        Ok::<_, Failure>((input, output))
+    };
     let earlier: Vec<_> = inputs.earlier.iter().map(|values| buffers(values)).collect::<Result<_, _>>()?;
     let (input, output) = buffers(input)?;
     let mut work = Vec::new();
@@ -93,7 +97,7 @@ fn once(runner: &Runner, setup: &Setup, inputs: &Inputs, input: &[f32], request:
     }
     let mut gradients = None;
     if let Some(grad_output) = inputs.grad_output.as_ref().filter(|_| wanted.any()) {
-        let grad_output = gpu.upload("grad_output", grad_output)?;
+        let grad_output = gpu.upload_of("grad_output", types.grad_output, grad_output)?;
         let tensors = runner.gradients(wanted.each(), 0)?;
         work.push(runner.backward(input.view(), grad_output.view(), &tensors)?);
         gradients = Some(tensors);
@@ -103,7 +107,7 @@ fn once(runner: &Runner, setup: &Setup, inputs: &Inputs, input: &[f32], request:
     let mut results = Results::new();
     for (name, tensor) in saved {
         if let Some(spec) = request.wanted.get(name) {
-            results.insert(name.into(), Array::new(&spec.shape, Values::F32(gpu.download(&tensor)?)));
+            results.insert(name.into(), Array::new(&spec.shape, Values::Floats(gpu.download(&tensor)?)));
         }
     }
     let output = setup.layout.restore(gpu.download(&output)?, &setup.shape);
@@ -127,7 +131,7 @@ fn insert(results: &mut Results, request: &Request, positions: Option<&[i64]>, n
         results.insert(format!("{name}_sums"), Array::vector(derived::sums(&values)));
     }
     if let Some(spec) = request.wanted.get(name) {
-        results.insert(name.into(), Array::new(&spec.shape, Values::F32(values)));
+        results.insert(name.into(), Array::new(&spec.shape, Values::Floats(values)));
     }
 }
 
@@ -135,8 +139,8 @@ fn insert_moments(results: &mut Results, output: &[f32], shape: &[u64]) {
     for (suffix, by_sample) in [("nc", true), ("c", false)] {
         let groups = if by_sample { &shape[..2] } else { &shape[1..2] };
         let Moments { mean, deviation } = Moments::of(output, shape, by_sample);
-        results.insert(format!("output_mean_{suffix}"), Array::new(groups, Values::F32(mean)));
-        results.insert(format!("output_std_{suffix}"), Array::new(groups, Values::F32(deviation)));
+        results.insert(format!("output_mean_{suffix}"), Array::new(groups, Values::Floats(mean)));
+        results.insert(format!("output_std_{suffix}"), Array::new(groups, Values::Floats(deviation)));
     }
 }
 
@@ -148,10 +152,11 @@ fn steps(
     inputs: &Inputs,
     batches: &[f32],
 ) -> Result<Results, Failure> {
-    let gpu = runner.gpu;
+    let (gpu, types) = (runner.gpu, setup.types);
     let len: u64 = setup.shape.iter().product();
     let count = batches.len() as u64 / len.max(1);
-    let (input, output) = (gpu.upload("batches", batches)?, gpu.tensor("output", count * len)?);
+    let input = gpu.upload_of("batches", types.input, batches)?;
+    let output = gpu.tensor_of("output", types.output, count * len)?;
     let mut at: (Vec<f32>, Vec<f32>) = Default::default();
     let mut work = Vec::new();
     for step in 0..count {
@@ -166,7 +171,7 @@ fn steps(
     }
     gpu.run_all(&work)?;
     let running = runner.download_running()?.map(|running| (running.mean, running.variance));
-    let eval = gpu.tensor("output", len)?;
+    let eval = gpu.tensor_of("output", types.output, len)?;
     let inference = inputs.runner(gpu, setup, running.as_ref())?;
     gpu.run_all(&inference.forward(input.part((count - 1) * len, len), eval.view())?)?;
 
@@ -174,10 +179,10 @@ fn steps(
     let mut results = Results::new();
     insert_moments(&mut results, &output, &setup.shape);
     let last = output[((count - 1) * len) as usize..].to_vec();
-    results.insert("output_last".into(), Array::new(&setup.shape, Values::F32(last)));
-    results.insert("output_eval_last".into(), Array::new(&setup.shape, Values::F32(gpu.download(&eval)?)));
+    results.insert("output_last".into(), Array::new(&setup.shape, Values::Floats(last)));
+    results.insert("output_eval_last".into(), Array::new(&setup.shape, Values::Floats(gpu.download(&eval)?)));
     let checkpoints = [request.attrs.checkpoints.len() as u64, setup.shape[1]];
-    results.insert("running_mean_at".into(), Array::new(&checkpoints, Values::F32(at.0)));
-    results.insert("running_var_at".into(), Array::new(&checkpoints, Values::F32(at.1)));
+    results.insert("running_mean_at".into(), Array::new(&checkpoints, Values::Floats(at.0)));
+    results.insert("running_var_at".into(), Array::new(&checkpoints, Values::Floats(at.1)));
     Ok(results)
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use wgpu_norm::Element;
+use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::FileError;
 use wgpu_norm_tools::safetensors_file::Header;
@@ -85,8 +87,8 @@ pub struct Request {
     pub op: String,
     /// The function that was run.
     pub source: String,
-    /// Element type.
-    pub dtype: String,
+    /// Element type; parameters and statistics may have another.
+    pub dtype: Dtype,
     /// Class of the input.
     #[serde(default)]
     pub class: String,
@@ -107,9 +109,11 @@ pub struct Request {
     pub wanted: BTreeMap<String, Spec>,
 }
 
-/// Shape of a stored tensor.
+/// Type and shape of a stored tensor.
 #[derive(Deserialize)]
 pub struct Spec {
+    /// Element type.
+    pub dtype: Dtype,
     /// Sizes of the axes.
     pub shape: Vec<u64>,
 }
@@ -200,24 +204,37 @@ pub struct RunningInit {
 impl Request {
     /// Reads the input `name`; `None` where the case has none.
     pub fn input(&self, name: &str, store: &Store) -> Result<Option<Vec<f32>>, Failure> {
-        self.read(name, store, Dtype::F32, f32::from_le_bytes)
+        self.read(name, store, floats)
     }
 
     /// Reads the integers `name`.
     pub fn integers(&self, name: &str, store: &Store) -> Result<Option<Vec<i64>>, Failure> {
-        self.read(name, store, Dtype::I64, i64::from_le_bytes)
+        self.read(name, store, integers)
     }
 
-    fn read<T, const N: usize>(
-        &self,
-        name: &str,
-        store: &Store,
-        dtype: Dtype,
-        element: fn([u8; N]) -> T,
-    ) -> Result<Option<Vec<T>>, Failure> {
+    fn read<T>(&self, name: &str, store: &Store, decode: Decode<T>) -> Result<Option<Vec<T>>, Failure> {
         let tensor = format!("{}/{name}", self.name);
-        let read = || store.read(self.file.as_deref(), &tensor, dtype, element);
+        let read = || store.read(self.file.as_deref(), &tensor, decode);
         self.inputs.contains_key(name).then(|| read().map(|(_, values)| values)).transpose()
+    }
+
+    /// Element type of the case.
+    pub fn element(&self) -> Element {
+        elements::of_dtype(self.dtype).unwrap_or_default()
+    }
+
+    /// Element type of an input, or that of the case where it has no such input.
+    pub fn input_element(&self, name: &str) -> Element {
+        self.element_of(self.inputs.get(name))
+    }
+
+    /// Element type that is asked of a result, or that of the case where it is not asked for.
+    pub fn wanted_element(&self, name: &str) -> Element {
+        self.element_of(self.wanted.get(name))
+    }
+
+    fn element_of(&self, tensor: Option<&Spec>) -> Element {
+        tensor.and_then(|spec| elements::of_dtype(spec.dtype)).unwrap_or(self.element())
     }
 }
 
@@ -235,6 +252,8 @@ impl Sealed {
 #[derive(Deserialize)]
 pub struct Expected {
     name: String,
+    /// Element type of the case.
+    pub dtype: Dtype,
     file: Option<String>,
     /// Results by name.
     pub outputs: BTreeMap<String, ExpectedTensor>,
@@ -245,6 +264,8 @@ pub struct Expected {
 /// How one result is judged.
 #[derive(Deserialize)]
 pub struct ExpectedTensor {
+    /// Element type of the peer's result.
+    pub dtype: Dtype,
     /// Whether an f64 oracle stands beside the peer's result.
     #[serde(default)]
     pub oracle: bool,
@@ -276,29 +297,23 @@ pub struct Raises {
 }
 
 impl Expected {
-    /// The peer's own float32 result.
+    /// The peer's own result.
     pub fn peer(&self, name: &str, store: &Store) -> Result<Vec<f32>, Failure> {
-        self.read(name, store, Dtype::F32, f32::from_le_bytes).map(|(_, values)| values)
+        self.read(name, store, floats).map(|(_, values)| values)
     }
 
     /// The peer's own integers.
     pub fn integers(&self, name: &str, store: &Store) -> Result<Vec<i64>, Failure> {
-        self.read(name, store, Dtype::I64, i64::from_le_bytes).map(|(_, values)| values)
+        self.read(name, store, integers).map(|(_, values)| values)
     }
 
     /// Shape and values of the f64 oracle.
     pub fn oracle(&self, name: &str, store: &Store) -> Result<(Vec<u64>, Vec<f64>), Failure> {
-        self.read(&format!("{name}.f64"), store, Dtype::F64, f64::from_le_bytes)
+        self.read(&format!("{name}.f64"), store, doubles)
     }
 
-    fn read<T, const N: usize>(
-        &self,
-        name: &str,
-        store: &Store,
-        dtype: Dtype,
-        element: fn([u8; N]) -> T,
-    ) -> Result<(Vec<u64>, Vec<T>), Failure> {
-        store.read(self.file.as_deref(), &format!("{}/{name}", self.name), dtype, element)
+    fn read<T>(&self, name: &str, store: &Store, decode: Decode<T>) -> Result<(Vec<u64>, Vec<T>), Failure> {
+        store.read(self.file.as_deref(), &format!("{}/{name}", self.name), decode)
     }
 }
 
@@ -323,26 +338,35 @@ impl Store {
         Ok(Self { files: names.iter().map(open).collect::<Result<_, _>>()? })
     }
 
-    /// Shape and elements of a tensor of one type.
-    fn read<T, const N: usize>(
-        &self,
-        file: Option<&str>,
-        tensor: &str,
-        dtype: Dtype,
-        element: fn([u8; N]) -> T,
-    ) -> Result<(Vec<u64>, Vec<T>), Failure> {
+    /// Shape and elements of a tensor.
+    fn read<T>(&self, file: Option<&str>, tensor: &str, decode: Decode<T>) -> Result<(Vec<u64>, Vec<T>), Failure> {
         let Some((path, header)) = file.and_then(|name| self.files.get(name)) else {
             return Err(Failure::Usage(format!("the index names no file for tensor {tensor}")));
         };
         let read = || {
             let (_, info) = header.find(Some(tensor), "")?;
-            if info.dtype != dtype {
-                return Err(FileError::DataType(format!("{:?} of tensor '{tensor}'", info.dtype)));
-            }
             let bytes = header.bytes(&mut File::open(path)?, info)?;
             let shape = info.shape.iter().map(|&size| size as u64).collect();
-            Ok((shape, bytes.as_chunks().0.iter().map(|&bytes| element(bytes)).collect()))
+            match decode(&bytes, info.dtype) {
+                Some(values) => Ok((shape, values)),
+                None => Err(FileError::DataType(format!("{:?} of tensor '{tensor}'", info.dtype))),
+            }
         };
         read().map_err(|error| Failure::file(path, error))
     }
+}
+
+/// Bytes of a stored tensor to its elements; `None` where they have a type that is not expected there.
+type Decode<T> = fn(&[u8], Dtype) -> Option<Vec<T>>;
+
+fn floats(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
+    Some(elements::decode(bytes, elements::of_dtype(dtype)?))
+}
+
+fn doubles(bytes: &[u8], dtype: Dtype) -> Option<Vec<f64>> {
+    (dtype == Dtype::F64).then(|| bytes.as_chunks().0.iter().map(|&value| f64::from_le_bytes(value)).collect())
+}
+
+fn integers(bytes: &[u8], dtype: Dtype) -> Option<Vec<i64>> {
+    (dtype == Dtype::I64).then(|| bytes.as_chunks().0.iter().map(|&value| i64::from_le_bytes(value)).collect())
 }

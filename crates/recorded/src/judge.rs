@@ -2,22 +2,36 @@
 //! counts.
 //!
 //! A tensor passes (`--tolerance peer`) if NaN, +inf and -inf stand where the f64 oracle, rounded to float32, or the
-//! recorded float32 result has them, and if elsewhere `|ours - oracle| / scale <= max(2 * recorded error, 1e-6)`.
+//! recorded result has them, and if elsewhere `|ours - oracle| / scale <= max(2 * recorded error, floor)`, where the
+//! floor is 1e-6 for cases in f32, 1e-3 in f16, 8e-3 in bf16.
 //!
-//! A tensor is exact (`--tolerance 1e-6`) if that is at most 1e-6, whatever the recorded result is; this is asked of
-//! the tensors whose oracle is finite throughout.
+//! A tensor of a case in f32 is exact (`--tolerance 1e-6`) if that is at most 1e-6, whatever the recorded result is;
+//! this is asked of the tensors whose oracle is finite throughout. In a case in 16 bits a tensor is exact (`--tolerance
+//! rounding`) if its errors exceed half a step of its type by at most 1e-6, and NaN and infinity stand where the oracle
+//! rounded to that type has them; this is asked of all tensors.
 
-use wgpu_norm::{BindError, Operand, PlanError};
+use safetensors::Dtype;
+use wgpu_norm::{BindError, Element, Operand, PlanError};
 use wgpu_norm_tools::check::{Comparison, is_same};
+use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
 
 use crate::golden::{Expected, Raises, Store};
 use crate::{Array, Outcome, Refusal, Values};
 
-/// Smallest error that counts, in units of the scale.
-const FLOOR: f64 = 1e-6;
+/// Largest error of an exact tensor, in units of the scale.
+const EXACT: f64 = 1e-6;
 /// Results whose names start so are gradients.
 const GRADIENTS: [&str; 6] = ["dx", "dweight", "dbias", "dstyle", "dv", "dg"];
+
+/// Smallest error that counts in a case of a type, in units of the scale.
+fn floor(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F16 => 1e-3,
+        Dtype::BF16 => 8e-3,
+        _ => EXACT,
+    }
+}
 
 /// What a case is worth.
 #[derive(Default)]
@@ -37,11 +51,11 @@ pub struct Tally {
     pub gradients: Count,
     /// Running statistics, the saved ones that are asked for, u, v and sigma.
     pub statistics: Count,
-    /// Tensors within 1e-6 of the oracle, of those whose oracle is finite.
+    /// Tensors within 1e-6 of the oracle, beyond one rounding to 16 bits; of those in f32 whose oracle is finite.
     pub exact: Count,
     /// Largest error of a tensor that is good, in units of its scale.
     pub worst_error: f64,
-    /// Largest error of the recorded float32 results of the same tensors.
+    /// Largest error of the recorded results of the same tensors.
     pub recorded_worst_error: f64,
 }
 
@@ -134,23 +148,21 @@ fn judge_tensors(verdict: &mut Verdict, expected: &Expected, outcome: &Outcome, 
         if !spec.oracle {
             // Counters. `judge.py` does not count them.
             let integers = expected.integers(name, store)?;
-            let equal = matches!(ours, Some(Array { values: Values::I64(ours), .. }) if *ours == integers);
+            let equal = matches!(ours, Some(Array { values: Values::Integers(ours), .. }) if *ours == integers);
             if !equal {
                 verdict.faults.push(format!("{name}: not {integers:?}"));
             }
             continue;
         }
         let (shape, oracle) = expected.oracle(name, store)?;
-        let recorded = Recorded { shape, oracle, peer: expected.peer(name, store)?, scale: spec.scale };
-        let measured = recorded.measure(ours);
-        if recorded.is_finite() {
-            // Here the recorded result excuses no NaN.
-            let is_finite = ours.is_some_and(Array::is_finite);
-            verdict.tally.exact.add(is_finite && measured.as_ref().is_ok_and(|error| *error <= FLOOR));
+        let element = elements::of_dtype(spec.dtype).unwrap_or_default();
+        let recorded = Recorded { shape, oracle, peer: expected.peer(name, store)?, scale: spec.scale, element };
+        if expected.dtype != Dtype::F32 || recorded.is_finite() {
+            verdict.tally.exact.add(recorded.measure_exactly(ours).is_ok_and(|error| error <= EXACT));
         }
-        let limit = (2.0 * spec.peer_error()).max(FLOOR);
-        let measured =
-            measured.and_then(|error| if error <= limit { Ok(error) } else { Err(Fault::Error { error, limit }) });
+        let limit = (2.0 * spec.peer_error()).max(floor(expected.dtype));
+        let within = |error| if error <= limit { Ok(error) } else { Err(Fault::Error { error, limit }) };
+        let measured = recorded.measure(ours).and_then(within);
         verdict.tally.of(name).add(measured.is_ok());
         match measured {
             Ok(error) => {
@@ -183,6 +195,7 @@ struct Recorded {
     oracle: Vec<f64>,
     peer: Vec<f32>,
     scale: f64,
+    element: Element,
 }
 
 impl Recorded {
@@ -191,16 +204,32 @@ impl Recorded {
         self.oracle.iter().all(|&value| (value as f32).is_finite())
     }
 
-    /// The largest error of `ours` in units of the scale, if NaN and infinity are in their places.
+    /// The largest error of `ours` in units of the scale, if NaN and infinity are in their places, be they the recorded
+    /// result's.
     fn measure(&self, ours: Option<&Array>) -> Result<f64, Fault> {
-        let Some(Array { shape, values: Values::F32(ours) }) = ours else {
+        // f32: the rounding to 16 bits counts
+        self.compare(ours, Element::F32, |index, value| is_same(value, self.peer[index]))
+    }
+
+    /// The same without rounding to 16 bits, and without excuses.
+    fn measure_exactly(&self, ours: Option<&Array>) -> Result<f64, Fault> {
+        self.compare(ours, self.element, |_, _| false)
+    }
+
+    fn compare(
+        &self,
+        ours: Option<&Array>,
+        element: Element,
+        excused: impl Fn(usize, f32) -> bool,
+    ) -> Result<f64, Fault> {
+        let Some(Array { shape, values: Values::Floats(ours), .. }) = ours else {
             return Err(Fault::Missing);
         };
         if *shape != self.shape || ours.len() != self.oracle.len() {
             return Err(Fault::Shape { actual: shape.clone(), expected: self.shape.clone() });
         }
-        let excused = |index: usize| is_same(ours[index], self.peer[index]);
-        let found = Comparison::with_excuse(ours, &self.oracle, self.scale, excused);
+        let excused = |index: usize| excused(index, ours[index]);
+        let found = Comparison::with_excuse(ours, &self.oracle, element, self.scale, excused);
         match found.first_misplaced {
             None => Ok(found.relative),
             Some(index) => {
@@ -243,7 +272,7 @@ mod tests {
 
     fn recorded(oracle: &[f64], peer: &[f32], scale: f64) -> Recorded {
         let (shape, oracle, peer) = (vec![oracle.len() as u64], oracle.to_vec(), peer.to_vec());
-        Recorded { shape, oracle, peer, scale }
+        Recorded { shape, oracle, peer, scale, element: Element::F16 }
     }
 
     #[test]
@@ -268,8 +297,15 @@ mod tests {
             let measured = recorded(oracle, peer, scale).measure(Some(&ours));
             assert_eq!(measured.as_ref().ok(), expected.as_ref(), "{oracle:?} {peer:?} {scale} {measured:?}");
         }
+        // In f16 the exact measure leaves half a step out, and wants infinity where the oracle rounds to it.
+        let exactly =
+            |oracle, peer, ours| recorded(&[oracle], &[peer], 1.0).measure_exactly(Some(&Array::vector(vec![ours])));
+        assert_eq!(exactly(2.0 + 1.0 / 1024.0, 2.0, 2.0), Ok(0.0));
+        assert_eq!(exactly(2.0 + 3.0 / 1024.0, 2.0, 2.0), Ok(2.0 / 1024.0));
+        assert_eq!(exactly(65520.0, 65504.0, INF), Ok(0.0));
+        assert!(exactly(65519.0, INF, INF).is_err() && exactly(1.0, NAN, NAN).is_err());
         assert_eq!(recorded(&[1.0], &[1.0], 1.0).measure(None), Err(Fault::Missing));
-        let matrix = Array::new(&[1, 1], Values::F32(vec![1.0]));
+        let matrix = Array::new(&[1, 1], Values::Floats(vec![1.0]));
         assert!(matches!(recorded(&[1.0], &[1.0], 1.0).measure(Some(&matrix)), Err(Fault::Shape { .. })));
     }
 
@@ -300,7 +336,7 @@ mod tests {
         }
     }
 
-    /// Recorded float32 results must pass with the error that the index gives them, and fail when they are moved.
+    /// Recorded results must pass with the error that the index gives them, and fail when they are moved.
     #[test]
     fn recorded_results_judge_themselves() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
@@ -316,7 +352,7 @@ mod tests {
                 for name in case.request.wanted.keys().filter(|name| !name.contains("batches")) {
                     let shape = &case.request.wanted[name].shape;
                     let values = expected.peer(name, &family.store).unwrap();
-                    results.insert(name.clone(), Array::new(shape, Values::F32(values)));
+                    results.insert(name.clone(), Array::new(shape, Values::Floats(values)));
                 }
                 let mut verdict = Verdict::default();
                 judge_tensors(&mut verdict, expected, &Outcome::Computed(results), &family.store).unwrap();

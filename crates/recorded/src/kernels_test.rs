@@ -10,7 +10,7 @@ use wgpu_norm_tools::outline::{Buffers, devices};
 
 use crate::golden::{Family, Request};
 use crate::setup::{Setup, Support, support};
-use crate::spectral;
+use crate::{spectral, sync};
 
 type Kernels = BTreeMap<String, Kernel>;
 
@@ -49,7 +49,8 @@ fn of_spectral(request: &Request, devices: &[DeviceFacts]) -> Result<Kernels, Fa
 fn of_shards(request: &Request, devices: &[DeviceFacts]) -> Result<Kernels, Failure> {
     let mut kernels = Kernels::new();
     for shape in (0..).map_while(|rank| Some(&request.inputs.get(&format!("input_{rank}"))?.shape)) {
-        let descriptor = wgpu_norm::NormDescriptor::new(wgpu_norm::NormKind::Batch, shape);
+        let batch = wgpu_norm::NormDescriptor::new(wgpu_norm::NormKind::Batch, shape);
+        let descriptor = wgpu_norm::NormDescriptor { types: sync::types(request), ..batch };
         kernels.extend(wgpu_norm_tools::norm::Descriptor::Norm(descriptor).kernels(devices)?);
     }
     Ok(kernels)

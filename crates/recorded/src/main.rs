@@ -16,16 +16,17 @@ mod setup;
 mod spectral;
 mod sync;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use wgpu_norm::{BindError, PlanError};
+use wgpu_norm::{BindError, Element, PlanError};
 use wgpu_norm_tools::device::{DeviceArgs, Gpu};
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::files::FileError;
-use wgpu_norm_tools::{output, terminal};
+use wgpu_norm_tools::{elements, output, terminal};
 
 use golden::{Case, Family};
 use report::{Report, Row};
@@ -37,9 +38,10 @@ Examples:
   recorded tests/golden --output results --family torch_hard --filter large_mean --force
 
 A case passes where every output, gradient and running statistic has NaN and infinity where the f64 oracle or the \
-recorded float32 result has them, and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale); or \
-where the recorded framework refuses it and the engine refuses it for the same reason. Exit code 1 if a case fails. \
-Tensors within 1e-6 of the oracle, whatever the recorded result is, are counted besides.";
+recorded result has them, and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale; 1e-3 in f16, \
+8e-3 in bf16); or where the recorded framework refuses it and the engine refuses it for the same reason. Exit code 1 \
+if a case fails. Tensors within 1e-6 of the oracle, whatever the recorded result is, are counted besides; in 16 bits \
+beyond half a step of the type.";
 
 /// Kernels of one device before a fresh one takes its place: drivers keep the code of every kernel, on a processor some
 /// 2 MB each.
@@ -109,44 +111,47 @@ impl Refusal {
 /// A computed tensor.
 pub struct Array {
     shape: Vec<u64>,
+    /// The type in which floats are stored.
+    element: Element,
     values: Values,
 }
 
 /// Its elements.
 pub enum Values {
     /// Floats.
-    F32(Vec<f32>),
+    Floats(Vec<f32>),
     /// Integers.
-    I64(Vec<i64>),
+    Integers(Vec<i64>),
 }
 
 impl Array {
     /// Elements in the wanted shape, or as a vector where their number does not fit it: then the judge sees it.
     fn new(shape: &[u64], values: Values) -> Self {
         let len = match &values {
-            Values::F32(values) => values.len() as u64,
-            Values::I64(values) => values.len() as u64,
+            Values::Floats(values) => values.len() as u64,
+            Values::Integers(values) => values.len() as u64,
         };
         let fits = shape.iter().product::<u64>() == len;
-        Self { shape: if fits { shape.to_vec() } else { vec![len] }, values }
+        Self { shape: if fits { shape.to_vec() } else { vec![len] }, element: Element::F32, values }
     }
 
     fn vector(values: Vec<f32>) -> Self {
-        Self { shape: vec![values.len() as u64], values: Values::F32(values) }
+        Self::new(&[values.len() as u64], Values::Floats(values))
     }
 
-    fn is_finite(&self) -> bool {
-        match &self.values {
-            Values::F32(values) => values.iter().all(|value| value.is_finite()),
-            Values::I64(_) => true,
+    /// Rounds floats to a type, which they may have already.
+    fn round(&mut self, element: Element) {
+        self.element = element;
+        if let Values::Floats(values) = &mut self.values {
+            *values = elements::decode(&elements::encode(values, element), element);
         }
     }
 
-    /// As they lie in memory: little endian, as a device has them and as safetensors has them.
-    fn bytes(&self) -> &[u8] {
+    /// Type and bytes of the elements: little endian, as safetensors has them.
+    fn encode(&self) -> (safetensors::Dtype, Cow<'_, [u8]>) {
         match &self.values {
-            Values::F32(values) => bytemuck::cast_slice(values),
-            Values::I64(values) => bytemuck::cast_slice(values),
+            Values::Floats(values) => (elements::dtype(self.element), elements::encode(values, self.element)),
+            Values::Integers(values) => (safetensors::Dtype::I64, Cow::Borrowed(bytemuck::cast_slice(values))),
         }
     }
 }
@@ -264,14 +269,11 @@ fn replay(mut gpu: Gpu, args: &Args, families: &[Family]) -> Result<Report, Fail
 
 fn write_results(path: &Path, results: &BTreeMap<String, Array>, force: bool) -> Result<(), Failure> {
     let invalid = |error| Failure::file(path, std::io::Error::other(error));
+    let encoded: Vec<_> = results.values().map(Array::encode).collect();
     let mut views = Vec::with_capacity(results.len());
-    for (name, array) in results {
-        let dtype = match array.values {
-            Values::F32(_) => safetensors::Dtype::F32,
-            Values::I64(_) => safetensors::Dtype::I64,
-        };
+    for ((name, array), (dtype, bytes)) in results.iter().zip(&encoded) {
         let shape = array.shape.iter().map(|&size| size as usize).collect();
-        views.push((name, safetensors::tensor::TensorView::new(dtype, shape, array.bytes()).map_err(invalid)?));
+        views.push((name, safetensors::tensor::TensorView::new(*dtype, shape, bytes).map_err(invalid)?));
     }
     output::write_bytes(path, &safetensors::serialize(views, None).map_err(invalid)?, force)
 }

@@ -153,7 +153,7 @@ impl fmt::Display for Report {
             "statistics",
             "within 1e-6",
             "worst error",
-            "recorded f32",
+            "recorded",
         ]);
         for row in self.families.iter().chain([&self.total]) {
             table.add_row(row.cells());

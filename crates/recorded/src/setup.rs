@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 use wgpu_norm::{
     AdaptiveDescriptor, Affine, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, PlanError, RunningUpdate,
-    SingleElement, StyleEpsilon, Variance,
+    SingleElement, StyleEpsilon, Types, Variance,
 };
 use wgpu_norm_tools::norm::Descriptor;
 
@@ -42,10 +42,8 @@ pub fn support(request: &Request) -> Support {
         | "sync_batch_norm"
         | "lp_normalize"
         | "lp_normalization"
-        | "mean_variance_normalization" => match request.dtype.as_str() {
-            "F32" => Support::Runs,
-            _ => Support::NotYet,
-        },
+        | "mean_variance_normalization" => Support::Runs,
+        op if op.starts_with("fused_") => Support::NotYet,
         _ => Support::Never,
     }
 }
@@ -74,6 +72,8 @@ pub struct Setup {
     pub update: RunningUpdate,
     /// Shape of scale and bias.
     pub parameter_shape: Vec<u64>,
+    /// Element types.
+    pub types: Types,
     eps: Epsilon,
     single_element: SingleElement,
 }
@@ -121,7 +121,8 @@ impl Setup {
         let unchecked = request.attrs.raw || request.op == "adain";
         let single_element = if unchecked { SingleElement::Allow } else { SingleElement::Refuse };
         let (source, eps) = (source(request), epsilon(request));
-        Ok(Self { kind, shape, layout, source, update, parameter_shape, eps, single_element })
+        let types = types(request, kind.names());
+        Ok(Self { kind, shape, layout, source, update, parameter_shape, types, eps, single_element })
     }
 
     /// Calls `with` with the descriptor of the norm; `scale` and `bias` say which parameters are there.
@@ -140,6 +141,7 @@ impl Setup {
                     variance: *variance,
                     style_eps: *style_eps,
                     single_element: self.single_element,
+                    types: self.types,
                     ..AdaptiveDescriptor::new(&shape, style)
                 };
                 return with(&descriptor.into());
@@ -153,6 +155,7 @@ impl Setup {
             format: self.layout.format,
             affine: Affine::with(scale.then_some(()), bias.then_some(())),
             single_element: self.single_element,
+            types: self.types,
             ..NormDescriptor::new(kind, &shape)
         };
         with(&descriptor.into())
@@ -170,11 +173,30 @@ impl Setup {
 
     /// What the record calls its tensors.
     pub fn names(&self) -> Names {
-        match self.kind {
-            Kind::Weight(_) => Names { input: "v", scale: "g", grad_input: "dv", grad_scale: "dg" },
+        self.kind.names()
+    }
+}
+
+impl Kind {
+    fn names(&self) -> Names {
+        match self {
+            Self::Weight(_) => Names { input: "v", scale: "g", grad_input: "dv", grad_scale: "dg" },
             _ => Names { input: "input", scale: "weight", grad_input: "dx", grad_scale: "dweight" },
         }
     }
+}
+
+fn types(request: &Request, names: Names) -> Types {
+    let (input, wanted) = (|name| request.input_element(name), |name| request.wanted_element(name));
+    Types::default()
+        .input(input(names.input))
+        .output(wanted("output"))
+        .grad_output(input("dy"))
+        .grad_input(wanted(names.grad_input))
+        .scale(input(names.scale))
+        .bias(input("bias"))
+        .grad_scale(wanted(names.grad_scale))
+        .grad_bias(wanted("dbias"))
 }
 
 fn logical_shape(request: &Request) -> Vec<u64> {

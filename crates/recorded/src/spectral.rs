@@ -46,7 +46,7 @@ pub fn spectral_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Resu
     let mut results = Results::new();
     let mut insert = |name: String, tensor: &Tensor| {
         if let Some(spec) = request.wanted.get(&name) {
-            results.insert(name, Array::new(&spec.shape, Values::F32(gpu.download(tensor)?)));
+            results.insert(name, Array::new(&spec.shape, Values::Floats(gpu.download(tensor)?)));
         }
         Ok::<_, Failure>(())
     };

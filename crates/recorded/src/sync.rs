@@ -4,9 +4,10 @@ use std::thread;
 
 use wgpu_norm::sync::{LocalTransport, SyncBackwardArgs, SyncBatchNorm, SyncForwardArgs};
 use wgpu_norm::{
-    Affine, BufferView, Epsilon, ExportArgs, MomentsArgs, Norm, NormDescriptor, NormKind, RunningArgs, Spread,
+    Affine, BufferView, Epsilon, ExportArgs, MomentsArgs, Norm, NormDescriptor, NormKind, RunningArgs, Spread, Types,
 };
 use wgpu_norm_tools::device::{Gpu, Tensor};
+use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
 
 use crate::golden::{Request, Store};
@@ -65,9 +66,10 @@ pub fn sync_batch_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Re
         let own: Vec<&Vec<f32>> =
             (0..shards.len()).filter_map(|rank| values(&results, &format!("{name}_{rank}"))).collect();
         if let (Some(first), Some(spec)) = (own.first(), request.wanted.get(name)) {
-            let sum = |channel: usize| own.iter().map(|rank| f64::from(rank[channel])).sum::<f64>() as f32;
-            let sums = (0..first.len()).map(sum).collect();
-            results.insert(name.into(), Array::new(&spec.shape, Values::F32(sums)));
+            let element = request.wanted_element(name);
+            let exact = |channel: usize| own.iter().map(|rank| f64::from(rank[channel])).sum();
+            let sums = (0..first.len()).map(|channel| elements::round(exact(channel), element) as f32).collect();
+            results.insert(name.into(), Array::new(&spec.shape, Values::Floats(sums)));
         }
     }
     Ok(results)
@@ -75,26 +77,36 @@ pub fn sync_batch_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Re
 
 fn values<'a>(results: &'a Results, name: &str) -> Option<&'a Vec<f32>> {
     match results.get(name)?.values {
-        Values::F32(ref values) => Some(values),
-        Values::I64(_) => None,
+        Values::Floats(ref values) => Some(values),
+        Values::Integers(_) => None,
     }
+}
+
+/// Element types of a case. The gradients that are summed over ranks are rounded behind that.
+pub fn types(request: &Request) -> Types {
+    let parameters = (request.input_element("weight"), request.input_element("bias"));
+    Types::tensors(request.element()).scale(parameters.0).bias(parameters.1)
 }
 
 /// Forward and backward of one rank, in step with the others.
 fn run_rank(common: &Common<'_>, shard: &Shard, transport: LocalTransport) -> Result<Results, Failure> {
     let Common { gpu, request, .. } = *common;
-    let (scale, bias) = (&common.scale, &common.bias);
+    let (scale, bias, types) = (&common.scale, &common.bias, types(request));
     let descriptor = NormDescriptor {
         eps: Epsilon::InsideRoot(request.attrs.eps.flatten().unwrap_or(1e-5) as f32),
         affine: Affine::with(scale.as_ref().map(drop), bias.as_ref().map(drop)),
+        types,
         ..NormDescriptor::new(NormKind::Batch, &shard.shape)
     };
     let mut norm = SyncBatchNorm::new(&gpu.engine, &gpu.queue, &descriptor, transport)?;
-    let upload = |values: &Option<Vec<f32>>| values.as_ref().map(|values| gpu.upload("parameter", values)).transpose();
-    let (scale, bias) = (upload(scale)?, upload(bias)?);
-    let (input, grad_output) = (gpu.upload("input", &shard.input)?, gpu.upload("grad_output", &shard.grad_output)?);
-    let len = shard.input.len() as u64;
-    let (output, grad_input) = (gpu.tensor("output", len)?, gpu.tensor("grad_input", len)?);
+    let upload = |element, values: &Option<Vec<f32>>| {
+        values.as_ref().map(|values| gpu.upload_of("parameter", element, values)).transpose()
+    };
+    let (scale, bias) = (upload(types.scale, scale)?, upload(types.bias, bias)?);
+    let input = gpu.upload_of("input", types.input, &shard.input)?;
+    let grad_output = gpu.upload_of("grad_output", types.grad_output, &shard.grad_output)?;
+    let output = gpu.tensor_of("output", types.output, input.len)?;
+    let grad_input = gpu.tensor_of("grad_input", types.grad_input, input.len)?;
     let parameter =
         |like: &Option<Tensor>| like.as_ref().map(|_| gpu.tensor("gradient", norm.norm().affine_len())).transpose();
     let (grad_scale, grad_bias) = (parameter(&scale)?, parameter(&bias)?);
@@ -115,7 +127,7 @@ fn run_rank(common: &Common<'_>, shard: &Shard, transport: LocalTransport) -> Re
     let mut results = Results::new();
     for (name, tensor) in own.chain(whole_statistics(common, &norm)?) {
         if let Some(spec) = request.wanted.get(&name) {
-            results.insert(name, Array::new(&spec.shape, Values::F32(gpu.download(&tensor)?)));
+            results.insert(name, Array::new(&spec.shape, Values::Floats(gpu.download(&tensor)?)));
         }
     }
     Ok(results)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm::{Affine, NormDescriptor, NormKind, RunningStatistics, State, StateSpec};
+use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, RunningStatistics, State, StateSpec};
 use wgpu_norm_tools::check::{Comparison, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
@@ -203,10 +203,11 @@ impl Operands {
 
 fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> Result<Check, Failure> {
     let reference = tensors.reference(descriptor)?;
-    let mut check = Check::new(descriptor.shape(), &outcome.output, &reference.output);
+    let mut check = Check::new(descriptor.shape(), &outcome.output, &reference.output, descriptor.types().output);
     if let (Some(before), Some(after)) = (&tensors.running, &outcome.running) {
         let (mean, variance) = before.reference(&reference, tensors.segment_len(reference.mean.len()));
-        let comparisons = [Comparison::new(&after.mean, &mean), Comparison::new(&after.variance, &variance)];
+        let compare = |actual: &[f32], expected: &[f64]| Comparison::new(actual, expected, Element::F32);
+        let comparisons = [compare(&after.mean, &mean), compare(&after.variance, &variance)];
         check.passed &= comparisons.iter().all(|comparison| comparison.holds(TOLERANCE));
         check.running = comparisons.iter().map(|comparison| comparison.relative).reduce(f64::max);
     }
@@ -214,8 +215,8 @@ fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> R
 }
 
 impl Check {
-    fn new(shape: &[u64], actual: &[f32], expected: &[f64]) -> Self {
-        let comparison = Comparison::new(actual, expected);
+    fn new(shape: &[u64], actual: &[f32], expected: &[f64], element: Element) -> Self {
+        let comparison = Comparison::new(actual, expected, element);
         let (passed, at) = (comparison.holds(TOLERANCE), unravel(comparison.index, shape));
         Self { passed, tolerance: TOLERANCE, at, running: None, comparison }
     }

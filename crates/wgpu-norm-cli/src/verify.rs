@@ -191,17 +191,20 @@ impl Verdict {
 impl Run<'_> {
     fn verify(&self, reference: &[f64]) -> Result<Verdict, Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
-        let input = gpu.upload_guarded("input", &tensors.input, guard)?;
+        let types = self.norm.content().types();
+        let input = gpu.upload_guarded("input", types.input, &tensors.input, guard)?;
         let mut runs = Vec::new();
         for _ in 0..2 {
-            let output = gpu.guarded("output", input.len, guard)?;
+            let output = gpu.guarded("output", types.output, input.len, guard)?;
             let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?;
             let work = runner.forward(input.view(), output.view())?;
             gpu.healthy()?;
             gpu.run_all(&work)?;
             runs.push(gpu.download_guarded(&output)?);
         }
-        Ok(Verdict::of("output", [&runs[0], &runs[1]], guard, |inside| Comparison::new(inside, reference)))
+        Ok(Verdict::of("output", [&runs[0], &runs[1]], guard, |inside| {
+            Comparison::new(inside, reference, types.output)
+        }))
     }
 }
 

@@ -1,11 +1,14 @@
 //! Comparing a result with the f64 reference.
 
 use serde::Serialize;
+use wgpu_norm::Element;
+
+use crate::elements;
 
 /// Where and how far a result is from the reference.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// Largest |actual - expected| where both are finite.
+    /// Largest |actual - expected| where both are finite; in 16 bits what it exceeds half a step of the type by.
     pub error: f64,
     /// Flat index of it.
     pub index: usize,
@@ -24,19 +27,25 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares element by element, in units of the largest expected value. A reference beyond the range of f32 counts
-    /// as infinite.
-    pub fn new(actual: &[f32], expected: &[f64]) -> Self {
-        Self::in_units(actual, expected, largest(expected))
+    /// Compares a tensor of a type element by element, in units of the largest expected value. A reference beyond the
+    /// range of the type counts as infinite.
+    pub fn new(actual: &[f32], expected: &[f64], element: Element) -> Self {
+        Self::in_units(actual, expected, element, largest_in(expected, element))
     }
 
     /// As [`Comparison::new`], in other units; an absolute error where they are 0.
-    pub fn in_units(actual: &[f32], expected: &[f64], unit: f64) -> Self {
-        Self::with_excuse(actual, expected, unit, |_| false)
+    pub fn in_units(actual: &[f32], expected: &[f64], element: Element, unit: f64) -> Self {
+        Self::with_excuse(actual, expected, element, unit, |_| false)
     }
 
     /// As [`Comparison::in_units`], where a NaN or an infinity in the wrong place may be excused, by its index.
-    pub fn with_excuse(actual: &[f32], expected: &[f64], unit: f64, excused: impl Fn(usize) -> bool) -> Self {
+    pub fn with_excuse(
+        actual: &[f32],
+        expected: &[f64],
+        element: Element,
+        unit: f64,
+        excused: impl Fn(usize) -> bool,
+    ) -> Self {
         assert_eq!(actual.len(), expected.len(), "result and reference of one tensor");
         let scale = if unit > 0.0 { unit } else { 1.0 };
         let first = (actual.first().copied().unwrap_or(0.0), expected.first().copied().unwrap_or(0.0));
@@ -51,14 +60,14 @@ impl Comparison {
             first_misplaced: None,
         };
         for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
-            let rounded = expected as f32;
+            let rounded = elements::round(expected, element) as f32;
             if !(actual.is_finite() && rounded.is_finite()) {
                 let same = is_same(actual, rounded) || excused(index);
                 worst.misplaced += usize::from(!same);
                 worst.first_misplaced = worst.first_misplaced.or((!same).then_some(index));
                 continue;
             }
-            let error = (f64::from(actual) - expected).abs();
+            let error = (f64::from(actual) - expected).abs() - rounding(expected, element);
             if error > worst.error {
                 (worst.error, worst.index, worst.actual, worst.expected) = (error, index, actual, expected);
             }
@@ -73,6 +82,11 @@ impl Comparison {
     }
 }
 
+/// How far a value may be from the exact one because it is rounded. Steps of f32 are small beside any tolerance.
+fn rounding(expected: f64, element: Element) -> f64 {
+    if element == Element::F32 { 0.0 } else { elements::half_step(expected, element) }
+}
+
 /// Whether both are one number, or both NaN.
 pub fn is_same(a: f32, b: f32) -> bool {
     a == b || (a.is_nan() && b.is_nan())
@@ -80,7 +94,12 @@ pub fn is_same(a: f32, b: f32) -> bool {
 
 /// The largest magnitude that is finite in f32.
 pub fn largest(values: &[f64]) -> f64 {
-    values.iter().filter(|value| (**value as f32).is_finite()).fold(0.0, |max, value| max.max(value.abs()))
+    largest_in(values, Element::F32)
+}
+
+fn largest_in(values: &[f64], element: Element) -> f64 {
+    let finite = values.iter().filter(|value| elements::round(**value, element).is_finite());
+    finite.fold(0.0, |max, value| max.max(value.abs()))
 }
 
 /// Index along each axis of the flat `index`.
@@ -120,10 +139,24 @@ mod tests {
             (&[0.25], &[0.0], 0.25, 0, 0),
         ];
         for (actual, expected, error, index, misplaced) in cases {
-            let found = Comparison::new(actual, expected);
+            let found = Comparison::new(actual, expected, Element::F32);
             assert_eq!((found.error, found.index, found.misplaced), (*error, *index, *misplaced), "{actual:?}");
             assert_eq!(found.holds(1e-5), *error == 0.0 && *misplaced == 0, "{actual:?}");
         }
+    }
+
+    #[test]
+    fn in_16_bits_one_rounding_is_no_error() {
+        let (inf, at) = (f32::INFINITY, |actual, expected| Comparison::new(&[actual], &[expected], Element::F16));
+        // a step is 1/512 from 2 on, and 65520 rounds to infinity
+        for (actual, expected, error) in
+            [(2.0, 2.0 + 1.0 / 1024.0, 0.0), (2.0, 2.0 + 3.0 / 1024.0, 2.0 / 1024.0), (inf, 65520.0, 0.0)]
+        {
+            let found = at(actual, expected);
+            assert_eq!((found.error, found.misplaced), (error, 0), "{actual} {expected}");
+        }
+        assert_eq!(at(inf, 65519.0).misplaced, 1);
+        assert_eq!(at(2.0, 65520.0).scale, 1.0, "what is infinite in the type is no unit");
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use wgpu_norm::reference::{self, ReferenceOutput};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
-    BindError, BoundNorm, BufferView, Epsilon, ExportArgs, ImportArgs, RunningArgs, RunningUpdate, Spread,
+    BindError, BoundNorm, BufferView, Element, Epsilon, ExportArgs, ImportArgs, RunningArgs, RunningUpdate, Spread,
 };
 
 use crate::device::{Gpu, Tensor, View};
+use crate::elements;
 use crate::failure::Failure;
 use crate::norm::{Descriptor, Inputs, Operands, Pass, Planned};
 
@@ -131,7 +132,8 @@ pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Res
             ..running.clone()
         }
     });
-    let output = round(&result.output);
+    let output = descriptor.types().output;
+    let output = result.output.iter().map(|&value| elements::round(value, output) as f32).collect();
     let times = vec![("compute", start.elapsed())];
     Ok(Outcome { output, statistics, running, kernels: Vec::new(), workspace: 0, times })
 }
@@ -177,7 +179,7 @@ pub struct RunningTensors {
 pub type Gradients = [Option<Tensor>; 4];
 
 impl<'a> Runner<'a> {
-    /// Uploads all but the input, each tensor between `guard` elements.
+    /// Uploads all but the input, each tensor between `guard` elements and in the norm's type of it.
     pub fn new<'i>(
         gpu: &'a Gpu,
         norm: impl Into<Planned>,
@@ -186,8 +188,11 @@ impl<'a> Runner<'a> {
         guard: u64,
     ) -> Result<Self, Failure> {
         let (norm, inputs) = (norm.into(), inputs.into());
-        let upload = |what, data: &[f32]| gpu.upload_guarded(what, data, guard);
-        let optional = |what, data: Option<&[f32]>| data.map(|data| upload(what, data)).transpose();
+        let types = norm.content().types();
+        let upload = |what, data: &[f32]| gpu.upload_guarded(what, Element::F32, data, guard);
+        let optional = |what, element, data: Option<&[f32]>| {
+            data.map(|data| gpu.upload_guarded(what, element, data, guard)).transpose()
+        };
         let given = match inputs.given {
             Some((mean, variance)) => Some((upload("running mean", mean)?, upload("running variance", variance)?)),
             None => None,
@@ -205,9 +210,9 @@ impl<'a> Runner<'a> {
         let records = if given.is_some() { content.given_statistics_size() } else { content.statistics_size() };
         Ok(Self {
             gpu,
-            scale: optional("scale", inputs.scale)?,
-            bias: optional("bias", inputs.bias)?,
-            style: optional("style", inputs.style)?,
+            scale: optional("scale", types.scale, inputs.scale)?,
+            bias: optional("bias", types.bias, inputs.bias)?,
+            style: optional("style", types.input, inputs.style)?,
             running,
             given,
             records: (gpu.buffer("statistics", records)?, records),
@@ -268,14 +273,15 @@ impl<'a> Runner<'a> {
 
     /// Memory for the gradients that are wanted, between `guard` elements.
     pub fn gradients(&self, wanted: [bool; 4], guard: u64) -> Result<Gradients, Failure> {
-        let norm = &self.norm;
-        let gradient =
-            |index: usize, what, len: u64| wanted[index].then(|| self.gpu.guarded(what, len, guard)).transpose();
+        let (norm, types) = (&self.norm, self.norm.content().types());
+        let gradient = |index: usize, what, element, len: u64| {
+            wanted[index].then(|| self.gpu.guarded(what, element, len, guard)).transpose()
+        };
         Ok([
-            gradient(0, "grad_input", norm.content().len())?,
-            gradient(1, "grad_scale", norm.affine_len())?,
-            gradient(2, "grad_bias", norm.affine_len())?,
-            gradient(3, "grad_style", norm.style_len())?,
+            gradient(0, "grad_input", types.grad_input, norm.content().len())?,
+            gradient(1, "grad_scale", types.grad_scale, norm.affine_len())?,
+            gradient(2, "grad_bias", types.grad_bias, norm.affine_len())?,
+            gradient(3, "grad_style", types.grad_input, norm.style_len())?,
         ])
     }
 
@@ -308,8 +314,9 @@ impl<'a> Runner<'a> {
 pub fn on_gpu(gpu: &Gpu, norm: &Planned, tensors: &mut Tensors, keep: bool, mode: Mode) -> Result<Outcome, Failure> {
     let mut clock = Clock::new();
     let runner = Runner::new(gpu, norm.clone(), tensors.as_inputs(), tensors.running.as_ref(), 0)?;
-    let input = gpu.upload("input", &tensors.input)?;
-    let output = gpu.tensor("output", tensors.input.len() as u64)?;
+    let types = norm.content().types();
+    let input = gpu.upload_of("input", types.input, &tensors.input)?;
+    let output = gpu.tensor_of("output", types.output, input.len)?;
     if !keep {
         *tensors = Tensors::default();
     }
@@ -347,7 +354,9 @@ pub fn forward<'i>(
     inputs: impl Into<Inputs<'i>>,
 ) -> Result<(Vec<f32>, Vec<String>), Failure> {
     let (norm, inputs) = (descriptor.create(&gpu.engine)?, inputs.into());
-    let (input, output) = (gpu.upload("input", inputs.input)?, gpu.tensor("output", norm.content().len())?);
+    let types = norm.content().types();
+    let input = gpu.upload_of("input", types.input, inputs.input)?;
+    let output = gpu.tensor_of("output", types.output, norm.content().len())?;
     let work = Runner::new(gpu, norm, inputs, None, 0)?.forward(input.view(), output.view())?;
     gpu.run_all(&work)?;
     Ok((gpu.download(&output)?, kernels(&work)))

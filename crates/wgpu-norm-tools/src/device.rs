@@ -1,15 +1,18 @@
 //! A device for tools and tests: choosing an adapter, tensors in and out, and errors in place of hangs and aborts.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{BoundNorm, NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile};
+use wgpu_norm::{BoundNorm, Element, NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile};
 
 use crate::failure::Failure;
 use crate::files::zeroed;
-use crate::terminal;
+use crate::{elements, terminal};
 
 /// Bytes copied to or from the device at a time, so that a large tensor has no second copy in staging memory.
 const CHUNK: usize = 32 << 20;
@@ -17,8 +20,9 @@ const CHUNK: usize = 32 << 20;
 const DEADLINE: Duration = Duration::from_secs(600);
 /// How often a waiting program looks whether the device is lost.
 const TICK: Duration = Duration::from_secs(1);
-/// A value that no norm writes: what guard bands hold, and what poisoned memory holds before it is written.
-pub const POISON: f32 = 1.234_567_8e33;
+/// A value that hardly a norm writes: what guard bands hold, and what poisoned memory holds before it is written. All
+/// element types have it.
+pub const POISON: f32 = -55_040.0;
 
 /// Options that say on which device, and how it is seen.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -178,12 +182,16 @@ impl Gpu {
         Failure::Device { adapter: self.info.name.clone(), message }
     }
 
-    /// A buffer of `bytes` for any operand.
+    /// A buffer of `bytes` for any operand of f32.
     pub fn buffer(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, Failure> {
+        self.buffer_of(what, Element::F32, bytes)
+    }
+
+    fn buffer_of(&self, what: &str, element: Element, bytes: u64) -> Result<wgpu::Buffer, Failure> {
         let buffer = self.allocate(what, bytes)?;
         if self.poisons {
-            let poison = vec![POISON; (buffer.size() / 4) as usize];
-            self.write(&buffer, 0, bytemuck::cast_slice(&poison))?;
+            let poison = vec![POISON; (buffer.size() / element.bytes()) as usize];
+            self.write(&buffer, 0, &elements::encode(&poison, element))?;
         }
         Ok(buffer)
     }
@@ -204,28 +212,36 @@ impl Gpu {
         self.healthy().map(|()| buffer)
     }
 
-    /// Copies `data` into a tensor.
+    /// Copies `data` into a tensor. Its guard bands are whole words of memory, four bytes each.
     pub fn fill(&self, tensor: &Tensor, data: &[f32]) -> Result<(), Failure> {
-        self.write(&tensor.buffer, 4 * tensor.guard, bytemuck::cast_slice(data))
+        self.write(&tensor.buffer, tensor.byte(0), &words(data, tensor.element))
     }
 
-    /// Fills tensors with `block` again and again: it is uploaded once, and copied on the device.
+    /// Fills tensors with `block` again and again: it is uploaded once a type, and copied on the device. As for
+    /// [`Gpu::fill`], a tensor with guard bands is whole words.
     pub fn tile<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>, block: &[f32]) -> Result<(), Failure> {
-        let (whole, longer): (Vec<_>, Vec<_>) = tensors.into_iter().partition(|t| t.len <= block.len() as u64);
-        // those that need no copies take none
-        whole.into_iter().try_for_each(|tensor| self.fill(tensor, &block[..tensor.len as usize]))?;
-        if longer.is_empty() {
-            return Ok(());
-        }
-        let block = self.upload("block", block)?;
+        let mut blocks = HashMap::new();
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for tensor in longer {
-            for first in (0..tensor.len).step_by(block.len.max(1) as usize) {
-                let bytes = 4 * block.len.min(tensor.len - first);
-                encoder.copy_buffer_to_buffer(&block.buffer, 0, &tensor.buffer, 4 * (tensor.guard + first), bytes);
+        for tensor in tensors {
+            let &Tensor { element, len, .. } = tensor;
+            // those that need no copies take none
+            if len <= block.len() as u64 {
+                self.fill(tensor, &block[..len as usize])?;
+                continue;
+            }
+            let block = match blocks.entry(element) {
+                Entry::Occupied(block) => block.into_mut(),
+                // so often that it is whole words
+                Entry::Vacant(place) => {
+                    place.insert(self.upload_of("block", element, &block.repeat(element.grain() as usize))?)
+                }
+            };
+            for first in (0..len).step_by(block.len.max(1) as usize) {
+                let bytes = (element.bytes() * block.len.min(len - first)).next_multiple_of(4);
+                encoder.copy_buffer_to_buffer(&block.buffer, 0, &tensor.buffer, tensor.byte(first), bytes);
             }
         }
-        self.finish(encoder).map(|_| ())
+        if blocks.is_empty() { Ok(()) } else { self.finish(encoder).map(|_| ()) }
     }
 
     /// Copies `bytes` to a place in a buffer, a part at a time: staging memory does not pile up.
@@ -244,30 +260,43 @@ impl Gpu {
         self.healthy()
     }
 
-    /// Copies `data` into a new tensor.
+    /// Copies `data` into a new tensor of f32.
     pub fn upload(&self, what: &str, data: &[f32]) -> Result<Tensor, Failure> {
-        let buffer = self.allocate(what, data.len() as u64 * 4)?;
-        self.write(&buffer, 0, bytemuck::cast_slice(data))?;
-        Ok(Tensor { buffer, guard: 0, len: data.len() as u64 })
+        self.upload_of(what, Element::F32, data)
     }
 
-    /// As [`Gpu::upload`], between two bands of `guard` elements of [`POISON`].
-    pub fn upload_guarded(&self, what: &str, data: &[f32], guard: u64) -> Result<Tensor, Failure> {
+    /// Copies `data` into a new tensor of a type.
+    pub fn upload_of(&self, what: &str, element: Element, data: &[f32]) -> Result<Tensor, Failure> {
+        let bytes = words(data, element);
+        let buffer = self.allocate(what, bytes.len() as u64)?;
+        self.write(&buffer, 0, &bytes)?;
+        Ok(Tensor { buffer, element, guard: 0, len: data.len() as u64 })
+    }
+
+    /// As [`Gpu::upload_of`], between two bands of `guard` elements of [`POISON`].
+    pub fn upload_guarded(&self, what: &str, element: Element, data: &[f32], guard: u64) -> Result<Tensor, Failure> {
         let band = vec![POISON; guard as usize];
-        Ok(Tensor { guard, len: data.len() as u64, ..self.upload(what, &[band.as_slice(), data, &band].concat())? })
+        let all = self.upload_of(what, element, &[band.as_slice(), data, &band].concat())?;
+        Ok(Tensor { guard, len: data.len() as u64, ..all })
     }
 
     /// A new tensor of `len` elements, [`POISON`] all of it where it has guard bands.
-    pub fn guarded(&self, what: &str, len: u64, guard: u64) -> Result<Tensor, Failure> {
+    pub fn guarded(&self, what: &str, element: Element, len: u64, guard: u64) -> Result<Tensor, Failure> {
         match guard {
-            0 => self.tensor(what, len),
-            _ => self.upload_guarded(what, &vec![POISON; len as usize], guard),
+            0 => self.tensor_of(what, element, len),
+            _ => self.upload_guarded(what, element, &vec![POISON; len as usize], guard),
         }
     }
 
-    /// A new tensor of `len` elements.
+    /// A new tensor of `len` elements of f32.
     pub fn tensor(&self, what: &str, len: u64) -> Result<Tensor, Failure> {
-        Ok(Tensor { buffer: self.buffer(what, len.saturating_mul(4))?, guard: 0, len })
+        self.tensor_of(what, Element::F32, len)
+    }
+
+    /// A new tensor of `len` elements of a type.
+    pub fn tensor_of(&self, what: &str, element: Element, len: u64) -> Result<Tensor, Failure> {
+        let buffer = self.buffer_of(what, element, len.saturating_mul(element.bytes()))?;
+        Ok(Tensor { buffer, element, guard: 0, len })
     }
 
     /// A counter.
@@ -326,12 +355,29 @@ impl Gpu {
 
     /// Copies a tensor back.
     pub fn download(&self, tensor: &Tensor) -> Result<Vec<f32>, Failure> {
-        self.read(&tensor.buffer, tensor.guard, tensor.len)
+        self.read_tensor(tensor, tensor.guard, tensor.len)
     }
 
     /// Copies a tensor back with its guard bands.
     pub fn download_guarded(&self, tensor: &Tensor) -> Result<Vec<f32>, Failure> {
-        self.read(&tensor.buffer, 0, tensor.len + 2 * tensor.guard)
+        self.read_tensor(tensor, 0, tensor.len + 2 * tensor.guard)
+    }
+
+    /// `len` elements from element `first` of the buffer on.
+    fn read_tensor(
+        &self,
+        &Tensor { ref buffer, element, .. }: &Tensor,
+        first: u64,
+        len: u64,
+    ) -> Result<Vec<f32>, Failure> {
+        let bytes = first * element.bytes()..(first + len) * element.bytes();
+        let word = bytes.start / 4;
+        let words = self.read(buffer, word, bytes.end.div_ceil(4) - word)?;
+        if element == Element::F32 {
+            return Ok(words);
+        }
+        let range = (bytes.start - 4 * word) as usize..(bytes.end - 4 * word) as usize;
+        Ok(elements::decode(&bytemuck::cast_slice(&words)[range], element))
     }
 
     /// The value of a counter.
@@ -339,6 +385,7 @@ impl Gpu {
         Ok(self.read(counter, 0, 1)?.first().map_or(0, |value| value.to_bits()))
     }
 
+    /// `len` words from word `first` on.
     fn read(&self, buffer: &wgpu::Buffer, first: u64, len: u64) -> Result<Vec<f32>, Failure> {
         let mut data = zeroed(len as usize, "the result")?;
         let bar = terminal::progress("download", len * 4, true);
@@ -357,6 +404,15 @@ impl Gpu {
     }
 }
 
+/// The bytes of `data` in whole words, as they are written: behind an odd number of 16-bit elements stands [`POISON`].
+fn words(data: &[f32], element: Element) -> Cow<'_, [u8]> {
+    let mut bytes = elements::encode(data, element);
+    if !bytes.len().is_multiple_of(4) {
+        bytes.to_mut().extend_from_slice(&elements::encode(&[POISON], element));
+    }
+    bytes
+}
+
 /// The feature with which `bench` measures, where the adapter has it.
 fn timestamps(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & wgpu::Features::TIMESTAMP_QUERY
@@ -365,10 +421,12 @@ fn timestamps(adapter: &wgpu::Adapter) -> wgpu::Features {
 /// A view of a tensor on a device.
 pub type View<'a> = TensorView<&'a wgpu::Buffer>;
 
-/// A tensor of f32 on the device, in a buffer of its own, perhaps between guard bands.
+/// A tensor on the device, in a buffer of its own, perhaps between guard bands.
 pub struct Tensor {
     /// The buffer.
     pub buffer: wgpu::Buffer,
+    /// Its element type.
+    pub element: Element,
     /// Elements before it and behind it.
     pub guard: u64,
     /// Number of elements.
@@ -383,7 +441,12 @@ impl Tensor {
 
     /// `len` elements from element `first` on.
     pub fn part(&self, first: u64, len: u64) -> View<'_> {
-        TensorView::new(&self.buffer, (self.guard + first) * 4, len)
+        TensorView::new(&self.buffer, self.byte(first), len).of(self.element)
+    }
+
+    /// Where element `first` starts in the buffer.
+    fn byte(&self, first: u64) -> u64 {
+        (self.guard + first) * self.element.bytes()
     }
 }
 
@@ -423,15 +486,37 @@ mod tests {
         }
     }
 
+    const TYPES: [Element; 3] = [Element::F32, Element::F16, Element::Bf16];
+
     #[test]
     fn tensors_repeat_a_block_to_their_end() {
         let gpu = Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap();
-        let tensors = [2, 3, 8].map(|len| gpu.guarded("x", len, 2).unwrap());
-        gpu.tile(&tensors, &[1.0, 2.0, 3.0]).unwrap();
-        let expected: [&[f32]; 3] = [&[1.0, 2.0], &[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0]];
-        for (tensor, expected) in tensors.iter().zip(expected) {
-            let band = [POISON; 2];
-            assert_eq!(gpu.download_guarded(tensor).unwrap(), [&band, expected, &band].concat());
+        let block = [1.0, 2.0, 3.0];
+        let repeated = [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0];
+        let tensors = TYPES.map(|element| [2, 8].map(|len| gpu.guarded("x", element, len, 2).unwrap()));
+        let bare = TYPES.map(|element| [3, 7].map(|len| gpu.tensor_of("x", element, len).unwrap()));
+        gpu.tile(tensors.iter().chain(&bare).flatten(), &block).unwrap();
+        for tensor in tensors.iter().chain(&bare).flatten() {
+            let band = vec![POISON; tensor.guard as usize];
+            let expected = [&band, &repeated[..tensor.len as usize], &band].concat();
+            assert_eq!(gpu.download_guarded(tensor).unwrap(), expected, "{} {}", tensor.element, tensor.len);
+        }
+    }
+
+    #[test]
+    fn tensors_of_all_types_come_back_from_any_place() {
+        let gpu = Gpu::require(&DeviceArgs::default(), "this test needs one").unwrap().poisoning();
+        let data: Vec<f32> = (0..101).map(|i| i as f32).collect();
+        for element in TYPES {
+            for (guard, len) in [(0, 101), (1, 101), (2, 100), (3, 100)] {
+                let tensor = gpu.upload_guarded("x", element, &data[..len], guard).unwrap();
+                assert_eq!(gpu.download(&tensor).unwrap(), data[..len], "{element} {guard}");
+                assert_eq!(
+                    gpu.download_guarded(&tensor).unwrap()[len + guard as usize..],
+                    vec![POISON; guard as usize]
+                );
+            }
+            assert_eq!(gpu.download(&gpu.tensor_of("x", element, 3).unwrap()).unwrap(), [POISON; 3]);
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod compute;
 pub mod device;
+pub mod elements;
 pub mod failure;
 pub mod files;
 pub mod norm;

@@ -7,7 +7,7 @@ use wgpu_norm::wgpu;
 use wgpu_norm::{
     AdaptiveArgs, AdaptiveBackwardArgs, AdaptiveDescriptor, AdaptiveNorm, AdaptivePlan, Affine, BackwardArgs,
     BackwardStatistics, BindError, BoundNorm, Buffer, BufferView, ForwardArgs, MemoryFormat, Norm, NormDescriptor,
-    NormEngine, NormPlan, PlanError, Planner, Recipe, Schedule, StatisticsSource, TensorView, TrainingArgs,
+    NormEngine, NormPlan, PlanError, Planner, Recipe, Schedule, StatisticsSource, TensorView, TrainingArgs, Types,
 };
 
 /// Describes a norm.
@@ -100,6 +100,14 @@ impl<'a> Descriptor<'a> {
         match self {
             Self::Norm(descriptor) => descriptor.format,
             Self::Adaptive(descriptor) => descriptor.format,
+        }
+    }
+
+    /// Element types of its tensors.
+    pub fn types(&self) -> Types {
+        match self {
+            Self::Norm(descriptor) => descriptor.types,
+            Self::Adaptive(descriptor) => descriptor.types,
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use wgpu_norm::{
-    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, ImportArgs, Kernel, NormPlan,
-    Planner, Recipe, TensorView,
+    AdaptivePlan, Affine, BindError, BufferId, BufferView, DeviceFacts, DeviceKind, Element, ImportArgs, Kernel,
+    NormPlan, Planner, Recipe, TensorView,
 };
 
 use crate::failure::Failure;
@@ -65,10 +65,15 @@ impl Buffers {
         BufferView::new(BufferId { id, size: size.max(16) }, 0, size)
     }
 
-    /// One for so many elements.
+    /// One for so many elements of f32.
     pub fn tensor(&mut self, name: &'static str, len: u64) -> TensorView<BufferId> {
-        let view = self.bytes(name, len * 4);
-        TensorView::new(view.buffer, 0, len)
+        self.tensor_of(name, Element::F32, len)
+    }
+
+    /// One for so many elements of a type.
+    pub fn tensor_of(&mut self, name: &'static str, element: Element, len: u64) -> TensorView<BufferId> {
+        let view = self.bytes(name, (len * element.bytes()).next_multiple_of(4));
+        TensorView::new(view.buffer, 0, len).of(element)
     }
 }
 
@@ -77,14 +82,16 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
     pub fn outline(&self, affine: Affine, which: Which) -> Result<Option<Outline>, BindError> {
         let content = self.content();
         let (len, parameters, channels) = (content.len(), self.affine_len(), content.given_segment_count());
+        let types = content.types();
         let mut all = Buffers::default();
-        let input = all.tensor("input", len);
-        let scale = affine.has_scale().then(|| all.tensor("scale", parameters));
-        let bias = (affine.has_bias() && which != Which::Backward).then(|| all.tensor("bias", parameters));
-        let style = (self.style_len() > 0).then(|| all.tensor("style", self.style_len()));
+        let input = all.tensor_of("input", types.input, len);
+        let scale = affine.has_scale().then(|| all.tensor_of("scale", types.scale, parameters));
+        let bias =
+            (affine.has_bias() && which != Which::Backward).then(|| all.tensor_of("bias", types.bias, parameters));
+        let style = (self.style_len() > 0).then(|| all.tensor_of("style", types.input, self.style_len()));
         let mut recipes = Vec::new();
         let pass = match which {
-            Which::Forward => Pass::Forward { output: all.tensor("output", len), given: None },
+            Which::Forward => Pass::Forward { output: all.tensor_of("output", types.output, len), given: None },
             Which::Given => {
                 let Self::Norm(norm) = self else { return Ok(None) };
                 if channels == 0 {
@@ -93,21 +100,21 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
                 let (mean, variance) = (all.tensor("running mean", channels), all.tensor("running variance", channels));
                 let records = all.bytes("moments", content.given_statistics_size());
                 recipes.push(norm.import(&ImportArgs::new(mean, variance, records))?);
-                Pass::Forward { output: all.tensor("output", len), given: Some(records) }
+                Pass::Forward { output: all.tensor_of("output", types.output, len), given: Some(records) }
             }
             Which::Training => {
                 let saved = all.bytes("moments", content.statistics_size());
-                Pass::Training { output: all.tensor("output", len), saved }
+                Pass::Training { output: all.tensor_of("output", types.output, len), saved }
             }
             Which::Backward => Pass::Backward {
-                grad_output: all.tensor("grad_output", len),
+                grad_output: all.tensor_of("grad_output", types.grad_output, len),
                 records: all.bytes("moments", content.statistics_size()),
                 given: false,
                 gradients: [
-                    Some(all.tensor("grad_input", len)),
-                    affine.has_scale().then(|| all.tensor("grad_scale", parameters)),
-                    affine.has_bias().then(|| all.tensor("grad_bias", parameters)),
-                    style.map(|_| all.tensor("grad_style", self.style_len())),
+                    Some(all.tensor_of("grad_input", types.grad_input, len)),
+                    affine.has_scale().then(|| all.tensor_of("grad_scale", types.grad_scale, parameters)),
+                    affine.has_bias().then(|| all.tensor_of("grad_bias", types.grad_bias, parameters)),
+                    style.map(|_| all.tensor_of("grad_style", types.grad_input, self.style_len())),
                 ],
             },
         };

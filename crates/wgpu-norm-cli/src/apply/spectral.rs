@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use wgpu_norm::reference::{self, SpectralOrder, SpectralOutput, SpectralReference};
-use wgpu_norm::{BindError, BufferView, Operand, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec};
+use wgpu_norm::{
+    BindError, BufferView, Element, Operand, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec,
+};
 use wgpu_norm_tools::compute::Outcome;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
@@ -70,7 +72,7 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
         None => request.on_cpu(&operands)?,
     };
     let check = match files.check {
-        true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output)),
+        true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output, Element::F32)),
         false => None,
     };
     let divided_part = output.part_of_tensor(&name, &shape, &divided.outcome.output)?;

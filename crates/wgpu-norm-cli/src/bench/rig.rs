@@ -260,7 +260,8 @@ impl<'a> Rig<'a> {
     /// Of a tensor that repeats what is expected.
     fn error(&self, operand: &Tensor, expected: &[f64]) -> Result<f64, Failure> {
         let actual = self.gpu.download(operand)?;
-        let blocks = actual.chunks(expected.len().max(1)).map(|block| Comparison::new(block, expected));
+        let blocks =
+            actual.chunks(expected.len().max(1)).map(|block| Comparison::new(block, expected, operand.element));
         Ok(blocks.fold(0.0, |worst, block| worst.max(if block.misplaced == 0 { block.relative } else { f64::MAX })))
     }
 }

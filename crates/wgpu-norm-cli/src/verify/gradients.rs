@@ -149,10 +149,14 @@ impl Run<'_> {
     /// The worst of the gradients.
     fn verify(&self, expected: &[Expected; 4]) -> Result<Verdict, Failure> {
         let runs = [self.once(expected)?, self.once(expected)?];
+        let types = self.norm.content().types();
+        let types = [types.grad_input, types.grad_scale, types.grad_bias, types.grad_input];
         let verdicts = (0..NAMES.len()).filter_map(|index| {
             let runs = [runs[0][index].as_deref()?, runs[1][index].as_deref()?];
             let Expected { values, unit } = &expected[index];
-            Some(Verdict::of(NAMES[index], runs, self.guard, |inside| Comparison::in_units(inside, values, *unit)))
+            Some(Verdict::of(NAMES[index], runs, self.guard, |inside| {
+                Comparison::in_units(inside, values, types[index], *unit)
+            }))
         });
         let badness = |verdict: &Verdict| (!verdict.passed(), verdict.comparison.relative);
         let order = |a: &Verdict, b: &Verdict| badness(a).partial_cmp(&badness(b)).unwrap_or(Ordering::Equal);
@@ -163,9 +167,10 @@ impl Run<'_> {
     /// Forward with saved or imported statistics, then all gradients that the norm has; with their guards.
     fn once(&self, expected: &[Expected; 4]) -> Result<[Option<Vec<f32>>; 4], Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
-        let input = gpu.upload_guarded("input", &tensors.input, guard)?;
-        let grad_output = gpu.upload_guarded("grad_output", self.grad_output, guard)?;
-        let output = gpu.tensor("output", input.len)?;
+        let types = self.norm.content().types();
+        let input = gpu.upload_guarded("input", types.input, &tensors.input, guard)?;
+        let grad_output = gpu.upload_guarded("grad_output", types.grad_output, self.grad_output, guard)?;
+        let output = gpu.tensor_of("output", types.output, input.len)?;
         let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?;
         let mut work = match &tensors.given {
             None => runner.train(input.view(), output.view())?,

@@ -179,6 +179,8 @@ pub fn family(schedule: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wgpu_norm::Element;
+
     use super::*;
     use crate::cases::CASES;
 
@@ -193,7 +195,11 @@ mod tests {
 
     #[test]
     fn passes_are_counted_apart_and_named_in_failures() {
-        let verdict = |value| Verdict { what: "output", comparison: Comparison::new(&[value], &[1.0]), fault: None };
+        let verdict = |value| Verdict {
+            what: "output",
+            comparison: Comparison::new(&[value], &[1.0], Element::F32),
+            fault: None,
+        };
         let too_large = || Failure::BufferSize { what: "x".into(), needed: 9, available: 8, adapter: "some".into() };
         let mut results = Results::new("some adapter".to_owned(), false);
         for (device, outcomes) in [
