@@ -140,7 +140,7 @@ impl Lowering {
             first_column: u32::from(part.statistics.inner),
             pad: [0; 3],
         };
-        let draft = draft(Entry::MapRows, exchange, ("VECTORS", MapRows::VECTORS), overrides);
+        let draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
         let workgroups = (part.rows * tiles).div_ceil(u64::from(schedule.workgroup / schedule.lanes));
         let draft = Draft { consts: draft.consts.with(LANES_GIVEN, true), ..draft };
         (draft, parameters.with(block).with(Lanes::new(schedule.lanes)), workgroups)

@@ -165,9 +165,10 @@ impl Planner {
     /// [`PlanError`] says what is wrong with the descriptor.
     pub fn plan_adaptive(&self, descriptor: &AdaptiveDescriptor<'_>) -> Result<AdaptivePlan, PlanError> {
         let (plan, style) = plans(descriptor)?;
-        let schedule = Schedule::choose(&plan.computed, plan.affine.as_ref(), &self.profile);
-        let reduce = Reduce::choose(&style.partition, &self.profile);
-        Ok(AdaptivePlan { content: NormPlan::new(*self, plan, schedule), style, reduce })
+        let planner = self.of(plan.types.input);
+        let schedule = Schedule::choose(&plan.computed, plan.affine.as_ref(), &planner.profile);
+        let reduce = Reduce::choose(&style.partition, &planner.profile);
+        Ok(AdaptivePlan { content: NormPlan::new(planner, plan, schedule), style, reduce })
     }
 }
 

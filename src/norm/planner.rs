@@ -2,6 +2,7 @@
 
 use super::NormPlan;
 use crate::descriptor::NormDescriptor;
+use crate::element::Element;
 use crate::error::{BindError, PlanError};
 use crate::facts::DeviceFacts;
 use crate::lower::Lowering;
@@ -45,14 +46,20 @@ impl Planner {
         &self.profile
     }
 
+    /// For tensors of this type.
+    pub(super) fn of(&self, element: Element) -> Self {
+        Self { profile: self.profile.of(element), ..*self }
+    }
+
     /// Plans a norm.
     ///
     /// # Errors
     /// [`PlanError`] says what is wrong with the descriptor.
     pub fn plan(&self, descriptor: &NormDescriptor<'_>) -> Result<NormPlan, PlanError> {
         let plan = Plan::new(descriptor)?;
-        let schedule = Schedule::choose(&plan.computed, plan.affine.as_ref(), &self.profile);
-        Ok(NormPlan::new(*self, plan, schedule))
+        let planner = self.of(plan.types.input);
+        let schedule = Schedule::choose(&plan.computed, plan.affine.as_ref(), &planner.profile);
+        Ok(NormPlan::new(planner, plan, schedule))
     }
 
     /// Plans a norm with a schedule of the caller's choice; `None` where that cannot compute it.
@@ -65,8 +72,9 @@ impl Planner {
         schedule: Schedule,
     ) -> Result<Option<NormPlan>, PlanError> {
         let plan = Plan::new(descriptor)?;
-        let accepts = schedule.accepts(&plan.computed, plan.affine.as_ref(), &self.profile);
-        Ok(accepts.then(|| NormPlan::new(*self, plan, schedule)))
+        let planner = self.of(plan.types.input);
+        let accepts = schedule.accepts(&plan.computed, plan.affine.as_ref(), &planner.profile);
+        Ok(accepts.then(|| NormPlan::new(planner, plan, schedule)))
     }
 
     /// Schedules that can compute the norm: the one that is chosen first.
@@ -75,7 +83,7 @@ impl Planner {
     /// As [`Planner::plan`].
     pub fn schedules(&self, descriptor: &NormDescriptor<'_>) -> Result<Vec<Schedule>, PlanError> {
         let plan = Plan::new(descriptor)?;
-        Ok(Schedule::candidates(&plan.computed, plan.affine.as_ref(), &self.profile))
+        Ok(Schedule::candidates(&plan.computed, plan.affine.as_ref(), &self.of(plan.types.input).profile))
     }
 
     /// Lowers stages over these buffers to a recipe.

@@ -191,7 +191,7 @@ impl Planner {
         plan::check_slots(rows, shape)?;
         let (vector, order) = (shape.len() == 1, descriptor.order);
         let types = descriptor.types;
-        Ok(SpectralPlan { planner: *self, rows, columns, elements, eps, order, vector, types })
+        Ok(SpectralPlan { planner: self.of(types.input), rows, columns, elements, eps, order, vector, types })
     }
 }
 

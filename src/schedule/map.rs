@@ -40,7 +40,7 @@ impl Grid {
         let widths = chain(statistics).chain(affine.into_iter().flat_map(chain)).chain([1]);
         let all = widths.filter(|&width| width > 0 && elements.is_multiple_of(width));
         let grids = all.filter_map(|width| Self::of(statistics, affine, width));
-        let best = grids.min_by_key(|grid| (!grid.width.is_multiple_of(grain), grid.cost(elements)));
+        let best = grids.min_by_key(|grid| (!grid.has_words(grain), grid.cost(elements)));
         // a width of 1 is on every chain
         best.unwrap_or_else(|| unreachable!("rows of one element are rows of any partition"))
     }
@@ -49,6 +49,11 @@ impl Grid {
         let rows = Rows::new(statistics, width)?;
         let affine = affine.map(|p| Rows::new(p, width).ok_or(())).transpose().ok()?;
         Some(Self { width, statistics: rows, affine })
+    }
+
+    /// Rows of a segment each are dealt by words where they do not begin and end at such; others take rows that do.
+    fn has_words(&self, grain: u64) -> bool {
+        self.statistics.found == Found::Row || self.width.is_multiple_of(grain)
     }
 
     /// Least first.
@@ -88,23 +93,22 @@ impl Grid {
 pub(crate) struct MapRows {
     pub workgroup: u32,
     pub lanes: u32,
+    /// Of a lane.
+    pub vectors: u32,
 }
 
 impl MapRows {
-    /// Vectors of a lane.
-    pub(crate) const VECTORS: u32 = FLIGHT;
-
     pub(crate) fn choose(width: u64, profile: &DeviceProfile) -> Self {
         let all = run_vectors(width).max(1);
-        let workgroup = profile.workgroup_size;
+        let (workgroup, vectors) = (profile.workgroup_size, FLIGHT * profile.grain);
         // rows that no lane has two vectors of are no longer than that
-        let lanes = if all <= 32 { all } else { all / u64::from(Self::VECTORS) };
+        let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
         let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));
-        Self { workgroup, lanes }
+        Self { workgroup, lanes, vectors }
     }
 
     pub(crate) fn tiles(&self, width: u64) -> u64 {
-        run_vectors(width).max(1).div_ceil(u64::from(self.lanes * Self::VECTORS))
+        run_vectors(width).max(1).div_ceil(u64::from(self.lanes * self.vectors))
     }
 }
 

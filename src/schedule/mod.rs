@@ -18,6 +18,7 @@ pub(crate) use reduce::{fold_vectors, run_vectors};
 
 use std::fmt;
 
+use crate::element::Element;
 use crate::facts::{DeviceFacts, DeviceKind};
 use crate::partition::Partition;
 use crate::plan::Reduction;
@@ -74,6 +75,14 @@ pub struct DeviceProfile {
     /// Most bytes of a binding, wherever it starts.
     #[cfg_attr(feature = "profile", serde(skip))]
     pub max_binding: u64,
+    /// Elements that a word of the tensors holds: 2 of those of 16 bits. A norm's own affair, 1 in a device's profile.
+    #[cfg_attr(feature = "profile", serde(skip, default = "whole"))]
+    pub grain: u32,
+}
+
+#[cfg(feature = "profile")]
+fn whole() -> u32 {
+    1
 }
 
 /// Invocations of a subgroup that exchange: smaller ones than `MIN_SUBGROUP` save no barrier.
@@ -103,7 +112,16 @@ impl DeviceProfile {
             vectors_backward: if software { 2 } else { spacious(4, 2) },
             subgroup: subgroup_of(facts),
             max_binding: facts.max_range(),
+            grain: 1,
         }
+    }
+
+    /// For tensors of this type. Vectors of 16-bit elements have half the bytes: a lane takes more of them.
+    pub(crate) fn of(self, element: Element) -> Self {
+        let grain = element.grain() as u32;
+        let vectors = (self.vectors * grain * grain).min(self.max_vectors);
+        let max_vectors = if grain > 1 { self.max_vectors.min(8) } else { self.max_vectors };
+        Self { vectors, max_vectors, grain, ..self }
     }
 
     /// Lanes that fill the device.

@@ -5,11 +5,13 @@ fn bf16_of_word(word: u32, at: u32) -> f32 {
 fn bf16_of_words(w: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));
 }
-// In the upper halves: to the nearest, ties to even; infinity beyond the largest; NaN stays NaN.
+// In the upper halves: to the nearest, ties to even; infinity beyond the largest. NaN, whose highest bit arithmetic sets,
+// stays NaN: its magnitude is kept from being rounded beyond all others.
 fn bf16_bits(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);
-    let rounded = bits + vec4(0x7fffu) + ((bits >> vec4(16u)) & vec4(1u));
-    return select(rounded, bits | vec4(0x400000u), (bits & vec4(0x7fffffffu)) > vec4(0x7f800000u));
+    let magnitude = min(bits & vec4(0x7fffffffu), vec4(0x7fff7fffu));
+    let rounded = magnitude + vec4(0x7fffu) + ((bits >> vec4(16u)) & vec4(1u));
+    return rounded | (bits & vec4(0x80000000u));
 }
 fn bf16_words(x: vec4<f32>) -> vec2<u32> {
     let bits = bf16_bits(x);
