@@ -119,9 +119,16 @@ impl DeviceProfile {
     /// For tensors of this type. Vectors of 16-bit elements have half the bytes: a lane takes more of them.
     pub(crate) fn of(self, element: Element) -> Self {
         let grain = element.grain() as u32;
-        let vectors = (self.vectors * grain * grain).min(self.max_vectors);
-        let max_vectors = if grain > 1 { self.max_vectors.min(8) } else { self.max_vectors };
-        Self { vectors, max_vectors, grain, ..self }
+        // conversions are long code: compilers keep loops over more vectors as loops, and what is held in memory
+        let most = match element {
+            Element::F32 => self.max_vectors,
+            Element::F16 => 4,
+            Element::Bf16 => 8,
+        };
+        let max_vectors = self.max_vectors.min(most);
+        let vectors = (self.vectors * grain * grain).min(max_vectors);
+        let vectors_backward = self.vectors_backward.min(most.div_ceil(2));
+        Self { vectors, max_vectors, vectors_backward, grain, ..self }
     }
 
     /// Lanes that fill the device.

@@ -91,12 +91,6 @@ impl Planner {
         if case.format == "channels-last" {
             descriptor.format = MemoryFormat::ChannelsLast;
         }
-        if let Ok(dtype) = std::env::var("GAUGE_DTYPE") {
-            descriptor.types = match dtype.as_str() {
-                "bf16" => wgpu_norm::Types::tensors(wgpu_norm::Element::Bf16),
-                _ => wgpu_norm::Types::tensors(wgpu_norm::Element::F16),
-            };
-        }
         let plan = self.planner.plan(&descriptor).map_err(|error| error.to_string())?;
         let planned = Plan::Norm(Box::new(plan));
         let outline = planned.outline(descriptor.affine, case.which()?).map_err(|error| error.to_string())?;

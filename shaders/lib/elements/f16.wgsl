@@ -19,16 +19,21 @@ fn f16_of_words(w: vec2<u32>) -> vec4<f32> {
 fn f16_bits(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);
     let magnitude = bits & vec4(0x7fffffffu);
-    let rounded = magnitude - vec4(112u << 23u) + vec4(0xfffu) + ((magnitude >> vec4(13u)) & vec4(1u));
-    var half = select(min(rounded >> vec4(13u), vec4(0x7c00u)), vec4(0x7e00u), magnitude > vec4(0x7f800000u));
-    if any(magnitude < vec4(113u << 23u)) { half = select(half, f16_subnormal(magnitude), magnitude < vec4(113u << 23u)); }
-    return half | ((bits >> vec4(16u)) & vec4(0x8000u));
+    let tie = vec4(0xfffu) + ((bits >> vec4(13u)) & vec4(1u));
+    // 2^16 is what infinity would be
+    let half = (min(magnitude, vec4(143u << 23u)) - vec4(112u << 23u) + tie) >> vec4(13u);
+    let sign = (bits >> vec4(16u)) & vec4(0x8000u);
+    // subnormal, or NaN: rare
+    let rare = (magnitude < vec4(113u << 23u)) | (magnitude > vec4(0x7f800000u));
+    if any(rare) { return select(half, f16_rare(magnitude), rare) | sign; }
+    return half | sign;
 }
-// Of magnitudes below 2^-14, in steps of 2^-24.
-fn f16_subnormal(magnitude: vec4<u32>) -> vec4<u32> {
+// NaN, or steps of 2^-24.
+fn f16_rare(magnitude: vec4<u32>) -> vec4<u32> {
     let shift = min(vec4(126u) - (magnitude >> vec4(23u)), vec4(25u));
-    let mantissa = (magnitude & vec4(0x7fffffu)) | vec4(0x800000u);
-    return (mantissa + (vec4(1u) << (shift - vec4(1u))) - vec4(1u) + ((mantissa >> shift) & vec4(1u))) >> shift;
+    let significand = (magnitude & vec4(0x7fffffu)) | vec4(0x800000u);
+    let tie = (vec4(1u) << (shift - vec4(1u))) - vec4(1u) + ((significand >> shift) & vec4(1u));
+    return select((significand + tie) >> shift, vec4(0x7e00u), magnitude > vec4(0x7f800000u));
 }
 fn f16_words(x: vec4<f32>) -> vec2<u32> {
     let half = f16_bits(x);
