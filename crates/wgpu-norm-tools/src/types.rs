@@ -42,11 +42,15 @@ impl TypeArgs {
     }
 }
 
-/// What the name of a case ends in: nothing for f32; ` bf16`; ` bf16/bf16` where parameters have that type too.
-pub fn suffix(types: Types) -> String {
-    match (types.input, types.scale) {
-        (Element::F32, Element::F32) => String::new(),
-        (input, Element::F32) => format!(" {input}"),
-        (input, scale) => format!(" {input}/{scale}"),
+/// Types of tensors and parameters in a word: `f32`; `bf16`; `bf16/bf16` where parameters have that type too.
+pub fn in_a_word(tensors: &str, parameters: &str) -> String {
+    if parameters == Element::F32.name() { tensors.to_owned() } else { format!("{tensors}/{parameters}") }
+}
+
+/// What the name of a case ends in: nothing where all is f32, else a blank and the types.
+pub fn suffix(tensors: &str, parameters: &str) -> String {
+    match in_a_word(tensors, parameters) {
+        word if word == Element::F32.name() => String::new(),
+        word => format!(" {word}"),
     }
 }
