@@ -345,8 +345,8 @@ impl State {
         if mistakes.is_empty() { Ok(Self { values }) } else { Err(StateError::Mismatch { mistakes }) }
     }
 
-    /// The bytes of a safetensors file with the tensors of `spec`, floats as f32, the same for the same values. Values outside the
-    /// spec's prefixes are left out.
+    /// The bytes of a safetensors file with the tensors of `spec`, floats as f32, the same for the same values. Values
+    /// outside the spec's prefixes are left out.
     ///
     /// # Errors
     /// [`StateError::Mismatch`] with every mistake at once.

@@ -97,8 +97,8 @@ pub struct BenchArgs {
     /// Find the profile with which norms are fastest on this adapter instead (two minutes or less), and write it to
     /// FILE for `--profile` [default: wgpu-norm-profile.json].
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "wgpu-norm-profile.json",
-        conflicts_with_all = ["variant", "suite", "dtype", "filter", "at_least", "peer", "peers", "list"])]
-    #[arg(conflicts_with_all = ["json", "html", "plot", "compare", "from"])]
+        conflicts_with_all = ["variant", "suite", "dtype", "parameters", "filter", "at_least", "peer", "peers"])]
+    #[arg(conflicts_with_all = ["list", "json", "html", "plot", "compare", "from"])]
     tune: Option<PathBuf>,
     /// Print the cases as lines of JSON instead.
     #[arg(long)]
@@ -117,7 +117,7 @@ pub struct BenchArgs {
     compare: Option<PathBuf>,
     /// Show an earlier report instead of measuring.
     #[arg(long, value_name = "FILE")]
-    #[arg(conflicts_with_all = ["variant", "suite", "dtype", "filter", "at_least", "peer", "list"])]
+    #[arg(conflicts_with_all = ["variant", "suite", "dtype", "parameters", "filter", "at_least", "peer", "list"])]
     from: Option<PathBuf>,
 }
 
