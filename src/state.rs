@@ -18,7 +18,7 @@ const PREFIX: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StateType {
-    /// 32-bit float: everything but counters.
+    /// 32-bit float: everything but counters. Files may have floats of 16 or 64 bits instead.
     F32,
     /// 64-bit integer: PyTorch's counters.
     I64,
@@ -260,11 +260,16 @@ impl StateValues {
         }
     }
 
-    /// The format is little-endian, and its elements lie at any byte.
-    fn from_bytes(dtype: StateType, bytes: &[u8]) -> Self {
-        match dtype {
-            StateType::F32 => Self::F32(numbers(bytes, f32::from_le_bytes)),
-            StateType::I64 => Self::I64(numbers(bytes, i64::from_le_bytes)),
+    /// Values of a spec's type from elements of a file's; `None` where the one takes no such elements. The format is
+    /// little-endian, and its elements lie at any byte.
+    fn from_bytes(wanted: StateType, dtype: Dtype, bytes: &[u8]) -> Option<Self> {
+        match (wanted, dtype) {
+            (StateType::F32, Dtype::F32) => Some(Self::F32(numbers(bytes, f32::from_le_bytes))),
+            (StateType::F32, Dtype::F16) => Some(Self::F32(numbers(bytes, f16_from_le_bytes))),
+            (StateType::F32, Dtype::BF16) => Some(Self::F32(numbers(bytes, bf16_from_le_bytes))),
+            (StateType::F32, Dtype::F64) => Some(Self::F32(numbers(bytes, |bytes| f64::from_le_bytes(bytes) as f32))),
+            (StateType::I64, Dtype::I64) => Some(Self::I64(numbers(bytes, i64::from_le_bytes))),
+            _ => None,
         }
     }
 
@@ -278,6 +283,21 @@ impl StateValues {
 
 fn numbers<T, const N: usize>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|&number| from(number)).collect()
+}
+
+/// The upper half of an f32.
+fn bf16_from_le_bytes([low, high]: [u8; 2]) -> f32 {
+    f32::from_le_bytes([0, 0, low, high])
+}
+
+/// Exactly: exponent and mantissa at their places in an f32 are the magnitude times 2^-112, subnormals too.
+fn f16_from_le_bytes(bytes: [u8; 2]) -> f32 {
+    const UNIT: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u32::from(u16::from_le_bytes(bytes));
+    let magnitude = (f32::from_bits((bits & 0x7fff) << 13) * UNIT).to_bits();
+    // infinity and NaN have all bits of the exponent
+    let special = if bits & 0x7c00 == 0x7c00 { 0xff << 23 } else { 0 };
+    f32::from_bits((bits & 0x8000) << 16 | magnitude | special)
 }
 
 /// Parameters, running statistics, vectors and counters of norms, on the host and by name. Their place on the GPU is
@@ -307,7 +327,7 @@ pub struct State {
 
 impl State {
     /// Reads the tensors of `spec` from the bytes of a safetensors file. Names outside the spec's prefixes are passed
-    /// over.
+    /// over. Floats of 16 bits become f32 as they are, those of 64 bits are rounded.
     ///
     /// # Errors
     /// [`StateError::Format`] for bytes that are no such file; [`StateError::Mismatch`] with every mistake at once.
@@ -325,8 +345,8 @@ impl State {
         if mistakes.is_empty() { Ok(Self { values }) } else { Err(StateError::Mismatch { mistakes }) }
     }
 
-    /// The bytes of a safetensors file with the tensors of `spec`, the same for the same values. Values outside the
-    /// spec's prefixes are left out.
+    /// The bytes of a safetensors file with the tensors of `spec`, floats as f32, the same for the same values. Values
+    /// outside the spec's prefixes are left out.
     ///
     /// # Errors
     /// [`StateError::Mismatch`] with every mistake at once.
@@ -432,15 +452,16 @@ fn tensor(entry: &StateEntry, info: Option<&TensorInfo>, data: &[u8]) -> Result<
     let name = || entry.name.clone();
     let info = info.ok_or_else(|| vec![StateMistake::Missing { name: name() }])?;
     let shape: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
+    let (start, end) = info.data_offsets;
+    let values = StateValues::from_bytes(entry.dtype, info.dtype, &data[start..end]);
     let mut mistakes = Vec::new();
-    if info.dtype != entry.dtype.dtype() {
+    if values.is_none() {
         mistakes.push(StateMistake::Type { name: name(), expected: entry.dtype, actual: info.dtype.to_string() });
     }
     if shape != entry.shape {
         mistakes.push(StateMistake::Shape { name: name(), expected: entry.shape.clone(), actual: shape });
     }
-    let (start, end) = info.data_offsets;
-    if mistakes.is_empty() { Ok(StateValues::from_bytes(entry.dtype, &data[start..end])) } else { Err(mistakes) }
+    values.filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
 
 /// Values with their shape, as the format's crate wants to see them.
@@ -579,4 +600,25 @@ pub enum StateMistake {
         /// Number of values.
         actual: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_f16_is_read_exactly() {
+        for bits in 0..=u16::MAX {
+            let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+            let magnitude = match exponent {
+                0 => mantissa * 2f64.powi(-24),
+                31 if mantissa == 0.0 => f64::INFINITY,
+                31 => f64::NAN,
+                _ => (1024.0 + mantissa) * 2f64.powi(exponent - 25),
+            };
+            let expected = magnitude.copysign(if bits >> 15 == 0 { 1.0 } else { -1.0 });
+            let actual = f64::from(f16_from_le_bytes(bits.to_le_bytes()));
+            assert!(actual.is_nan() && expected.is_nan() || actual.to_bits() == expected.to_bits(), "{bits:#x}");
+        }
+    }
 }

@@ -140,6 +140,35 @@ fn saved_bytes_are_those_of_pytorch() {
     assert_eq!(State::load(&part, &group).unwrap().names().collect::<Vec<_>>(), ["group.bias", "group.weight"]);
 }
 
+/// PyTorch saves what a model has in 16 bits; other programs save doubles.
+#[test]
+fn floats_of_other_sizes_are_read_as_f32() {
+    let values = [1.5f32, -0.25, 3e-5, f32::INFINITY];
+    let halves = [0x3e00u16, 0xb400, 0x01f7, 0x7c00].map(u16::to_le_bytes).concat();
+    let upper = values.map(|value| [value.to_le_bytes()[2], value.to_le_bytes()[3]]).concat();
+    let doubles = values.map(|value| f64::from(value).next_up().to_le_bytes()).concat();
+    let file = |dtype: safetensors::Dtype, data: &[u8]| {
+        let view = safetensors::tensor::TensorView::new(dtype, vec![4], data).unwrap();
+        safetensors::serialize([("running_var", view)], None).unwrap()
+    };
+    let spec = StateSpec::default().with("running_var", &[4], StateType::F32);
+    for (dtype, data) in
+        [(safetensors::Dtype::F16, &halves), (safetensors::Dtype::BF16, &upper), (safetensors::Dtype::F64, &doubles)]
+    {
+        let state = State::load(&file(dtype, data), &spec).unwrap();
+        let read = state.f32("running_var").unwrap();
+        let near = read.iter().zip(&values).all(|(read, value)| read == value || (read / value - 1.0).abs() < 0.004);
+        assert!(near, "{dtype}: {read:?}");
+        // the next save has them as f32
+        let saved = state.save(&spec).unwrap();
+        let tensors = SafeTensors::deserialize(&saved).unwrap();
+        assert_eq!(tensors.tensor("running_var").unwrap().dtype(), safetensors::Dtype::F32);
+        let counter = StateSpec::default().with("running_var", &[4], StateType::I64);
+        let refused = State::load(&file(dtype, data), &counter).unwrap_err().to_string();
+        assert_eq!(refused, format!(r#"the state does not fit: "running_var" is {dtype}, needed I64"#));
+    }
+}
+
 #[test]
 fn shapes_of_a_spec_are_those_of_pytorch() {
     let shapes = |spec: Result<StateSpec, PlanError>| -> Vec<Vec<u64>> {

@@ -3,9 +3,10 @@
 //! [`Planner::plan`] is the only function that knows the engine. Everything else takes [`Case`]s.
 
 use serde::Deserialize;
-use wgpu_norm::{BufferId, MemoryFormat, NormDescriptor, NormKind, Recipe};
+use wgpu_norm::{BufferId, MemoryFormat, NormDescriptor, NormKind, Recipe, Types};
 use wgpu_norm_tools::norm::Plan;
 use wgpu_norm_tools::outline::{Outline, Which};
+use wgpu_norm_tools::types;
 
 use crate::compiler::Compiler;
 
@@ -27,6 +28,8 @@ pub struct Roof {
     pub kernel: u32,
     /// Tensors that the norm has to move, each time counted.
     pub tensors: u32,
+    /// Bytes of a tensor.
+    pub bytes: u64,
     /// Bytes of scale and bias, and of their gradients.
     pub parameters: u64,
 }
@@ -75,32 +78,38 @@ pub fn read(list: &str) -> Result<Vec<Listed>, String> {
     lines.map(|line| Ok(parse(line)?.case)).collect()
 }
 
-/// Plans cases for the compiler's device, by the default profile.
+/// Plans cases for the compiler's device in some element types, by the default profile.
 pub struct Planner {
     planner: wgpu_norm::Planner,
+    types: Types,
 }
 
 impl Planner {
-    pub fn new(on: &Compiler) -> Self {
-        Self { planner: wgpu_norm::Planner::new(wgpu_norm::DeviceFacts::of(&on.device)) }
+    pub fn new(on: &Compiler, types: Types) -> Self {
+        Self { planner: wgpu_norm::Planner::new(wgpu_norm::DeviceFacts::of(&on.device)), types }
+    }
+
+    /// A case in words, as `bench` has them.
+    pub fn name(&self, case: &Listed) -> String {
+        case.name() + &types::suffix(self.types.input.name(), self.types.scale.name())
     }
 
     pub fn plan(&self, case: &Listed) -> Result<Case, String> {
         let memory = case.memory();
-        let mut descriptor = NormDescriptor::new(case.kind()?, &memory);
+        let mut descriptor = NormDescriptor { types: self.types, ..NormDescriptor::new(case.kind()?, &memory) };
         if case.format == "channels-last" {
             descriptor.format = MemoryFormat::ChannelsLast;
         }
         let plan = self.planner.plan(&descriptor).map_err(|error| error.to_string())?;
         let planned = Plan::Norm(Box::new(plan));
         let outline = planned.outline(descriptor.affine, case.which()?).map_err(|error| error.to_string())?;
-        let Outline { names, recipes } = outline.ok_or_else(|| format!("{}: it has no such pass", case.name()))?;
+        let Outline { names, recipes } = outline.ok_or_else(|| format!("{}: it has no such pass", self.name(case)))?;
         // given statistics are imported by a recipe of their own, once for all passes
         let recipe = recipes.last().ok_or("nothing to do")?;
         Ok(Case {
-            name: case.name(),
+            name: self.name(case),
             elements: case.shape.iter().product(),
-            roof: case.roof(),
+            roof: case.roof(self.types),
             dispatches: dispatches(recipe, &names),
         })
     }
@@ -149,8 +158,8 @@ impl Listed {
         self.variant == "batch" && self.pass == "forward" && !self.training
     }
 
-    /// In words, as `bench` has them.
-    pub fn name(&self) -> String {
+    /// In words, but for the types.
+    fn name(&self) -> String {
         let variant = match (self.variant.as_str(), self.groups) {
             ("batch", _) if self.is_inference() => "batch inference".to_owned(),
             ("batch", _) => "batch training".to_owned(),
@@ -192,7 +201,7 @@ impl Listed {
     }
 
     /// As `bench` counts it: tensors move once more where a segment cannot stay on the chip.
-    fn roof(&self) -> Roof {
+    fn roof(&self, types: Types) -> Roof {
         let backward = self.pass == "backward";
         let elements: u64 = self.shape.iter().product();
         let sample: u64 = self.shape.iter().skip(1).product();
@@ -209,7 +218,8 @@ impl Listed {
         };
         let (kernel, again) = if backward { (3, 2) } else { (2, 1) };
         let affine = if matches!(self.variant.as_str(), "layer" | "rms") { sample } else { self.shape[1] };
-        let parameters = 4 * affine * u64::from(kernel);
-        Roof { kernel, tensors: kernel + if stays { 0 } else { again }, parameters }
+        let parameters = types.scale.bytes() * affine * u64::from(kernel);
+        let bytes = types.input.bytes() * elements;
+        Roof { kernel, tensors: kernel + if stays { 0 } else { again }, bytes, parameters }
     }
 }

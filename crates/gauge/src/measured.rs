@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use wgpu_norm_tools::types;
 
 use crate::report::Report;
 
@@ -21,15 +22,27 @@ struct Row {
     shape: String,
     format: String,
     pass: String,
+    #[serde(default = "f32")]
+    dtype: String,
+    #[serde(default = "f32")]
+    parameters: String,
     ratio: f64,
+}
+
+/// Where a report says nothing of types.
+fn f32() -> String {
+    "f32".to_owned()
 }
 
 impl Measured {
     /// Of this library's rows.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
         let rows = serde_json::from_str::<Bench>(text)?.rows.into_iter().filter(|row| row.peer.is_none());
-        let share = |row: Row| (format!("{} {} {} {}", row.variant, row.shape, row.format, row.pass), row.ratio);
-        Ok(Self(rows.map(share).collect()))
+        let name = |row: &Row| {
+            let types = types::suffix(&row.dtype, &row.parameters);
+            format!("{} {} {} {}{types}", row.variant, row.shape, row.format, row.pass)
+        };
+        Ok(Self(rows.map(|row| (name(&row), row.ratio)).collect()))
     }
 
     /// Of a case.
@@ -39,7 +52,7 @@ impl Measured {
 
     /// How far the estimates of a GPU are from it, forward or backward.
     pub fn compared(&self, report: &Report, gpu: &str, backward: bool) -> Option<String> {
-        let of_pass = report.cases.iter().filter(|case| case.name.ends_with("backward") == backward);
+        let of_pass = report.cases.iter().filter(|case| case.name.contains(" backward") == backward);
         let error = |case: &crate::report::CaseReport| Some((case.estimates.get(gpu)? / self.share(&case.name)?).ln());
         let errors: Vec<f64> = of_pass.filter_map(error).collect();
         let count = errors.len() as f64;

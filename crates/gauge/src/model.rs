@@ -151,7 +151,7 @@ impl Gpu {
         let waves = waves(dispatches.iter().map(|(dispatch, ..)| *dispatch));
         let time: f64 = waves.into_iter().map(|wave| self.wave(&dispatches[wave], &mut seen) + self.gap).sum();
         let kernel = f64::from(case.roof.kernel);
-        let once = kernel * 4.0 * case.elements as f64 / self.bandwidth + self.gap + LAUNCH;
+        let once = kernel * case.roof.bytes as f64 / self.bandwidth + self.gap + LAUNCH;
         let parameters = case.roof.parameters as f64 / self.bandwidth;
         (once * f64::from(case.roof.tensors) / kernel + parameters) / time
     }

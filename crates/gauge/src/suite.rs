@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use comfy_table::Table;
+use wgpu_norm_tools::types::TypeArgs;
 
 use crate::budget::Budget;
 use crate::cases::{self, Case, Planner};
@@ -27,6 +28,8 @@ pub struct Arguments {
     /// The list that `wgpu-norm bench --list` prints.
     #[arg(long, value_name = "FILE")]
     cases: PathBuf,
+    #[command(flatten)]
+    types: TypeArgs,
     /// Cases with this in their name.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
@@ -72,8 +75,8 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut kernels = Kernels { compiler: Compiler::open()?, known: HashMap::new() };
     let mut report = Report { device: kernels.compiler.name.clone(), cases: Vec::new() };
     eprintln!("{}", report.device);
-    let planner = Planner::new(&kernels.compiler);
-    for listed in list.iter().filter(|case| case.name().contains(&arguments.filter)) {
+    let planner = Planner::new(&kernels.compiler, arguments.types.types());
+    for listed in list.iter().filter(|case| planner.name(case).contains(&arguments.filter)) {
         let case = planner.plan(listed)?;
         report.cases.push(kernels.gauge(&case, &arguments.models)?);
     }
@@ -239,7 +242,7 @@ fn summarize(report: &Report, models: &[Gpu], measured: Option<&Measured>) {
     let vendor = report.cases.first().and_then(|case| case.dispatches.first()).map(|d| d.machine.vendor);
     for gpu in models {
         for backward in [false, true] {
-            let of_pass = report.cases.iter().filter(|case| case.name.ends_with("backward") == backward);
+            let of_pass = report.cases.iter().filter(|case| case.name.contains(" backward") == backward);
             let shares: Vec<f64> = of_pass.filter_map(|case| case.estimates.get(gpu.name).copied()).collect();
             if !shares.is_empty() {
                 let mean = (shares.iter().map(|share| share.ln()).sum::<f64>() / shares.len() as f64).exp();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, RunningStatistics, State, StateSpec};
+use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, RunningStatistics, State, StateSpec, Types};
 use wgpu_norm_tools::check::{Comparison, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
@@ -49,9 +49,11 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let settings = kind.settings(&shape)?;
     let targets = Targets::new(files, &settings, &input_spec)?;
     let operands = Operands::open(input, &settings)?;
+    let types = operands.types(files.dtype);
+    targets.output.check_element(types.output)?;
     let name = files.output_tensor.clone().or(operands.input.name.clone()).unwrap_or_else(|| "output".to_owned());
     let style_shape = operands.style.as_ref().map(|style| style.shape().to_vec()).unwrap_or_default();
-    let descriptor = settings.descriptor(&shape, &style_shape);
+    let descriptor = settings.descriptor(&shape, &style_shape, types);
     descriptor.validate()?;
     if let Descriptor::Norm(descriptor) = &descriptor {
         operands.check(descriptor)?;
@@ -70,10 +72,10 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     };
     let check = if files.check { Some(check(&descriptor, &tensors, &outcome)?) } else { None };
     drop(tensors);
-    targets.write(&name, &shape, &settings.statistics_shape(&shape), &outcome)?;
+    targets.write((&name, &shape, types.output), &settings.statistics_shape(&shape), &outcome)?;
 
     let state_output = settings.update.map(|update| update.out);
-    Report::new(descriptor.name(), &shape, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
+    Report::new(descriptor.name(), &shape, types, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
 }
 
 /// The files to write.
@@ -110,13 +112,19 @@ impl Targets {
         Ok(Self { output, statistics, running })
     }
 
-    fn write(&self, name: &str, shape: &[u64], statistics_shape: &[u64], outcome: &Outcome) -> Result<(), Failure> {
+    /// The output, by its name, shape and type, and what else there is.
+    fn write(
+        &self,
+        (name, shape, element): (&str, &[u64], Element),
+        statistics_shape: &[u64],
+        outcome: &Outcome,
+    ) -> Result<(), Failure> {
         // all files are whole before the first has its name
-        let mut parts = vec![self.output.part_of_tensor(name, shape, &outcome.output)?];
+        let mut parts = vec![self.output.part_of_tensor(name, shape, element, &outcome.output)?];
         if let Some((mean, rstd)) = &outcome.statistics {
             for (target, name, data) in [(&self.statistics[0], "mean", mean), (&self.statistics[1], "rstd", rstd)] {
                 if let Some(target) = target {
-                    parts.push(target.part_of_tensor(name, statistics_shape, data)?);
+                    parts.push(target.part_of_tensor(name, statistics_shape, Element::F32, data)?);
                 }
             }
         }
@@ -161,6 +169,16 @@ impl Operands {
             style: optional(settings.style)?,
             running,
         })
+    }
+
+    /// Element types: each as in its file, of the output as asked for. A style of another type than the content makes
+    /// both f32, which is exact.
+    fn types(&self, output: Option<Element>) -> Types {
+        let of = |file: &Option<TensorFile>| file.as_ref().map_or(Element::F32, TensorFile::element);
+        let content = self.input.element();
+        let input =
+            if self.style.as_ref().is_none_or(|style| style.element() == content) { content } else { Element::F32 };
+        Types::default().input(input).output(output.unwrap_or(content)).scale(of(&self.scale)).bias(of(&self.bias))
     }
 
     /// Compares the shapes with what the norm needs, before any element is read.
@@ -238,6 +256,9 @@ struct Check {
 struct Report {
     norm: &'static str,
     shape: Vec<u64>,
+    /// Element types of input and output.
+    input_type: &'static str,
+    output_type: &'static str,
     /// `null`: the CPU reference.
     adapter: Option<String>,
     kernels: Vec<String>,
@@ -253,10 +274,19 @@ struct Report {
 }
 
 impl Report {
-    fn new(norm: &'static str, shape: &[u64], gpu: Option<&Gpu>, outcome: &Outcome, files: &Files) -> Self {
+    fn new(
+        norm: &'static str,
+        shape: &[u64],
+        types: Types,
+        gpu: Option<&Gpu>,
+        outcome: &Outcome,
+        files: &Files,
+    ) -> Self {
         Self {
             norm,
             shape: shape.to_vec(),
+            input_type: types.input.name(),
+            output_type: types.output.name(),
             adapter: gpu.map(Gpu::describe),
             kernels: outcome.kernels.clone(),
             workspace_bytes: outcome.workspace,
@@ -283,7 +313,9 @@ impl Report {
     fn text(&self) -> String {
         let adapter = self.adapter.as_deref().unwrap_or("none, CPU reference in f64");
         let times: Vec<String> = self.seconds.iter().map(|(name, s)| format!("{name} {:.1} ms", s * 1e3)).collect();
-        let mut lines = vec![format!("norm      {} over {:?}", self.norm, self.shape), format!("adapter   {adapter}")];
+        let Self { norm, shape, input_type, output_type, .. } = self;
+        let norm = format!("norm      {norm} over {shape:?}, {input_type} to {output_type}");
+        let mut lines = vec![norm, format!("adapter   {adapter}")];
         if self.adapter.is_some() {
             lines.push(format!("kernels   {} (workspace {} bytes)", dispatches(&self.kernels), self.workspace_bytes));
         }

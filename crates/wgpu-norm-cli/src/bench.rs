@@ -25,9 +25,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use wgpu_norm::Types;
 use wgpu_norm_tools::failure::{EXIT_CHECK, EXIT_INTERRUPTED, Failure};
 use wgpu_norm_tools::output::{self, Target};
 use wgpu_norm_tools::terminal;
+use wgpu_norm_tools::types::TypeArgs;
 
 use crate::{Global, Json};
 
@@ -52,6 +54,7 @@ Examples:
   wgpu-norm bench group 8x64x120x120 --groups 32 --format channels-last --backward
   wgpu-norm bench --suite reference --filter 'channels-last backward' --adapter llvmpipe
   wgpu-norm bench --suite gpu --filter backward
+  wgpu-norm bench layer 4096x1024 --dtype bf16 --training --backward
   wgpu-norm bench --suite reference --peer benches/peers/burn/target/release/burn-peer
   wgpu-norm bench --suite reference --peers pytorch.json
   wgpu-norm bench --suite reference --compare reference.json --html reference.html
@@ -73,7 +76,9 @@ pub struct BenchArgs {
     /// Which cases.
     #[arg(long, value_enum, default_value_t = Suite::Quick, conflicts_with = "variant")]
     suite: Suite,
-    /// Only cases whose `variant shape format pass` contains this.
+    #[command(flatten)]
+    types: TypeArgs,
+    /// Only cases whose `variant shape format pass type` contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// More samples or rows, until a tensor has so many MiB.
@@ -92,8 +97,8 @@ pub struct BenchArgs {
     /// Find the profile with which norms are fastest on this adapter instead (two minutes or less), and write it to
     /// FILE for `--profile` [default: wgpu-norm-profile.json].
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "wgpu-norm-profile.json",
-        conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "peers", "list"])]
-    #[arg(conflicts_with_all = ["json", "html", "plot", "compare", "from"])]
+        conflicts_with_all = ["variant", "suite", "dtype", "parameters", "filter", "at_least", "peer", "peers"])]
+    #[arg(conflicts_with_all = ["list", "json", "html", "plot", "compare", "from"])]
     tune: Option<PathBuf>,
     /// Print the cases as lines of JSON instead.
     #[arg(long)]
@@ -111,7 +116,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
     /// Show an earlier report instead of measuring.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["variant", "suite", "filter", "at_least", "peer", "list"])]
+    #[arg(long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["variant", "suite", "dtype", "parameters", "filter", "at_least", "peer", "list"])]
     from: Option<PathBuf>,
 }
 
@@ -209,7 +215,13 @@ fn svg_path(text: &str) -> Result<PathBuf, String> {
 
 /// The cases that were asked for.
 fn selected(args: &BenchArgs) -> Result<Vec<BenchCase>, Failure> {
-    let mut cases = args.case.cases()?.unwrap_or_else(|| args.suite.cases());
+    let types = args.types.types();
+    if types != Types::default() && (args.list || !args.peer.is_empty()) {
+        let why = "--peer and --list speak a protocol that has no word for types: f32 only";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let cases = args.case.cases()?.unwrap_or_else(|| args.suite.cases());
+    let mut cases: Vec<BenchCase> = cases.iter().map(|case| case.of(types)).collect();
     if let Some(mib) = args.at_least {
         cases = suite::unique(cases.iter().map(|case| case.grown(mib.saturating_mul(1 << 20))).collect());
     }

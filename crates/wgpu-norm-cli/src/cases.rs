@@ -3,13 +3,16 @@
 use wgpu_norm::MemoryFormat::{ChannelsFirst, ChannelsLast};
 use wgpu_norm::NormKind::{Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
 use wgpu_norm::{
-    AdaptiveDescriptor, Affine, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,
+    AdaptiveDescriptor, Affine, Element, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Types,
+    Variance,
 };
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::files::element_count;
 use wgpu_norm_tools::norm::Descriptor;
+use wgpu_norm_tools::{elements, types};
 
 /// A kind of norm over a shape.
+#[derive(Clone)]
 pub struct Case<'a> {
     /// The kind.
     pub kind: Kind<'a>,
@@ -17,9 +20,12 @@ pub struct Case<'a> {
     pub shape: &'a [u64],
     /// Where the channels are.
     pub format: MemoryFormat,
+    /// Element types.
+    pub types: Types,
 }
 
 /// A kind of norm, with what only that kind needs.
+#[derive(Clone)]
 pub enum Kind<'a> {
     /// One of them.
     Norm(NormKind<'a>),
@@ -54,12 +60,20 @@ pub enum Fill {
 /// Above this only [`Fill::Normal`] and [`Fill::LargeMean`] are run.
 pub const SMALL: u64 = 20_000;
 
+const F32: Types = Types::all(Element::F32);
+/// With parameters of f32, as mixed precision has them.
+const F16: Types = Types::tensors(Element::F16);
+const BF16: Types = Types::tensors(Element::Bf16);
+/// With parameters of the same type.
+const ALL_F16: Types = Types::all(Element::F16);
+const ALL_BF16: Types = Types::all(Element::Bf16);
+
 const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
-    Case { kind: Kind::Norm(kind), shape, format: ChannelsFirst }
+    Case { kind: Kind::Norm(kind), shape, format: ChannelsFirst, types: F32 }
 }
 
 const fn last(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
-    Case { kind: Kind::Norm(kind), shape, format: ChannelsLast }
+    Case { kind: Kind::Norm(kind), shape, format: ChannelsLast, types: F32 }
 }
 
 const fn adain(
@@ -69,7 +83,7 @@ const fn adain(
     shape: &'static [u64],
     format: MemoryFormat,
 ) -> Case<'static> {
-    Case { kind: Kind::Adaptive { style_shape, variance, style_eps }, shape, format }
+    Case { kind: Kind::Adaptive { style_shape, variance, style_eps }, shape, format, types: F32 }
 }
 
 /// All of them. Widths take every remainder of 4; 4099 is a prime beyond a workgroup's reach; 70 001 segments are more
@@ -147,16 +161,54 @@ pub const CASES: &[Case<'static>] = &[
     case(Weight { dim: Some(0) }, &[3, 100_003]),
 ];
 
+/// Each kind in 16 bits, at odd widths and in both formats: what the quick tier has of them.
+pub const HALVES: &[Case<'static>] = &[
+    case(Batch, &[3, 5, 7]).of(BF16),
+    last(Batch, &[2, 5, 7, 3]).of(ALL_F16),
+    case(Instance, &[3, 2, 5, 5]).of(F16),
+    case(Group { groups: 2 }, &[3, 6, 7]).of(ALL_BF16),
+    last(Group { groups: 3 }, &[2, 31, 9]).of(F16),
+    case(Layer { axes: 1..2 }, &[5, 67]).of(BF16),
+    case(Layer { axes: 1..2 }, &[3, 4099]).of(ALL_F16),
+    case(Rms { axes: 1..2 }, &[5, 64]).of(ALL_BF16),
+    adain(&[2, 3, 5, 3], Variance::Biased, StyleEpsilon::AsContent, &[2, 3, 3, 7], ChannelsFirst).of(F16),
+    case(LpNormalize { p: 2.0, axes: 1..2 }, &[3, 7, 5]).of(BF16),
+    case(MeanVariance { axes: &[0, 1, 2] }, &[3, 41, 5]).of(F16),
+    case(Weight { dim: Some(1) }, &[7, 5, 9]).of(ALL_BF16),
+];
+
+/// All cases in f32, and each in both 16-bit types, every other one with parameters of the same.
+pub fn all() -> Vec<Case<'static>> {
+    let typed =
+        |types: [Types; 2]| CASES.iter().zip(types.into_iter().cycle()).map(|(case, types)| case.clone().of(types));
+    CASES.iter().cloned().chain(typed([F16, ALL_F16])).chain(typed([ALL_BF16, BF16])).collect()
+}
+
 impl Case<'_> {
-    /// The kinds of contents this case is run with.
+    const fn of(self, types: Types) -> Self {
+        Self { types, ..self }
+    }
+
+    /// Whether tensors have 16 bits.
+    pub fn is_half(&self) -> bool {
+        self.types.input != Element::F32
+    }
+
+    /// The kinds of contents this case is run with. Few differ in 16 bits: a mean and a deviation that are far apart
+    /// are rounded to a constant.
     pub fn fills(&self) -> &'static [Fill] {
         let all = &[Fill::Normal, Fill::LargeMean, Fill::TinyVariance, Fill::Constant, Fill::Zero, Fill::NotANumber];
-        if self.len() <= SMALL { all } else { &all[..2] }
+        match (self.is_half(), self.len() <= SMALL) {
+            (false, true) => all,
+            (false, false) => &all[..2],
+            (true, true) => &[Fill::Normal, Fill::NotANumber],
+            (true, false) => &[Fill::Normal],
+        }
     }
 
     /// Those of them that gradients are computed from.
     pub fn backward_fills(&self) -> &'static [Fill] {
-        if self.len() <= SMALL { self.fills() } else { &[Fill::LargeMean] }
+        if self.len() <= SMALL || self.is_half() { self.fills() } else { &[Fill::LargeMean] }
     }
 
     /// Number of elements.
@@ -171,7 +223,8 @@ impl Case<'_> {
 
     /// The norm.
     pub fn descriptor(&self) -> Descriptor<'_> {
-        let (shape, format, single_element) = (self.shape, self.format, SingleElement::Allow);
+        let Self { shape, format, types, .. } = *self;
+        let single_element = SingleElement::Allow;
         match &self.kind {
             Kind::Norm(kind) => Descriptor::Norm(NormDescriptor {
                 format,
@@ -181,6 +234,7 @@ impl Case<'_> {
                     _ => Affine::ScaleAndBias,
                 },
                 single_element,
+                types,
                 ..NormDescriptor::new(kind.clone(), shape)
             }),
             &Kind::Adaptive { style_shape, variance, style_eps } => Descriptor::Adaptive(AdaptiveDescriptor {
@@ -188,6 +242,7 @@ impl Case<'_> {
                 variance,
                 style_eps,
                 single_element,
+                types,
                 ..AdaptiveDescriptor::new(shape, style_shape)
             }),
         }
@@ -198,7 +253,13 @@ impl Case<'_> {
         self.descriptor().name()
     }
 
-    /// Operands with `affine_len` parameters, and running statistics of so many `channels` where asked for.
+    /// The kind and the types.
+    pub fn title(&self) -> String {
+        self.name().to_owned() + &types::suffix(self.types.input.name(), self.types.scale.name())
+    }
+
+    /// Operands, rounded to their types, with `affine_len` parameters, and running statistics of so many `channels`
+    /// where asked for.
     pub fn tensors(&self, fill: Fill, affine_len: u64, channels: Option<u64>) -> Tensors {
         let mut random = Random(0x9E37_79B9 ^ self.len());
         let style = match self.kind {
@@ -210,10 +271,12 @@ impl Case<'_> {
         let affine = self.descriptor().affine();
         let mean = if fill == Fill::LargeMean { 1e4 } else { 0.5 };
         Tensors {
-            input: random.fill(fill, self.len()),
-            scale: affine.has_scale().then(|| random.many(affine_len, |r| 0.5 + r.uniform())),
-            bias: affine.has_bias().then(|| random.many(affine_len, |r| r.uniform() - 0.5)),
-            style,
+            input: rounded(random.fill(fill, self.len()), self.types.input),
+            scale: affine
+                .has_scale()
+                .then(|| rounded(random.many(affine_len, |r| 0.5 + r.uniform()), self.types.scale)),
+            bias: affine.has_bias().then(|| rounded(random.many(affine_len, |r| r.uniform() - 0.5), self.types.bias)),
+            style: style.map(|style| rounded(style, self.types.input)),
             running: None,
             given: channels.map(|n| (random.many(n, |r| mean + r.uniform()), random.many(n, |r| 0.5 + r.uniform()))),
         }
@@ -221,8 +284,13 @@ impl Case<'_> {
 
     /// A gradient to the output.
     pub fn grad_output(&self) -> Vec<f32> {
-        Random(0xD1B5_4A32 ^ self.len()).many(self.len(), |random| 4.0 * random.uniform() - 2.0)
+        let gradient = Random(0xD1B5_4A32 ^ self.len()).many(self.len(), |random| 4.0 * random.uniform() - 2.0);
+        rounded(gradient, self.types.grad_output)
     }
+}
+
+fn rounded(values: Vec<f32>, element: Element) -> Vec<f32> {
+    if element == Element::F32 { values } else { elements::decode(&elements::encode(&values, element), element) }
 }
 
 /// splitmix64: the same numbers on every machine.

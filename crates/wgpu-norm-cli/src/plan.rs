@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use wgpu_norm::{BufferId, DeviceFacts, Dispatch, Kernel, Planner, Recipe};
+use wgpu_norm::{BufferId, DeviceFacts, Dispatch, Element, Kernel, Planner, Recipe};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::outline::Outline;
 use wgpu_norm_tools::output::write_bytes;
 use wgpu_norm_tools::terminal;
+use wgpu_norm_tools::types::TypeArgs;
 
 use crate::bench::case::{BenchCase, Pass};
 use crate::bench::spec::CaseArgs;
@@ -30,6 +31,7 @@ Examples:
   wgpu-norm plan layer 4096x1024
   wgpu-norm plan batch 8x64x56x56 --format channels-last --pass backward --limits adapter
   wgpu-norm plan group 8x64x120x120 --groups 32 --json group.json --shaders kernels/
+  wgpu-norm plan layer 4096x1024 --dtype f16 --parameters same
   wgpu-norm plan --suite reference --pass backward")]
 pub struct PlanArgs {
     // boxed: this struct is a variant of an enum, whose others are small
@@ -38,6 +40,8 @@ pub struct PlanArgs {
     /// All cases of a suite of `bench` instead.
     #[arg(long, value_enum, conflicts_with = "variant", required_unless_present = "variant")]
     suite: Option<Suite>,
+    #[command(flatten)]
+    types: TypeArgs,
     /// Which pass; of a suite only the cases of that pass.
     #[arg(long, value_enum, conflicts_with_all = ["training", "backward"])]
     pass: Option<Pass>,
@@ -115,7 +119,8 @@ fn cases(args: &PlanArgs) -> Result<Vec<BenchCase>, Failure> {
     let named = case.cases()?;
     let of_pass = |case: &BenchCase| args.pass.is_none_or(|pass| case.pass == pass);
     let of_suite = || args.suite.iter().flat_map(|suite| suite.cases()).filter(of_pass).collect();
-    Ok(named.unwrap_or_else(of_suite))
+    let types = args.types.types();
+    Ok(named.unwrap_or_else(of_suite).iter().map(|case| case.of(types)).collect())
 }
 
 impl Planned {
@@ -140,7 +145,14 @@ impl Planned {
     fn json(&self) -> Value {
         let recipes: Vec<Value> =
             self.outline.recipes.iter().map(|recipe| recipe.to_json(|buffer| self.name(buffer).to_owned())).collect();
-        json!({ "case": self.case.name(), "schedule": self.schedule, "recipes": recipes })
+        let [dtype, parameters] = [self.case.types.input, self.case.types.scale].map(Element::name);
+        json!({
+            "case": self.case.name(),
+            "dtype": dtype,
+            "parameters": parameters,
+            "schedule": self.schedule,
+            "recipes": recipes,
+        })
     }
 }
 

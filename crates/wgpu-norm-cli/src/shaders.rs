@@ -16,7 +16,7 @@ use wgpu_norm_tools::terminal;
 
 use crate::Global;
 use crate::bench::suite::Suite;
-use crate::cases::CASES;
+use crate::cases;
 
 /// Arguments of `wgpu-norm shaders`.
 #[derive(clap::Args)]
@@ -70,7 +70,7 @@ fn all() -> Result<BTreeMap<String, Kernel>, Failure> {
     for case in Suite::Reference.cases() {
         kernels.extend(case.case().descriptor().kernels(&devices())?);
     }
-    for case in CASES {
+    for case in cases::all() {
         kernels.extend(case.descriptor().kernels(&devices())?);
     }
     Ok(kernels)

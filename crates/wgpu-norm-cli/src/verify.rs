@@ -14,7 +14,7 @@ use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
-use crate::cases::{CASES, Case};
+use crate::cases::{self, CASES, Case, HALVES};
 
 mod gradients;
 mod passes;
@@ -37,8 +37,10 @@ const NORMS: usize = 60;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Each kernel and each family of schedules is run once, with normal numbers, with a large mean, with
-a tiny variance, with constants, with zeros and with a NaN, at odd widths.
-With --all every schedule is forced on every case that it accepts, in passes with a device each:
+a tiny variance, with constants, with zeros and with a NaN, at odd widths; each kind of norm in f16
+and bf16 too, with normal numbers and with a NaN.
+With --all every schedule is forced on every case that it accepts, in f32, f16 and bf16, in passes
+with a device each:
   adapter   its limits and its subgroup operations; each case with all of its contents
   defaults  WebGPU's default limits and no feature, so no subgroups; each case with normal
             numbers, small ones with a NaN too
@@ -54,10 +56,10 @@ Examples:
   wgpu-norm verify --pass defaults --filter layer
   wgpu-norm verify --adapter llvmpipe --json")]
 pub struct VerifyArgs {
-    /// Every case under every schedule in every pass: takes eight minutes on a processor.
+    /// Every case in every type under every schedule in every pass: takes some twenty minutes on a processor.
     #[arg(long)]
     all: bool,
-    /// Only kinds of norm whose name contains this.
+    /// Only kinds of norm whose name, or name and type (`layer bf16`), contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Only this pass [default: adapter; with --all each that makes a difference on the adapter].
@@ -70,8 +72,9 @@ pub struct VerifyArgs {
 
 /// Runs the cases of the tier in its passes.
 pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.name().contains(text));
-    let cases: Vec<&Case> = CASES.iter().filter(selected).collect();
+    let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.title().contains(text));
+    let cases = if args.all { cases::all() } else { [CASES, HALVES].concat() };
+    let cases: Vec<&Case> = cases.iter().filter(selected).collect();
     if cases.is_empty() {
         let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.name()).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
@@ -92,7 +95,7 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         results.begin(&station.device);
         let mut tier = if args.all { Tier::all(&cases) } else { Tier::quick(&cases) };
         for case in tier.cases() {
-            let (name, shape, device) = (case.name(), case.shape, &station.device);
+            let (name, shape, device) = (case.title(), case.shape, &station.device);
             bar.set_message(format!("{device}: {name} {shape:?}"));
             verify(&station, case, &mut tier, &mut results).inspect_err(|_| {
                 terminal::note(&format!("stopped at {device}: {name} {shape:?} {:?}", case.format));
@@ -216,6 +219,9 @@ mod tests {
     fn every_kind_and_every_remainder_is_there() {
         for kind in ["batch", "instance", "group", "layer", "rms", "adain", "lp", "mvn", "weight"] {
             assert!(CASES.iter().any(|case| case.name() == kind), "{kind}");
+        }
+        for kind in CASES.iter().map(Case::name) {
+            assert!(HALVES.iter().any(|case| case.name() == kind && case.is_half()), "{kind}");
         }
         for remainder in 0..4 {
             assert!(CASES.iter().any(|case| case.shape.last().is_some_and(|width| width % 4 == remainder)));

@@ -39,6 +39,19 @@ fn a_benchmark_of_one_case_is_printed_and_written() {
     assert!(text(&beside.stdout).contains("x as fast"), "{}", text(&beside.stdout));
 }
 
+#[test]
+fn a_benchmark_of_16_bits_names_its_types() {
+    let output =
+        wgpu_norm(&["bench", "layer", "64x65", "--backward", "--dtype", "bf16", "--parameters", "same", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report}{}", text(&output.stderr));
+    let row = &report["rows"][0];
+    assert_eq!([&row["dtype"], &row["parameters"]], ["bf16"; 2], "{row}");
+    // three tensors and three parameters of two bytes an element, two statistics a row
+    assert_eq!(row["min_bytes"], 2 * (3 * 64 * 65 + 3 * 65) + 4 * 2 * 64, "{row}");
+    assert!(row["error"].as_f64().unwrap() < 1e-6, "{row}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_peer_that_hangs_takes_nothing_along() {
@@ -133,6 +146,12 @@ fn mistakes_are_one_line_and_exit_code_2() {
         (&["bench", "--from", REPORT, "--html", REPORT], "--html would write over"),
         (&["bench", "--from", REPORT, "--html", "both.svg", "--plot", "both.svg"], "--plot would write over"),
         (&["bench", "layer", "64x64", "--peer", "'"], "a quote is not closed"),
+        (&["bench", "layer", "64x64", "--dtype", "f64"], "possible values: f32, f16, bf16"),
+        (&["bench", "--suite", "quick", "--parameters", "f16"], "possible values: f32, same"),
+        (&["bench", "--suite", "quick", "--dtype", "bf16", "--list"], "no word for types"),
+        (&["bench", "layer", "64x64", "--dtype", "f16", "--peer", "true"], "no word for types"),
+        (&["bench", "--tune", "--dtype", "f16"], "cannot be used with"),
+        (&["plan", "layer", "64x64", "--dtype", "half"], "possible values: f32, f16, bf16"),
         (&["verify", "--filter", "no such norm"], "no kind of norm matches"),
         (&["verify", "--pass", "everything"], "possible values: adapter, defaults, as-gpu"),
         (&["bench", "layer", "1048576x1048576"], "nothing was measured: a tensor has 4398046511104 bytes"),

@@ -5,12 +5,18 @@ use std::process::{Command, Output};
 
 /// Writes a `.npy` file of f32 with this shape.
 fn write(folder: &Path, name: &str, shape: &[usize]) {
+    let elements = (0..shape.iter().product()).flat_map(|index: usize| (index as f32 + 1.0).to_le_bytes());
+    write_as(folder, name, "<f4", shape, &elements.collect::<Vec<u8>>());
+}
+
+/// Writes a `.npy` file of elements of this type and shape.
+fn write_as(folder: &Path, name: &str, descr: &str, shape: &[usize], elements: &[u8]) {
     let sizes: String = shape.iter().map(|size| format!("{size},")).collect();
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}\n");
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
-    bytes.extend((0..shape.iter().product()).flat_map(|index: usize| (index as f32 + 1.0).to_le_bytes()));
+    bytes.extend(elements);
     std::fs::write(folder.join(name), bytes).unwrap();
 }
 
@@ -39,6 +45,8 @@ fn both_paths_refuse_alike() {
     for (name, shape) in [("x.npy", &[4, 2, 3][..]), ("nchw.npy", &[2, 4, 3, 3]), ("c.npy", &[1, 4, 1, 1])] {
         write(path, name, shape);
     }
+    write_as(path, "whole.npy", "<i4", &[4], &[0; 16]);
+    assert!(apply(path, "layer x.npy b.safetensors --dtype bf16", true).status.success());
     let running =
         |of: &str| format!("--training --running-mean {of}.npy --running-var {of}.npy --running-out s.safetensors");
     let bad = [
@@ -68,6 +76,13 @@ fn both_paths_refuse_alike() {
         ("spectral 2x3.npy y.npy --iterations 0".to_owned(), "power iteration"),
         ("spectral 2x3.npy y.npy --dim 2".to_owned(), "axes [2]"),
         ("spectral 2.npy y.npy --u 2.npy --v 1.npy".to_owned(), "u and v was given"),
+        // types that a file cannot have, or that no norm has
+        ("layer x.npy y.npy --dtype bf16".to_owned(), "y.npy: a .npy file cannot hold bf16; a .safetensors file can"),
+        ("rms b.safetensors y.npy".to_owned(), "a .npy file cannot hold bf16"),
+        ("spectral 2x3.npy y.npy --dtype bf16 --state-out s.safetensors".to_owned(), "a .npy file cannot hold bf16"),
+        ("layer x.npy y.safetensors --dtype f64".to_owned(), "possible values: f32, f16, bf16"),
+        ("layer whole.npy y.npy --dtype f16".to_owned(), "<i4 (signed integer) is not supported, only floats"),
+        ("layer x.npy y.npy --scale whole.npy".to_owned(), "whole.npy: element type <i4"),
         // what is no norm
         ("batch 1x2.npy y.npy --training".to_owned(), "one element a segment"),
         (format!("batch 1x2.npy y.npy {}", running("2")), "one element a segment"),
@@ -88,7 +103,54 @@ fn both_paths_refuse_alike() {
         }
     }
     assert!(faults.is_empty(), "{} of {}\n{}", faults.len(), bad.len(), faults.join("\n"));
-    assert!(!path.join("y.npy").exists() && !path.join("s.safetensors").exists());
+    assert!(["y.npy", "y.safetensors", "s.safetensors"].iter().all(|name| !path.join(name).exists()));
+}
+
+/// Runs a command that must succeed, and gives its report.
+fn report(folder: &Path, arguments: &str, cpu: bool) -> serde_json::Value {
+    let output = apply(folder, &format!("{arguments} --force --check --json"), cpu);
+    assert!(output.status.success(), "{arguments}: {}{}", error(&output), String::from_utf8_lossy(&output.stdout));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn outputs_have_the_type_that_is_asked_for_or_that_of_the_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (name, shape) in [("x.npy", &[4, 3, 7][..]), ("7.npy", &[7])] {
+        write(path, name, shape);
+    }
+    for cpu in [true, false] {
+        for dtype in ["f32", "f16", "bf16"] {
+            let made = report(path, &format!("layer x.npy {dtype}.safetensors --dtype {dtype} --bias 7.npy"), cpu);
+            assert_eq!((&made["input_type"], &made["output_type"]), (&"f32".into(), &dtype.into()), "{made}");
+            let same = format!("{dtype}.safetensors");
+            for norm in [
+                format!("layer {same} y.safetensors --axes 0.. --scale {same}"),
+                format!("adain {same} y.safetensors --style x.npy"),
+                format!("spectral {same} y.safetensors"),
+            ] {
+                assert_eq!(report(path, &norm, cpu)["output_type"], dtype, "{norm}");
+            }
+        }
+        report(path, "layer f16.safetensors y.npy --mean-out mean.npy --rstd-out rstd.safetensors", cpu);
+        for (name, expected) in [("y.npy", "'<f2'"), ("mean.npy", "'<f4'"), ("rstd.safetensors", "\"F32\"")] {
+            let bytes = std::fs::read(path.join(name)).unwrap();
+            assert!(String::from_utf8_lossy(&bytes).contains(expected), "{name}");
+        }
+    }
+}
+
+#[test]
+fn doubles_are_read_with_a_remark() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let elements: Vec<u8> = (1..=6).flat_map(|index| (f64::from(index) / 3.0).to_le_bytes()).collect();
+    write_as(path, "double.npy", "<f8", &[2, 3], &elements);
+    let output = apply(path, "layer double.npy y.npy --check", true);
+    let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{remarks}");
+    assert!(remarks.contains("note: double.npy: 64-bit floats, rounded to 32 bits"), "{remarks}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use wgpu_norm::Element;
 /// The bytes of `values`, each rounded once to the type.
 pub fn encode(values: &[f32], element: Element) -> Cow<'_, [u8]> {
     match element {
-        Element::F32 => Cow::Borrowed(bytemuck::cast_slice(values)),
+        Element::F32 if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(values)),
+        Element::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Element::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
         Element::Bf16 => values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect(),
         _ => unknown(element),

@@ -1,13 +1,16 @@
-//! Tensors of f32 in `.npy` and `.safetensors` files: the header first, with every check against the
-//! length of the file, the elements later. Nothing is allocated that the file does not hold.
+//! Tensors in `.npy` and `.safetensors` files: the header first, with every check against the length of the file, the
+//! elements later. Nothing is allocated that the file does not hold. Elements are floats of 16, 32 or 64 bits in files,
+//! and f32 here.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use wgpu_norm::Element;
+
 use crate::failure::Failure;
-use crate::{npy, safetensors_file, terminal};
+use crate::{elements, npy, safetensors_file, terminal};
 
 /// Bytes read or written between two ticks of the progress bar.
 pub const CHUNK: usize = 8 << 20;
@@ -54,9 +57,12 @@ pub enum FileError {
         /// Length of the file.
         actual: u64,
     },
-    /// Not a tensor of f32.
-    #[error("element type {0} is not supported, only 32-bit float is")]
+    /// Not a tensor of floats.
+    #[error("element type {0} is not supported, only floats of 16, 32 and 64 bits are")]
     DataType(String),
+    /// NumPy has no such type.
+    #[error("a .npy file cannot hold {0}; a .safetensors file can, or choose --dtype f16 or f32")]
+    NotInNpy(Element),
     /// The shape's product cannot be addressed.
     #[error("shape {shape:?} has more elements than can be addressed")]
     Overflow {
@@ -142,11 +148,40 @@ impl Format {
     }
 }
 
+/// How a file stores an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// In a type that norms have.
+    As(Element),
+    /// As a 64-bit float, which is read as f32.
+    F64,
+}
+
+impl Stored {
+    /// Bytes of one element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::As(element) => element.bytes(),
+            Self::F64 => 8,
+        }
+    }
+
+    /// The values whose bytes these are, the least significant first.
+    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::As(element) => elements::decode(bytes, element),
+            Self::F64 => bytes.as_chunks().0.iter().map(|&value| f64::from_le_bytes(value) as f32).collect(),
+        }
+    }
+}
+
 /// What a header says of one tensor's elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// Sizes of the axes, outermost first.
     pub shape: Vec<u64>,
+    /// Type of the elements.
+    pub stored: Stored,
     /// Where the elements start in the file.
     pub offset: u64,
     /// Most significant byte first.
@@ -204,22 +239,36 @@ impl TensorFile {
         self.len as u64
     }
 
-    /// Reads the elements, into row-major order and this machine's byte order.
+    /// The type of the elements; f32 where the file has 64-bit floats.
+    pub fn element(&self) -> Element {
+        match self.layout.stored {
+            Stored::As(element) => element,
+            Stored::F64 => Element::F32,
+        }
+    }
+
+    /// Reads the elements, into row-major order.
     pub fn read(mut self) -> Result<Vec<f32>, Failure> {
+        let Layout { stored, offset, big_endian, .. } = self.layout;
+        if stored == Stored::F64 {
+            terminal::note(&format!("{}: 64-bit floats, rounded to 32 bits", self.path.display()));
+        }
+        let size = stored.bytes() as usize;
         let mut data = zeroed(self.len, &self.path.display().to_string())?;
-        let bar = terminal::progress("reading", self.elements() * 4, true);
+        let mut bytes = vec![0; CHUNK.min(self.len * size)];
+        let bar = terminal::progress("reading", self.elements() * stored.bytes(), true);
         let fail = |error: io::Error| Failure::file(&self.path, error);
-        self.file.seek(SeekFrom::Start(self.layout.offset)).map_err(fail)?;
-        for chunk in bytemuck::cast_slice_mut::<f32, u8>(&mut data).chunks_mut(CHUNK) {
-            self.file.read_exact(chunk).map_err(fail)?;
-            bar.inc(chunk.len() as u64);
+        self.file.seek(SeekFrom::Start(offset)).map_err(fail)?;
+        for values in data.chunks_mut(CHUNK / size) {
+            let bytes = &mut bytes[..values.len() * size];
+            self.file.read_exact(bytes).map_err(fail)?;
+            if big_endian {
+                bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+            }
+            values.copy_from_slice(&stored.decode(bytes));
+            bar.inc(bytes.len() as u64);
         }
         bar.finish_and_clear();
-        if self.layout.big_endian != cfg!(target_endian = "big") {
-            for value in &mut data {
-                *value = f32::from_bits(value.to_bits().swap_bytes());
-            }
-        }
         if self.layout.fortran && self.layout.shape.len() > 1 { self.row_major(&data) } else { Ok(data) }
     }
 
@@ -249,13 +298,13 @@ impl TensorFile {
     }
 }
 
-/// Product of the sizes, or `None` where it or its bytes overflow.
+/// Product of the sizes, or `None` where it or its bytes in any type overflow.
 pub fn element_count(shape: &[u64]) -> Option<u64> {
     if shape.contains(&0) {
         return Some(0);
     }
     let count = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size))?;
-    count.checked_mul(4).map(|_| count)
+    count.checked_mul(8).map(|_| count)
 }
 
 /// Compares the length of a file with what its header says.

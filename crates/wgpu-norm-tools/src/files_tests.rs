@@ -1,6 +1,8 @@
 use super::*;
 use crate::output::Target;
 
+use Element::{Bf16, F16, F32};
+
 /// A `.npy` file with this header text and these elements.
 fn npy_bytes(text: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -38,29 +40,89 @@ fn load(extension: &str, bytes: &[u8], name: Option<&str>) -> Loaded {
 #[test]
 fn tensors_survive_a_round_trip() {
     let cases: &[&[u64]] = &[&[], &[0], &[1], &[3], &[2, 3], &[2, 0, 5], &[1, 2, 3, 1, 2, 1, 1, 2]];
-    for extension in ["npy", "safetensors"] {
+    let types = [("npy", F32), ("npy", F16), ("safetensors", F32), ("safetensors", F16), ("safetensors", Bf16)];
+    for (extension, element) in types {
         for shape in cases {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(format!("x.{extension}"));
             let data: Vec<f32> = (0..element_count(shape).unwrap()).map(|i| i as f32 - 0.5).collect();
-            Target::new(&path, false, &[])
-                .unwrap()
-                .part_of_tensor("a \"name\"", shape, &data)
-                .unwrap()
-                .finish()
-                .unwrap();
+            let target = Target::new(&path, false, &[]).unwrap();
+            target.check_element(element).unwrap();
+            target.part_of_tensor("a \"name\"", shape, element, &data).unwrap().finish().unwrap();
             let file = TensorFile::open(&TensorSpec { path, name: None }, "").unwrap();
-            assert_eq!(file.shape(), *shape, "{extension}");
-            assert_eq!(file.read().unwrap(), data, "{extension} {shape:?}");
+            assert_eq!((file.shape(), file.element()), (*shape, element), "{extension}");
+            assert_eq!(file.read().unwrap(), data, "{extension} {element} {shape:?}");
         }
     }
 }
 
 #[test]
+fn what_is_written_in_16_bits_is_rounded_to_the_nearest_and_ties_to_the_even_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -65520.0, 1e-8];
+    let expected = [
+        (F16, [1.0, 1.0 + 1.0 / 512.0, 1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, f32::NEG_INFINITY, 0.0]),
+        (Bf16, [1.0, 1.0, 1.0, 1.0 + 1.0 / 64.0, -65536.0, 1e-8]),
+    ];
+    for (element, expected) in expected {
+        let path = folder.path().join(format!("{element}.safetensors"));
+        let target = Target::new(&path, false, &[]).unwrap();
+        target.part_of_tensor("x", &[6], element, &data).unwrap().finish().unwrap();
+        let read = TensorFile::open(&TensorSpec { path, name: None }, "").unwrap().read().unwrap();
+        assert_eq!(read[..5], expected[..5], "{element}");
+        assert!((read[5] - expected[5]).abs() <= expected[5] / 256.0, "{element} {}", read[5]);
+    }
+}
+
+#[test]
+fn numpy_has_no_bf16() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::new(&folder.path().join("x.npy"), false, &[]).unwrap();
+    let written = target.part_of_tensor("", &[1], Bf16, &[1.0]).err();
+    for error in [target.check_element(Bf16).err(), written] {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("x.npy: a .npy file cannot hold bf16; a .safetensors file can"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn floats_of_all_sizes_are_read() {
+    let values = [1.5, -0.25, 65504.0, f32::INFINITY];
+    let halves: Vec<u16> = vec![0x3e00, 0xb400, 0x7bff, 0x7c00];
+    let wide = values.map(|value| f64::from(value) * (1.0 + 1e-9));
+    let bytes = |big: bool| -> [Vec<u8>; 2] {
+        let half = |h: &u16| if big { h.to_be_bytes() } else { h.to_le_bytes() };
+        let double = |d: &f64| if big { d.to_be_bytes() } else { d.to_le_bytes() };
+        [halves.iter().flat_map(half).collect(), wide.iter().flat_map(double).collect()]
+    };
+    for (order, big) in [("<", false), (">", true)] {
+        for (size, data) in [2, 8].into_iter().zip(bytes(big)) {
+            let file = npy_bytes(&npy_header(&format!("{order}f{size}"), "False", "(4,)"), &data);
+            assert_eq!(load("npy", &file, None).unwrap(), (vec![4], values.to_vec()), "{order}f{size}");
+        }
+    }
+    let transposed = npy_bytes(&npy_header("<f2", "True", "(2, 2)"), &bytes(false)[0]);
+    assert_eq!(load("npy", &transposed, None).unwrap().1, [values[0], values[2], values[1], values[3]]);
+    let upper: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_be_bytes()[..2].to_vec()).collect();
+    let upper: Vec<u8> = upper.chunks(2).flat_map(|half| [half[1], half[0]]).collect();
+    let of_bf16 = [1.5, -0.25, 65280.0, f32::INFINITY];
+    let [half, double] = bytes(false);
+    for (dtype, data, expected) in [("F16", half, values), ("F64", double, values), ("BF16", upper, of_bf16)] {
+        let end = data.len();
+        let info = format!(r#"{{"a":{{"dtype":"{dtype}","shape":[4],"data_offsets":[0,{end}]}}}}"#);
+        let loaded = load("safetensors", &safetensors_bytes(&info, &data), None).unwrap();
+        assert_eq!(loaded.1, expected, "{dtype}");
+    }
+}
+
+#[test]
 fn our_safetensors_are_read_by_the_crate() {
-    let header = safetensors_file::header("x", &[2]).unwrap();
+    let header = safetensors_file::header("x", &[4], Bf16).unwrap();
     let bytes = [header, vec![0; 8]].concat();
-    assert_eq!(safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("x").unwrap().shape(), [2]);
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor("x").unwrap();
+    assert_eq!((tensor.shape(), tensor.dtype()), (&[4][..], safetensors::Dtype::BF16));
 }
 
 #[test]
@@ -109,8 +171,10 @@ fn bad_npy_files_are_refused_by_name() {
         (with_len(2, u32::MAX), "truncated: 4294967307 bytes by its header, 112 in the file"),
         (with_len(2, 100), "corrupt header: no dictionary of just descr, fortran_order and shape"),
         (with_len(2, 70_000), "truncated: "),
-        (npy("<f8", "(1,)"), "element type <f8 (float64) is not supported"),
-        (npy("<f2", "(4,)"), "<f2 (float16)"),
+        (npy("<f16", "(1,)"), "element type <f16 (float128) is not supported"),
+        (npy("<f8", "(2,)"), "truncated: "),
+        (npy("<f2", "(3,)"), "trailing bytes: "),
+        (npy("<V2", "(4,)"), "V2 (raw bytes)"),
         (npy("|O", "(1,)"), "pickled Python object"),
         (npy("<i4", "(2,)"), "<i4 (signed integer)"),
         (npy("|b1", "(8,)"), "|b1 (bool)"),
@@ -173,9 +237,9 @@ fn bad_safetensors_files_are_refused_by_name() {
         (one("F32", "[3]", 8), None, "corrupt header: "),
         (one("F32", "[4294967296, 4294967296, 4294967296]", 8), None, "corrupt header: overflow"),
         (one("F32", "[99999999999999999999]", 8), None, "corrupt header: "),
-        (one("F64", "[1]", 8), None, "element type F64 of tensor 'a' is not supported"),
-        (one("BF16", "[4]", 8), None, "element type BF16"),
-        (one("F16", "[2, 2]", 8), None, "element type F16"),
+        (one("I64", "[1]", 8), None, "element type I64 of tensor 'a' is not supported, only floats of 16, 32 and 64"),
+        (one("F8_E4M3", "[8]", 8), None, "element type F8_E4M3"),
+        (one("F64", "[2]", 8), None, "corrupt header: "),
         (one("F99", "[2, 2]", 8), None, "corrupt header: unknown variant"),
         (safetensors_bytes(&two, &[0; 8]), None, "several tensors, name one with --tensor NAME: a, b"),
         (safetensors_bytes(&two, &[0; 8]), Some("c"), "no tensor 'c'; it holds a, b"),

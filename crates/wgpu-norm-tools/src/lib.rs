@@ -17,3 +17,4 @@ pub mod output;
 pub mod safetensors_file;
 pub mod shapes;
 pub mod terminal;
+pub mod types;

@@ -6,8 +6,9 @@
 use std::io::{self, Read};
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriteOptions, WriterBuilder};
+use wgpu_norm::Element;
 
-use crate::files::{FileError, Layout, check_length};
+use crate::files::{FileError, Layout, Stored, check_length};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Magic, version and the longer of the two kinds of length; no file with a dictionary is shorter.
@@ -46,12 +47,12 @@ pub(crate) fn read_header(file: &mut impl Read, file_len: u64) -> Result<Layout,
     guard(std::str::from_utf8(text).map_err(|error| FileError::Header(error.to_string()))?)?;
     let header = NpyHeader::from_reader(bytes.as_slice()).map_err(|error| FileError::Header(words(&error)))?;
     let shape = header.shape().to_vec();
-    let big_endian = is_big_endian(&header.dtype())?;
-    match header.len().checked_mul(4).and_then(|bytes| bytes.checked_add(offset)) {
+    let (stored, big_endian) = stored(&header.dtype())?;
+    match header.len().checked_mul(stored.bytes()).and_then(|bytes| bytes.checked_add(offset)) {
         Some(end) => check_length(end, file_len)?,
         None => return Err(FileError::Overflow { shape }),
     }
-    Ok(Layout { shape, offset, big_endian, fortran: header.order() == Order::Fortran })
+    Ok(Layout { shape, stored, offset, big_endian, fortran: header.order() == Order::Fortran })
 }
 
 /// Lets through only what a header of plain elements is made of: a dictionary of three entries, strings without
@@ -90,12 +91,23 @@ fn words(error: &io::Error) -> String {
     }
 }
 
-/// Byte order of f32; every other type is an error that names it.
-fn is_big_endian(dtype: &DType) -> Result<bool, FileError> {
+/// Type of floats, and whether the most significant byte comes first; every other type is an error that names it.
+fn stored(dtype: &DType) -> Result<(Stored, bool), FileError> {
     let DType::Plain(plain) = dtype else { return Err(FileError::DataType(dtype.descr())) };
-    let words = match plain.type_char() {
-        TypeChar::Float if plain.size_field() == 4 => return Ok(plain.endianness() == Endianness::Big),
-        TypeChar::Float => &format!("float{}", plain.size_field() * 8),
+    let big_endian = plain.endianness() == Endianness::Big;
+    let words = match (plain.type_char(), plain.size_field()) {
+        (TypeChar::Float, 2) => return Ok((Stored::As(Element::F16), big_endian)),
+        (TypeChar::Float, 4) => return Ok((Stored::As(Element::F32), big_endian)),
+        (TypeChar::Float, 8) => return Ok((Stored::F64, big_endian)),
+        (other, size) => words_of(other, size),
+    };
+    Err(FileError::DataType(format!("{plain} ({words})")))
+}
+
+/// What elements of a type that is not read are.
+fn words_of(other: TypeChar, size: u64) -> String {
+    let words = match other {
+        TypeChar::Float => return format!("float{}", size * 8),
         TypeChar::Object => "pickled Python object",
         TypeChar::Bool => "bool",
         TypeChar::Int => "signed integer",
@@ -105,11 +117,20 @@ fn is_big_endian(dtype: &DType) -> Result<bool, FileError> {
         TypeChar::DateTime | TypeChar::TimeDelta => "date or time",
         _ => "raw bytes",
     };
-    Err(FileError::DataType(format!("{plain} ({words})")))
+    words.to_owned()
 }
 
-/// The header of a row-major tensor of little-endian f32.
-pub(crate) fn header(shape: &[u64]) -> Result<Vec<u8>, FileError> {
-    let float = DType::new_scalar("<f4".parse().map_err(io::Error::other)?);
+/// The type of little-endian elements in NumPy's words.
+pub(crate) fn descr(element: Element) -> Result<&'static str, FileError> {
+    match element {
+        Element::F32 => Ok("<f4"),
+        Element::F16 => Ok("<f2"),
+        _ => Err(FileError::NotInNpy(element)),
+    }
+}
+
+/// The header of a row-major tensor of little-endian elements.
+pub(crate) fn header(shape: &[u64], element: Element) -> Result<Vec<u8>, FileError> {
+    let float = DType::new_scalar(descr(element)?.parse().map_err(io::Error::other)?);
     Ok(WriteOptions::new_header_only().dtype(float).shape(shape).writer(Vec::new()).write_header_only()?)
 }

@@ -8,10 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
+use wgpu_norm::Element;
 
 use crate::failure::{EXIT_INTERRUPTED, Failure};
 use crate::files::{CHUNK, FileError, Format};
-use crate::{npy, safetensors_file, terminal};
+use crate::{elements, npy, safetensors_file, terminal};
 
 /// Unfinished files, removed when the program is interrupted.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -136,31 +137,45 @@ impl Target {
         same_file(&self.path, &other.path) || place(self) == place(other)
     }
 
-    /// Writes a whole file.
-    pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        self.part(bytes, &[])?.finish()
+    /// Refuses a type that files of this kind cannot hold.
+    pub fn check_element(&self, element: Element) -> Result<(), Failure> {
+        match Format::of(&self.path)? {
+            Format::Npy => npy::descr(element).map(drop).map_err(|error| Failure::file(&self.path, error)),
+            Format::Safetensors => Ok(()),
+        }
     }
 
-    /// Writes a tensor of f32 (`name` is used where the format has names), but for the file's name: several files are
-    /// written first, and named together.
-    pub fn part_of_tensor(&self, name: &str, shape: &[u64], data: &[f32]) -> Result<Part<'_>, Failure> {
+    /// Writes a whole file.
+    pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.part_of_bytes(bytes)?.finish()
+    }
+
+    /// Writes a tensor whose elements are rounded to a type (`name` is used where the format has names), but for the
+    /// file's name: several files are written first, and named together.
+    pub fn part_of_tensor(
+        &self,
+        name: &str,
+        shape: &[u64],
+        element: Element,
+        data: &[f32],
+    ) -> Result<Part<'_>, Failure> {
         let fail = |error| Failure::file(&self.path, error);
         let header = match Format::of(&self.path)? {
-            Format::Npy => npy::header(shape).map_err(fail)?,
-            Format::Safetensors => safetensors_file::header(name, shape).map_err(fail)?,
+            Format::Npy => npy::header(shape, element).map_err(fail)?,
+            Format::Safetensors => safetensors_file::header(name, shape, element).map_err(fail)?,
         };
-        self.part(&header, data)
+        self.part(&header, element, data)
     }
 
     /// As [`Target::write_bytes`], but for the name.
     pub fn part_of_bytes(&self, bytes: &[u8]) -> Result<Part<'_>, Failure> {
-        self.part(bytes, &[])
+        self.part(bytes, Element::F32, &[])
     }
 
-    fn part(&self, header: &[u8], data: &[f32]) -> Result<Part<'_>, Failure> {
+    fn part(&self, header: &[u8], element: Element, data: &[f32]) -> Result<Part<'_>, Failure> {
         let fail = |error: io::Error| Failure::file(&self.path, FileError::from(error));
         let mut part = Part::beside(self).map_err(fail)?;
-        part.write(header, data).map_err(fail)?;
+        part.write(header, element, data).map_err(fail)?;
         Ok(part)
     }
 }
@@ -209,18 +224,13 @@ impl<'a> Part<'a> {
         Ok(Self { file, target })
     }
 
-    fn write(&mut self, header: &[u8], data: &[f32]) -> io::Result<()> {
-        let bar = terminal::progress("writing", data.len() as u64 * 4, true);
+    fn write(&mut self, header: &[u8], element: Element, data: &[f32]) -> io::Result<()> {
+        let bar = terminal::progress("writing", data.len() as u64 * element.bytes(), true);
         let file = self.file.as_file_mut();
         file.write_all(header)?;
         for chunk in data.chunks(CHUNK / 4) {
-            if cfg!(target_endian = "little") {
-                file.write_all(bytemuck::cast_slice(chunk))?;
-            } else {
-                let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
-                file.write_all(&bytes)?;
-            }
-            bar.inc(chunk.len() as u64 * 4);
+            file.write_all(&elements::encode(chunk, element))?;
+            bar.inc(chunk.len() as u64 * element.bytes());
         }
         bar.finish_and_clear();
         // Some file systems notice a full disk only now.
@@ -294,9 +304,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("y.npy");
         let target = Target::new(&path, false, &[]).unwrap();
-        target.part_of_tensor("", &[2], &[1.0, 2.0]).unwrap().finish().unwrap();
+        target.part_of_tensor("", &[2], Element::F32, &[1.0, 2.0]).unwrap().finish().unwrap();
         // It came into being after the check: still not replaced, and no part is left.
-        let error = target.part_of_tensor("", &[2], &[3.0, 4.0]).and_then(Part::finish).unwrap_err();
+        let error = target.part_of_tensor("", &[2], Element::F32, &[3.0, 4.0]).and_then(Part::finish).unwrap_err();
         assert!(error.to_string().contains("exists"), "{error}");
         let spec = TensorSpec { path, name: None };
         assert_eq!(TensorFile::open(&spec, "").unwrap().read().unwrap(), [1.0, 2.0]);
@@ -312,7 +322,7 @@ mod tests {
         let path = tempfile::TempPath::try_from_path("/nonexistent/part").unwrap();
         let target = Target { path: PathBuf::from("full"), force: false };
         let mut part = Part { file: NamedTempFile::from_parts(file, path), target: &target };
-        let error = part.write(b"header", &[1.0]).unwrap_err();
+        let error = part.write(b"header", Element::F32, &[1.0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -7,8 +7,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
+use wgpu_norm::Element;
 
-use crate::files::{FileError, Layout, check_length, element_count};
+use crate::elements;
+use crate::files::{FileError, Layout, Stored, check_length, element_count};
 
 /// Length of the number before the header.
 const PREFIX: u64 = 8;
@@ -66,18 +68,20 @@ impl Header {
         }
     }
 
-    /// As [`Header::find`], a tensor of f32.
+    /// As [`Header::find`], a tensor of floats.
     pub fn layout(&self, name: Option<&str>, option: &'static str) -> Result<(Layout, String), FileError> {
         let (name, info) = self.find(name, option)?;
-        if info.dtype != Dtype::F32 {
-            return Err(FileError::DataType(format!("{:?} of tensor '{name}'", info.dtype)));
-        }
+        let stored = match info.dtype {
+            Dtype::F64 => Some(Stored::F64),
+            dtype => elements::of_dtype(dtype).map(Stored::As),
+        };
+        let stored = stored.ok_or_else(|| FileError::DataType(format!("{:?} of tensor '{name}'", info.dtype)))?;
         let shape: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
         if element_count(&shape).is_none() {
             return Err(FileError::Overflow { shape });
         }
         let offset = self.start + info.data_offsets.0 as u64;
-        Ok((Layout { shape, offset, big_endian: false, fortran: false }, name))
+        Ok((Layout { shape, stored, offset, big_endian: false, fortran: false }, name))
     }
 
     /// The bytes of a tensor of the file that this is the header of.
@@ -99,15 +103,17 @@ fn list(names: &[String]) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
 }
 
-/// The prefix and header of a file with one tensor of f32.
-pub fn header(name: &str, shape: &[u64]) -> Result<Vec<u8>, FileError> {
+/// The prefix and header of a file with one tensor.
+pub fn header(name: &str, shape: &[u64], element: Element) -> Result<Vec<u8>, FileError> {
     // the format's own word for something else, and no name at all
     if name.is_empty() || name == "__metadata__" {
         return Err(FileError::TensorName(name.to_owned()));
     }
     let overflow = || FileError::Overflow { shape: shape.to_vec() };
-    let bytes = element_count(shape).and_then(|count| usize::try_from(count * 4).ok()).ok_or_else(overflow)?;
-    let info = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] });
+    let count = element_count(shape).ok_or_else(overflow)?;
+    let bytes = usize::try_from(count * element.bytes()).map_err(|_| overflow())?;
+    let dtype = elements::dtype(element);
+    let info = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [0, bytes] });
     let mut text = serde_json::to_vec(&HashMap::from([(name, info)])).map_err(|error| FileError::Io(error.into()))?;
     // The elements start at a multiple of 8.
     text.resize(text.len().next_multiple_of(8), b' ');

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use clap::builder::ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
-use wgpu_norm::Momentum;
+use wgpu_norm::{Element, Momentum};
 use wgpu_norm_tools::files::TensorSpec;
+use wgpu_norm_tools::types;
 
 use crate::axes::AxesSpec;
 
@@ -28,7 +29,8 @@ pub enum Operation {
 }
 
 const EXAMPLES: &str = "\
-Tensors are f32 in .npy or .safetensors files; a tensor of a file with several is named FILE.safetensors:NAME.
+Tensors are f32, f16 or bf16 in .safetensors files, f32 or f16 in .npy files, and are computed with in f32. Those of f64
+are read as f32. A tensor of a file with several is named FILE.safetensors:NAME.
 
 Examples:
   wgpu-norm apply layer x.npy y.npy --scale w.npy --bias b.npy --check
@@ -38,6 +40,7 @@ Examples:
   wgpu-norm apply adain content.npy y.npy --style style.npy
   wgpu-norm apply weight v.npy w.npy --g g.npy
   wgpu-norm apply spectral weight.npy w.npy
+  wgpu-norm apply layer x.npy y.safetensors --dtype bf16
   wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --scale model.safetensors:ln.weight";
 
 /// The kinds of norm.
@@ -77,10 +80,14 @@ pub struct Files {
     /// Name of the tensor in a .safetensors OUTPUT [default: INPUT's, or "output"].
     #[arg(long, value_name = "NAME")]
     pub output_tensor: Option<String>,
+    /// Element type of OUTPUT [default: INPUT's]; statistics and checkpoints are f32.
+    #[arg(long, value_name = "TYPE", value_parser = types::parser())]
+    pub dtype: Option<Element>,
     /// Replace an existing OUTPUT.
     #[arg(long)]
     pub force: bool,
-    /// Compare with the f64 reference; exit code 1 where the error exceeds 1e-5 of the largest value.
+    /// Compare with the f64 reference; exit code 1 where the error exceeds 1e-5 of the largest value, and half a step
+    /// of a 16-bit OUTPUT.
     #[arg(long)]
     pub check: bool,
     /// Compute on the CPU reference.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wgpu_norm::{
     AdaptiveDescriptor, Affine, AffineAxes, BindError, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind,
-    RunningUpdate, SingleElement, StyleEpsilon, Variance,
+    RunningUpdate, SingleElement, StyleEpsilon, Types, Variance,
 };
 use wgpu_norm_tools::compute::Mode;
 use wgpu_norm_tools::failure::Failure;
@@ -97,7 +97,7 @@ impl<'a> Settings<'a> {
     }
 
     /// The descriptor over `shape`, with the style's shape where there is one.
-    pub fn descriptor<'b>(&'b self, shape: &'b [u64], style_shape: &'b [u64]) -> Descriptor<'b> {
+    pub fn descriptor<'b>(&'b self, shape: &'b [u64], style_shape: &'b [u64], types: Types) -> Descriptor<'b> {
         let kind = match &self.which {
             Which::Batch => NormKind::Batch,
             Which::Instance => NormKind::Instance,
@@ -111,6 +111,7 @@ impl<'a> Settings<'a> {
                     style_eps: *style_eps,
                     variance: *variance,
                     single_element: self.single_element,
+                    types,
                     ..AdaptiveDescriptor::new(shape, style_shape)
                 });
             }
@@ -124,6 +125,7 @@ impl<'a> Settings<'a> {
             affine: Affine::with(self.scale.map(|_| ()), self.bias.map(|_| ())),
             affine_axes: if self.scale_per_group { AffineAxes::Groups } else { AffineAxes::OfKind },
             single_element: self.single_element,
+            types,
             ..NormDescriptor::new(kind, shape)
         })
     }

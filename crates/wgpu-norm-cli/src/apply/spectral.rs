@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use wgpu_norm::reference::{self, SpectralOrder, SpectralOutput, SpectralReference};
 use wgpu_norm::{
-    BindError, BufferView, Element, Operand, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec,
+    BindError, BufferView, Operand, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec, Types,
 };
 use wgpu_norm_tools::compute::Outcome;
 use wgpu_norm_tools::device::Gpu;
+use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
 use wgpu_norm_tools::output::Target;
@@ -59,7 +60,9 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let name = files.output_tensor.clone().or(weight.name.clone()).unwrap_or_else(|| "output".to_owned());
     // Which checks the axis too, before the product that needs it.
     let spec = StateSpec::spectral(&shape, args.dim)?;
-    let request = Request { args, shape: &shape };
+    let types = Types::default().input(weight.element()).output(files.dtype.unwrap_or(weight.element()));
+    output.check_element(types.output)?;
+    let request = Request { args, shape: &shape, types };
     shapes::check_spectral(args.eps, request.iterations())?;
     let operands = Operands::read(weight, vectors, &shape, args.dim)?;
 
@@ -72,15 +75,15 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
         None => request.on_cpu(&operands)?,
     };
     let check = match files.check {
-        true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output, Element::F32)),
+        true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output, types.output)),
         false => None,
     };
-    let divided_part = output.part_of_tensor(&name, &shape, &divided.outcome.output)?;
+    let divided_part = output.part_of_tensor(&name, &shape, types.output, &divided.outcome.output)?;
     if let Some(target) = &state {
         target.part_of_bytes(&checkpoint(&spec, &operands.weight, &divided)?)?.finish()?;
     }
     divided_part.finish()?;
-    let report = Report::new("spectral", &shape, gpu.as_ref(), &divided.outcome, files);
+    let report = Report::new("spectral", &shape, types, gpu.as_ref(), &divided.outcome, files);
     Report { sigma: Some(divided.sigma), ..report }.finish(check, args.state_out.as_deref(), global)
 }
 
@@ -133,6 +136,7 @@ fn unit_vector(len: u64, seed: u64) -> Vec<f32> {
 struct Request<'a> {
     args: &'a SpectralArgs,
     shape: &'a [u64],
+    types: Types,
 }
 
 impl Request<'_> {
@@ -150,11 +154,12 @@ impl Request<'_> {
             Order::UThenV => PowerOrder::UThenV,
             Order::VThenU => PowerOrder::VThenU,
         };
-        let (dim, eps) = (self.args.dim, self.args.eps);
-        let descriptor = SpectralDescriptor { dim, eps, order, ..SpectralDescriptor::new(self.shape) };
+        let (dim, eps, types) = (self.args.dim, self.args.eps, self.types);
+        let descriptor = SpectralDescriptor { dim, eps, order, types, ..SpectralDescriptor::new(self.shape) };
         let norm = gpu.engine.create_spectral_norm(&descriptor)?;
         let start = Instant::now();
-        let (weight, output) = (gpu.upload("weight", &operands.weight)?, gpu.tensor("output", norm.len())?);
+        let weight = gpu.upload_of("weight", types.input, &operands.weight)?;
+        let output = gpu.tensor_of("output", types.output, norm.len())?;
         let (u, v, sigma) = (gpu.upload("u", &operands.u)?, gpu.upload("v", &operands.v)?, gpu.tensor("sigma", 1)?);
         let workspace = gpu.buffer("workspace", norm.workspace_size())?;
         let uploaded = start.elapsed();
@@ -183,7 +188,7 @@ impl Request<'_> {
         let result = self.reference(operands)?;
         let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let outcome = Outcome {
-            output: round(&result.output),
+            output: result.output.iter().map(|&value| elements::round(value, self.types.output) as f32).collect(),
             statistics: None,
             running: None,
             kernels: Vec::new(),

@@ -17,7 +17,7 @@ pub fn shown<'a>(report: &'a Report, earlier: &'a [Report]) -> Vec<Shown<'a>> {
     let others = others(report, earlier);
     let ours = report.rows.iter().filter(|row| row.peer.is_none());
     ours.flat_map(|row| {
-        let beside = others.iter().filter(|(_, other)| other.case() == row.case()).map(|(by, other)| Shown {
+        let beside = others.iter().filter(|(_, other)| other.is_same_case(row)).map(|(by, other)| Shown {
             row: other,
             by: Some(by.clone()),
             faster: Some(other.median_ms / row.median_ms).filter(|faster| faster.is_finite() && *faster > 0.0),
@@ -59,7 +59,7 @@ pub fn summary(shown: &[Shown<'_>]) -> String {
                 .collect();
             let (least, row) = rows.iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
             let mean = geometric_mean(rows.iter().map(|(faster, _)| *faster));
-            let case = row.case().join(" ");
+            let case = row.name();
             Some(format!(
                 "\n{way:8}  {mean:.2} times as fast as {name} in the geometric mean, at least {least:.2}: {case}"
             ))

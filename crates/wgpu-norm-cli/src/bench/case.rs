@@ -1,7 +1,8 @@
 //! What is measured: a norm, a shape, a memory format, a pass.
 
-use wgpu_norm::{MemoryFormat, NormKind, NormPlan, StyleEpsilon, Variance};
+use wgpu_norm::{MemoryFormat, NormKind, NormPlan, StyleEpsilon, Types, Variance};
 use wgpu_norm_tools::outline::Which;
+use wgpu_norm_tools::types;
 
 use super::report::Roof;
 use crate::cases::{Case, Kind};
@@ -69,6 +70,8 @@ pub struct BenchCase {
     pub format: Format,
     /// Which pass.
     pub pass: Pass,
+    /// Element types: of tensors, and of parameters.
+    pub types: Types,
     /// Sizes as they lie in memory.
     memory: Vec<u64>,
 }
@@ -141,13 +144,18 @@ impl Pass {
 }
 
 impl BenchCase {
-    /// A case over a `shape` in the order N, C, spatial axes, of the rank that the variant needs.
+    /// A case in f32 over a `shape` in the order N, C, spatial axes, of the rank that the variant needs.
     pub fn new(variant: Variant, shape: &[u64], format: Format, pass: Pass) -> Self {
         let mut memory = shape.to_vec();
         if format == Format::Last {
             memory[1..].rotate_left(1);
         }
-        Self { variant, shape: shape.to_vec(), format, pass, memory }
+        Self { variant, shape: shape.to_vec(), format, pass, types: Types::default(), memory }
+    }
+
+    /// The same over another shape.
+    fn over(&self, shape: &[u64]) -> Self {
+        Self { types: self.types, ..Self::new(self.variant, shape, self.format, self.pass) }
     }
 
     /// The same in another pass.
@@ -155,21 +163,27 @@ impl BenchCase {
         Self { pass, ..self.clone() }
     }
 
+    /// The same in other element types.
+    pub fn of(&self, types: Types) -> Self {
+        Self { types, ..self.clone() }
+    }
+
     /// The same with as many samples as make a tensor of so many bytes, by doubling.
     pub fn grown(&self, bytes: u64) -> Self {
         let mut shape = self.shape.clone();
-        while shape.iter().product::<u64>() > 0 && shape.iter().product::<u64>() * 4 < bytes {
+        let element = self.types.input.bytes();
+        while shape.iter().product::<u64>() > 0 && shape.iter().product::<u64>() * element < bytes {
             shape[0] *= 2;
         }
-        Self::new(self.variant, &shape, self.format, self.pass)
+        self.over(&shape)
     }
 
     /// The same with no more samples than a tensor of so many bytes has, but one.
     pub fn within(&self, bytes: u64) -> Self {
         let mut shape = self.shape.clone();
-        let sample = 4 * shape[1..].iter().product::<u64>();
+        let sample = self.types.input.bytes() * shape[1..].iter().product::<u64>();
         shape[0] = shape[0].min(bytes.checked_div(sample).unwrap_or(bytes).max(1));
-        Self::new(self.variant, &shape, self.format, self.pass)
+        self.over(&shape)
     }
 
     /// A case of fewer samples, and how often a large tensor repeats them: its results are repeated too, the gradients
@@ -182,7 +196,7 @@ impl BenchCase {
         // a block of few elements would be a poor test
         let repeats = fitting.filter(|count| self.elements() / count > BLOCK >> 4).unwrap_or(1);
         let shape = [&[samples / repeats], &self.shape[1..]].concat();
-        (Self::new(self.variant, &shape, self.format, self.pass), repeats)
+        (self.over(&shape), repeats)
     }
 
     /// Whether both have the same operands.
@@ -192,7 +206,7 @@ impl BenchCase {
 
     /// The norm.
     pub fn case(&self) -> Case<'_> {
-        let rank = self.memory.len();
+        let (rank, types) = (self.memory.len(), self.types);
         let format = if self.format == Format::Last { MemoryFormat::ChannelsLast } else { MemoryFormat::ChannelsFirst };
         let kind = Kind::Norm(match self.variant {
             Variant::Layer(axes) => NormKind::Layer { axes: rank - axes..rank },
@@ -204,10 +218,10 @@ impl BenchCase {
             Variant::AdaptiveInstance => {
                 let (variance, style_eps) = (Variance::Biased, StyleEpsilon::AsContent);
                 let kind = Kind::Adaptive { style_shape: &self.memory, variance, style_eps };
-                return Case { kind, shape: &self.memory, format };
+                return Case { kind, shape: &self.memory, format, types };
             }
         });
-        Case { kind, shape: &self.memory, format }
+        Case { kind, shape: &self.memory, format, types }
     }
 
     /// The pass, as plans know it.
@@ -236,7 +250,9 @@ impl BenchCase {
 
     /// All of it in words.
     pub fn name(&self) -> String {
-        format!("{} {} {} {}", self.variant.name(), self.shape_name(), self.format.name(), self.pass.name())
+        let (variant, shape) = (self.variant.name(), self.shape_name());
+        let types = types::suffix(self.types.input.name(), self.types.scale.name());
+        format!("{variant} {shape} {} {}{types}", self.format.name(), self.pass.name())
     }
 
     /// Elements of a tensor.
@@ -302,10 +318,12 @@ impl BenchCase {
             _ => statistics * elements.checked_div(self.segment_len()).unwrap_or(0),
         };
         // scale and bias read, or scale read and both gradients written
-        let parameters = self.affine_len() * if backward { 3 } else { 2 } + statistics;
+        let parameters = self.affine_len() * if backward { 3 } else { 2 };
+        let parameters = self.types.scale.bytes() * parameters + 4 * statistics;
+        let tensor = self.types.input.bytes() * elements;
         Traffic {
-            min_bytes: 4 * (u64::from(tensors) * elements + parameters),
-            bytes: 4 * (u64::from(roof_elements) * elements + parameters),
+            min_bytes: u64::from(tensors) * tensor + parameters,
+            bytes: u64::from(roof_elements) * tensor + parameters,
             roof_elements,
             roof,
         }
@@ -385,6 +403,25 @@ mod tests {
             let traffic = BenchCase::new(*variant, shape, format, *pass).traffic();
             assert_eq!((traffic.min_bytes, traffic.roof), (words * 4, *roof), "{variant:?} {pass:?}");
         }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_types() {
+        use wgpu_norm::Element::{Bf16, F32};
+        // 15 elements a tensor, 5 a parameter, 2 x 3 of statistics
+        for (pass, types, expected) in [
+            (Forward, Types::all(F32), 4 * 30 + 4 * 10),
+            (Forward, Types::tensors(Bf16), 2 * 30 + 4 * 10),
+            (Training, Types::all(Bf16), 2 * 30 + 2 * 10 + 4 * 6),
+            (Backward, Types::tensors(Bf16), 2 * 45 + 4 * 15 + 4 * 6),
+        ] {
+            let case = BenchCase::new(Variant::Layer(1), &[3, 5], Rows, pass).of(types);
+            assert_eq!(case.traffic().min_bytes, expected, "{}", case.name());
+        }
+        let case = BenchCase::new(Variant::Layer(1), &[64, 64], Rows, Forward).of(Types::all(Bf16));
+        assert_eq!(case.name(), "layer 64x64 rows forward bf16/bf16");
+        assert_eq!([case.grown(1 << 15), case.within(1 << 10)].map(|case| case.shape[0]), [256, 8]);
+        assert_eq!(case.grown(1 << 15).types, case.types);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! this compares the ratios to the roof; where it moves fewer bytes than before, it counts that as the gain that it is.
 
 use comfy_table::{Cell, Color};
-use wgpu_norm_tools::terminal;
+use wgpu_norm_tools::{terminal, types};
 
 use super::beside::geometric_mean;
 use super::report::{Report, Row};
@@ -79,7 +79,7 @@ impl<'a> Comparison<'a> {
             unfit: Vec::new(),
         };
         for row in ours(now) {
-            match ours(before).find(|old| is_same_case(old, row)) {
+            match ours(before).find(|old| old.is_same_case(row)) {
                 None => comparison.added.push(row),
                 Some(old) => match change(old, row) {
                     Some(change) => comparison.changes.push(change),
@@ -87,7 +87,7 @@ impl<'a> Comparison<'a> {
                 },
             }
         }
-        comparison.missing = ours(before).filter(|old| !ours(now).any(|row| is_same_case(old, row))).collect();
+        comparison.missing = ours(before).filter(|old| !ours(now).any(|row| old.is_same_case(row))).collect();
         comparison.changes.sort_by(|a, b| a.faster.total_cmp(&b.faster));
         comparison
     }
@@ -148,10 +148,6 @@ fn ours(report: &Report) -> impl Iterator<Item = &Row> {
     report.rows.iter().filter(|row| row.peer.is_none())
 }
 
-fn is_same_case(a: &Row, b: &Row) -> bool {
-    a.case() == b.case() && a.dtype == b.dtype
-}
-
 /// None where the two cannot be compared.
 fn change<'a>(before: &'a Row, now: &'a Row) -> Option<Change<'a>> {
     // what the roof moves in each of the times
@@ -189,7 +185,7 @@ fn differences(before: &Report, now: &Report) -> Vec<String> {
 }
 
 fn names(rows: &[&Row]) -> String {
-    let named: Vec<String> = rows.iter().take(NAMED).map(|row| row.case().join(" ")).collect();
+    let named: Vec<String> = rows.iter().take(NAMED).map(|row| row.name()).collect();
     let rest = rows.len() - named.len();
     named.join(", ") + &if rest > 0 { format!(", and {rest} more") } else { String::new() }
 }
@@ -200,7 +196,8 @@ fn cells(change: &Change<'_>) -> Vec<Cell> {
     let colour = if *verdict == Verdict::Slower { Color::Red } else { Color::Green };
     let format = now.format.trim_start_matches("channels-");
     let speed = format!("{faster:.2}x");
-    let words = [verdict.name(), &now.variant, &now.shape, format, &now.pass, &speed, &share(before), &share(now)];
+    let pass = now.pass.clone() + &types::suffix(&now.dtype, &now.parameters);
+    let words = [verdict.name(), &now.variant, &now.shape, format, &pass, &speed, &share(before), &share(now)];
     words
         .into_iter()
         .enumerate()

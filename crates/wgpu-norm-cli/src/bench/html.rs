@@ -104,7 +104,7 @@ fn tiles(ours: &[&Row]) -> Markup {
                 div.tile {
                     div.name { (name) ", geometric mean of " (ratios.len()) }
                     div.value { (percent(geometric_mean(ratios.into_iter()))) span { " % of the roof" } }
-                    div.name { "lowest " (percent(lowest.ratio)) " %: " (name_of(lowest)) }
+                    div.name { "lowest " (percent(lowest.ratio)) " %: " (lowest.name()) }
                 }
             }
         }
@@ -121,11 +121,6 @@ fn skipped(report: &Report) -> Markup {
             }
         }
     }
-}
-
-/// The case in words.
-fn name_of(row: &Row) -> String {
-    row.case().join(" ")
 }
 
 /// What can be drawn, and has a logarithm.

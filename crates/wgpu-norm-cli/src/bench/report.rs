@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wgpu_norm::wgpu;
 use wgpu_norm_tools::device::{Gpu, type_name};
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::types;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 2;
@@ -71,8 +72,11 @@ pub struct Row {
     pub shape: String,
     /// `rows`, `channels-first`, `channels-last`.
     pub format: String,
-    /// `f32`.
+    /// Of input, output and their gradients: `f32`, `f16`, `bf16`.
     pub dtype: String,
+    /// Of scale, bias and their gradients.
+    #[serde(default = "f32")]
+    pub parameters: String,
     /// `forward`, `training`, `backward`.
     pub pass: String,
     /// How it was computed.
@@ -111,12 +115,23 @@ pub struct Skipped {
     pub shape: String,
     /// As [`Row::format`].
     pub format: String,
+    /// As [`Row::dtype`].
+    #[serde(default = "f32")]
+    pub dtype: String,
+    /// As [`Row::parameters`].
+    #[serde(default = "f32")]
+    pub parameters: String,
     /// As [`Row::pass`].
     pub pass: String,
     /// Bytes of all its buffers.
     pub needs_bytes: u64,
     /// Why not.
     pub why: String,
+}
+
+/// Where an earlier report says nothing of it.
+fn f32() -> String {
+    "f32".to_owned()
 }
 
 impl Roof {
@@ -196,6 +211,7 @@ impl Skipped {
     /// All of it in words.
     pub fn text(&self) -> String {
         let case = [&self.variant, &self.shape, &self.format, &self.pass].map(String::as_str).join(" ");
+        let case = case + &types::suffix(&self.dtype, &self.parameters);
         let gib = self.needs_bytes as f64 / f64::from(1 << 30);
         match &self.peer {
             Some(peer) => format!("{case} by {peer}: {}", self.why),
@@ -210,9 +226,24 @@ impl Row {
         self.error.is_none_or(|error| error <= TOLERANCE)
     }
 
-    /// What was computed, whoever did.
+    /// What was computed, but for its types.
     pub fn case(&self) -> [&str; 4] {
         [&self.variant, &self.shape, &self.format, &self.pass]
+    }
+
+    /// Its types in a word.
+    pub fn types(&self) -> String {
+        types::in_a_word(&self.dtype, &self.parameters)
+    }
+
+    /// What was computed, in words.
+    pub fn name(&self) -> String {
+        self.case().join(" ") + &types::suffix(&self.dtype, &self.parameters)
+    }
+
+    /// Whether both computed the same, whoever did.
+    pub fn is_same_case(&self, other: &Self) -> bool {
+        self.case() == other.case() && (&self.dtype, &self.parameters) == (&other.dtype, &other.parameters)
     }
 }
 
@@ -226,7 +257,8 @@ pub mod tests {
             variant: "group 32".to_owned(),
             shape: "8x64x120x120".to_owned(),
             format: "channels-last".to_owned(),
-            dtype: "f32".to_owned(),
+            dtype: f32(),
+            parameters: f32(),
             pass: "forward".to_owned(),
             schedule: "split".to_owned(),
             median_ms: 2.0,
@@ -263,6 +295,8 @@ pub mod tests {
                 variant: "layer".to_owned(),
                 shape: "1x67108864".to_owned(),
                 format: "rows".to_owned(),
+                dtype: f32(),
+                parameters: f32(),
                 pass: "forward".to_owned(),
                 needs_bytes: 1 << 30,
                 why: "too large".to_owned(),
@@ -289,6 +323,19 @@ pub mod tests {
         ] {
             let error = Report::parse(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn types_make_another_case() {
+        let of =
+            |dtype: &str, parameters: &str| Row { dtype: dtype.to_owned(), parameters: parameters.to_owned(), ..row() };
+        let rows = [row(), of("bf16", "f32"), of("bf16", "bf16")];
+        let case = "group 32 8x64x120x120 channels-last forward";
+        let names = [case.to_owned(), format!("{case} bf16"), format!("{case} bf16/bf16")];
+        assert_eq!(rows.each_ref().map(Row::name), names);
+        for (i, a) in rows.iter().enumerate() {
+            assert!(rows.iter().enumerate().all(|(k, b)| a.is_same_case(b) == (i == k)), "{}", a.name());
         }
     }
 

@@ -4,7 +4,7 @@
 //! reads is cold.
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{BindError, BoundNorm, BufferView, ImportArgs, Operand};
+use wgpu_norm::{BindError, BoundNorm, BufferView, Element, ImportArgs, Operand};
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
@@ -64,10 +64,11 @@ pub struct Needs {
 impl Needs {
     /// Of a case on a kind of device.
     pub fn of(case: &BenchCase, norm: &Planned, device_type: wgpu::DeviceType) -> Self {
-        let tensor = tensor_bytes(case.elements());
+        let types = case.types;
+        let tensor = tensor_bytes(case.elements(), types.input);
         let tensors = if has_second(case) { 3 } else { 2 };
         let sets = set_count(tensors * tensor, device_type);
-        let parameter = 4 * norm.affine_len();
+        let parameter = types.scale.bytes() * norm.affine_len();
         let workspace = workspace_size(norm, case.pass);
         let saved = if case.pass == Pass::Forward { 0 } else { sets * norm.content().statistics_size() };
         let bytes = sets * tensors * tensor + 4 * parameter + saved + workspace;
@@ -112,8 +113,9 @@ impl<'a> Rig<'a> {
 
     fn allocate(gpu: &'a Gpu, norm: &Planned, case: &BenchCase, needs: &Needs) -> Result<Self, Failure> {
         let backward = case.pass == Pass::Backward;
-        let bytes = tensor_bytes(norm.content().len());
-        let tensor = |what| Ok::<_, Failure>(Tensor { len: norm.content().len(), ..gpu.tensor(what, bytes / 4)? });
+        let (len, types) = (norm.content().len(), case.types);
+        let whole = tensor_bytes(len, types.input) / types.input.bytes();
+        let tensor = |what| Ok::<_, Failure>(Tensor { len, ..gpu.tensor_of(what, types.input, whole)? });
         let set = |_| {
             let saved =
                 (case.pass != Pass::Forward).then(|| gpu.buffer("statistics", norm.content().statistics_size()));
@@ -126,7 +128,8 @@ impl<'a> Rig<'a> {
         };
         let descriptor = case.case();
         let affine = descriptor.descriptor().affine();
-        let parameter = |what, wanted: bool| wanted.then(|| gpu.tensor(what, norm.affine_len())).transpose();
+        let parameter =
+            |what, wanted: bool| wanted.then(|| gpu.tensor_of(what, types.scale, norm.affine_len())).transpose();
         let channels = norm.content().given_segment_count();
         let given = match case.variant {
             Variant::BatchInference => Some((
@@ -267,8 +270,8 @@ impl<'a> Rig<'a> {
 }
 
 /// Bytes of a tensor's buffer, which the roof moves to its end.
-fn tensor_bytes(len: u64) -> u64 {
-    (len * 4).next_multiple_of(QUAD)
+fn tensor_bytes(len: u64, element: Element) -> u64 {
+    (len * element.bytes()).next_multiple_of(QUAD)
 }
 
 /// Sets of `bytes` each that no cache holds.
@@ -288,7 +291,8 @@ mod tests {
         for (bytes, device_type, expected) in cases {
             assert_eq!(set_count(bytes, device_type), expected, "{bytes} bytes");
         }
-        assert_eq!([0, 1, 4, 5].map(tensor_bytes), [0, 16, 16, 32]);
+        assert_eq!([0, 1, 4, 5].map(|len| tensor_bytes(len, Element::F32)), [0, 16, 16, 32]);
+        assert_eq!([1, 8, 9].map(|len| tensor_bytes(len, Element::F16)), [16, 16, 32]);
     }
 
     #[test]

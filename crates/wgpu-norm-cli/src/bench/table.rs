@@ -8,8 +8,10 @@ use super::report::{Report, Roof, Row, TOLERANCE};
 
 /// What is said of a processor that plays GPU.
 pub const SOFTWARE: &str = "software adapter: only the ratios mean something, GB/s say nothing of a GPU";
-const HEADER: [&str; 13] =
-    ["norm", "shape", "channels", "pass", "by", "schedule", "ms", "p20..p80", "GB/s", "of roof", "", "error", "ours"];
+const HEADER: [&str; 14] = [
+    "norm", "shape", "channels", "pass", "type", "by", "schedule", "ms", "p20..p80", "GB/s", "of roof", "", "error",
+    "ours",
+];
 /// Columns for rows of others.
 const BESIDE: [&str; 2] = ["by", "ours"];
 /// Columns that give way on a narrow terminal, in this order.
@@ -70,7 +72,9 @@ fn rows(rows: &[Shown<'_>], width: usize) -> String {
         cells.iter().map(|cells| count(&cells[column])).chain([count(HEADER[column])]).max().unwrap_or(0) + GAP
     };
     let alone = rows.iter().all(|shown| shown.by.is_none());
-    let mut shown: Vec<usize> = (0..HEADER.len()).filter(|&i| !alone || !BESIDE.contains(&HEADER[i])).collect();
+    let of_f32 = rows.iter().all(|shown| shown.row.types() == "f32");
+    let says = |column: &str| !(alone && BESIDE.contains(&column) || of_f32 && column == "type");
+    let mut shown: Vec<usize> = (0..HEADER.len()).filter(|&i| says(HEADER[i])).collect();
     let taken = |shown: &[usize]| shown.iter().map(|&column| widest(column)).sum::<usize>();
     for name in DISPENSABLE {
         if taken(&shown) + BAR.start() > width {
@@ -102,6 +106,7 @@ fn cells(Shown { row, by, faster }: &Shown<'_>) -> [String; HEADER.len()] {
         row.shape.clone(),
         row.format.trim_start_matches("channels-").to_owned(),
         row.pass.clone(),
+        row.types(),
         by.clone().unwrap_or_else(|| "ours".to_owned()),
         row.schedule.clone(),
         milliseconds(row.median_ms),
@@ -153,7 +158,7 @@ fn summary(rows: &[Row]) -> String {
             rows.iter().filter(|row| row.peer.is_none() && (row.pass == "backward") == backward).collect();
         let lowest = rows.iter().min_by(|a, b| a.ratio.total_cmp(&b.ratio))?;
         let mean = geometric_mean(rows.iter().map(|row| row.ratio));
-        let (mean, low, case) = (mean * 100.0, lowest.ratio * 100.0, lowest.case().join(" "));
+        let (mean, low, case) = (mean * 100.0, lowest.ratio * 100.0, lowest.name());
         Some(format!("\n{name:8}  geometric mean {mean:.1} % of the roof, lowest {low:.1} %: {case}"))
     });
     lines.collect()

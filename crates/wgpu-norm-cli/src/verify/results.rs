@@ -43,8 +43,8 @@ impl Line {
 pub struct Results {
     adapter: String,
     by_schedule: bool,
-    /// By norm and schedule, over all passes.
-    lines: BTreeMap<(&'static str, String), Line>,
+    /// By norm with its types, and schedule, over all passes.
+    lines: BTreeMap<(String, String), Line>,
     /// By device, in the order of the passes.
     passes: Vec<(String, Line)>,
     failures: Vec<String>,
@@ -100,9 +100,9 @@ impl Results {
             Err(Failure::Bind(_) | Failure::BufferSize { .. }) => (false, 0.0),
             Err(_) => return outcome.map(drop),
         };
-        let name = case.name();
+        let name = case.title();
         let label = if self.by_schedule { schedule.clone() } else { family(&schedule) };
-        self.lines.entry((name, label)).or_default().add(passed, error);
+        self.lines.entry((name.clone(), label)).or_default().add(passed, error);
         let device = self.passes.last_mut().map_or("", |(device, line)| {
             line.add(passed, error);
             device
@@ -137,7 +137,7 @@ impl Results {
                 failed => terminal::verdict(&format!("FAIL ({failed})"), false),
             };
             let error = format!("{:.2e}", line.worst_relative_error);
-            table.add_row(vec![(*norm).to_owned(), schedule.clone(), line.cases.to_string(), error, verdict]);
+            table.add_row(vec![norm.clone(), schedule.clone(), line.cases.to_string(), error, verdict]);
         }
         let mut text = format!("adapter {}\n\n{}\n", self.adapter, table.trim_fmt());
         for failure in self.failures.iter().take(SHOWN) {

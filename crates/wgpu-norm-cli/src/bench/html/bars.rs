@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{digits, is_positive, name_of, percent};
+use super::{digits, is_positive, percent};
 use crate::bench::beside::{self, Shown};
 use crate::bench::compare::{Change, Comparison, Verdict};
 
@@ -23,7 +23,7 @@ pub fn beside(shown: &[Shown<'_>]) -> Markup {
                 div.scroll.cases tabindex="0" {
                     @for case in cases {
                         div.case {
-                            div.name { (name_of(case[0].row)) }
+                            div.name { (case[0].row.name()) }
                             @for shown in case { (bar(shown, most)) }
                         }
                     }
@@ -76,7 +76,7 @@ fn changes(changes: &[&Change<'_>], scale: f64) -> Markup {
         div.scroll.cases tabindex="0" {
             @for Change { before, now, faster, verdict } in changes {
                 div.change {
-                    span.name { (name_of(now)) }
+                    span.name { (now.name()) }
                     (middle_bar(faster.ln() / scale, *verdict))
                     span.number {
                         b.slow[*verdict == Verdict::Slower] { (digits(*faster)) "x" } ", "

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{WAYS, digits, is_positive, name_of, of_way, percent};
+use super::{WAYS, digits, is_positive, of_way, percent};
 use crate::bench::report::Row;
 
 /// Steps of the colour, from nothing to the roof.
@@ -83,7 +83,7 @@ fn cell(rows: &[&Row]) -> Markup {
     let lowest = rows.iter().min_by(|a, b| a.ratio.total_cmp(&b.ratio));
     let lines = rows.iter().map(|row| {
         let roof = format!("{} % of {} ({}E)", percent(row.ratio), row.roof.name(), row.roof_elements);
-        format!("{}: {roof}, {} GB/s, {}", name_of(row), digits(row.gbps), row.schedule)
+        format!("{}: {roof}, {} GB/s, {}", row.name(), digits(row.gbps), row.schedule)
     });
     html! {
         @match lowest {

@@ -5,7 +5,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::axis::{Axis, round_ticks};
 use super::plot::{colour, families, family, mark};
-use super::{WAYS, digits, is_positive, name_of};
+use super::{WAYS, digits, is_positive};
 use crate::bench::beside::{self, geometric_mean};
 use crate::bench::report::{Report, Row};
 use crate::bench::table::SOFTWARE;
@@ -91,7 +91,7 @@ pub fn picture(report: &Report, earlier: &[Report]) -> String {
 fn dots<'a>(report: &'a Report, others: &'a [(String, &'a Row)]) -> Vec<Dot<'a>> {
     let ours = report.rows.iter().filter(|row| row.peer.is_none()).map(|row| Dot { row, by: None });
     let others = others.iter().map(|(by, row)| Dot { row, by: Some(by) });
-    let others = others.filter(|dot| report.rows.iter().any(|row| row.case() == dot.row.case()));
+    let others = others.filter(|dot| report.rows.iter().any(|row| row.is_same_case(dot.row)));
     let mut dots: Vec<Dot<'_>> =
         ours.chain(others).filter(|dot| is_positive(dot.row.ratio) && dot.row.ratio < 1e300).collect();
     dots.sort_by(|a, b| a.row.ratio.total_cmp(&b.row.ratio));
@@ -158,7 +158,7 @@ impl Lane<'_> {
 
 impl Dot<'_> {
     fn draw(&self, way: usize, x: f64, y: f64) -> Markup {
-        let title = format!("{}: {} of {}", name_of(self.row), digits(self.row.ratio), self.row.roof.name());
+        let title = format!("{}: {} of {}", self.row.name(), digits(self.row.ratio), self.row.roof.name());
         let is_hollow = self.row.format == "channels-last";
         html! {
             @match self.by {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::axis::{Axis, round_ticks, size_ticks};
-use super::{WAYS, digits, is_positive, name_of, percent};
+use super::{WAYS, digits, is_positive, percent};
 use crate::bench::beside::geometric_mean;
 use crate::bench::report::{Report, Roof, Row};
 
@@ -198,7 +198,8 @@ fn series(index: usize, points: &[Point<'_>], x: &Axis, y: &Axis, shift: f64) ->
         @for Point { row, log_size, gbps } in points {
             @let (x, y) = place(*log_size, *gbps);
             @let share = format!("{} % of {} ({}E)", percent(row.ratio), row.roof.name(), row.roof_elements);
-            (mark(index, x, y, row.format == "channels-last", &format!("{}: {} GB/s, {share}", name_of(row), digits(row.gbps))))
+            @let title = format!("{}: {} GB/s, {share}", row.name(), digits(row.gbps));
+            (mark(index, x, y, row.format == "channels-last", &title))
         }
     }
 }

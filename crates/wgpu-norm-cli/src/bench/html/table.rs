@@ -43,7 +43,7 @@ fn line(row: &Row) -> Markup {
         tr {
             @for text in row.case() { td { (text) } }
             td { (row.peer.as_deref().unwrap_or("ours")) }
-            td { (row.dtype) }
+            td { (row.types()) }
             td.number { (digits(row.median_ms)) }
             td.number { (digits(row.p20_ms)) ".." (digits(row.p80_ms)) }
             td.number { (digits(row.gbps)) }
