@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::harness::Gpu;
+use crate::harness::{Gpu, error};
 use half::{bf16, f16};
 use wgpu_norm::*;
 
@@ -166,4 +166,14 @@ pub fn compare(actual: &[f32], expected: &[f64], element: Element, scale: f64) -
         }
     }
     Ok((same, actual.len()))
+}
+
+/// Whether results have an error of no more than a share of the largest, before they are rounded to their type.
+pub fn is_close(actual: &[f32], expected: &[f64], element: Element, share: f64) -> Result<(), String> {
+    if element != Element::F32 {
+        let largest = expected.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        return compare(actual, expected, element, largest).map(drop);
+    }
+    let worst = error(actual, expected)?;
+    if worst <= share { Ok(()) } else { Err(format!("an error of {worst:.2e}")) }
 }
