@@ -156,7 +156,10 @@ impl Places {
         let bias = parameter(&data.bias).map(|values| arena.list(types.bias, &values, next()));
         let grad_output = arena.tensor(types.grad_output, dy, strides[2], next());
         let grad_input = arena.tensor(types.grad_input, &ones(dy), strides[3], next());
+        // two that are written share no word, what is only read may
+        arena.end_word();
         let grad_scale = parameter(&data.scale).map(|values| arena.list(types.grad_scale, &ones(&values), next()));
+        arena.end_word();
         let grad_bias = parameter(&data.bias).map(|values| arena.list(types.grad_bias, &ones(&values), next()));
         let all = Self { input, output, grad_output, grad_input, scale, bias, grad_scale, grad_bias };
         let output = if way.in_place && types.output == types.input { all.input } else { all.output };
@@ -165,7 +168,7 @@ impl Places {
     }
 
     /// The view of what is written, or in place.
-    fn destination<'a>(buffer: &'a wgpu::Buffer, to: Place, from: Place) -> Destination<&'a wgpu::Buffer> {
+    fn destination(buffer: &wgpu::Buffer, to: Place, from: Place) -> Destination<&wgpu::Buffer> {
         if to == from { Destination::InPlace } else { to.view(buffer).into() }
     }
 }

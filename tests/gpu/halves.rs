@@ -82,20 +82,26 @@ impl Arena {
         Self { bytes: Vec::new(), rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Places a list so many elements behind what is there; two never share a word.
+    /// Places a list so many elements behind what is there.
     pub fn list(&mut self, element: Element, values: &[f32], gap: usize) -> Place {
         self.tensor(element, values, (values.len(), values.len()), gap)
     }
 
     /// Places rows of a length with so many elements from one to the next.
     pub fn tensor(&mut self, element: Element, values: &[f32], (row, stride): (usize, usize), gap: usize) -> Place {
-        let start = self.bytes.len().next_multiple_of(4) + gap * element.bytes() as usize;
+        let size = element.bytes() as usize;
+        let start = self.bytes.len().next_multiple_of(size) + gap * size;
         let place = Place { element, start, len: values.len(), row, stride };
         for (values, bytes) in values.chunks(row.max(1)).zip(place.rows()) {
             self.fill(bytes.start);
             self.bytes.extend(encode(element, values));
         }
         place
+    }
+
+    /// What comes next begins in a word of its own.
+    pub fn end_word(&mut self) {
+        self.fill(self.bytes.len().next_multiple_of(4));
     }
 
     /// Random bytes up to a length.
