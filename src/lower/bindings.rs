@@ -154,7 +154,7 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
                     Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
                     _ => {
                         let plain = elements[at] == Element::F32 && operand != Operand::Batches;
-                        plain && !(written && !operand.is_record()) && offset == 0
+                        plain && (!written || operand.is_record()) && offset == 0
                     }
                 }
             })

@@ -49,11 +49,11 @@ impl<B: Buffer> Operands<B> {
         element: Element,
         role: Role,
     ) -> Result<Tensor, BindError> {
-        if let Some(actual) = view.len.filter(|&actual| actual != len) {
-            return Err(BindError::Length { operand, expected: len, actual });
-        }
         if let Some(actual) = view.element.filter(|&actual| actual != element) {
             return Err(BindError::Element { operand, expected: element, actual });
+        }
+        if let Some(actual) = view.len.filter(|&actual| actual != len) {
+            return Err(BindError::Length { operand, expected: len, actual });
         }
         let word = element.bytes();
         let rows = match view.row_stride {
@@ -204,4 +204,107 @@ fn check_range<B: Buffer>(
         return Err(BindError::Usage { operand });
     }
     Ok(offset..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::*;
+    use crate::element::Types;
+    use crate::facts::DeviceFacts;
+    use crate::norm::*;
+    use crate::view::BufferId;
+
+    /// A layer norm over 3 x 5.
+    fn plan(types: Types) -> NormPlan {
+        let descriptor = NormDescriptor { types, ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[3, 5]) };
+        Planner::new(DeviceFacts::DEFAULT).plan(&descriptor).unwrap()
+    }
+
+    /// A place in one buffer of so many bytes.
+    fn at(size: u64, offset: u64) -> TensorView<BufferId> {
+        TensorView::at(BufferId { id: 0, size }, offset)
+    }
+
+    /// Input, output, scale and bias of halves at multiples of 64 bytes.
+    fn forward(change: impl FnOnce(&mut ForwardArgs<BufferId>)) -> Result<(), BindError> {
+        let mut args = ForwardArgs::new(at(256, 0), at(256, 64)).scale(at(256, 128)).bias(at(256, 192));
+        args.workspace = Some(BufferView::whole(BufferId { id: 1, size: 4096 }));
+        change(&mut args);
+        plan(Types::all(Element::F16)).forward(&args).map(drop)
+    }
+
+    /// Gradients of halves: to the input 15 of them, to scale and bias 5 each.
+    fn backward(grad_input: u64, grad_scale: u64, grad_bias: u64) -> Result<(), BindError> {
+        let [statistics, workspace] =
+            [(1, 48), (2, 1 << 16)].map(|(id, size)| BufferView::whole(BufferId { id, size }));
+        let args = BackwardArgs::new(at(512, 256), at(512, 320), BackwardStatistics::Saved(statistics))
+            .scale(at(512, 384))
+            .grad_input(at(512, grad_input))
+            .grad_scale(at(512, grad_scale))
+            .grad_bias(at(512, grad_bias))
+            .workspace(workspace);
+        plan(Types::all(Element::Bf16)).backward(&args).map(drop)
+    }
+
+    #[test]
+    fn views_of_another_type_are_told_the_norms() {
+        assert_eq!(forward(|_| ()), Ok(()));
+        let element = |operand, actual| Err(BindError::Element { operand, expected: Element::F16, actual });
+        assert_eq!(forward(|a| a.input = a.input.of(Element::F16)), Ok(()));
+        assert_eq!(forward(|a| a.input = a.input.of(Element::Bf16)), element(Operand::Input, Element::Bf16));
+        let bias = |a: &mut ForwardArgs<_>| a.bias = a.bias.map(|view| view.of(Element::F32));
+        assert_eq!(forward(bias), element(Operand::Bias, Element::F32));
+        // a buffer of 15 halves is one of 7 f32: what is wrong is the type, not the length
+        let whole = TensorView::whole(BufferId { id: 3, size: 32 });
+        let refused = forward(|a| a.input = whole);
+        assert_eq!(refused, element(Operand::Input, Element::F32));
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "input is taken for f32, the norm has it as f16 (NormDescriptor::types)"
+        );
+    }
+
+    #[test]
+    fn in_place_takes_one_type() {
+        let [f32, f16] = [Element::F32, Element::F16];
+        let wider = Types::all(f16).output(f32).grad_input(f32);
+        let forward = ForwardArgs::new(at(256, 0), Destination::InPlace).scale(at(256, 128)).bias(at(256, 192));
+        let refused = plan(wider).forward(&forward).map(drop);
+        assert_eq!(refused, Err(BindError::Element { operand: Operand::Output, expected: f32, actual: f16 }));
+        let statistics = BackwardStatistics::Saved(BufferView::whole(BufferId { id: 1, size: 48 }));
+        let backward = BackwardArgs::new(at(256, 0), at(256, 64), statistics).scale(at(256, 128));
+        let refused = plan(wider).backward(&backward.grad_input(Destination::InPlace)).map(drop);
+        assert_eq!(refused, Err(BindError::Element { operand: Operand::GradInput, expected: f32, actual: f16 }));
+    }
+
+    #[test]
+    fn halves_begin_at_even_bytes_and_end_in_whole_words() {
+        let operand = Operand::Input;
+        assert_eq!(forward(|a| a.input = at(256, 2)), Ok(()));
+        assert_eq!(forward(|a| a.input = at(256, 3)), Err(BindError::Offset { operand, offset: 3, align: 2 }));
+        let alone = |size, offset| TensorView::at(BufferId { id: 3, size }, offset);
+        assert_eq!(forward(|a| a.input = alone(32, 0)), Ok(()));
+        assert_eq!(forward(|a| a.input = alone(32, 2)), Ok(()));
+        assert_eq!(forward(|a| a.input = alone(34, 2)), Ok(()));
+        for (size, offset) in [(30, 0), (34, 4)] {
+            assert_eq!(
+                forward(|a| a.input = alone(size, offset)),
+                Err(BindError::HalfWord { operand, end: size, size })
+            );
+        }
+        assert_eq!(forward(|a| a.input = alone(30, 2)), Err(BindError::OutOfBounds { operand, end: 32, size: 30 }));
+    }
+
+    #[test]
+    fn two_that_are_written_share_no_word() {
+        let shared = |first, second, word| Err(BindError::SharedWord { first, second, word });
+        assert_eq!(backward(0, 32, 44), Ok(()));
+        assert_eq!(backward(0, 30, 44), shared(Operand::GradInput, Operand::GradScale, 28));
+        assert_eq!(backward(0, 32, 42), shared(Operand::GradScale, Operand::GradBias, 40));
+        assert_eq!(backward(10, 0, 44), shared(Operand::GradInput, Operand::GradScale, 8));
+        // what is read may: the input begins where the gradient to it ends, inside a word
+        assert_eq!(backward(226, 0, 32), Ok(()));
+        assert!(matches!(backward(228, 0, 32), Err(BindError::Overlap { .. })));
+    }
 }

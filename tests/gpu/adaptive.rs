@@ -1,6 +1,7 @@
 //! Adaptive instance norm against the f64 reference: forward, backward, its mistakes.
 
 use crate::backward::grad_output;
+use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{adaptive, adaptive_backward};
 use wgpu_norm::*;
@@ -22,6 +23,15 @@ fn table() -> Vec<AdaptiveDescriptor<'static>> {
             }
         }
     }
+    let mixed = Types::all(Element::F16).output(Element::F32).grad_output(Element::Bf16);
+    let types = [Types::all(Element::Bf16), Types::all(Element::F16), Types::tensors(Element::F16), mixed];
+    let odd = [
+        new(&[2, 3, 5, 7], &[2, 3, 11, 1]),
+        new(&[3, 5, 9], &[1, 5, 7]),
+        new(&[3, 2, 2048], &[3, 2, 333]),
+        AdaptiveDescriptor { format: MemoryFormat::ChannelsLast, ..new(&[2, 7, 5, 3], &[2, 9, 1, 3]) },
+    ];
+    all.extend(odd.into_iter().zip(types).map(|(d, types)| AdaptiveDescriptor { types, ..d }));
     all
 }
 
@@ -34,34 +44,35 @@ struct Case {
 impl Case {
     fn random(d: &AdaptiveDescriptor<'_>, mean: f32, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let content = values(&mut rng, d.shape.iter().product(), mean, 1.0);
-        let style = values(&mut rng, d.style_shape.iter().product(), 3.0, 2.0);
-        let grad_output = grad_output(content.len(), seed);
+        let content = rounded(d.types.input, &values(&mut rng, d.shape.iter().product(), mean, 1.0));
+        let style = rounded(d.types.input, &values(&mut rng, d.style_shape.iter().product(), 3.0, 2.0));
+        let grad_output = rounded(d.types.grad_output, &grad_output(content.len(), seed));
         Self { content, style, grad_output }
     }
 }
 
-/// Output, gradient to the content, gradient to the style; the gradients where they are wanted.
+/// Output, gradient to the content, gradient to the style; those that are not wanted are ones, as they were.
 fn run(norm: &AdaptiveNorm, case: &Case, wanted: [bool; 2]) -> Result<[Vec<f32>; 3], BindError> {
-    let gpu = gpu();
+    let (gpu, types) = (gpu(), norm.content().types());
     let (n, m) = (case.content.len(), case.style.len());
-    let [content, style, dy] = [&case.content, &case.style, &case.grad_output].map(|values| gpu.guarded(values));
-    let [output, grad_content, grad_style] = [n, n, m].map(|len| gpu.guarded(&vec![POISON; len]));
+    let [content, style] = [&case.content, &case.style].map(|values| Lone::new(gpu, types.input, values));
+    let dy = Lone::new(gpu, types.grad_output, &case.grad_output);
+    let [output, grad_content, grad_style] = [(types.output, n), (types.grad_input, n), (types.grad_input, m)]
+        .map(|(element, len)| Lone::empty(gpu, element, len));
     let saved = gpu.buffer(&vec![POISON; norm.statistics_size().max(16) as usize / 4]);
     let saved = BufferView::new(&saved, 0, norm.statistics_size());
     let (forward, backward) = (norm.create_workspace(), norm.create_backward_workspace());
-    let (content_view, style_view) = (guarded_view(&content, n), guarded_view(&style, m));
-    let args = AdaptiveArgs::new(content_view, style_view, guarded_view(&output, n))
+    let args = AdaptiveArgs::new(content.view(), style.view(), output.view())
         .saved(saved)
         .workspace(forward.as_ref().map(BufferView::whole));
     let forward = norm.bind_forward(&args)?;
-    let mut args = AdaptiveBackwardArgs::new(content_view, style_view, guarded_view(&dy, n), saved)
-        .grad_style(wanted[1].then(|| guarded_view(&grad_style, m)))
+    let mut args = AdaptiveBackwardArgs::new(content.view(), style.view(), dy.view(), saved)
+        .grad_style(wanted[1].then(|| grad_style.view()))
         .workspace(backward.as_ref().map(BufferView::whole));
-    args.grad_input = wanted[0].then(|| guarded_view(&grad_content, n).into());
+    args.grad_input = wanted[0].then(|| grad_content.view().into());
     let backward = norm.bind_backward(&args)?;
     gpu.run(&[&forward, &backward]);
-    Ok([&output, &grad_content, &grad_style].map(|buffer| gpu.read_guarded(buffer)))
+    Ok([&output, &grad_content, &grad_style].map(|tensor| tensor.read(gpu)))
 }
 
 #[test]
@@ -69,23 +80,22 @@ fn adaptive_norms_match_the_reference_forward_and_backward() {
     let (mut failures, mut cases) = (Vec::new(), 0);
     for (seed, d) in table().iter().enumerate() {
         let norm = gpu().engine.create_adaptive_norm(d).unwrap();
-        for mean in [0.0, 1e3] {
+        let means = if d.types == Types::default() { [0.0, 1e3] } else { [0.0, 4.0] };
+        for mean in means {
             let case = Case::random(d, mean, seed as u64);
             let expected = adaptive(d, &case.content, &case.style).unwrap().output;
             let (content, style) = adaptive_backward(d, &case.content, &case.style, &case.grad_output).unwrap();
             for wanted in [[true, true], [true, false], [false, true]] {
                 cases += 1;
                 let [output, to_content, to_style] = run(&norm, &case, wanted).unwrap();
-                let mut check = |what: &str, actual: &[f32], expected: &[f64], wanted: bool| {
-                    let unwritten = || actual.iter().all(|&x| x == POISON).then_some(0.0).ok_or("written".to_owned());
-                    let worst = if wanted { error(actual, expected) } else { unwritten() };
-                    if !worst.as_ref().is_ok_and(|&e| e <= 3e-6) {
-                        failures.push(format!("{d:?} mean {mean} {wanted:?}: {what} {worst:?}"));
-                    }
+                let mut check = |what: &str, element, actual: &[f32], expected: &[f64], wanted: bool| {
+                    let unwritten = || actual.iter().all(|&x| x == 1.0).then_some(()).ok_or("written".to_owned());
+                    let close = if wanted { is_close(actual, expected, element, 3e-6) } else { unwritten() };
+                    failures.extend(close.err().map(|e| format!("{d:?} mean {mean} {wanted:?}: {what} {e}")));
                 };
-                check("output", &output, &expected, true);
-                check("gradient to the content", &to_content, &content, wanted[0]);
-                check("gradient to the style", &to_style, &style, wanted[1]);
+                check("output", d.types.output, &output, &expected, true);
+                check("gradient to the content", d.types.grad_input, &to_content, &content, wanted[0]);
+                check("gradient to the style", d.types.grad_input, &to_style, &style, wanted[1]);
             }
         }
     }

@@ -1,42 +1,10 @@
 //! Tensors of 16 bits: conversions of every value, and every norm in arenas of mixed types with guards on both sides.
 
 use crate::forward::table;
+use crate::halves::*;
 use crate::harness::*;
-use half::{bf16, f16};
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::*;
-
-const HALVES: [Element; 2] = [Element::F16, Element::Bf16];
-
-fn number(element: Element, code: u16) -> f32 {
-    if element == Element::F16 { f16::from_bits(code).to_f32() } else { bf16::from_bits(code).to_f32() }
-}
-
-/// Rounded once, to the nearest, ties to even.
-fn code(element: Element, x: f64) -> u16 {
-    let near = x as f32;
-    // to an odd f32 where that is not x: so it is no tie that x is not, and rounds as x does
-    let below = if f64::from(near).abs() > x.abs() { f32::from_bits(near.to_bits() - 1) } else { near };
-    let inexact = x.is_finite() && f64::from(near) != x && near.is_finite();
-    let odd = if inexact { f32::from_bits(below.to_bits() | 1) } else { near };
-    if element == Element::F16 { f16::from_f32(odd).to_bits() } else { bf16::from_f32(odd).to_bits() }
-}
-
-fn round(element: Element, x: f64) -> f32 {
-    if element == Element::F32 { x as f32 } else { number(element, code(element, x)) }
-}
-
-fn encode(element: Element, values: &[f32]) -> Vec<u8> {
-    let halves = || values.iter().flat_map(|&x| code(element, x.into()).to_le_bytes()).collect();
-    if element == Element::F32 { bytemuck::cast_slice(values).to_vec() } else { halves() }
-}
-
-fn decode(element: Element, bytes: &[u8]) -> Vec<f32> {
-    match element {
-        Element::F32 => bytemuck::pod_collect_to_vec(bytes),
-        _ => bytes.chunks(2).map(|b| number(element, u16::from_le_bytes([b[0], b[1]]))).collect(),
-    }
-}
 
 /// Whether a number is a subnormal f32, which devices may take for 0.
 fn is_flushed(x: f32, y: f32) -> bool {
@@ -107,144 +75,157 @@ fn every_number_is_rounded_to_the_nearest_half() {
     }
 }
 
-/// A buffer in which tensors of several types lie one behind the other, between random bytes.
-#[derive(Default)]
-struct Arena {
-    bytes: Vec<u8>,
-    /// What may be written.
-    written: Vec<std::ops::Range<usize>>,
+/// How a case departs from the plain one.
+#[derive(Debug)]
+struct Way {
+    /// Which of the schedules, forward and backward; 0: the chosen one.
+    picks: [usize; 2],
+    /// Elements behind each row of input, output, grad_output and grad_input.
+    pads: [usize; 4],
+    in_place: bool,
 }
 
-impl Arena {
-    /// Places a tensor so many elements behind what is there; two that are written never share a word.
-    fn place(&mut self, rng: &mut fastrand::Rng, element: Element, values: &[f32], gap: usize) -> Place {
-        let size = element.bytes() as usize;
-        let start = self.bytes.len().next_multiple_of(4) + gap * size;
-        self.bytes.resize_with(start, || rng.u8(..));
-        self.bytes.extend(encode(element, values));
-        Place { element, start, len: values.len() }
+impl Way {
+    fn of(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed + 2);
+        let picks = [(); 2].map(|()| if rng.bool() { 0 } else { rng.usize(..32) });
+        let padded = rng.u8(..3) == 0;
+        let pads = [(); 4].map(|()| if padded { rng.usize(..6) } else { 0 });
+        Self { picks, pads, in_place: rng.u8(..4) == 0 }
     }
 
-    fn reserve(&mut self, rng: &mut fastrand::Rng, element: Element, len: usize, gap: usize) -> Place {
-        let place = self.place(rng, element, &vec![1.0; len], gap);
-        self.written.push(place.start..self.bytes.len());
-        place
-    }
-}
-
-/// Where a tensor lies.
-#[derive(Clone, Copy)]
-struct Place {
-    element: Element,
-    start: usize,
-    len: usize,
-}
-
-impl Place {
-    fn view(self, buffer: &wgpu::Buffer) -> TensorView<&wgpu::Buffer> {
-        TensorView::new(buffer, self.start as u64, self.len as u64).of(self.element)
-    }
-
-    fn read(self, bytes: &[u8]) -> Vec<f32> {
-        let end = self.start + self.len * self.element.bytes() as usize;
-        decode(self.element, &bytes[self.start..end])
+    /// The norm by its schedules.
+    fn norm(&self, gpu: &Gpu, descriptor: &NormDescriptor<'_>) -> Result<Norm, PlanError> {
+        let all = gpu.engine.schedules(descriptor)?;
+        let norm = gpu.engine.create_norm_with(descriptor, all[self.picks[0] % all.len()])?.expect("its own schedules");
+        let all = norm.backward_schedules();
+        Ok(norm.with_backward_schedule(all[self.picks[1] % all.len()]).expect("its own schedules"))
     }
 }
 
-/// Numbers of results that are the reference rounded once, and of all; an error where one is further off than its
-/// neighbours are.
-fn compare(actual: &[f32], expected: &[f64], element: Element, scale: f64) -> Result<(usize, usize), String> {
-    let mut same = 0;
-    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
-        let rounded = round(element, e);
-        same += usize::from(a == rounded);
-        let step = if element == Element::F32 { 0.0 } else { f64::from((a - rounded).abs()) };
-        // the neighbour that the reference is nearly as far from
-        let near = (f64::from(a) - e).abs() <= step / 2.0 + 2e-6 * scale;
-        if a != rounded && !near {
-            return Err(format!("element {i}: {a}, expected {e} ({element})"));
-        }
+/// Numbers of a case, each as its element has it.
+pub struct Numbers {
+    pub data: Data,
+    pub dy: Vec<f32>,
+}
+
+impl Numbers {
+    pub fn random(gpu: &Gpu, descriptor: &NormDescriptor<'_>, seed: u64) -> Self {
+        let (types, data) = (descriptor.types, Data::random(gpu, descriptor, 0.5, seed));
+        let dy = values(&mut fastrand::Rng::with_seed(seed), data.input.len() as u64, 0.0, 1.0);
+        let data = Data {
+            input: rounded(types.input, &data.input),
+            scale: data.scale.map(|values| rounded(types.scale, &values)),
+            bias: data.bias.map(|values| rounded(types.bias, &values)),
+            given: None,
+        };
+        Self { data, dy: rounded(types.grad_output, &dy) }
     }
-    Ok((same, actual.len()))
+
+    pub fn inputs(&self) -> ReferenceInputs<'_> {
+        let Data { input, scale, bias, .. } = &self.data;
+        ReferenceInputs { input, scale: scale.as_deref(), bias: bias.as_deref(), given: None }
+    }
+}
+
+/// Where all tensors of a norm lie.
+struct Places {
+    input: Place,
+    output: Place,
+    grad_output: Place,
+    grad_input: Place,
+    scale: Option<Place>,
+    bias: Option<Place>,
+    grad_scale: Option<Place>,
+    grad_bias: Option<Place>,
+}
+
+impl Places {
+    fn new(arena: &mut Arena, descriptor: &NormDescriptor<'_>, numbers: &Numbers, way: &Way, seed: u64) -> Self {
+        let Numbers { data, dy } = numbers;
+        let types = descriptor.types;
+        let row = descriptor.shape.last().map_or(1, |&row| row as usize);
+        let mut gaps = fastrand::Rng::with_seed(seed + 1);
+        let mut next = || gaps.usize(..8);
+        let strides = way.pads.map(|pad| (row, row + pad));
+        // what is written is there before, as ones
+        let (ones, parameter) = (|like: &[f32]| vec![1.0; like.len()], |values: &Option<Vec<f32>>| values.clone());
+        let input = arena.tensor(types.input, &data.input, strides[0], next());
+        let scale = parameter(&data.scale).map(|values| arena.list(types.scale, &values, next()));
+        let output = arena.tensor(types.output, &ones(dy), strides[1], next());
+        let bias = parameter(&data.bias).map(|values| arena.list(types.bias, &values, next()));
+        let grad_output = arena.tensor(types.grad_output, dy, strides[2], next());
+        let grad_input = arena.tensor(types.grad_input, &ones(dy), strides[3], next());
+        // two that are written share no word, what is only read may
+        arena.end_word();
+        let grad_scale = parameter(&data.scale).map(|values| arena.list(types.grad_scale, &ones(&values), next()));
+        arena.end_word();
+        let grad_bias = parameter(&data.bias).map(|values| arena.list(types.grad_bias, &ones(&values), next()));
+        let all = Self { input, output, grad_output, grad_input, scale, bias, grad_scale, grad_bias };
+        let output = if way.in_place && types.output == types.input { all.input } else { all.output };
+        let in_place = way.in_place && types.grad_input == types.grad_output;
+        Self { output, grad_input: if in_place { all.grad_output } else { all.grad_input }, ..all }
+    }
+
+    /// The view of what is written, or in place.
+    fn destination(buffer: &wgpu::Buffer, to: Place, from: Place) -> Destination<&wgpu::Buffer> {
+        if to == from { Destination::InPlace } else { to.view(buffer).into() }
+    }
+}
+
+/// Bytes of the arena after forward, and those of one as it was before after backward.
+fn run(gpu: &Gpu, norm: &Norm, arena: &mut Arena, at: &Places) -> Result<[Vec<u8>; 2], String> {
+    let [first, second] = [(); 2].map(|()| arena.upload(gpu));
+    let records = gpu.buffer(&vec![POISON; 4 * norm.segment_count() as usize]);
+    let saved = BufferView::whole(&records);
+    let (workspace, scratch) = (norm.create_workspace(), norm.create_backward_workspace());
+    let view = |buffer, place: Option<Place>| place.map(|place| place.view(buffer));
+    let args = TrainingArgs::new(at.input.view(&first), Places::destination(&first, at.output, at.input), saved)
+        .scale(view(&first, at.scale))
+        .bias(view(&first, at.bias))
+        .workspace(workspace.as_ref().map(BufferView::whole));
+    let training = norm.bind_training(&args).map_err(|e| e.to_string())?;
+    let statistics = BackwardStatistics::Saved(saved);
+    let args = BackwardArgs::new(at.input.view(&second), at.grad_output.view(&second), statistics)
+        .scale(view(&second, at.scale))
+        .grad_input(Places::destination(&second, at.grad_input, at.grad_output))
+        .grad_scale(view(&second, at.grad_scale))
+        .grad_bias(view(&second, at.grad_bias))
+        .workspace(scratch.as_ref().map(BufferView::whole));
+    let backward = norm.bind_backward(&args).map_err(|e| e.to_string())?;
+    gpu.run(&[&training, &backward]);
+    let gradients: Vec<Place> = [Some(at.grad_input), at.grad_scale, at.grad_bias].into_iter().flatten().collect();
+    Ok([arena.after(gpu, &first, &[at.output])?, arena.after(gpu, &second, &gradients)?])
 }
 
 /// Forward and backward of a norm in an arena; of the outputs how many are the reference rounded once, and how many
 /// there are.
 fn check(gpu: &Gpu, descriptor: &NormDescriptor<'_>, seed: u64) -> Result<(usize, usize), String> {
-    let norm = gpu.engine.create_norm(descriptor).map_err(|e| e.to_string())?;
-    let (types, affine) = (descriptor.types, norm.affine_len() as usize);
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let mut data = Data::random(gpu, descriptor, 0.5, seed);
-    let in_type = |element, values: &mut Vec<f32>| {
-        values.iter_mut().for_each(|x| *x = round(element, f64::from(*x)));
-    };
-    in_type(types.input, &mut data.input);
-    data.scale.iter_mut().for_each(|values| in_type(types.scale, values));
-    data.bias.iter_mut().for_each(|values| in_type(types.bias, values));
-    let mut dy = values(&mut rng, norm.len(), 0.0, 1.0);
-    in_type(types.grad_output, &mut dy);
-
-    let mut arena = Arena::default();
-    let mut gaps = fastrand::Rng::with_seed(seed + 1);
-    let mut next = || gaps.usize(..8);
-    let len = data.input.len();
-    let input = arena.place(&mut rng, types.input, &data.input, next());
-    let scale = data.scale.as_ref().map(|values| arena.place(&mut rng, types.scale, values, next()));
-    let output = arena.reserve(&mut rng, types.output, len, next());
-    let bias = data.bias.as_ref().map(|values| arena.place(&mut rng, types.bias, values, next()));
-    let grad_output = arena.place(&mut rng, types.grad_output, &dy, next());
-    let grad_input = arena.reserve(&mut rng, types.grad_input, len, next());
-    let grad_scale = scale.map(|_| arena.reserve(&mut rng, types.grad_scale, affine, next()));
-    let grad_bias = bias.map(|_| arena.reserve(&mut rng, types.grad_bias, affine, next()));
-    let end = (arena.bytes.len() + 9).next_multiple_of(4);
-    arena.bytes.resize_with(end, || rng.u8(..));
-
-    let buffer = gpu.bytes(&arena.bytes);
-    let view = |place: Option<Place>| place.map(|place| place.view(&buffer));
-    let records = gpu.buffer(&vec![POISON; 4 * norm.segment_count() as usize]);
-    let saved = BufferView::whole(&records);
-    let (workspace, scratch) = (norm.create_workspace(), norm.create_backward_workspace());
-    let training = TrainingArgs::new(input.view(&buffer), output.view(&buffer), saved)
-        .scale(view(scale))
-        .bias(view(bias))
-        .workspace(workspace.as_ref().map(BufferView::whole));
-    let training = norm.bind_training(&training).map_err(|e| e.to_string())?;
-    let statistics = BackwardStatistics::Saved(saved);
-    let args = BackwardArgs::new(input.view(&buffer), grad_output.view(&buffer), statistics)
-        .scale(view(scale))
-        .grad_input(grad_input.view(&buffer))
-        .grad_scale(view(grad_scale))
-        .grad_bias(view(grad_bias))
-        .workspace(scratch.as_ref().map(BufferView::whole));
-    let backward = norm.bind_backward(&args).map_err(|e| e.to_string())?;
-    gpu.run(&[&training, &backward]);
-
-    let after = read_buffer_blocking(&gpu.device, &gpu.queue, &buffer, 0..buffer.size()).unwrap();
-    let untouched = |k: usize| arena.written.iter().any(|range| range.contains(&k)) || after[k] == arena.bytes[k];
-    if let Some(k) = (0..after.len()).find(|&k| !untouched(k)) {
-        return Err(format!("byte {k} was overwritten; written are {:?}", arena.written));
-    }
-    let inputs =
-        ReferenceInputs { input: &data.input, scale: data.scale.as_deref(), bias: data.bias.as_deref(), given: None };
-    let forward = reference::forward(descriptor, &inputs).map_err(|e| e.to_string())?;
-    let gradients = reference::backward(descriptor, &inputs, &dy).map_err(|e| e.to_string())?;
+    let way = Way::of(seed);
+    let norm = way.norm(gpu, descriptor).map_err(|e| e.to_string())?;
+    let (numbers, mut arena) = (Numbers::random(gpu, descriptor, seed), Arena::new(seed));
+    let at = Places::new(&mut arena, descriptor, &numbers, &way, seed);
+    let name = || format!("{way:?} {} {}", norm.schedule(), norm.backward_schedule());
+    let [forward, backward] = run(gpu, &norm, &mut arena, &at).map_err(|error| format!("{}: {error}", name()))?;
+    let expected = reference::forward(descriptor, &numbers.inputs()).map_err(|e| e.to_string())?;
+    let gradients = reference::backward(descriptor, &numbers.inputs(), &numbers.dy).map_err(|e| e.to_string())?;
     let largest = |values: &[f64]| values.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    // the gradient to the input is a difference of terms as large as grad_output * scale / deviation
     let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-    let least = forward.variance.iter().fold(1.0f64, |m, &x| m.min(x));
-    let terms = largest(&wide(&dy)) * largest(&wide(data.scale.as_deref().unwrap_or(&[]))) / (least + 1e-5).sqrt();
-    let all = [
-        ("output", Some(output), &forward.output, largest(&forward.output)),
-        ("grad_input", Some(grad_input), &gradients.input, terms),
-        ("grad_scale", grad_scale, &gradients.scale, largest(&gradients.scale)),
-        ("grad_bias", grad_bias, &gradients.bias, largest(&gradients.bias)),
-    ];
+    // the gradient to the input is a difference of terms as large as grad_output * scale / deviation
+    let least = expected.variance.iter().fold(1.0f64, |m, &x| m.min(x));
+    let scale = largest(&wide(numbers.data.scale.as_deref().unwrap_or(&[])));
+    let terms = largest(&wide(&numbers.dy)) * scale / (least + 1e-5).sqrt();
     let mut outputs = (0, 0);
-    for (name, place, expected, scale) in all {
+    for (what, bytes, place, expected, scale) in [
+        ("output", &forward, Some(at.output), &expected.output, largest(&expected.output)),
+        ("grad_input", &backward, Some(at.grad_input), &gradients.input, terms),
+        ("grad_scale", &backward, at.grad_scale, &gradients.scale, largest(&gradients.scale)),
+        ("grad_bias", &backward, at.grad_bias, &gradients.bias, largest(&gradients.bias)),
+    ] {
         let Some(place) = place else { continue };
-        let (same, of) =
-            compare(&place.read(&after), expected, place.element, scale).map_err(|error| format!("{name} {error}"))?;
-        if name == "output" && place.element != Element::F32 {
+        let (same, of) = compare(&place.read(bytes), expected, place.element, scale)
+            .map_err(|error| format!("{what} {error}, {}", name()))?;
+        if what == "output" && place.element != Element::F32 {
             outputs = (same, of);
         }
     }
@@ -310,12 +291,31 @@ fn norms_of_any_width_offset_and_type_round_once() {
     assert!(share >= 0.999, "{} of {} are the reference rounded once", count.0, count.1);
 }
 
+/// Weights, and parameters that other axes have than those of the kind.
+fn others() -> Vec<NormDescriptor<'static>> {
+    let axes = |kind, shape, axes| NormDescriptor {
+        affine_axes: AffineAxes::Axes(axes),
+        affine: Affine::ScaleAndBias,
+        ..NormDescriptor::new(kind, shape)
+    };
+    let mut all = vec![
+        axes(NormKind::Layer { axes: 2..3 }, &[2, 9, 33], &[0, 2]),
+        axes(NormKind::Layer { axes: 1..3 }, &[3, 5, 7], &[0]),
+        axes(NormKind::Layer { axes: 1..3 }, &[2, 3, 5], &[]),
+        axes(NormKind::Batch, &[2, 3, 5], &[0, 1, 2]),
+    ];
+    for dim in [None, Some(0), Some(1)] {
+        all.push(NormDescriptor::new(NormKind::Weight { dim }, &[7, 5, 3]));
+    }
+    all
+}
+
 #[test]
 fn every_norm_takes_every_type() {
     let gpu = gpu();
     let mut rng = fastrand::Rng::with_seed(5);
     let (mut failures, mut count, mut cases) = (Vec::new(), (0, 0), 0);
-    for (k, descriptor) in table().into_iter().enumerate() {
+    for (k, descriptor) in table().into_iter().chain(others()).enumerate() {
         let descriptor = NormDescriptor { types: types(&mut rng, k), ..descriptor };
         if descriptor.validate().is_err() || descriptor.shape.contains(&0) {
             continue;

@@ -130,6 +130,61 @@ fn views_are_checked() {
     assert_eq!(gpu.read(&buffer), [POISON; 256], "a refused binding wrote something");
 }
 
+/// A layer norm over 3 x 5 halves in one buffer of 512 bytes.
+#[test]
+fn views_of_16_bits_are_checked() {
+    let gpu = gpu();
+    let types = Types::all(Element::F16).output(Element::Bf16);
+    let layer = NormKind::Layer { axes: 1..2 };
+    let norm = gpu.engine.create_norm(&NormDescriptor { types, ..NormDescriptor::new(layer, &[3, 5]) }).unwrap();
+    let (buffer, statistics) = (gpu.buffer(&[POISON; 128]), gpu.buffer(&[POISON; 12]));
+    let (workspace, scratch) = (norm.create_workspace(), norm.create_backward_workspace());
+    let view = |at: u64| TensorView::at(&buffer, at);
+    let base = ForwardArgs::new(view(0), view(64)).scale(view(128)).bias(view(160));
+    let base = base.workspace(workspace.as_ref().map(BufferView::whole));
+    let backward = |grad_input: Destination<_>, grad_scale, grad_bias| {
+        let saved = BackwardStatistics::Saved(BufferView::whole(&statistics));
+        let args = BackwardArgs::new(view(0), view(192), saved).scale(view(128)).grad_input(grad_input);
+        let args = args.grad_scale(view(grad_scale)).grad_bias(view(grad_bias));
+        norm.bind_backward(&args.workspace(scratch.as_ref().map(BufferView::whole))).map(drop)
+    };
+    let forward = |args| norm.bind_forward(&args).map(drop);
+    let word = |first, second| {
+        format!(
+            "{first} and {second} are both written and share the word at byte 284 of one buffer: begin one of them \
+             four bytes or more behind the other"
+        )
+    };
+    let cases = [
+        (
+            forward(with(&base, |a| a.input = TensorView::whole(&buffer))),
+            "input is taken for f32, the norm has it as f16 (NormDescriptor::types)".to_owned(),
+        ),
+        (
+            forward(base.scale(view(128).of(Element::Bf16))),
+            "scale is taken for bf16, the norm has it as f16 (NormDescriptor::types)".to_owned(),
+        ),
+        (
+            forward(with(&base, |a| a.output = Destination::InPlace)),
+            "output is taken for f16, the norm has it as bf16 (NormDescriptor::types)".to_owned(),
+        ),
+        (forward(with(&base, |a| a.input = view(3))), "input starts at byte 3, no multiple of 2".to_owned()),
+        (forward(base.bias(view(504))), "bias ends at byte 514 of a buffer of 512 bytes".to_owned()),
+        (backward(view(256).into(), 286, 320), word("grad_input", "grad_scale")),
+        (backward(Destination::InPlace, 276, 286), word("grad_scale", "grad_bias")),
+    ];
+    let message = |result: &Result<(), BindError>| result.clone().err().map_or("no error".into(), |e| e.to_string());
+    let wrong: Vec<_> = cases
+        .iter()
+        .map(|(r, m)| (message(r), m))
+        .filter(|(a, m)| a != *m)
+        .map(|(a, m)| format!("{a}\ninstead of {m}"))
+        .collect();
+    all_or_report("views of 16 bits", &wrong, cases.len());
+    assert_eq!((forward(base), backward(Destination::InPlace, 256, 268)), (Ok(()), Ok(())));
+    assert_eq!(gpu.read(&buffer), [POISON; 128], "a refused binding wrote something");
+}
+
 #[test]
 fn workspaces_and_statistics_are_checked() {
     let gpu = gpu();

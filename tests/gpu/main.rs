@@ -6,8 +6,10 @@ mod elements;
 mod embedding;
 mod errors;
 mod forward;
+mod halves;
 mod harness;
 mod limits;
+mod mixed;
 mod numbers;
 mod properties;
 #[cfg(feature = "json")]

@@ -1,5 +1,6 @@
 //! Spectral norm against the f64 reference.
 
+use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{SpectralOrder, SpectralReference, spectral, spectral_backward};
 use wgpu_norm::*;
@@ -9,24 +10,27 @@ fn values(len: usize, seed: u64, spread: f32) -> Vec<f32> {
     (0..len).map(|_| spread * (rng.f32() * 2.0 - 1.0)).collect()
 }
 
-fn check(shape: &[u64], dim: usize, iterations: PowerIterations, order: PowerOrder, spread: f32) {
+type Case<'a> = (&'a [u64], usize, PowerIterations, PowerOrder, f32);
+
+fn check((shape, dim, iterations, order, spread): Case<'_>, types: Types) {
     let gpu = gpu();
-    let descriptor = SpectralDescriptor { dim, order, ..SpectralDescriptor::new(shape) };
+    let descriptor = SpectralDescriptor { dim, order, types, ..SpectralDescriptor::new(shape) };
     let norm = gpu.engine.create_spectral_norm(&descriptor).unwrap();
     let n = norm.len() as usize;
-    let (weight, dy) = (values(n, 1, spread), values(n, 2, 1.0));
+    let weight = rounded(types.input, &values(n, 1, spread));
+    let dy = rounded(types.grad_output, &values(n, 2, 1.0));
     let (u, v) = (values(norm.rows() as usize, 3, 0.5), values(norm.columns() as usize, 4, 0.5));
-    let buffers = [&weight, &u, &v, &dy, &vec![POISON; n], &vec![POISON; n], &vec![POISON; 1]].map(|d| gpu.guarded(d));
-    let [w, gu, gv, gdy, output, grad, sigma] = &buffers;
+    let (w, gdy) = (Lone::new(gpu, types.input, &weight), Lone::new(gpu, types.grad_output, &dy));
+    let [gu, gv] = [&u, &v].map(|values| Lone::new(gpu, Element::F32, values));
+    let (output, grad) = (Lone::empty(gpu, types.output, n), Lone::empty(gpu, types.grad_input, n));
+    let sigma = Lone::empty(gpu, Element::F32, 1);
     let workspace = norm.create_workspace().expect("a workspace");
-    let vectors = (shape.len() > 1).then(|| (guarded_view(gu, u.len()), guarded_view(gv, v.len())));
-    let (w, sigma_view) = (guarded_view(w, n), guarded_view(sigma, 1));
+    let vectors = (shape.len() > 1).then(|| (gu.view(), gv.view()));
     let workspace = BufferView::whole(&workspace);
-    let mut args = SpectralArgs::new(w, guarded_view(output, n), sigma_view, workspace);
+    let mut args = SpectralArgs::new(w.view(), output.view(), sigma.view(), workspace);
     (args.vectors, args.iterations) = (vectors, iterations);
     let forward = norm.bind_forward(&args).unwrap();
-    let (dy_view, grad_view) = (guarded_view(gdy, n), guarded_view(grad, n));
-    let mut args = SpectralBackwardArgs::new(w, dy_view, grad_view, sigma_view, workspace);
+    let mut args = SpectralBackwardArgs::new(w.view(), gdy.view(), grad.view(), sigma.view(), workspace);
     args.vectors = vectors;
     let backward = norm.bind_backward(&args).unwrap();
     gpu.run(&[&forward, &backward]);
@@ -35,37 +39,52 @@ fn check(shape: &[u64], dim: usize, iterations: PowerIterations, order: PowerOrd
     let case = SpectralReference { weight: &weight, shape, dim, u: &u, v: &v, iterations: count, order, eps: 1e-12 };
     let expected = spectral(&case).unwrap();
     let gradient = spectral_backward(&case, &expected, &dy).unwrap();
-    let mut pairs = vec![
-        ("sigma", gpu.read_guarded(sigma), vec![expected.sigma]),
-        ("output", gpu.read_guarded(output), expected.output),
-        ("gradient", gpu.read_guarded(grad), gradient),
+    let mut results = vec![
+        ("sigma", Element::F32, sigma, vec![expected.sigma]),
+        ("output", types.output, output, expected.output),
+        ("gradient", types.grad_input, grad, gradient),
     ];
     if vectors.is_some() {
-        pairs.push(("u", gpu.read_guarded(gu), expected.u));
-        pairs.push(("v", gpu.read_guarded(gv), expected.v));
+        results.push(("u", Element::F32, gu, expected.u));
+        results.push(("v", Element::F32, gv, expected.v));
     }
-    for (name, actual, expected) in pairs {
-        let worst = error(&actual, &expected);
-        assert!(
-            worst.clone().is_ok_and(|e| e < 2e-6),
-            "{shape:?} dim {dim} {iterations:?} {order:?} {name}: {worst:?}"
-        );
+    for (name, element, actual, expected) in results {
+        let close = is_close(&actual.read(gpu), &expected, element, 2e-6);
+        assert!(close.is_ok(), "{shape:?} dim {dim} {iterations:?} {order:?} {types:?} {name}: {close:?}");
     }
 }
 
 #[test]
 fn spectral_norm_matches_the_reference() {
+    let check = |case: Case<'_>| check(case, Types::default());
     for order in [PowerOrder::UThenV, PowerOrder::VThenU] {
         for iterations in [PowerIterations::Count(1), PowerIterations::Count(15), PowerIterations::Frozen] {
-            check(&[8, 12], 0, iterations, order, 1.0);
-            check(&[7, 3, 5], 0, iterations, order, 1.0);
-            check(&[7, 3, 5], 1, iterations, order, 1.0);
-            check(&[40, 300], 0, iterations, order, 1e25);
-            check(&[3, 1000], 1, iterations, order, 1e-10);
+            check((&[8, 12], 0, iterations, order, 1.0));
+            check((&[7, 3, 5], 0, iterations, order, 1.0));
+            check((&[7, 3, 5], 1, iterations, order, 1.0));
+            check((&[40, 300], 0, iterations, order, 1e25));
+            check((&[3, 1000], 1, iterations, order, 1e-10));
         }
     }
-    check(&[37], 0, PowerIterations::Count(1), PowerOrder::UThenV, 3.0);
-    check(&[5], 0, PowerIterations::Frozen, PowerOrder::UThenV, 1e25);
+    check((&[37], 0, PowerIterations::Count(1), PowerOrder::UThenV, 3.0));
+    check((&[5], 0, PowerIterations::Frozen, PowerOrder::UThenV, 1e25));
+}
+
+/// Vectors and sigma stay f32.
+#[test]
+fn weights_of_16_bits_match_the_reference() {
+    let mixed = Types::tensors(Element::F16).output(Element::F32).grad_input(Element::Bf16);
+    for types in [Types::all(Element::Bf16), Types::all(Element::F16), mixed] {
+        let order = PowerOrder::UThenV;
+        for (shape, dim, iterations) in [
+            (&[7, 3, 5][..], 0, PowerIterations::Count(1)),
+            (&[7, 3, 5], 1, PowerIterations::Frozen),
+            (&[40, 300], 0, PowerIterations::Count(2)),
+            (&[37], 0, PowerIterations::Frozen),
+        ] {
+            check((shape, dim, iterations, order, 1.0), types);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{self, ReferenceInputs, ReferenceOutput, update_running};
 use wgpu_norm::sync::{
@@ -22,6 +23,7 @@ struct Batch {
     shards: Vec<u64>,
     format: MemoryFormat,
     affine: Affine,
+    types: Types,
 }
 
 /// What one rank found.
@@ -44,6 +46,7 @@ impl Batch {
             shards: shards.to_vec(),
             format,
             affine,
+            types: Types::default(),
         };
         let shape = batch.shape(shards.iter().sum());
         batch.data = Data::random(gpu(), &batch.descriptor(&shape), mean, 5);
@@ -51,12 +54,23 @@ impl Batch {
         batch
     }
 
+    /// The same numbers as these types have them.
+    fn of(mut self, types: Types) -> Self {
+        self.types = types;
+        self.data.input = rounded(types.input, &self.data.input);
+        self.data.scale = self.data.scale.map(|values| rounded(types.scale, &values));
+        self.data.bias = self.data.bias.map(|values| rounded(types.bias, &values));
+        self.grad_output = rounded(types.grad_output, &self.grad_output);
+        self
+    }
+
     fn shape(&self, samples: u64) -> Vec<u64> {
         [&[samples], &self.sample[..]].concat()
     }
 
     fn descriptor<'a>(&self, shape: &'a [u64]) -> NormDescriptor<'a> {
-        NormDescriptor { format: self.format, affine: self.affine, ..NormDescriptor::new(NormKind::Batch, shape) }
+        let Self { format, affine, types, .. } = *self;
+        NormDescriptor { format, affine, types, ..NormDescriptor::new(NormKind::Batch, shape) }
     }
 
     /// The part of `values` that a rank holds.
@@ -77,17 +91,24 @@ impl Batch {
         let mut norm = SyncBatchNorm::new(&gpu.engine, &gpu.queue, &self.descriptor(&shape), transport)?;
         let (x, dy) = (self.shard(&self.data.input, rank), self.shard(&self.grad_output, rank));
         let (len, affine) = (x.len(), norm.norm().affine_len() as usize);
-        let [input, grad, output] = [x, dy, &vec![POISON; len]].map(|values| gpu.guarded(values));
-        let [scale, bias] = [&self.data.scale, &self.data.bias].map(|d| d.as_ref().map(|d| gpu.guarded(d)));
-        let [grad_scale, grad_bias] =
-            [&scale, &bias].map(|used| used.as_ref().map(|_| gpu.guarded(&vec![POISON; affine])));
-        let args = SyncForwardArgs::new(guarded_view(&input, len), guarded_view(&output, len));
-        norm.forward(&args.scale(view_of(&scale, affine)).bias(view_of(&bias, affine)))?;
-        let args = SyncBackwardArgs::new(guarded_view(&input, len), guarded_view(&grad, len))
-            .scale(view_of(&scale, affine))
+        let types = self.types;
+        let (input, output) = (Lone::new(gpu, types.input, x), Lone::empty(gpu, types.output, len));
+        let grad = Lone::new(gpu, types.grad_output, dy);
+        let parameter = |element, values: &Option<Vec<f32>>| values.as_ref().map(|d| Lone::new(gpu, element, d));
+        let scale = parameter(types.scale, &self.data.scale);
+        let bias = parameter(types.bias, &self.data.bias);
+        let [grad_scale, grad_bias] = [(types.grad_scale, &scale), (types.grad_bias, &bias)]
+            .map(|(element, used)| used.as_ref().map(|_| Lone::empty(gpu, element, affine)));
+        fn view(of: &Option<Lone>) -> Option<TensorView<&wgpu::Buffer>> {
+            of.as_ref().map(Lone::view)
+        }
+        let args = SyncForwardArgs::new(input.view(), output.view());
+        norm.forward(&args.scale(view(&scale)).bias(view(&bias)))?;
+        let args = SyncBackwardArgs::new(input.view(), grad.view())
+            .scale(view(&scale))
             .grad_input(Destination::InPlace)
-            .grad_scale(view_of(&grad_scale, affine))
-            .grad_bias(view_of(&grad_bias, affine));
+            .grad_scale(view(&grad_scale))
+            .grad_bias(view(&grad_bias));
         norm.backward(&args)?;
         let statistics = norm.merged_statistics()?;
         let channels = norm.norm().given_segment_count() as usize;
@@ -95,10 +116,10 @@ impl Batch {
         let args = RunningArgs::new(statistics, TensorView::whole(&mean), TensorView::whole(&variance));
         gpu.run(&[&norm.norm().bind_running_update(&args)?]);
         Ok(Found {
-            output: gpu.read_guarded(&output),
-            grad_input: gpu.read_guarded(&grad),
-            grad_scale: grad_scale.map(|b| gpu.read_guarded(&b)),
-            grad_bias: grad_bias.map(|b| gpu.read_guarded(&b)),
+            output: output.read(gpu),
+            grad_input: grad.read(gpu),
+            grad_scale: grad_scale.map(|b| b.read(gpu)),
+            grad_bias: grad_bias.map(|b| b.read(gpu)),
             running: [gpu.read(&mean), gpu.read(&variance)],
             statistics: gpu.read(statistics.buffer).into_iter().map(f32::to_bits).collect(),
         })
@@ -194,6 +215,22 @@ fn shards_of_any_size_give_what_the_whole_batch_gives() {
         }
     }
     all_or_report("shards", &failures, cases.len());
+}
+
+/// What is stored is rounded: to half a unit in the last of the 11 or 8 bits of each number.
+#[test]
+fn shards_may_have_16_bits() {
+    for (element, unit, format) in
+        [(Element::F16, 2e-3, MemoryFormat::ChannelsFirst), (Element::Bf16, 16e-3, MemoryFormat::ChannelsLast)]
+    {
+        let batch = Batch::random(&[3, 0, 1, 4], &[5, 7, 5], format, Affine::ScaleAndBias, 0.5).of(Types::all(element));
+        let found = on_threads(4, |transport| batch.run(gpu(), transport).unwrap());
+        for (what, error) in batch.errors(&found).unwrap() {
+            let limit = if what.starts_with("running") { TOLERANCE } else { unit };
+            assert!(error <= limit, "{element} {what} is off by {error:.2e}");
+        }
+        assert!(found.iter().all(|f| f.statistics == found[0].statistics));
+    }
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! Tensors of any type in buffers: numbers as they are stored, places between random bytes, comparisons.
+
+use std::ops::Range;
+
+use crate::harness::{Gpu, error};
+use half::{bf16, f16};
+use wgpu_norm::*;
+
+pub const HALVES: [Element; 2] = [Element::F16, Element::Bf16];
+
+pub fn number(element: Element, code: u16) -> f32 {
+    if element == Element::F16 { f16::from_bits(code).to_f32() } else { bf16::from_bits(code).to_f32() }
+}
+
+/// Rounded once, to the nearest, ties to even.
+pub fn code(element: Element, x: f64) -> u16 {
+    let near = x as f32;
+    // to an odd f32 where that is not x: so it is no tie that x is not, and rounds as x does
+    let below = if f64::from(near).abs() > x.abs() { f32::from_bits(near.to_bits() - 1) } else { near };
+    let inexact = x.is_finite() && f64::from(near) != x && near.is_finite();
+    let odd = if inexact { f32::from_bits(below.to_bits() | 1) } else { near };
+    if element == Element::F16 { f16::from_f32(odd).to_bits() } else { bf16::from_f32(odd).to_bits() }
+}
+
+pub fn round(element: Element, x: f64) -> f32 {
+    if element == Element::F32 { x as f32 } else { number(element, code(element, x)) }
+}
+
+pub fn encode(element: Element, values: &[f32]) -> Vec<u8> {
+    let halves = || values.iter().flat_map(|&x| code(element, x.into()).to_le_bytes()).collect();
+    if element == Element::F32 { bytemuck::cast_slice(values).to_vec() } else { halves() }
+}
+
+pub fn decode(element: Element, bytes: &[u8]) -> Vec<f32> {
+    match element {
+        Element::F32 => bytemuck::pod_collect_to_vec(bytes),
+        _ => bytes.chunks(2).map(|b| number(element, u16::from_le_bytes([b[0], b[1]]))).collect(),
+    }
+}
+
+/// Every number as an element has it.
+pub fn rounded(element: Element, values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&x| round(element, x.into())).collect()
+}
+
+/// Where a tensor lies: rows of a length, the first `start` bytes into its buffer.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Place {
+    pub element: Element,
+    start: usize,
+    len: usize,
+    row: usize,
+    stride: usize,
+}
+
+impl Place {
+    pub fn view(self, buffer: &wgpu::Buffer) -> TensorView<&wgpu::Buffer> {
+        let view = TensorView::new(buffer, self.start as u64, self.len as u64).of(self.element);
+        if self.stride > self.row { view.with_row_stride(self.stride as u64) } else { view }
+    }
+
+    pub fn read(self, bytes: &[u8]) -> Vec<f32> {
+        self.rows().flat_map(|row| decode(self.element, &bytes[row])).collect()
+    }
+
+    /// Bytes of its rows.
+    fn rows(self) -> impl Iterator<Item = Range<usize>> {
+        let size = self.element.bytes() as usize;
+        let row = move |k: usize| self.start + k * self.stride * size;
+        (0..self.len / self.row.max(1)).map(move |k| row(k)..row(k) + self.row * size)
+    }
+}
+
+/// A buffer in which tensors of several types lie one behind the other, between random bytes.
+pub struct Arena {
+    pub bytes: Vec<u8>,
+    rng: fastrand::Rng,
+}
+
+impl Arena {
+    pub fn new(seed: u64) -> Self {
+        Self { bytes: Vec::new(), rng: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Places a list so many elements behind what is there.
+    pub fn list(&mut self, element: Element, values: &[f32], gap: usize) -> Place {
+        self.tensor(element, values, (values.len(), values.len()), gap)
+    }
+
+    /// Places rows of a length with so many elements from one to the next.
+    pub fn tensor(&mut self, element: Element, values: &[f32], (row, stride): (usize, usize), gap: usize) -> Place {
+        let size = element.bytes() as usize;
+        let start = self.bytes.len().next_multiple_of(size) + gap * size;
+        let place = Place { element, start, len: values.len(), row, stride };
+        for (values, bytes) in values.chunks(row.max(1)).zip(place.rows()) {
+            self.fill(bytes.start);
+            self.bytes.extend(encode(element, values));
+        }
+        place
+    }
+
+    /// What comes next begins in a word of its own.
+    pub fn end_word(&mut self) {
+        self.fill(self.bytes.len().next_multiple_of(4));
+    }
+
+    /// Random bytes up to a length.
+    fn fill(&mut self, len: usize) {
+        self.bytes.resize_with(len.max(self.bytes.len()), || self.rng.u8(..));
+    }
+
+    /// A buffer of it, with a few bytes more.
+    pub fn upload(&mut self, gpu: &Gpu) -> wgpu::Buffer {
+        self.fill((self.bytes.len() + 9).next_multiple_of(4));
+        gpu.bytes(&self.bytes)
+    }
+
+    /// What the buffer holds after a run that was to write these places and nothing else.
+    pub fn after(&self, gpu: &Gpu, buffer: &wgpu::Buffer, written: &[Place]) -> Result<Vec<u8>, String> {
+        let after = read_buffer_blocking(&gpu.device, &gpu.queue, buffer, 0..buffer.size()).unwrap();
+        let mut untouched = vec![true; after.len()];
+        written.iter().flat_map(|place| place.rows()).for_each(|row| untouched[row].fill(false));
+        match (0..after.len()).find(|&k| untouched[k] && after[k] != self.bytes[k]) {
+            Some(k) => Err(format!("byte {k} was overwritten")),
+            None => Ok(after),
+        }
+    }
+}
+
+/// A tensor alone in a buffer, at an odd offset between random bytes.
+pub struct Lone {
+    arena: Arena,
+    place: Place,
+    pub buffer: wgpu::Buffer,
+}
+
+impl Lone {
+    pub fn new(gpu: &Gpu, element: Element, values: &[f32]) -> Self {
+        let mut arena = Arena::new(values.len() as u64);
+        let place = arena.list(element, values, 3);
+        let buffer = arena.upload(gpu);
+        Self { arena, place, buffer }
+    }
+
+    /// For what is to be written.
+    pub fn empty(gpu: &Gpu, element: Element, len: usize) -> Self {
+        Self::new(gpu, element, &vec![1.0; len])
+    }
+
+    pub fn view(&self) -> TensorView<&wgpu::Buffer> {
+        self.place.view(&self.buffer)
+    }
+
+    /// What it holds, after a check that nothing around it was written.
+    pub fn read(&self, gpu: &Gpu) -> Vec<f32> {
+        self.place.read(&self.arena.after(gpu, &self.buffer, &[self.place]).expect("whole guards"))
+    }
+}
+
+/// Numbers of results that are the reference rounded once, and of all; an error where one is further off than its
+/// neighbours are.
+pub fn compare(actual: &[f32], expected: &[f64], element: Element, scale: f64) -> Result<(usize, usize), String> {
+    let mut same = 0;
+    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+        let rounded = round(element, e);
+        same += usize::from(a == rounded);
+        let step = if element == Element::F32 { 0.0 } else { f64::from((a - rounded).abs()) };
+        // the neighbour that the reference is nearly as far from
+        let near = (f64::from(a) - e).abs() <= step / 2.0 + 2e-6 * scale;
+        if a != rounded && !near {
+            return Err(format!("element {i}: {a}, expected {e} ({element})"));
+        }
+    }
+    Ok((same, actual.len()))
+}
+
+/// Whether results have an error of no more than a share of the largest, before they are rounded to their type.
+pub fn is_close(actual: &[f32], expected: &[f64], element: Element, share: f64) -> Result<(), String> {
+    if element != Element::F32 {
+        let largest = expected.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        return compare(actual, expected, element, largest).map(drop);
+    }
+    let worst = error(actual, expected)?;
+    if worst <= share { Ok(()) } else { Err(format!("an error of {worst:.2e}")) }
+}
