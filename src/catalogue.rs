@@ -1,6 +1,7 @@
 //! Recipes that plans of a broad table of norms make, for tests without a GPU.
 
 use crate::descriptor::*;
+use crate::element::{Element, Types};
 use crate::error::{BindError, PlanError};
 use crate::facts::{DeviceFacts, DeviceKind};
 use crate::moments::{Records, Spread};
@@ -96,7 +97,39 @@ pub(crate) fn norms() -> Vec<NormDescriptor<'static>> {
     all.push(axes(NormKind::Layer { axes: 1..3 }, &[2, 3, 5], &[]));
     all.push(axes(NormKind::Batch, &[2, 3, 5], &[0, 1, 2]));
     all.push(new(NormKind::Batch, &[0, 3, 4]));
+    all.extend(typed_norms());
     all
+}
+
+const BF16: Types = Types::all(Element::Bf16);
+const F16: Types = Types::tensors(Element::F16);
+const MIXED: Types = Types::tensors(Element::F16).output(Element::F32).grad_input(Element::F32);
+
+/// Of every kind a few with tensors of 16 bits: rows of whole words, rows that share them, parameters of other types.
+fn typed_norms() -> Vec<NormDescriptor<'static>> {
+    let of = |types, kind, shape| NormDescriptor { types, ..NormDescriptor::new(kind, shape) };
+    let last = |d| NormDescriptor { format: MemoryFormat::ChannelsLast, ..d };
+    let axes = |d, axes| NormDescriptor { affine_axes: AffineAxes::Axes(axes), ..d };
+    vec![
+        of(BF16, NormKind::Layer { axes: 1..2 }, &[5, 63]),
+        of(F16, NormKind::Layer { axes: 1..2 }, &[9, 64]),
+        of(MIXED, NormKind::Layer { axes: 1..2 }, &[7, 1021]),
+        of(BF16, NormKind::Layer { axes: 1..2 }, &[4096, 1024]),
+        of(F16, NormKind::Rms { axes: 1..2 }, &[300, 514]),
+        of(BF16, NormKind::Layer { axes: 0..1 }, &[150_001]),
+        of(BF16, NormKind::Batch, &[3, 6, 7]),
+        of(F16, NormKind::Batch, &[8, 64, 56, 56]),
+        last(of(MIXED, NormKind::Batch, &[2, 500, 7])),
+        of(F16, NormKind::Instance, &[2, 8, 4, 4]),
+        last(of(BF16, NormKind::Instance, &[3, 40, 5])),
+        of(BF16, NormKind::Group { groups: 2 }, &[2, 6, 5]),
+        last(of(F16, NormKind::Group { groups: 2 }, &[2, 9, 6])),
+        axes(of(BF16, NormKind::Layer { axes: 2..3 }, &[2, 9, 33]), &[0, 2]),
+        of(F16, NormKind::LpNormalize { p: 3.5, axes: 1..2 }, &[4, 37, 3]),
+        of(BF16, NormKind::Weight { dim: Some(1) }, &[7, 5, 3]),
+        of(MIXED, NormKind::MeanVariance { axes: &[1, 2] }, &[3, 4, 5, 2]),
+        of(BF16, NormKind::Batch, &[0, 3, 4]),
+    ]
 }
 
 /// Pairs of content and style.
@@ -110,6 +143,8 @@ pub(crate) fn adaptive_norms() -> Vec<AdaptiveDescriptor<'static>> {
         unbiased,
         last,
         new(&[0, 3, 5], &[1, 3, 4]),
+        AdaptiveDescriptor { types: BF16, ..new(&[2, 3, 5, 7], &[2, 3, 11, 1]) },
+        AdaptiveDescriptor { types: MIXED, ..new(&[2, 64, 56, 56], &[1, 64, 28, 28]) },
     ]
 }
 
@@ -117,7 +152,10 @@ pub(crate) fn adaptive_norms() -> Vec<AdaptiveDescriptor<'static>> {
 pub(crate) fn spectral_norms() -> Vec<SpectralDescriptor<'static>> {
     let dim = |dim, shape| SpectralDescriptor { dim, ..SpectralDescriptor::new(shape) };
     let order = SpectralDescriptor { order: PowerOrder::VThenU, ..SpectralDescriptor::new(&[40, 300]) };
-    vec![dim(0, &[7, 3, 5]), dim(1, &[7, 3, 5]), dim(0, &[512, 4608]), order, dim(0, &[37])]
+    let of = |types, d| SpectralDescriptor { types, ..d };
+    let mut all = vec![dim(0, &[7, 3, 5]), dim(1, &[7, 3, 5]), dim(0, &[512, 4608]), order, dim(0, &[37])];
+    all.extend([of(BF16, dim(1, &[7, 3, 5])), of(MIXED, dim(0, &[40, 300])), of(F16, dim(0, &[37]))]);
+    all
 }
 
 /// How operands lie in buffers.
@@ -163,10 +201,12 @@ impl Buffers {
     fn range(&mut self, bytes: u64, align: u64) -> (BufferId, u64) {
         self.count += 1;
         let id = self.count;
+        // kernels read whole words
+        let words = bytes.next_multiple_of(4);
         match self.place {
-            Place::Apart => (BufferId { id, size: bytes.max(4) }, 0),
-            Place::Roomy | Place::Padded | Place::Aliased => (BufferId { id, size: bytes + 256 }, 0),
-            Place::Shifted => (BufferId { id, size: bytes + 512 }, align),
+            Place::Apart => (BufferId { id, size: words.max(4) }, 0),
+            Place::Roomy | Place::Padded | Place::Aliased => (BufferId { id, size: words + 256 }, 0),
+            Place::Shifted => (BufferId { id, size: words + 512 }, align),
             Place::Arena | Place::Dense => {
                 let unit = if self.place == Place::Arena { 256 } else { align };
                 let at = self.next.next_multiple_of(unit);
@@ -177,19 +217,30 @@ impl Buffers {
     }
 
     /// A list of elements.
-    pub(crate) fn list(&mut self, len: u64) -> TensorView<BufferId> {
-        let (buffer, offset) = self.range(4 * len, 4);
-        TensorView::new(buffer, offset, len)
+    pub(crate) fn list(&mut self, element: Element, len: u64) -> TensorView<BufferId> {
+        let (buffer, offset) = self.range(element.bytes() * len, element.bytes());
+        TensorView::new(buffer, offset, len).of(element)
     }
 
     /// A tensor in rows.
-    pub(crate) fn tensor(&mut self, len: u64) -> TensorView<BufferId> {
+    pub(crate) fn tensor(&mut self, element: Element, len: u64) -> TensorView<BufferId> {
         if self.place != Place::Padded {
-            return self.list(len);
+            return self.list(element, len);
         }
         let (rows, stride) = (len / self.row, self.row + 3);
-        let (buffer, offset) = self.range(4 * rows * stride, 4);
-        TensorView::new(buffer, offset, len).with_row_stride(stride)
+        let (buffer, offset) = self.range(element.bytes() * rows * stride, element.bytes());
+        TensorView::new(buffer, offset, len).with_row_stride(stride).of(element)
+    }
+
+    /// Two that are written must not share a word.
+    fn end_word(&mut self) {
+        self.next = self.next.next_multiple_of(4);
+    }
+
+    /// A list that is written.
+    fn written(&mut self, element: Element, len: u64) -> TensorView<BufferId> {
+        self.end_word();
+        self.list(element, len)
     }
 
     /// Bytes.
@@ -198,8 +249,13 @@ impl Buffers {
         BufferView::new(buffer, offset, size)
     }
 
-    fn output(&mut self, len: u64) -> Destination<BufferId> {
-        if self.place == Place::Aliased { Destination::InPlace } else { self.tensor(len).into() }
+    /// Where the result of a tensor goes: over it where they have one type.
+    fn output(&mut self, element: Element, from: Element, len: u64) -> Destination<BufferId> {
+        if self.place == Place::Aliased && element == from {
+            return Destination::InPlace;
+        }
+        self.end_word();
+        self.tensor(element, len).into()
     }
 
     fn workspace(&mut self, size: u64) -> Option<BufferView<BufferId>> {
@@ -221,28 +277,32 @@ fn visit(name: &str, recipe: Result<Recipe<BufferId>, BindError>, to: &mut Visit
 /// Recipes of forward and training.
 fn forward(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, to: &mut Visit<'_>) {
     let new = || Buffers::new(place, d.shape.last().copied().unwrap_or(1));
-    let (n, affine) = (plan.len(), plan.affine_len());
+    let (n, affine, types) = (plan.len(), plan.affine_len(), d.types);
     let mut b = new();
     let args = ForwardArgs {
-        scale: d.affine.has_scale().then(|| b.list(affine)),
-        bias: d.affine.has_bias().then(|| b.list(affine)),
+        scale: d.affine.has_scale().then(|| b.list(types.scale, affine)),
+        bias: d.affine.has_bias().then(|| b.list(types.bias, affine)),
         workspace: b.workspace(plan.workspace_size()),
-        ..ForwardArgs::new(b.tensor(n), b.output(n))
+        ..ForwardArgs::new(b.tensor(types.input, n), b.output(types.output, types.input, n))
     };
     visit(name, plan.forward(&args), to);
     let mut b = new();
     let args = TrainingArgs {
-        scale: d.affine.has_scale().then(|| b.list(affine)),
-        bias: d.affine.has_bias().then(|| b.list(affine)),
+        scale: d.affine.has_scale().then(|| b.list(types.scale, affine)),
+        bias: d.affine.has_bias().then(|| b.list(types.bias, affine)),
         workspace: b.workspace(plan.workspace_size()),
-        ..TrainingArgs::new(b.tensor(n), b.output(n), b.bytes(plan.statistics_size()))
+        ..TrainingArgs::new(
+            b.tensor(types.input, n),
+            b.output(types.output, types.input, n),
+            b.bytes(plan.statistics_size()),
+        )
     };
     visit(name, plan.training(&args), to);
 }
 
 /// Recipes of backward: all gradients, and each by itself.
 fn backward(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, to: &mut Visit<'_>) {
-    let (n, affine) = (plan.len(), plan.affine_len());
+    let (n, affine, types) = (plan.len(), plan.affine_len(), d.types);
     let (scale, bias) = (d.affine.has_scale(), d.affine.has_bias());
     for given in [false, true] {
         if given && plan.given_segment_count() == 0 {
@@ -262,12 +322,12 @@ fn backward(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, t
                 BackwardStatistics::Saved(b.bytes(plan.statistics_size()))
             };
             let args = BackwardArgs {
-                scale: scale.then(|| b.list(affine)),
-                grad_input: wanted[0].then(|| b.output(n)),
-                grad_scale: wanted[1].then(|| b.list(affine)),
-                grad_bias: wanted[2].then(|| b.list(affine)),
+                scale: scale.then(|| b.list(types.scale, affine)),
+                grad_input: wanted[0].then(|| b.output(types.grad_input, types.grad_output, n)),
+                grad_scale: wanted[1].then(|| b.written(types.grad_scale, affine)),
+                grad_bias: wanted[2].then(|| b.written(types.grad_bias, affine)),
                 workspace: b.workspace(plan.backward_workspace_size()),
-                ..BackwardArgs::new(b.tensor(n), b.tensor(n), statistics)
+                ..BackwardArgs::new(b.tensor(types.input, n), b.tensor(types.grad_output, n), statistics)
             };
             visit(name, plan.backward(&args), to);
         }
@@ -277,12 +337,12 @@ fn backward(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, t
 /// Recipes of stages and of statistics.
 fn stages(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, to: &mut Visit<'_>) {
     let new = || Buffers::new(place, d.shape.last().copied().unwrap_or(1));
-    let (n, affine, size) = (plan.len(), plan.affine_len(), plan.statistics_size());
+    let (n, affine, size, types) = (plan.len(), plan.affine_len(), plan.statistics_size(), d.types);
     let (scale, bias) = (d.affine.has_scale(), d.affine.has_bias());
     let mut b = new();
     let args = MomentsArgs {
         workspace: b.workspace(plan.moments_workspace_size()),
-        ..MomentsArgs::new(b.tensor(n), b.bytes(size))
+        ..MomentsArgs::new(b.tensor(types.input, n), b.bytes(size))
     };
     visit(name, plan.moments(&args), to);
     for records in [Records::Statistics, Records::GradientSums] {
@@ -291,31 +351,38 @@ fn stages(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, to:
     }
     for spread in [Spread::Variance, Spread::Rstd, Spread::Deviation] {
         let (mut b, segments) = (new(), plan.segment_count());
-        let args = ExportArgs::new(b.bytes(size)).mean(b.list(segments)).spread(spread, b.list(segments));
+        let args = ExportArgs::new(b.bytes(size));
+        let args = args.mean(b.written(types.output, segments)).spread(spread, b.written(types.scale, segments));
         visit(name, plan.export(&args), to);
     }
     let mut b = new();
     let args = GradientSumsArgs {
-        scale: scale.then(|| b.list(affine)),
-        grad_scale: scale.then(|| b.list(affine)),
-        grad_bias: bias.then(|| b.list(affine)),
+        scale: scale.then(|| b.list(types.scale, affine)),
+        grad_scale: scale.then(|| b.written(types.grad_scale, affine)),
+        grad_bias: bias.then(|| b.written(types.grad_bias, affine)),
         workspace: b.workspace(plan.backward_workspace_size()),
-        ..GradientSumsArgs::new(b.tensor(n), b.tensor(n), b.bytes(size), b.bytes(size))
+        ..GradientSumsArgs::new(b.tensor(types.input, n), b.tensor(types.grad_output, n), b.bytes(size), b.bytes(size))
     };
     visit(name, plan.gradient_sums(&args), to);
     let mut b = new();
     let args = InputGradientArgs {
-        scale: scale.then(|| b.list(affine)),
+        scale: scale.then(|| b.list(types.scale, affine)),
         workspace: b.workspace(plan.backward_workspace_size()),
-        ..InputGradientArgs::new(b.tensor(n), b.tensor(n), b.bytes(size), b.bytes(size), b.output(n))
+        ..InputGradientArgs::new(
+            b.tensor(types.input, n),
+            b.tensor(types.grad_output, n),
+            b.bytes(size),
+            b.bytes(size),
+            b.output(types.grad_input, types.grad_output, n),
+        )
     };
     visit(name, plan.input_gradient(&args), to);
     let mut b = new();
     let saved = ForwardArgs {
-        scale: scale.then(|| b.list(affine)),
-        bias: bias.then(|| b.list(affine)),
+        scale: scale.then(|| b.list(types.scale, affine)),
+        bias: bias.then(|| b.list(types.bias, affine)),
         statistics: StatisticsSource::Saved(b.bytes(size)),
-        ..ForwardArgs::new(b.tensor(n), b.output(n))
+        ..ForwardArgs::new(b.tensor(types.input, n), b.output(types.output, types.input, n))
     };
     visit(name, plan.forward(&saved), to);
     let channels = plan.given_segment_count();
@@ -324,18 +391,22 @@ fn stages(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, to:
     }
     let mut b = new();
     let given = ForwardArgs {
-        scale: scale.then(|| b.list(affine)),
-        bias: bias.then(|| b.list(affine)),
+        scale: scale.then(|| b.list(types.scale, affine)),
+        bias: bias.then(|| b.list(types.bias, affine)),
         statistics: StatisticsSource::Given(b.bytes(plan.given_statistics_size())),
-        ..ForwardArgs::new(b.tensor(n), b.output(n))
+        ..ForwardArgs::new(b.tensor(types.input, n), b.output(types.output, types.input, n))
     };
     visit(name, plan.forward(&given), to);
     let mut b = new();
-    let import = ImportArgs::new(b.list(channels), b.list(channels), b.bytes(plan.given_statistics_size()));
+    let import = ImportArgs::new(
+        b.list(types.input, channels),
+        b.list(types.bias, channels),
+        b.bytes(plan.given_statistics_size()),
+    );
     visit(name, plan.import(&import), to);
     for momentum in [Momentum::Weight(0.1), Momentum::Cumulative] {
         let mut b = new();
-        let args = RunningArgs::new(b.bytes(size), b.list(channels), b.list(channels));
+        let args = RunningArgs::new(b.bytes(size), b.list(Element::F32, channels), b.list(Element::F32, channels));
         let args = args.batches(b.bytes(4)).update(RunningUpdate { momentum, variance: Variance::Unbiased });
         visit(name, plan.running_update(&args), to);
     }
@@ -345,37 +416,49 @@ fn stages(name: &str, d: &NormDescriptor<'_>, plan: &NormPlan, place: Place, to:
 fn adaptive(name: &str, d: &AdaptiveDescriptor<'_>, plan: &AdaptivePlan, place: Place, to: &mut Visit<'_>) {
     let new = || Buffers::new(place, d.shape.last().copied().unwrap_or(1));
     let mut b = new();
-    let (n, size) = (plan.content().len(), plan.statistics_size());
+    let (n, size, types) = (plan.content().len(), plan.statistics_size(), d.types);
     // rows of the style have another length
-    let style = |b: &mut Buffers| b.list(plan.style_len());
+    let style = |b: &mut Buffers| b.list(types.input, plan.style_len());
     let args = AdaptiveArgs {
         saved: Some(b.bytes(size)),
         workspace: b.workspace(plan.workspace_size()),
-        ..AdaptiveArgs::new(b.tensor(n), style(&mut b), b.output(n))
+        ..AdaptiveArgs::new(b.tensor(types.input, n), style(&mut b), b.output(types.output, types.input, n))
     };
     visit(name, plan.forward(&args), to);
     let mut b = new();
     let args = AdaptiveBackwardArgs {
-        grad_input: Some(b.output(n)),
-        grad_style: Some(style(&mut b)),
+        grad_input: Some(b.output(types.grad_input, types.grad_output, n)),
+        grad_style: Some(b.written(types.grad_input, plan.style_len())),
         workspace: b.workspace(plan.backward_workspace_size()),
-        ..AdaptiveBackwardArgs::new(b.tensor(n), style(&mut b), b.tensor(n), b.bytes(size))
+        ..AdaptiveBackwardArgs::new(
+            b.tensor(types.input, n),
+            style(&mut b),
+            b.tensor(types.grad_output, n),
+            b.bytes(size),
+        )
     };
     visit(name, plan.backward(&args), to);
 }
 
 /// Recipes of a spectral norm.
-fn spectral(name: &str, plan: &SpectralPlan, place: Place, to: &mut Visit<'_>) {
-    let n = plan.len();
-    let vectors = |b: &mut Buffers| (plan.rows() > 0).then(|| (b.list(plan.rows()), b.list(plan.columns())));
+fn spectral(name: &str, d: &SpectralDescriptor<'_>, plan: &SpectralPlan, place: Place, to: &mut Visit<'_>) {
+    let (n, types) = (plan.len(), d.types);
+    let list = |b: &mut Buffers, len| b.written(Element::F32, len);
+    let vectors = |b: &mut Buffers| (plan.rows() > 0).then(|| (list(b, plan.rows()), list(b, plan.columns())));
     for iterations in [PowerIterations::Count(2), PowerIterations::Frozen] {
         let mut b = Buffers::new(place, n);
-        let new = SpectralArgs::new(b.tensor(n), b.output(n), b.list(1), b.bytes(plan.workspace_size()));
+        let (weight, output) = (b.tensor(types.input, n), b.output(types.output, types.input, n));
+        let new = SpectralArgs::new(weight, output, list(&mut b, 1), b.bytes(plan.workspace_size()));
         visit(name, plan.forward(&SpectralArgs { vectors: vectors(&mut b), iterations, ..new }), to);
     }
     let mut b = Buffers::new(place, n);
-    let new =
-        SpectralBackwardArgs::new(b.tensor(n), b.tensor(n), b.tensor(n), b.list(1), b.bytes(plan.workspace_size()));
+    let new = SpectralBackwardArgs::new(
+        b.tensor(types.input, n),
+        b.tensor(types.grad_output, n),
+        b.tensor(types.grad_input, n),
+        list(&mut b, 1),
+        b.bytes(plan.workspace_size()),
+    );
     visit(name, plan.backward(&SpectralBackwardArgs { vectors: vectors(&mut b), ..new }), to);
 }
 
@@ -383,7 +466,9 @@ fn spectral(name: &str, plan: &SpectralPlan, place: Place, to: &mut Visit<'_>) {
 pub(crate) fn recipes_of(planner: &Planner, d: &NormDescriptor<'_>, to: &mut Visit<'_>) -> Result<(), PlanError> {
     let d = &NormDescriptor { single_element: SingleElement::Allow, ..d.clone() };
     let chosen = planner.plan(d)?;
-    let name = |place, how: &str| format!("{:?} {:?} {:?} {:?} {place:?} {how}", d.kind, d.shape, d.format, d.affine);
+    let name = |place, how: &str| {
+        format!("{:?} {:?} {:?} {:?} {:?} {place:?} {how}", d.kind, d.shape, d.format, d.affine, d.types)
+    };
     for place in Place::ALL {
         forward(&name(place, "forward"), d, &chosen, place, to);
         backward(&name(place, "backward"), d, &chosen, place, to);
@@ -414,7 +499,7 @@ pub(crate) fn recipes(planner: &Planner, to: &mut Visit<'_>) {
         }
         for d in spectral_norms() {
             let plan = planner.plan_spectral(&d).expect("a plan");
-            spectral(&format!("spectral {:?} {} {place:?}", d.shape, d.dim), &plan, place, to);
+            spectral(&format!("spectral {:?} {} {place:?}", d.shape, d.dim), &d, &plan, place, to);
         }
     }
 }

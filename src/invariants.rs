@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalogue::{self, Buffers, Place};
 use crate::descriptor::{AdaptiveDescriptor, Affine, AffineAxes, MemoryFormat, NormDescriptor, NormKind};
+use crate::element::Element;
 use crate::facts::{DeviceFacts, DeviceKind};
 use crate::kernel::{Entry, Kernel};
 use crate::norm::{AdaptiveArgs, BackwardArgs, BackwardStatistics, ForwardArgs, Planner};
@@ -19,17 +20,18 @@ fn keys(d: &NormDescriptor<'_>) -> Vec<Kernel> {
     let (n, affine) = (plan.len(), plan.affine_len());
     let mut b = Buffers::new(Place::Roomy, 1);
     let forward = ForwardArgs {
-        scale: d.affine.has_scale().then(|| b.list(affine)),
-        bias: d.affine.has_bias().then(|| b.list(affine)),
-        ..ForwardArgs::new(b.tensor(n), b.tensor(n)).workspace(b.bytes(plan.workspace_size()))
+        scale: d.affine.has_scale().then(|| b.list(Element::F32, affine)),
+        bias: d.affine.has_bias().then(|| b.list(Element::F32, affine)),
+        ..ForwardArgs::new(b.tensor(Element::F32, n), b.tensor(Element::F32, n))
+            .workspace(b.bytes(plan.workspace_size()))
     };
     let statistics = BackwardStatistics::Saved(b.bytes(plan.statistics_size()));
     let backward = BackwardArgs {
-        scale: d.affine.has_scale().then(|| b.list(affine)),
-        grad_scale: d.affine.has_scale().then(|| b.list(affine)),
-        grad_bias: d.affine.has_bias().then(|| b.list(affine)),
-        ..BackwardArgs::new(b.tensor(n), b.tensor(n), statistics)
-            .grad_input(b.tensor(n))
+        scale: d.affine.has_scale().then(|| b.list(Element::F32, affine)),
+        grad_scale: d.affine.has_scale().then(|| b.list(Element::F32, affine)),
+        grad_bias: d.affine.has_bias().then(|| b.list(Element::F32, affine)),
+        ..BackwardArgs::new(b.tensor(Element::F32, n), b.tensor(Element::F32, n), statistics)
+            .grad_input(b.tensor(Element::F32, n))
             .workspace(b.bytes(plan.backward_workspace_size()))
     };
     [plan.forward(&forward).unwrap().kernels, plan.backward(&backward).unwrap().kernels].concat()
@@ -82,7 +84,8 @@ fn an_adaptive_norm_has_kernels_of_other_norms() {
     const SHAPE: [u64; 3] = [2, 3, 50];
     let plan = planner().plan_adaptive(&AdaptiveDescriptor::new(&SHAPE, &[2, 3, 9])).unwrap();
     let mut b = Buffers::new(Place::Roomy, 1);
-    let args = AdaptiveArgs::new(b.tensor(300), b.tensor(54), b.tensor(300)).workspace(b.bytes(plan.workspace_size()));
+    let args = AdaptiveArgs::new(b.tensor(Element::F32, 300), b.tensor(Element::F32, 54), b.tensor(Element::F32, 300))
+        .workspace(b.bytes(plan.workspace_size()));
     let kernels = plan.forward(&args).unwrap().kernels;
     let content = NormDescriptor {
         affine_axes: AffineAxes::Axes(&[0, 1]),

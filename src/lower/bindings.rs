@@ -277,4 +277,58 @@ mod tests {
             assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");
         }
     }
+
+    /// An operand of halves.
+    fn halves(operand: Operand, buffer: usize, bytes: Range<u64>) -> Access {
+        Access { element: Element::F16, ..access(operand, buffer, bytes) }
+    }
+
+    fn contents(bound: &Bindings) -> Vec<Content> {
+        bound.layout.slots().iter().map(|slot| slot.content).collect()
+    }
+
+    /// (offset of input, of output, unit of the runs, sizes of the buffers) to (contents, phase, leads): 20 halves each.
+    #[test]
+    fn halves_are_read_by_pairs_of_words_where_all_of_their_operands_allow_it() {
+        use Content::{WordPairs, Words};
+        let cases = [
+            ("aligned", 0, 0, 8, [64, 64], ([WordPairs, WordPairs], 0, false)),
+            ("odd rows: written by words", 0, 0, 7, [64, 64], ([WordPairs, Words], 0, true)),
+            ("a start inside a vector of odd rows", 4, 0, 7, [64, 64], ([WordPairs, Words], 2, true)),
+            // a vector that begins inside a word of the input would begin inside one of the output
+            ("a start inside a word", 2, 0, 7, [64, 64], ([Words, Words], 0, false)),
+            ("both start inside a word", 2, 2, 7, [64, 64], ([WordPairs, Words], 1, true)),
+            ("a start inside a word of whole vectors", 2, 0, 8, [64, 64], ([Words, Words], 0, false)),
+            ("an odd start of the output", 0, 4, 8, [64, 64], ([WordPairs, Words], 0, false)),
+            ("the last vector is not there", 4, 0, 7, [44, 64], ([Words, Words], 0, false)),
+            ("the last vector ends with the buffer", 0, 0, 8, [40, 40], ([WordPairs, WordPairs], 0, false)),
+        ];
+        for (name, input, output, unit, sizes, expected) in cases {
+            let accesses =
+                [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
+            let walk = VectorWalk { unit, leads: true, along: false };
+            let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
+            let (content, phase, leads) = expected;
+            assert_eq!((contents(&bound), bound.phase, bound.leads), (content.to_vec(), phase, leads), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_arena_of_several_types_is_words() {
+        let walk = Some(VectorWalk { unit: 8, leads: false, along: true });
+        let of = |scale: Access| {
+            let accesses = [halves(Operand::Input, 0, 0..40), scale, halves(Operand::Output, 0, 128..168)];
+            bind(Entry::RowForward, &accesses, &LIMITS, walk, &[4096]).unwrap()
+        };
+        let (mixed, alike) = (of(access(Operand::Scale, 0, 64..96)), of(halves(Operand::Scale, 0, 64..80)));
+        assert_eq!((contents(&mixed), contents(&alike)), (vec![Content::Words], vec![Content::WordPairs]));
+        // each operand has its place in elements of its own type
+        assert_eq!((&mixed.offsets[..2], &alike.offsets[..2]), ([0, 16].as_slice(), [0, 32].as_slice()));
+        assert_eq!(mixed.elements[..2], [Element::F16, Element::F32]);
+        // bytes are whole words, also of what ends inside one
+        let odd = [halves(Operand::Input, 0, 2..40), halves(Operand::Output, 1, 2..44)];
+        let bound = bind(Entry::RowForward, &odd, &LIMITS, None, &[64, 64]).unwrap();
+        assert_eq!(bound.slots.iter().map(|s| s.bytes.clone()).collect::<Vec<_>>(), [0..40, 0..44]);
+        assert_eq!((bound.offsets[0], contents(&bound)), (1, vec![Content::Words; 2]));
+    }
 }
