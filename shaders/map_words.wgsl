@@ -9,6 +9,10 @@
 
 fn written_place() -> u32 { return p.places.output; }
 fn written_stride() -> u32 { return p.places.output_stride; }
+fn select_normalizer(all: Normalizer4, one: vec4<f32>, here: vec4<bool>) -> Normalizer4 {
+    return Normalizer4(select(all.k, one.xxxx, here), select(all.mean, one.yyyy, here),
+        select(all.rest, one.zzzz, here), select(all.r, one.wwww, here));
+}
 fn normalizer_of(i: u32) -> vec4<f32> { return normalizer(load_partials(statistics_of(i))); }
 
 fn run(group: u32, local: u32) {
@@ -17,20 +21,18 @@ fn run(group: u32, local: u32) {
     let at = dealt(v);
     let i = at.number;
     let x = vec4(take(single(i.x), 0u), take(single(i.y), 0u), take(single(i.z), 0u), take(single(i.w), 0u));
-    let first = normalizer_of(i.x);
-    var by = splat_normalizer(first);
-    if !has_one_segment(i) {
-        by = joined_normalizers(first, normalizer_of(i.y), normalizer_of(i.z), normalizer_of(i.w));
-    }
-    let a = affine_at(i.x);
-    var scale = vec4(a.scale);
-    var bias = vec4(a.bias);
-    if !is_one(p.affine.lookup, vec4(p.affine.first_row) + i) {
-        let b = affine_at(i.y);
-        let c = affine_at(i.z);
-        let d = affine_at(i.w);
-        scale = vec4(a.scale, b.scale, c.scale, d.scale);
-        bias = vec4(a.bias, b.bias, c.bias, d.bias);
+    var by = splat_normalizer(normalizer_of(i.x));
+    let own = affine_at(i.x);
+    var scale = vec4(own.scale);
+    var bias = vec4(own.bias);
+    // a loop that stays one: it keeps what is long and rare short
+    let same = has_one_segment(i) && is_one(p.affine.lookup, vec4(p.affine.first_row) + i);
+    for (var e = select(p.exact.zero + 1u, 4u, same); e < 4u; e += 1u) {
+        let here = vec4(0u, 1u, 2u, 3u) == vec4(e);
+        let other = affine_at(i[e]);
+        by = select_normalizer(by, normalizer_of(i[e]), here);
+        scale = select(scale, vec4(other.scale), here);
+        bias = select(bias, vec4(other.bias), here);
     }
     give_words(at.place, at.live, carefully4(x, by, scale, bias));
 }

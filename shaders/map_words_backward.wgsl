@@ -12,6 +12,12 @@ override SCALE_LAST: bool = false;       // a segment has one scale, a factor of
 fn written_place() -> u32 { return p.places.grad_input; }
 fn written_stride() -> u32 { return p.places.grad_input_stride; }
 fn segment_at(n: u32, run: u32) -> u32 { return n; }
+fn select_coefficients(all: Coefficients4, one: Coefficients, here: vec4<bool>) -> Coefficients4 {
+    let by = Normalizer4(select(all.by.k, one.by.xxxx, here), select(all.by.mean, one.by.yyyy, here),
+        select(all.by.rest, one.by.zzzz, here), select(all.by.r, one.by.wwww, here));
+    return Coefficients4(by, select(all.mean, one.pull.xxxx, here), select(all.share, one.pull.yyyy, here),
+        select(all.other, one.pull.zzzz, here));
+}
 fn coefficients_of(i: u32) -> Coefficients { return coefficients_at(statistics_of(i), 0u); }
 fn scale_of(i: u32) -> f32 { return affine_at(i).scale; }
 
@@ -21,14 +27,14 @@ fn run(group: u32, local: u32) {
     let at = dealt(v);
     let i = at.number;
     let g = vec4(grad(single(i.x), 0u), grad(single(i.y), 0u), grad(single(i.z), 0u), grad(single(i.w), 0u));
-    let first = coefficients_of(i.x);
-    var own = splat_coefficients(first);
-    if !has_one_segment(i) {
-        own = join_coefficients(first, coefficients_of(i.y), coefficients_of(i.z), coefficients_of(i.w));
-    }
+    var own = splat_coefficients(coefficients_of(i.x));
     var weight = vec4(scale_of(i.x));
-    if !is_one(p.affine.lookup, vec4(p.affine.first_row) + i) {
-        weight = vec4(weight.x, scale_of(i.y), scale_of(i.z), scale_of(i.w));
+    // a loop that stays one: it keeps what is long and rare short
+    let same = has_one_segment(i) && is_one(p.affine.lookup, vec4(p.affine.first_row) + i);
+    for (var e = select(p.exact.zero + 1u, 4u, same); e < 4u; e += 1u) {
+        let here = vec4(0u, 1u, 2u, 3u) == vec4(e);
+        own = select_coefficients(own, coefficients_of(i[e]), here);
+        weight = select(weight, vec4(scale_of(i[e])), here);
     }
     let weighed = select(g * weight, g, SCALE_LAST);
     var u = weighed * own.by.r * own.by.k;

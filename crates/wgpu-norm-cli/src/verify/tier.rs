@@ -40,17 +40,16 @@ impl<'a> Tier<'a> {
 
     /// Whether a schedule of a case is verified; the one with index 0 is the one that is chosen.
     pub fn takes(&mut self, case: &Case<'_>, index: usize, schedule: &str) -> bool {
-        let takes = self.seen.as_mut().is_none_or(|seen| {
-            // what differs in 16 bits are the ends of a kernel, and not how it is scheduled
-            if case.is_half() {
-                return index == 0;
-            }
+        // what differs in 16 bits are the ends of a kernel, and not how it is scheduled
+        let by_type = case.is_half().then_some(index < if self.seen.is_some() { 1 } else { 2 });
+        let by_schedule = |seen: &mut HashSet<String>| {
             let by_kernel = seen.insert(kernels(case, schedule));
             // Kernels know no kind of norm; what a kind chooses is run for each kind.
             let (kind, backward) = (case.name(), schedule.starts_with("backward"));
             let by_kind = index == 0 && seen.insert(format!("{kind} {:?} {backward}", case.format));
             by_kernel || by_kind
-        });
+        };
+        let takes = by_type.unwrap_or_else(|| self.seen.as_mut().is_none_or(by_schedule));
         self.norms += usize::from(takes);
         takes
     }
