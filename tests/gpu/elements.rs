@@ -112,7 +112,8 @@ pub struct Numbers {
 impl Numbers {
     pub fn random(gpu: &Gpu, descriptor: &NormDescriptor<'_>, seed: u64) -> Self {
         let (types, data) = (descriptor.types, Data::random(gpu, descriptor, 0.5, seed));
-        let dy = values(&mut fastrand::Rng::with_seed(seed), data.input.len() as u64, 0.0, 1.0);
+        // other numbers than those of the input: along it there is hardly a gradient
+        let dy = values(&mut fastrand::Rng::with_seed(seed + 1000), data.input.len() as u64, 0.0, 1.0);
         let data = Data {
             input: rounded(types.input, &data.input),
             scale: data.scale.map(|values| rounded(types.scale, &values)),
