@@ -287,7 +287,8 @@ mod tests {
         bound.layout.slots().iter().map(|slot| slot.content).collect()
     }
 
-    /// (offset of input, of output, unit of the runs, sizes of the buffers) to (contents, phase, leads): 20 halves each.
+    /// Of 20 halves each: (offset of input, of output, unit of the runs, sizes of the buffers) to (contents, phase,
+    /// leads).
     #[test]
     fn halves_are_read_by_pairs_of_words_where_all_of_their_operands_allow_it() {
         use Content::{WordPairs, Words};

@@ -1,7 +1,9 @@
 //! Devices with less: WebGPU's defaults, four storage buffers, bindings far smaller than the tensors.
 
 use crate::backward::{Wanted, compare, run_backward};
+use crate::elements::Numbers;
 use crate::forward::table;
+use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::*;
 
@@ -122,6 +124,72 @@ fn workgroups_too_many_in_a_folded_grid_write_nothing() {
         }
     }
     all_or_report("backward", &failed, all.len());
+}
+
+/// Forward and backward of a norm, each tensor in a buffer of its own.
+fn check_apart(gpu: &Gpu, d: &NormDescriptor<'_>) -> Result<(), String> {
+    let norm = gpu.engine.create_norm(d).map_err(|e| e.to_string())?;
+    let (numbers, types) = (Numbers::random(gpu, d, 7), d.types);
+    let (n, affine) = (norm.len() as usize, norm.affine_len() as usize);
+    let parameter = |element, values: &Option<Vec<f32>>| Lone::new(gpu, element, values.as_ref().unwrap());
+    let (scale, bias) = (parameter(types.scale, &numbers.data.scale), parameter(types.bias, &numbers.data.bias));
+    let [input, grad_output] = [(types.input, &numbers.data.input), (types.grad_output, &numbers.dy)]
+        .map(|(element, values)| Lone::new(gpu, element, values));
+    let [output, grad_input] = [types.output, types.grad_input].map(|element| Lone::empty(gpu, element, n));
+    let [grad_scale, grad_bias] = [types.grad_scale, types.grad_bias].map(|element| Lone::empty(gpu, element, affine));
+    let records = gpu.buffer(&vec![POISON; 4 * norm.segment_count() as usize]);
+    let (saved, workspace) = (BufferView::whole(&records), norm.create_workspace());
+    let scratch = norm.create_backward_workspace();
+    let args = TrainingArgs::new(input.view(), output.view(), saved).scale(scale.view()).bias(bias.view());
+    let args = args.workspace(workspace.as_ref().map(BufferView::whole));
+    let training = norm.bind_training(&args).map_err(|e| e.to_string())?;
+    let args = BackwardArgs::new(input.view(), grad_output.view(), BackwardStatistics::Saved(saved))
+        .scale(scale.view())
+        .grad_input(grad_input.view())
+        .grad_scale(grad_scale.view())
+        .grad_bias(grad_bias.view())
+        .workspace(scratch.as_ref().map(BufferView::whole));
+    let backward = norm.bind_backward(&args).map_err(|e| e.to_string())?;
+    gpu.run(&[&training, &backward]);
+    let forward = reference::forward(d, &numbers.inputs()).map_err(|e| e.to_string())?;
+    let gradients = reference::backward(d, &numbers.inputs(), &numbers.dy).map_err(|e| e.to_string())?;
+    let results = [
+        (output, types.output, forward.output),
+        (grad_input, types.grad_input, gradients.input),
+        (grad_scale, types.grad_scale, gradients.scale),
+        (grad_bias, types.grad_bias, gradients.bias),
+    ];
+    results.iter().try_for_each(|(actual, element, expected)| is_close(&actual.read(gpu), expected, *element, 2e-5))
+}
+
+/// Windows, and folded grids, of maps that are dealt by words.
+#[test]
+fn tensors_of_16_bits_are_cut_into_windows_and_folded() {
+    let layer = NormKind::Layer { axes: 1..2 };
+    let of = |types, kind, shape| NormDescriptor { types, ..NormDescriptor::new(kind, shape) };
+    let last = |d| NormDescriptor { format: MemoryFormat::ChannelsLast, ..d };
+    let (bf16, f16) = (Types::all(Element::Bf16), Types::tensors(Element::F16));
+    let all = [
+        of(bf16, layer.clone(), &[5, 900]),
+        of(f16, layer.clone(), &[60, 517]),
+        of(bf16, layer, &[3001, 3]),
+        of(f16, NormKind::Batch, &[3, 5, 1001]),
+        of(bf16, NormKind::Instance, &[7, 6, 350]),
+        last(of(bf16, NormKind::Batch, &[3, 1001, 5])),
+        last(of(f16, NormKind::Group { groups: 2 }, &[2, 701, 6])),
+    ];
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 14, ..wgpu::Limits::default() };
+    let short = open(&adapter(), limits);
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 13, ..wgpu::Limits::default() };
+    let folded = open(&adapter(), limits);
+    let mut failed = Vec::new();
+    for (name, gpu) in [("short bindings", &short), ("folded grids", &folded)] {
+        for d in &all {
+            let found = check_apart(gpu, d);
+            failed.extend(found.err().map(|error| format!("{name}: {:?} {:?}: {error}", d.kind, d.shape)));
+        }
+    }
+    all_or_report("tensors of 16 bits", &failed, 2 * all.len());
 }
 
 /// Drivers that leave loops after 65535 turns of an invocation (lavapipe does) get more invocations.

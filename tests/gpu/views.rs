@@ -1,5 +1,7 @@
 //! Views: offsets, arenas, in place, padded rows.
 
+use crate::elements::Numbers;
+use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::*;
 
@@ -144,4 +146,32 @@ fn interleaved_halves_of_one_buffer_are_disjoint() {
     let right: Vec<f32> = after.chunks(16).flat_map(|r| r[8..].iter().copied()).collect();
     assert!(error(&right, &data.reference(&descriptor).output).unwrap() < 1e-6);
     assert_eq!(after.chunks(16).flat_map(|r| r[..8].iter().copied()).collect::<Vec<_>>(), data.input);
+}
+
+/// The same where rows begin and end inside words: those that both columns have halves of.
+#[test]
+fn interleaved_columns_of_halves_are_disjoint() {
+    let gpu = gpu();
+    for (element, stride) in [(Element::F16, 10), (Element::Bf16, 11)] {
+        let descriptor = NormDescriptor {
+            affine: Affine::None,
+            types: Types::tensors(element),
+            ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[7, 5])
+        };
+        let norm = gpu.engine.create_norm(&descriptor).unwrap();
+        let numbers = Numbers::random(gpu, &descriptor, 3);
+        let rows = pad(&numbers.data.input, 5, stride);
+        let buffer = gpu.bytes(&[encode(element, &rows), vec![0; 4 - rows.len() * 2 % 4]].concat());
+        let view = |column: u64| TensorView::new(&buffer, 2 * column, 35).with_row_stride(stride as u64);
+        let workspace = norm.create_workspace();
+        let args = ForwardArgs::new(view(0), view(5)).workspace(workspace.as_ref().map(BufferView::whole));
+        gpu.run(&[&norm.bind_forward(&args).unwrap()]);
+        let bytes = read_buffer_blocking(&gpu.device, &gpu.queue, &buffer, 0..buffer.size()).unwrap();
+        let after = decode(element, &bytes[..2 * rows.len()]);
+        let columns = |first: usize| -> Vec<f32> {
+            after.chunks(stride).flat_map(|row| row[first..first + 5].iter().copied()).collect()
+        };
+        compare(&columns(5), &numbers.data.reference(&descriptor).output, element, 2.0).unwrap();
+        assert_eq!(columns(0), numbers.data.input);
+    }
 }
