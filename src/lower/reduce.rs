@@ -253,6 +253,7 @@ fn slices(reduction: &Reduction, schedule: &Reduce, window: &Window, len: u64) -
 
 /// What a reduction adds up.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one of a few on the stack")]
 pub(crate) enum Summed {
     /// The values of a tensor, to moments.
     Values(Tensor),
