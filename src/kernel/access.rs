@@ -234,6 +234,10 @@ impl Accessor {
 
     /// Four numbers at the places in `i`.
     fn gather(&self, i: &str) -> String {
+        if self.element != Element::F32 {
+            let half = |e| format!("half_at({}, {i}.{e})", self.word(&format!("{i}.{e}")));
+            return format!("{}_numbers(vec4({}))", self.element, ["x", "y", "z", "w"].map(half).join(", "));
+        }
         format!("vec4({})", ["x", "y", "z", "w"].map(|e| self.number(&format!("{i}.{e}"))).join(", "))
     }
 

@@ -24,7 +24,9 @@ fn known(kernel: &Kernel) -> Vec<Fragment> {
 fn elements(kernel: &Kernel) -> impl Iterator<Item = Fragment> {
     let all =
         [(Element::F16, fragment!("lib/elements/f16.wgsl")), (Element::Bf16, fragment!("lib/elements/bf16.wgsl"))];
-    all.into_iter().filter(|(element, _)| kernel.has_element(*element)).map(|(_, fragment)| fragment)
+    let used: Vec<_> = all.into_iter().filter(|(element, _)| kernel.has_element(*element)).collect();
+    let halves = (!used.is_empty()).then_some(fragment!("lib/elements/halves.wgsl"));
+    halves.into_iter().chain(used.into_iter().map(|(_, fragment)| fragment))
 }
 
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.

@@ -20,6 +20,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use wgpu_norm::{BindError, Element, PlanError};
@@ -45,7 +47,10 @@ beyond half a step of the type.";
 
 /// Kernels of one device before a fresh one takes its place: drivers keep the code of every kernel, on a processor some
 /// 2 MB each.
-const KERNELS: usize = 120;
+const KERNELS: usize = 40;
+
+/// Devices side by side: a software adapter compiles one kernel at a time on each.
+const DEVICES: usize = 2;
 
 /// Name of the file that lists the refused cases.
 const RAISED: &str = "raised.json";
@@ -224,47 +229,74 @@ fn check_output(args: &Args, families: &[Family]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn replay(mut gpu: Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure> {
+/// The families side by side, each on one of a few devices: the largest first.
+fn replay(gpu: Gpu, args: &Args, families: &[Family]) -> Result<Report, Failure> {
     let total: usize = families.iter().map(|family| family.cases.len()).sum();
-    let bar = terminal::progress("recorded", total as u64, false);
+    let bar = Mutex::new(terminal::progress("recorded", total as u64, false));
     let mut report = Report::new(gpu.describe());
+    let mut order: Vec<usize> = (0..families.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(families[index].cases.len()));
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = |mut gpu: Option<Gpu>| {
+        while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = run_family(&mut gpu, args, &families[index], &bar);
+            if result.is_err() {
+                next.store(families.len(), Ordering::Relaxed);
+            }
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert(index, result);
+        }
+    };
+    std::thread::scope(|scope| {
+        let gpus = std::iter::once(Some(gpu)).chain(std::iter::repeat_with(|| None));
+        gpus.take(DEVICES.min(families.len().max(1))).for_each(|gpu| drop(scope.spawn(|| work(gpu))));
+    });
+    bar.into_inner().unwrap_or_else(PoisonError::into_inner).finish_and_clear();
     let mut raised = Vec::new();
-    for family in families {
-        let mut row = Row::new(&family.name);
-        let mut results = BTreeMap::new();
-        for Case { request, expected } in &family.cases {
-            bar.inc(1);
-            let support = setup::support(request);
-            if support != Support::Runs {
-                row.leave_out(support);
-                continue;
-            }
-            if gpu.engine.compiled_kernels() >= KERNELS {
-                // goes with its kernels before the next one is opened
-                drop(gpu);
-                gpu = open(&args.device)?;
-            }
-            let outcome = compute::compute(&gpu, request, &family.store)?;
-            row.add(request, judge::judge(expected.open(&outcome), &outcome, &family.store)?);
-            match outcome {
-                Outcome::Refused(refusal) if refusal.is_of_case() => raised.push(request.name.clone()),
-                Outcome::Refused(_) => {}
-                Outcome::Computed(tensors) => {
-                    let key = |name: String| format!("{}/{name}", request.name);
-                    results.extend(tensors.into_iter().map(|(name, array)| (key(name), array)));
-                }
-            }
-        }
-        if !results.is_empty() {
-            write_results(&args.output.join(format!("{}.safetensors", family.name)), &results, args.force)?;
-        }
+    for result in done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
+        let (row, refused) = result?;
         report.add(row);
+        raised.extend(refused);
     }
-    bar.finish_and_clear();
     let path = args.output.join(RAISED);
     let text = serde_json::to_vec_pretty(&raised).map_err(|error| Failure::file(&path, std::io::Error::from(error)))?;
     output::write_bytes(&path, &text, args.force)?;
     Ok(report)
+}
+
+/// What came out of a family, and the names of the cases that were refused.
+fn run_family(
+    gpu: &mut Option<Gpu>,
+    args: &Args,
+    family: &Family,
+    bar: &Mutex<terminal::Progress>,
+) -> Result<(Row, Vec<String>), Failure> {
+    let (mut row, mut results, mut raised) = (Row::new(&family.name), BTreeMap::new(), Vec::new());
+    for Case { request, expected } in &family.cases {
+        bar.lock().unwrap_or_else(PoisonError::into_inner).inc(1);
+        let support = setup::support(request);
+        if support != Support::Runs {
+            row.leave_out(support);
+            continue;
+        }
+        // a full one goes with its kernels before the next one is opened
+        drop(gpu.take_if(|gpu| gpu.engine.compiled_kernels() >= KERNELS));
+        let fresh = if gpu.is_none() { Some(open(&args.device)?) } else { None };
+        let gpu = gpu.get_or_insert_with(|| fresh.unwrap_or_else(|| unreachable!("opened where there is none")));
+        let outcome = compute::compute(gpu, request, &family.store)?;
+        row.add(request, judge::judge(expected.open(&outcome), &outcome, &family.store)?);
+        match outcome {
+            Outcome::Refused(refusal) if refusal.is_of_case() => raised.push(request.name.clone()),
+            Outcome::Refused(_) => {}
+            Outcome::Computed(tensors) => {
+                let key = |name: String| format!("{}/{name}", request.name);
+                results.extend(tensors.into_iter().map(|(name, array)| (key(name), array)));
+            }
+        }
+    }
+    if !results.is_empty() {
+        write_results(&args.output.join(format!("{}.safetensors", family.name)), &results, args.force)?;
+    }
+    Ok((row, raised))
 }
 
 fn write_results(path: &Path, results: &BTreeMap<String, Array>, force: bool) -> Result<(), Failure> {

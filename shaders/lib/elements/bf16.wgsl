@@ -1,7 +1,7 @@
 // bf16: the upper half of an f32. Two neighbours are a word, the first in its lower half.
-fn bf16_of_word(word: u32, at: u32) -> f32 {
-    return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (at & 1u) == 1u));
-}
+fn bf16_of_word(word: u32, at: u32) -> f32 { return bitcast<f32>(half_at(word, at) << 16u); }
+// Of halves in the lower bits.
+fn bf16_numbers(half: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(half << vec4(16u)); }
 fn bf16_of_words(w: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));
 }
@@ -18,7 +18,4 @@ fn bf16_words(x: vec4<f32>) -> vec2<u32> {
     return vec2((bits.x >> 16u) | (bits.y & 0xffff0000u), (bits.z >> 16u) | (bits.w & 0xffff0000u));
 }
 // The word with another half.
-fn bf16_in_word(word: u32, at: u32, x: f32) -> u32 {
-    let half = bf16_bits(vec4(x)).x >> 16u;
-    return select((word & 0xffff0000u) | half, (word & 0xffffu) | (half << 16u), (at & 1u) == 1u);
-}
+fn bf16_in_word(word: u32, at: u32, x: f32) -> u32 { return with_half(word, at, bf16_bits(vec4(x)).x >> 16u); }

@@ -11,7 +11,7 @@ fn f16_numbers(half: vec4<u32>) -> vec4<f32> {
     let bits = select(normal, subnormal, magnitude < vec4(0x00800000u));
     return bitcast<vec4<f32>>(bits | ((half & vec4(0x8000u)) << vec4(16u)));
 }
-fn f16_of_word(word: u32, at: u32) -> f32 { return f16_numbers(vec4((word >> (16u * (at & 1u))) & 0xffffu)).x; }
+fn f16_of_word(word: u32, at: u32) -> f32 { return f16_numbers(vec4(half_at(word, at))).x; }
 fn f16_of_words(w: vec2<u32>) -> vec4<f32> {
     return f16_numbers(vec4(w.x & 0xffffu, w.x >> 16u, w.y & 0xffffu, w.y >> 16u));
 }
@@ -40,7 +40,4 @@ fn f16_words(x: vec4<f32>) -> vec2<u32> {
     return vec2(half.x | (half.y << 16u), half.z | (half.w << 16u));
 }
 // The word with another half.
-fn f16_in_word(word: u32, at: u32, x: f32) -> u32 {
-    let half = f16_bits(vec4(x)).x;
-    return select((word & 0xffff0000u) | half, (word & 0xffffu) | (half << 16u), (at & 1u) == 1u);
-}
+fn f16_in_word(word: u32, at: u32, x: f32) -> u32 { return with_half(word, at, f16_bits(vec4(x)).x); }

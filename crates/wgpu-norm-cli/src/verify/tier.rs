@@ -41,7 +41,7 @@ impl<'a> Tier<'a> {
     /// Whether a schedule of a case is verified; the one with index 0 is the one that is chosen.
     pub fn takes(&mut self, case: &Case<'_>, index: usize, schedule: &str) -> bool {
         // what differs in 16 bits are the ends of a kernel, and not how it is scheduled
-        let by_type = case.is_half().then_some(index < if self.seen.is_some() { 1 } else { 2 });
+        let by_type = case.is_half().then_some(index == 0);
         let by_schedule = |seen: &mut HashSet<String>| {
             let by_kernel = seen.insert(kernels(case, schedule));
             // Kernels know no kind of norm; what a kind chooses is run for each kind.
