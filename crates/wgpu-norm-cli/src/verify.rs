@@ -40,7 +40,7 @@ Each kernel and each family of schedules is run once, with normal numbers, with 
 a tiny variance, with constants, with zeros and with a NaN, at odd widths; each kind of norm in f16
 and bf16 too, with normal numbers and with a NaN.
 With --all every schedule is forced on every case that it accepts, in passes with a device each; in
-one of them (as-gpu on a software adapter) each case is run in f16 or bf16 too, as it is scheduled:
+one of them (as-gpu on a software adapter) many are run in f16 or bf16 too, as they are scheduled:
   adapter   its limits and its subgroup operations; each case with all of its contents
   defaults  WebGPU's default limits and no feature, so no subgroups; each case with normal
             numbers, small ones with a NaN too
