@@ -5,6 +5,7 @@ use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{adaptive, adaptive_backward};
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::rounded;
 
 /// Content and style of every shape that fits, both formats and variances.
 fn table() -> Vec<AdaptiveDescriptor<'static>> {
@@ -44,9 +45,9 @@ struct Case {
 impl Case {
     fn random(d: &AdaptiveDescriptor<'_>, mean: f32, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let content = rounded(d.types.input, &values(&mut rng, d.shape.iter().product(), mean, 1.0));
-        let style = rounded(d.types.input, &values(&mut rng, d.style_shape.iter().product(), 3.0, 2.0));
-        let grad_output = rounded(d.types.grad_output, &grad_output(content.len(), seed));
+        let content = rounded(&values(&mut rng, d.shape.iter().product(), mean, 1.0), d.types.input);
+        let style = rounded(&values(&mut rng, d.style_shape.iter().product(), 3.0, 2.0), d.types.input);
+        let grad_output = rounded(&grad_output(content.len(), seed), d.types.grad_output);
         Self { content, style, grad_output }
     }
 }

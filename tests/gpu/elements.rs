@@ -5,6 +5,7 @@ use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::{decode, round, rounded};
 
 /// Whether a number is a subnormal f32, which devices may take for 0.
 fn is_flushed(x: f32, y: f32) -> bool {
@@ -69,8 +70,8 @@ fn every_number_is_rounded_to_the_nearest_half() {
         let export = ExportArgs::new(BufferView::whole(&records)).mean(TensorView::whole_of(&rounded, element));
         gpu.run(&[&norm.bind_export(&export).unwrap()]);
         let bytes = read_buffer_blocking(&gpu.device, &gpu.queue, &rounded, 0..rounded.size()).unwrap();
-        for (&x, actual) in numbers.iter().zip(decode(element, &bytes)) {
-            let expected = round(element, x.into());
+        for (&x, actual) in numbers.iter().zip(decode(&bytes, element)) {
+            let expected = round(x.into(), element) as f32;
             let flushed = (x.is_subnormal() || expected.is_subnormal() && element == Element::Bf16) && actual == 0.0;
             assert!(is_same(actual, expected) || flushed, "{element} {x:e}: {actual:e}, expected {expected:e}");
         }
@@ -117,12 +118,12 @@ impl Numbers {
         // other numbers than those of the input: along it there is hardly a gradient
         let dy = values(&mut fastrand::Rng::with_seed(seed + 1000), data.input.len() as u64, 0.0, 1.0);
         let data = Data {
-            input: rounded(types.input, &data.input),
-            scale: data.scale.map(|values| rounded(types.scale, &values)),
-            bias: data.bias.map(|values| rounded(types.bias, &values)),
+            input: rounded(&data.input, types.input),
+            scale: data.scale.map(|values| rounded(&values, types.scale)),
+            bias: data.bias.map(|values| rounded(&values, types.bias)),
             given: None,
         };
-        Self { data, dy: rounded(types.grad_output, &dy) }
+        Self { data, dy: rounded(&dy, types.grad_output) }
     }
 
     pub fn inputs(&self) -> ReferenceInputs<'_> {

@@ -3,44 +3,14 @@
 use std::ops::Range;
 
 use crate::harness::{Gpu, error};
-use half::{bf16, f16};
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::{decode, encode, round};
 
 pub const HALVES: [Element; 2] = [Element::F16, Element::Bf16];
 
+/// The number that a half is.
 pub fn number(element: Element, code: u16) -> f32 {
-    if element == Element::F16 { f16::from_bits(code).to_f32() } else { bf16::from_bits(code).to_f32() }
-}
-
-/// Rounded once, to the nearest, ties to even.
-pub fn code(element: Element, x: f64) -> u16 {
-    let near = x as f32;
-    // to an odd f32 where that is not x: so it is no tie that x is not, and rounds as x does
-    let below = if f64::from(near).abs() > x.abs() { f32::from_bits(near.to_bits() - 1) } else { near };
-    let inexact = x.is_finite() && f64::from(near) != x && near.is_finite();
-    let odd = if inexact { f32::from_bits(below.to_bits() | 1) } else { near };
-    if element == Element::F16 { f16::from_f32(odd).to_bits() } else { bf16::from_f32(odd).to_bits() }
-}
-
-pub fn round(element: Element, x: f64) -> f32 {
-    if element == Element::F32 { x as f32 } else { number(element, code(element, x)) }
-}
-
-pub fn encode(element: Element, values: &[f32]) -> Vec<u8> {
-    let halves = || values.iter().flat_map(|&x| code(element, x.into()).to_le_bytes()).collect();
-    if element == Element::F32 { bytemuck::cast_slice(values).to_vec() } else { halves() }
-}
-
-pub fn decode(element: Element, bytes: &[u8]) -> Vec<f32> {
-    match element {
-        Element::F32 => bytemuck::pod_collect_to_vec(bytes),
-        _ => bytes.chunks(2).map(|b| number(element, u16::from_le_bytes([b[0], b[1]]))).collect(),
-    }
-}
-
-/// Every number as an element has it.
-pub fn rounded(element: Element, values: &[f32]) -> Vec<f32> {
-    values.iter().map(|&x| round(element, x.into())).collect()
+    decode(&code.to_le_bytes(), element)[0]
 }
 
 /// Where a tensor lies: rows of a length, the first `start` bytes into its buffer.
@@ -60,7 +30,7 @@ impl Place {
     }
 
     pub fn read(self, bytes: &[u8]) -> Vec<f32> {
-        self.rows().flat_map(|row| decode(self.element, &bytes[row])).collect()
+        self.rows().flat_map(|row| decode(&bytes[row], self.element)).collect()
     }
 
     /// Bytes of its rows.
@@ -94,7 +64,7 @@ impl Arena {
         let place = Place { element, start, len: values.len(), row, stride };
         for (values, bytes) in values.chunks(row.max(1)).zip(place.rows()) {
             self.fill(bytes.start);
-            self.bytes.extend(encode(element, values));
+            self.bytes.extend_from_slice(&encode(values, element));
         }
         place
     }
@@ -162,7 +132,7 @@ impl Lone {
 pub fn compare(actual: &[f32], expected: &[f64], element: Element, scale: f64) -> Result<(usize, usize), String> {
     let mut same = 0;
     for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
-        let rounded = round(element, e);
+        let rounded = round(e, element) as f32;
         same += usize::from(a == rounded);
         let step = if element == Element::F32 { 0.0 } else { f64::from((a - rounded).abs()) };
         // the neighbour that the reference is nearly as far from

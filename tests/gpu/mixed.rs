@@ -5,6 +5,7 @@ use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{self, ReferenceInputs, update_running};
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::rounded;
 
 use MemoryFormat::{ChannelsFirst, ChannelsLast};
 
@@ -133,8 +134,8 @@ fn statistics_may_be_given_in_16_bits() {
         let norm = gpu.engine.create_norm(&half).unwrap();
         let (n, channels) = (norm.len() as usize, norm.given_segment_count() as usize);
         let numbers = Numbers::random(gpu, &half, 1);
-        let mean = rounded(element, &values(&mut fastrand::Rng::with_seed(2), channels as u64, 0.5, 1.0));
-        let variance = rounded(element, &values(&mut fastrand::Rng::with_seed(3), channels as u64, 4.0, 1.0));
+        let mean = rounded(&values(&mut fastrand::Rng::with_seed(2), channels as u64, 0.5, 1.0), element);
+        let variance = rounded(&values(&mut fastrand::Rng::with_seed(3), channels as u64, 4.0, 1.0), element);
         let inputs = ReferenceInputs { given: Some((&mean, &variance)), ..numbers.inputs() };
         let [mean, variance] = [&mean, &variance].map(|values| Lone::new(gpu, element, values));
         let records = workspace(gpu, norm.given_statistics_size());

@@ -4,6 +4,7 @@ use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{SpectralOrder, SpectralReference, spectral, spectral_backward};
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::rounded;
 
 fn values(len: usize, seed: u64, spread: f32) -> Vec<f32> {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -17,8 +18,8 @@ fn check((shape, dim, iterations, order, spread): Case<'_>, types: Types) {
     let descriptor = SpectralDescriptor { dim, order, types, ..SpectralDescriptor::new(shape) };
     let norm = gpu.engine.create_spectral_norm(&descriptor).unwrap();
     let n = norm.len() as usize;
-    let weight = rounded(types.input, &values(n, 1, spread));
-    let dy = rounded(types.grad_output, &values(n, 2, 1.0));
+    let weight = rounded(&values(n, 1, spread), types.input);
+    let dy = rounded(&values(n, 2, 1.0), types.grad_output);
     let (u, v) = (values(norm.rows() as usize, 3, 0.5), values(norm.columns() as usize, 4, 0.5));
     let (w, gdy) = (Lone::new(gpu, types.input, &weight), Lone::new(gpu, types.grad_output, &dy));
     let [gu, gv] = [&u, &v].map(|values| Lone::new(gpu, Element::F32, values));

@@ -11,6 +11,7 @@ use wgpu_norm::sync::{
     LocalTransport, SyncBackwardArgs, SyncBatchNorm, SyncError, SyncForwardArgs, Transport, TransportError,
 };
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::rounded;
 
 const TOLERANCE: f64 = 2e-6;
 
@@ -57,10 +58,10 @@ impl Batch {
     /// The same numbers as these types have them.
     fn of(mut self, types: Types) -> Self {
         self.types = types;
-        self.data.input = rounded(types.input, &self.data.input);
-        self.data.scale = self.data.scale.map(|values| rounded(types.scale, &values));
-        self.data.bias = self.data.bias.map(|values| rounded(types.bias, &values));
-        self.grad_output = rounded(types.grad_output, &self.grad_output);
+        self.data.input = rounded(&self.data.input, types.input);
+        self.data.scale = self.data.scale.map(|values| rounded(&values, types.scale));
+        self.data.bias = self.data.bias.map(|values| rounded(&values, types.bias));
+        self.grad_output = rounded(&self.grad_output, types.grad_output);
         self
     }
 

@@ -4,6 +4,7 @@ use crate::elements::Numbers;
 use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::*;
+use wgpu_norm_tools::elements::{decode, encode};
 
 /// Where the operands of one norm lie in an arena, in elements.
 struct Arena {
@@ -161,13 +162,13 @@ fn interleaved_columns_of_halves_are_disjoint() {
         let norm = gpu.engine.create_norm(&descriptor).unwrap();
         let numbers = Numbers::random(gpu, &descriptor, 3);
         let rows = pad(&numbers.data.input, 5, stride);
-        let buffer = gpu.bytes(&[encode(element, &rows), vec![0; 4 - rows.len() * 2 % 4]].concat());
+        let buffer = gpu.bytes(&[&encode(&rows, element)[..], &vec![0; 4 - rows.len() * 2 % 4]].concat());
         let view = |column: u64| TensorView::new(&buffer, 2 * column, 35).with_row_stride(stride as u64);
         let workspace = norm.create_workspace();
         let args = ForwardArgs::new(view(0), view(5)).workspace(workspace.as_ref().map(BufferView::whole));
         gpu.run(&[&norm.bind_forward(&args).unwrap()]);
         let bytes = read_buffer_blocking(&gpu.device, &gpu.queue, &buffer, 0..buffer.size()).unwrap();
-        let after = decode(element, &bytes[..2 * rows.len()]);
+        let after = decode(&bytes[..2 * rows.len()], element);
         let columns = |first: usize| -> Vec<f32> {
             after.chunks(stride).flat_map(|row| row[first..first + 5].iter().copied()).collect()
         };

@@ -148,7 +148,7 @@ impl Array {
     fn round(&mut self, element: Element) {
         self.element = element;
         if let Values::Floats(values) = &mut self.values {
-            *values = elements::decode(&elements::encode(values, element), element);
+            *values = elements::rounded(values, element);
         }
     }
 

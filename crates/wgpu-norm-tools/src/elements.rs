@@ -27,6 +27,11 @@ pub fn decode(bytes: &[u8], element: Element) -> Vec<f32> {
     }
 }
 
+/// The values, each rounded once to the type.
+pub fn rounded(values: &[f32], element: Element) -> Vec<f32> {
+    decode(&encode(values, element), element)
+}
+
 /// The number of the type that is nearest, ties to even; infinite beyond its range.
 ///
 /// Rounded once: the conversions of f64 of the crate `half` drop the lower half of a number before they round.
@@ -79,9 +84,9 @@ pub fn dtype(element: Element) -> Dtype {
     }
 }
 
-/// The engine may learn types before its tools do.
+/// All types of the engine are above, which outside of it have to allow for more.
 fn unknown(element: Element) -> ! {
-    unimplemented!("elements of {element}")
+    unreachable!("the engine has {element}, its tools do not")
 }
 
 #[cfg(test)]
