@@ -9,10 +9,6 @@
 
 fn written_place() -> u32 { return p.places.output; }
 fn written_stride() -> u32 { return p.places.output_stride; }
-fn select_normalizer(all: Normalizer4, one: vec4<f32>, here: vec4<bool>) -> Normalizer4 {
-    return Normalizer4(select(all.k, one.xxxx, here), select(all.mean, one.yyyy, here),
-        select(all.rest, one.zzzz, here), select(all.r, one.wwww, here));
-}
 fn normalizer_of(i: u32) -> vec4<f32> { return normalizer(load_partials(statistics_of(i))); }
 
 fn run(group: u32, local: u32) {
@@ -20,14 +16,13 @@ fn run(group: u32, local: u32) {
     if v >= p.words.vectors { return; }
     let at = dealt(v);
     let i = at.number;
-    let x = vec4(take(single(i.x), 0u), take(single(i.y), 0u), take(single(i.z), 0u), take(single(i.w), 0u));
+    let x = taken(i);
     var by = splat_normalizer(normalizer_of(i.x));
     let own = affine_at(i.x);
     var scale = vec4(own.scale);
     var bias = vec4(own.bias);
     // a loop that stays one: it keeps what is long and rare short
-    let same = has_one_segment(i) && is_one(p.affine.lookup, vec4(p.affine.first_row) + i);
-    for (var e = select(p.exact.zero + 1u, 4u, same); e < 4u; e += 1u) {
+    for (var e = select(p.exact.zero + 1u, 4u, have_one_segment(i)); e < 4u; e += 1u) {
         let here = vec4(0u, 1u, 2u, 3u) == vec4(e);
         let other = affine_at(i[e]);
         by = select_normalizer(by, normalizer_of(i[e]), here);

@@ -13,8 +13,7 @@ fn written_place() -> u32 { return p.places.grad_input; }
 fn written_stride() -> u32 { return p.places.grad_input_stride; }
 fn segment_at(n: u32, run: u32) -> u32 { return n; }
 fn select_coefficients(all: Coefficients4, one: Coefficients, here: vec4<bool>) -> Coefficients4 {
-    let by = Normalizer4(select(all.by.k, one.by.xxxx, here), select(all.by.mean, one.by.yyyy, here),
-        select(all.by.rest, one.by.zzzz, here), select(all.by.r, one.by.wwww, here));
+    let by = select_normalizer(all.by, one.by, here);
     return Coefficients4(by, select(all.mean, one.pull.xxxx, here), select(all.share, one.pull.yyyy, here),
         select(all.other, one.pull.zzzz, here));
 }
@@ -30,18 +29,14 @@ fn run(group: u32, local: u32) {
     var own = splat_coefficients(coefficients_of(i.x));
     var weight = vec4(scale_of(i.x));
     // a loop that stays one: it keeps what is long and rare short
-    let same = has_one_segment(i) && is_one(p.affine.lookup, vec4(p.affine.first_row) + i);
-    for (var e = select(p.exact.zero + 1u, 4u, same); e < 4u; e += 1u) {
+    for (var e = select(p.exact.zero + 1u, 4u, have_one_segment(i)); e < 4u; e += 1u) {
         let here = vec4(0u, 1u, 2u, 3u) == vec4(e);
         own = select_coefficients(own, coefficients_of(i[e]), here);
         weight = select(weight, vec4(scale_of(i[e])), here);
     }
     let weighed = select(g * weight, g, SCALE_LAST);
     var u = weighed * own.by.r * own.by.k;
-    if !GIVEN {
-        let x = vec4(take(single(i.x), 0u), take(single(i.y), 0u), take(single(i.z), 0u), take(single(i.w), 0u));
-        u = input_gradient4(x, weighed, own);
-    }
+    if !GIVEN { u = input_gradient4(taken(i), weighed, own); }
     if SCALE_LAST { u *= weight; }
     merge4_grad_input(at.place, at.live, u);
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Bytes of a word: what one store writes, and bindings have whole ones of.
+pub(crate) const WORD: u64 = 4;
+
 /// How an element of a tensor is stored. Arithmetic, moments, sums and workspaces are f32 whatever the element is; what
 /// is stored in 16 bits is rounded once, to the nearest, ties to even.
 ///
@@ -30,7 +33,7 @@ impl Element {
 
     /// Elements that one store owns: neighbours within a grain (a word of memory) belong to one invocation.
     pub const fn grain(self) -> u64 {
-        4 / self.bytes()
+        WORD / self.bytes()
     }
 
     /// Its name in kernels and files of recipes.

@@ -36,9 +36,15 @@ fn is_one(l: Lookup, n: vec4<u32>) -> bool {
     return outer && (l.inner_mul == 0u || n.x / l.inner_div == n.w / l.inner_div);
 }
 fn statistics_of(i: u32) -> u32 { return lookup_row(p.words.statistics, p.words.first_row + i); }
-fn has_one_segment(i: vec4<u32>) -> bool { return is_one(p.words.statistics, vec4(p.words.first_row) + i); }
+// Of both partitions.
+fn have_one_segment(i: vec4<u32>) -> bool {
+    return is_one(p.words.statistics, p.words.first_row + i) && is_one(p.affine.lookup, p.affine.first_row + i);
+}
 fn single(i: u32) -> Row { return row_at(i, 1u); }
-
-// Which bits of a word are live, and the word with those of another.
-fn halves(live: vec2<bool>) -> u32 { return select(0u, 0xffffu, live.x) | select(0u, 0xffff0000u, live.y); }
-fn insert_halves(word: u32, other: u32, live: u32) -> u32 { return (word & ~live) | (other & live); }
+fn taken(i: vec4<u32>) -> vec4<f32> {
+    return vec4(take(single(i.x), 0u), take(single(i.y), 0u), take(single(i.z), 0u), take(single(i.w), 0u));
+}
+fn select_normalizer(all: Normalizer4, one: vec4<f32>, here: vec4<bool>) -> Normalizer4 {
+    return Normalizer4(select(all.k, one.xxxx, here), select(all.mean, one.yyyy, here),
+        select(all.rest, one.zzzz, here), select(all.r, one.wwww, here));
+}

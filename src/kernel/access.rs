@@ -80,10 +80,6 @@ impl Accessor {
         }
     }
 
-    fn is_vectors(&self) -> bool {
-        matches!(self.content, Content::Vectors | Content::WordPairs)
-    }
-
     fn rows(&self, kernel: &Kernel) -> Functions {
         let t = self.operand.name();
         // rows of a kernel that reach over several padded rows of the tensor: each element has a place of its own
@@ -113,7 +109,7 @@ impl Accessor {
             let each = ["x", "y", "z", "w"].map(|e| format!("place_{t}(i.{e})")).join(", ");
             all.push((format!("place_{t}s"), format!("(i: vec4<u32>) -> vec4<u32> {{ return vec4({each}); }}")));
         }
-        let [load4, store4, store_some4] = if self.is_vectors() {
+        let [load4, store4, store_some4] = if self.content.is_vectors() {
             let some = ["x", "y", "z", "w"].map(|e| format!("if live.{e} {{ slot_{}[at].{e} = v.{e}; }}", self.slot));
             // vectors of words are written whole
             let some = if self.element == Element::F32 { some.join(" ") } else { self.put_vector("at") };
@@ -129,13 +125,15 @@ impl Accessor {
                 format!("{{ let i = {columns}; {} }}", self.scatter_some("i")),
             ]
         };
-        let merge4 = self.merge4();
         all.push((format!("load4_{t}"), format!("(row: Row, j: u32) -> vec4<f32> {load4}")));
         all.push((format!("load_{t}"), format!("(row: Row, c: u32) -> f32 {{ return {}; }}", self.number(&column))));
         all.push((format!("store4_{t}"), format!("(row: Row, j: u32, v: vec4<f32>) {store4}")));
         let some = format!("(row: Row, j: u32, live: vec4<bool>, v: vec4<f32>) {store_some4}");
         all.push((format!("store_some4_{t}"), some));
-        all.push((format!("merge4_{t}"), format!("(at: u32, live: vec4<bool>, v: vec4<f32>) {merge4}")));
+        if self.element.grain() > 1 {
+            let merge4 = self.merge4();
+            all.push((format!("merge4_{t}"), format!("(at: u32, live: vec4<bool>, v: vec4<f32>) {merge4}")));
+        }
         all
     }
 
@@ -144,7 +142,7 @@ impl Accessor {
         let ty = if self.operand.spec().unit == Unit::Counter { "u32" } else { "f32" };
         let at = format!("p.places.{t} + i");
         let four = |first: &str| format!("let at = vec4({first}) + vec4(0u, 1u, 2u, 3u);");
-        let [load4, store4, each] = if self.is_vectors() {
+        let [load4, store4, each] = if self.content.is_vectors() {
             let vector = format!("({at}) / 4u");
             [
                 format!("{{ return {}; }}", self.vector(&vector)),
@@ -169,7 +167,7 @@ impl Accessor {
 
     fn records(&self) -> Functions {
         let t = self.operand.name().replace(' ', "_");
-        let (load, store) = if self.is_vectors() {
+        let (load, store) = if self.content.is_vectors() {
             let at = format!("p.places.{t} / 4u + i");
             (format!("{{ return {}; }}", self.vector(&at)), format!("{{ {} }}", self.put_vector(&at)))
         } else {
@@ -241,31 +239,24 @@ impl Accessor {
         format!("vec4({})", ["x", "y", "z", "w"].map(|e| self.number(&format!("{i}.{e}"))).join(", "))
     }
 
+    /// To the places in `i`; of 16 bits word by word.
     fn scatter(&self, i: &str) -> String {
-        match self.element {
-            Element::F32 => ["x", "y", "z", "w"].map(|e| self.assign(&format!("{i}.{e}"), &format!("v.{e}"))).join(" "),
-            element => {
-                let put =
-                    [("x", "x"), ("z", "y")].map(|(e, half)| format!("{} = w.{half};", self.word(&format!("{i}.{e}"))));
-                format!("let w = {element}_words(v); {}", put.join(" "))
-            }
-        }
+        self.scattered(i, |_, put| put)
     }
 
     /// Those that are live.
     fn scatter_some(&self, i: &str) -> String {
-        match self.element {
-            Element::F32 => {
-                let put =
-                    |e: &str| format!("if live.{e} {{ {} }}", self.assign(&format!("{i}.{e}"), &format!("v.{e}")));
-                ["x", "y", "z", "w"].map(put).join(" ")
-            }
-            element => {
-                let put = |(e, half): (&str, &str)| {
-                    format!("if live.{e} {{ {} = w.{half}; }}", self.word(&format!("{i}.{e}")))
-                };
-                format!("let w = {element}_words(v); {}", [("x", "x"), ("z", "y")].map(put).join(" "))
-            }
+        self.scattered(i, |e, put| format!("if live.{e} {{ {put} }}"))
+    }
+
+    /// What is put at the first element of what one store writes.
+    fn scattered(&self, i: &str, wrap: impl Fn(&str, String) -> String) -> String {
+        let element = self.element;
+        let put = |e: &str| wrap(e, self.assign(&format!("{i}.{e}"), &format!("v.{e}")));
+        let put_word = |(e, half)| wrap(e, format!("{} = w.{half};", self.word(&format!("{i}.{e}"))));
+        match element {
+            Element::F32 => ["x", "y", "z", "w"].map(put).join(" "),
+            _ => format!("let w = {element}_words(v); {}", [("x", "x"), ("z", "y")].map(put_word).join(" ")),
         }
     }
 

@@ -64,8 +64,20 @@ pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
 }
 
 /// Rows of memory: by vectors, or spread over their lanes element by element.
-pub(super) fn row(kernel: &Kernel) -> Fragment {
+fn row(kernel: &Kernel) -> Fragment {
     if kernel.consts.get(SPREAD).is_some() { fragment!("lib/row_spread.wgsl") } else { fragment!("lib/row.wgsl") }
+}
+
+/// What a kernel takes that walks rows of gradients.
+pub(super) fn gradients(kernel: &Kernel) -> Vec<Fragment> {
+    let mut all = slopes(kernel.accumulator);
+    all.extend([
+        row(kernel),
+        fragment!("lib/affine.wgsl", "affine": "Affine"),
+        fragment!("lib/before/none.wgsl"),
+        fragment!("lib/gradient/none.wgsl"),
+    ]);
+    all
 }
 
 /// Lanes of a row are a parameter.

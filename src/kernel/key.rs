@@ -230,10 +230,10 @@ pub(crate) struct SlotLayout {
     pub content: Content,
 }
 
-impl SlotLayout {
+impl Content {
     /// Whether it is read and written by vectors.
-    pub(crate) fn is_vectors(self) -> bool {
-        matches!(self.content, Content::Vectors | Content::WordPairs)
+    pub(crate) const fn is_vectors(self) -> bool {
+        matches!(self, Self::Vectors | Self::WordPairs)
     }
 }
 
@@ -365,7 +365,7 @@ impl fmt::Display for Kernel {
         for (slot, layout) in self.layout.slots().iter().enumerate() {
             let names: Vec<_> = self.operands_in(slot).map(|operand| self.named(operand)).collect();
             let access = if layout.writes { "!" } else { "" };
-            let content = if layout.is_vectors() { "4" } else { "" };
+            let content = if layout.content.is_vectors() { "4" } else { "" };
             write!(f, "{}{}{content}{access}", if slot == 0 { "." } else { "-" }, names.join("+"))?;
         }
         for (set, word) in [(self.padded, ".padded"), (self.across, ".across")] {

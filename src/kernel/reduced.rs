@@ -1,6 +1,6 @@
 //! Fragments of the kernels that reduce, merge and map.
 
-use super::fragment::{Fragment, divisor_of, enter, fragment, lanes, slopes};
+use super::fragment::{Fragment, divisor_of, enter, fragment, lanes};
 use super::key::{Entry, Kernel, Source};
 use crate::moments::Accumulator;
 
@@ -67,7 +67,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                 fragment!("reduce_contiguous.wgsl", "runs": "Runs")
             });
         }
-        Entry::MapRows | Entry::MapColumns => {
+        Entry::MapRows | Entry::MapColumns | Entry::MapWords => {
             all.extend([
                 fragment!("lib/normalizer.wgsl"),
                 fragment!("lib/lookup.wgsl"),
@@ -75,27 +75,21 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                 fragment!("lib/affine.wgsl", "affine": "Affine"),
                 fragment!("lib/before/none.wgsl"),
                 fragment!("lib/after/none.wgsl"),
+                fragment!("lib/normalized.wgsl"),
             ]);
-            all.extend(of.map(|of| of.records));
-            all.extend([fragment!("lib/partials.wgsl", "partials": "Partials"), fragment!("lib/normalized.wgsl")]);
+            if kernel.entry == Entry::MapWords {
+                all.extend([fragment!("lib/words.wgsl", "words": "Words"), fragment!("map_words.wgsl")]);
+            } else {
+                all.extend(of.map(|of| of.records));
+                all.push(fragment!("lib/partials.wgsl", "partials": "Partials"));
+            }
             if kernel.entry == Entry::MapRows {
                 all.extend(lanes(kernel));
                 all.push(fragment!("map_rows.wgsl", "map_rows": "MapRows"));
-            } else {
+            } else if kernel.entry == Entry::MapColumns {
                 all.push(fragment!("map_columns.wgsl", "map_columns": "MapColumns"));
             }
         }
-        Entry::MapWords => all.extend([
-            fragment!("lib/normalizer.wgsl"),
-            fragment!("lib/lookup.wgsl"),
-            fragment!("lib/row.wgsl"),
-            fragment!("lib/affine.wgsl", "affine": "Affine"),
-            fragment!("lib/before/none.wgsl"),
-            fragment!("lib/after/none.wgsl"),
-            fragment!("lib/normalized.wgsl"),
-            fragment!("lib/words.wgsl", "words": "Words"),
-            fragment!("map_words.wgsl"),
-        ]),
         Entry::MergeMoments => {
             all.extend(of.map(|of| of.records));
             all.push(fragment!("merge.wgsl", "merge": "Merge"));
@@ -117,13 +111,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
 /// A reduction of gradients.
 fn gradients(kernel: &Kernel) -> Vec<Fragment> {
     let strided = kernel.entry == Entry::ReduceStrided;
-    let mut all = slopes(kernel.accumulator);
-    all.extend([
-        fragment!("lib/row.wgsl"),
-        fragment!("lib/affine.wgsl", "affine": "Affine"),
-        fragment!("lib/before/none.wgsl"),
-        fragment!("lib/gradient/none.wgsl"),
-    ]);
+    let mut all = super::fragment::gradients(kernel);
     if strided {
         all.push(fragment!("lib/across.wgsl", "columns": "Columns"));
     } else {

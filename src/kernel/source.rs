@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::fragment::{Fragment, enter, fragment, lanes, row, slopes};
+use super::fragment::{Fragment, enter, fragment, gradients, lanes, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
@@ -46,14 +46,9 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         | Entry::Running
         | Entry::Count => return reduced::fragments(kernel),
         Entry::RowBackward | Entry::RunBackward | Entry::MapBackward => {
-            let mut all = slopes(kernel.accumulator);
-            all.extend([row(kernel), fragment!("lib/affine.wgsl", "affine": "Affine")]);
+            let mut all = gradients(kernel);
             all.extend(lanes(kernel));
-            all.extend([
-                fragment!("lib/before/none.wgsl"),
-                fragment!("lib/gradient/none.wgsl"),
-                fragment!("lib/gradient/store.wgsl"),
-            ]);
+            all.push(fragment!("lib/gradient/store.wgsl"));
             let columns = fragment!("lib/gradient/column_sums.wgsl", "column_sums": "ColumnSums");
             match kernel.entry {
                 Entry::RowBackward => all.extend([
@@ -71,13 +66,7 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             all
         }
         Entry::MapWordsBackward => {
-            let mut all = slopes(kernel.accumulator);
-            all.extend([
-                fragment!("lib/row.wgsl"),
-                fragment!("lib/affine.wgsl", "affine": "Affine"),
-                fragment!("lib/before/none.wgsl"),
-                fragment!("lib/gradient/none.wgsl"),
-            ]);
+            let mut all = gradients(kernel);
             all.extend(known(kernel));
             all.extend([fragment!("lib/words.wgsl", "words": "Words"), fragment!("map_words_backward.wgsl")]);
             all

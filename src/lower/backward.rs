@@ -42,6 +42,11 @@ impl BackwardMap {
         tensors.iter().flatten().all(|tensor| tensor.rows.is_none()) || width > 0 && self.row_len.is_multiple_of(width)
     }
 
+    /// Whether kernels that hold rows of `width` elements can take them.
+    pub(crate) fn takes_rows(&self, width: u64) -> bool {
+        self.has_whole_rows(width) && self.writes_words(width)
+    }
+
     /// Whether rows of `width` elements of the gradient begin and end at words.
     pub(crate) fn writes_words(&self, width: u64) -> bool {
         self.grad_input.is_none_or(|tensor| tensor.has_whole_words(width))

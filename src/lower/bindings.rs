@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
-use crate::element::Element;
+use crate::element::{Element, WORD};
 use crate::kernel::{Content, Entry, Layout, MAX_OPERANDS, MAX_SLOTS, SlotLayout};
 use crate::operand::Operand;
 pub(crate) use crate::walk::window::Unbindable;
-
-/// Bytes of a word, of which bindings have whole ones.
-pub(crate) const WORD: u64 = 4;
 
 /// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
 #[derive(Clone, Debug, PartialEq)]
@@ -215,7 +212,7 @@ mod tests {
 
     /// The bindings that are seen as vectors.
     fn vectors(bound: &Bindings) -> Vec<bool> {
-        bound.layout.slots().iter().map(|slot| slot.is_vectors()).collect()
+        bound.layout.slots().iter().map(|slot| slot.content.is_vectors()).collect()
     }
 
     #[test]

@@ -67,8 +67,7 @@ impl Lowering {
         if elements == 0 {
             return Ok(());
         }
-        let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
-        let grid = Grid::new(partition, affine, elements, map.output.element.grain());
+        let grid = grid(partition, map);
         if !map.output.has_whole_words(grid.width) {
             // its moments were merged before: see `writes_words`
             return self.map_words(reduction, partition, map, moments.records);
@@ -110,9 +109,7 @@ impl Lowering {
 
     /// Whether a map writes whole words wherever it writes; if not it takes one record a segment, and saves none.
     pub(crate) fn writes_words(partition: &Partition, map: &MapOperands) -> bool {
-        let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
-        let grid = Grid::new(partition, affine, partition.elements(), map.output.element.grain());
-        map.output.has_whole_words(grid.width)
+        map.output.has_whole_words(grid(partition, map).width)
     }
 
     fn rows_of(&self, part: &Part, moments: &Moments, parameters: Parameters) -> (Draft, Parameters, u64) {
@@ -190,6 +187,12 @@ impl Lowering {
         let draft = draft(Entry::MapColumns, Exchange::None, ("ROWS", schedule.rows), overrides);
         (draft, parameters.with(block), tiles * slices * blocks)
     }
+}
+
+/// The rows of a map, of a tensor with an element.
+fn grid(partition: &Partition, map: &MapOperands) -> Grid {
+    let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
+    Grid::new(partition, affine, partition.elements(), map.output.element.grain())
 }
 
 fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), overrides: Settings) -> Draft {

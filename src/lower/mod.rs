@@ -136,7 +136,7 @@ impl Lowering {
         let layout = bindings::bind(entry, accesses, &self.limits, walk, &self.sizes)?.layout;
         let tensors = entry.operands().iter().zip(layout.slot_of).filter(|((operand, _), _)| is_tensor(*operand));
         let mut slots = tensors.filter_map(|(_, slot)| slot);
-        Ok(walk.is_some() && slots.all(|slot| layout.slots[usize::from(slot)].is_vectors()))
+        Ok(walk.is_some() && slots.all(|slot| layout.slots[usize::from(slot)].content.is_vectors()))
     }
 
     /// Binds what a dispatch touches and adds it. Settings that have to do with bindings, and the block `places`, come

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, VectorWalk, WORD};
-use crate::element::Element;
+use super::bindings::{Access, VectorWalk};
+use crate::element::{Element, WORD};
 use crate::moments::RECORD;
 use crate::operand::Operand;
 

@@ -402,13 +402,10 @@ impl NormPlan {
         }
         let len = reduction.partition.segment_len();
         match (self.backward, plan.fused_rows(), plan.refinement) {
-            (Backward::Rows { held, workers }, Some(rows), _) if map.has_whole_rows(len) && map.writes_words(len) => {
+            (Backward::Rows { held, workers }, Some(rows), _) if map.takes_rows(len) => {
                 lowering.row_backward(reduction, &rows, (held, workers), &map, affine.as_ref())
             }
-            (Backward::Runs(held), _, Some(refinement))
-                if map.has_whole_rows(refinement.partition.segment_len())
-                    && map.writes_words(refinement.partition.segment_len()) =>
-            {
+            (Backward::Runs(held), _, Some(refinement)) if map.takes_rows(refinement.partition.segment_len()) => {
                 let records = bound.at(bound.regions.records);
                 lowering.run_backward(reduction, &refinement.partition, held, &map, affine.map(|_| records))?;
                 let Some(affine) = affine else { return Ok(()) };
@@ -416,9 +413,7 @@ impl NormPlan {
                 let parts = SumParts { affine: refinement.affine, ..parts };
                 lowering.merge_sums(reduction, &MergeSums { affine: Some(affine), ..MergeSums::new(parts) })
             }
-            (Backward::Columns(reduce), ..)
-                if bound.grad_input.is_some() && map.has_whole_rows(len) && map.writes_words(len) =>
-            {
+            (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.takes_rows(len) => {
                 let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.records));
                 let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
                 let summed = Summed::Gradients(bound.sums(true, weights));

@@ -301,19 +301,9 @@ impl NormPlan {
         let mut operands = Operands::default();
         let segments = self.segment_count();
         let statistics = operands.records(Operand::Moments, &args.statistics, self.statistics_size(), Role::Read)?;
-        let mean = args
-            .mean
-            .map(|view| operands.list(Operand::Mean, &view, segments, view.element.unwrap_or_default(), Role::Written))
-            .transpose()?;
-        let spread = args
-            .spread
-            .map(|(kind, view)| {
-                Ok((
-                    kind,
-                    operands.list(Operand::Spread, &view, segments, view.element.unwrap_or_default(), Role::Written)?,
-                ))
-            })
-            .transpose()?;
+        let mut list = |operand, view| operands.list_as_viewed(operand, view, segments, Role::Written);
+        let mean = args.mean.as_ref().map(|view| list(Operand::Mean, view)).transpose()?;
+        let spread = args.spread.as_ref().map(|(kind, view)| Ok((*kind, list(Operand::Spread, view)?))).transpose()?;
         if mean.is_none() && spread.is_none() {
             return Err(BindError::NothingWanted { operation: "export" });
         }
@@ -328,20 +318,9 @@ impl NormPlan {
         let partition = self.given("running statistics")?;
         let channels = partition.segments();
         let mut operands = Operands::default();
-        let mean = operands.list(
-            Operand::RunningMean,
-            &args.mean,
-            channels,
-            args.mean.element.unwrap_or_default(),
-            Role::Read,
-        )?;
-        let variance = operands.list(
-            Operand::RunningVariance,
-            &args.variance,
-            channels,
-            args.variance.element.unwrap_or_default(),
-            Role::Read,
-        )?;
+        let mut list = |operand, view| operands.list_as_viewed(operand, view, channels, Role::Read);
+        let mean = list(Operand::RunningMean, &args.mean)?;
+        let variance = list(Operand::RunningVariance, &args.variance)?;
         let size = self.given_statistics_size();
         let statistics = operands.records(Operand::Moments, &args.statistics, size, Role::Written)?;
         let reduction = Reduction { partition, ..self.plan.computed };

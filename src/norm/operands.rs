@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use crate::element::Element;
+use crate::element::{Element, WORD};
 use crate::error::BindError;
 use crate::lower::Tensor;
-use crate::lower::bindings::WORD;
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::view::{Buffer, BufferView, TensorView};
@@ -119,6 +118,17 @@ impl<B: Buffer> Operands<B> {
         self.tensor(operand, view, (len, len), element, role)
     }
 
+    /// A list of the type that its view has, f32 where that does not say.
+    pub(crate) fn list_as_viewed(
+        &mut self,
+        operand: Operand,
+        view: &TensorView<B>,
+        len: u64,
+        role: Role,
+    ) -> Result<Tensor, BindError> {
+        self.list(operand, view, len, view.element.unwrap_or_default(), role)
+    }
+
     /// The workspace, or a place that nothing refers to where none is needed.
     pub(crate) fn workspace(&mut self, view: Option<&BufferView<B>>, size: u64) -> Result<Tensor, BindError> {
         match view {
@@ -159,8 +169,13 @@ impl<B: Buffer> Operands<B> {
 /// Whether two views of padded rows with one stride hold different columns of it.
 fn columns_apart(a: &Span, b: &Span) -> bool {
     let (Some((row_a, stride)), Some((row_b, stride_b))) = (a.rows, b.rows) else { return false };
-    let phase = (b.bytes.start + stride - a.bytes.start % stride) % stride;
+    let phase = phase(a, b, stride);
     stride == stride_b && phase >= row_a && phase + row_b <= stride
+}
+
+/// From the start of a row of `a` to the next of `b`.
+fn phase(a: &Span, b: &Span, stride: u64) -> u64 {
+    (b.bytes.start + stride - a.bytes.start % stride) % stride
 }
 
 /// What is written over another has its type.
@@ -170,17 +185,22 @@ pub(crate) fn check_in_place(operand: Operand, expected: Element, actual: Elemen
 
 /// Two that are written must not have halves of one word: each would write what it has read of the other's.
 fn check_words(a: &Span, b: &Span, columns: bool) -> Result<(), BindError> {
-    let words = |span: &Span| span.bytes.start / WORD..span.bytes.end.div_ceil(WORD);
-    let word = words(a).start.max(words(b).start);
-    let halves = |span: &Span| {
-        let (row, stride) = span.rows.unwrap_or_default();
-        [span.bytes.start, row, stride].iter().any(|bytes| !bytes.is_multiple_of(WORD))
+    let words = |bytes: &Range<u64>| bytes.start / WORD..bytes.end.div_ceil(WORD);
+    let meet = |a: &Range<u64>, b: &Range<u64>| words(a).start.max(words(b).start) < words(a).end.min(words(b).end);
+    let shared = match (a.rows, b.rows) {
+        // a row lies between two of the other; every second one begins at the same place in a word
+        (Some((row_a, stride)), Some((row_b, _))) if columns => (0..2).any(|k| {
+            let start = a.bytes.start + k * stride;
+            let between = start + phase(a, b, stride)..start + phase(a, b, stride) + row_b;
+            meet(&(start..start + row_a), &between) || meet(&between, &(start + stride..start + stride + row_a))
+        }),
+        _ => meet(&a.bytes, &b.bytes),
     };
-    let shared = if columns { halves(a) || halves(b) } else { word < words(a).end.min(words(b).end) };
     if !shared || a.bytes.is_empty() || b.bytes.is_empty() {
         return Ok(());
     }
-    Err(BindError::SharedWord { first: a.operand, second: b.operand, word: word * WORD })
+    let word = words(&a.bytes).start.max(words(&b.bytes).start) * WORD;
+    Err(BindError::SharedWord { first: a.operand, second: b.operand, word })
 }
 
 fn check_range<B: Buffer>(
@@ -306,5 +326,32 @@ mod tests {
         // what is read may: the input begins where the gradient to it ends, inside a word
         assert_eq!(backward(226, 0, 32), Ok(()));
         assert!(matches!(backward(228, 0, 32), Err(BindError::Overlap { .. })));
+    }
+
+    /// (bytes from row to row, of a row of the first, start and bytes of a row of the second): whether they share a word.
+    #[test]
+    fn columns_share_words_where_rows_do() {
+        let span = |operand, start, row, stride| {
+            let bytes = start..start + 3 * stride + row;
+            Span { operand, buffer: 0, bytes, rows: Some((row, stride)), written: true }
+        };
+        let cases = [
+            ((32, 10, 12, 8), false),
+            ((32, 10, 10, 8), true),
+            ((32, 10, 12, 20), false),
+            // every second row begins inside a word
+            ((30, 10, 12, 8), false),
+            ((30, 12, 12, 8), true),
+            ((30, 10, 12, 18), true),
+        ];
+        for ((stride, row, start, other), shared) in cases {
+            for offset in [0, 4 * stride] {
+                let (a, b) =
+                    (span(Operand::GradInput, offset, row, stride), span(Operand::GradStyle, start, other, stride));
+                assert!(columns_apart(&a, &b), "{stride} {row} {start} {other}");
+                let both = [check_words(&a, &b, true).is_err(), check_words(&b, &a, true).is_err()];
+                assert_eq!(both, [shared; 2], "{stride} {row} {start} {other} {offset}");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ struct Row {
 }
 fn has_vectors() -> bool { return false; }
 fn first_of(vector: u32, lane: u32) -> u32 { return 4u * vector + GRAIN * lane; }
-fn columns_of(row: Row, j: u32) -> vec4<u32> { 
+fn columns_of(row: Row, j: u32) -> vec4<u32> {
     let e = vec4(0u, 1u, 2u, 3u);
     return vec4(4u * j) + e / GRAIN * GRAIN * side() + e % GRAIN;
 }
