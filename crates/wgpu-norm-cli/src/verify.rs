@@ -37,8 +37,8 @@ const NORMS: usize = 60;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Each kernel and each family of schedules is run once, with normal numbers, with a large mean, with
-a tiny variance, with constants, with zeros and with a NaN, at odd widths; each kind of norm in f16
-and bf16 too, with normal numbers and with a NaN.
+a tiny variance, with constants, with zeros and with a NaN, at odd widths; the kernels of f16 and
+bf16 with normal numbers and with a NaN.
 With --all every schedule is forced on every case that it accepts, in passes with a device each; in
 one of them (as-gpu on a software adapter) many are run in f16 or bf16 too, as they are scheduled:
   adapter   its limits and its subgroup operations; each case with all of its contents
