@@ -45,7 +45,8 @@ pub struct StateEntry {
     pub dtype: StateType,
 }
 
-/// The tensors that one or more modules keep in a checkpoint. For use with [`State::load`] and [`State::save`].
+/// The tensors that one or more modules keep in a checkpoint. For use with [`State::load`](crate::State::load) and
+/// [`State::save`](crate::State::save).
 ///
 /// A spec claims every name that starts with its prefix; without a prefix, every name. A claimed name that it does not
 /// list is a mistake, so list what else the module keeps, such as the bias of a convolution, with [`StateSpec::with`].
