@@ -126,7 +126,7 @@ fn run(group: u32, local: u32) {
                     let here = is_here(row, v) & vec4(first + q * lines < end);
                     let dy = select(vec4(0.0), g[k], here);
                     d_bias[v] += dy;
-                    d_scale[v] = select(d_scale[v], fma(dy, hat_of_coefficients4(x[k], own.by), d_scale[v]), here);
+                    d_scale[v] = select(d_scale[v], fma(dy, seen4(hat_of_coefficients4(x[k], own.by)), d_scale[v]), here);
                 }
                 let weighed = select(g[k] * weight, g[k], SCALE_LAST);
                 var u = weighed * own.by.r * own.by.k;

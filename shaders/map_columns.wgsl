@@ -86,7 +86,7 @@ fn run(group: u32, local: u32) {
         for (var q = 0u; q < ROWS; q += 1u) {
             if !HELD { look_up(r + q * LINES, column); }
             let y = normalized4(x[q], by, scales, biases);
-            put4(row_of(r + q * LINES), column, y);
+            put4(row_of(r + q * LINES), column, x[q], y);
             nothing = nothing_of(y, nothing);
         }
         if FOLDED && any(nothing != vec4(0.0)) {
@@ -113,7 +113,7 @@ fn look_up(n: u32, column: u32) {
 }
 fn put_carefully(n: u32, column: u32, x: vec4<f32>, by: Normalizer4) {
     if !HELD { look_up(n, column); }
-    put4(row_of(n), column, carefully4(x, by, scales, biases));
+    put4(row_of(n), column, x, carefully4(x, by, scales, biases));
 }
 fn row_of(n: u32) -> Row { return row_at(n * p.map_columns.width, p.map_columns.width); }
 // Normalizers of the segments of a tile, which are numbered from `base` on.

@@ -55,7 +55,7 @@ fn run(group: u32, local: u32) {
         for (var k = 0u; k < VECTORS; k += 1u) {
             let j = first + k * SIDE;
             let y = normalized4(x[k], four, scale4(at, row, j), bias4(at, row, j));
-            give4(row, j, y);
+            put_whole4(row, j, x[k], y);
             nothing = nothing_of(y, nothing);
         }
         if !FOLDED || all(nothing == vec4(0.0)) { return; }
@@ -67,7 +67,7 @@ fn run(group: u32, local: u32) {
     }
 }
 fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizer4) {
-    put4(row, j, carefully4(x, by, scale4(at, row, j), bias4(at, row, j)));
+    put4(row, j, x, carefully4(x, by, scale4(at, row, j), bias4(at, row, j)));
 }
 
 // Whether row n of the window is the first of its segment.

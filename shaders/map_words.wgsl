@@ -7,8 +7,6 @@
 //
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write)
 
-fn written_place() -> u32 { return p.places.output; }
-fn written_stride() -> u32 { return p.places.output_stride; }
 fn normalizer_of(i: u32) -> vec4<f32> { return normalizer(load_partials(statistics_of(i))); }
 
 fn run(group: u32, local: u32) {
@@ -29,5 +27,6 @@ fn run(group: u32, local: u32) {
         scale = select(scale, vec4(other.scale), here);
         bias = select(bias, vec4(other.bias), here);
     }
-    give_words(at.place, at.live, carefully4(x, by, scale, bias));
+    keep_words(at, x);
+    give_words(at, carefully4(x, by, scale, bias));
 }

@@ -9,8 +9,6 @@
 
 override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
 
-fn written_place() -> u32 { return p.places.grad_input; }
-fn written_stride() -> u32 { return p.places.grad_input_stride; }
 fn segment_at(n: u32, run: u32) -> u32 { return n; }
 fn select_coefficients(all: Coefficients4, one: Coefficients, here: vec4<bool>) -> Coefficients4 {
     let by = select_normalizer(all.by, one.by, here);
@@ -38,5 +36,5 @@ fn run(group: u32, local: u32) {
     var u = weighed * own.by.r * own.by.k;
     if !GIVEN { u = input_gradient4(taken(i), weighed, own); }
     if SCALE_LAST { u *= weight; }
-    merge4_grad_input(at.place, at.live, u);
+    give_gradient_words(at, u);
 }

@@ -77,7 +77,7 @@ fn run(group: u32, local: u32) {
                 let x_hat = hat_of_kept4(x[k], by);
                 if SUMS {
                     d_bias[v] = fma(g[k], vec4(counts), d_bias[v]);
-                    d_scale[v] = fma(g[k], x_hat, d_scale[v]);
+                    d_scale[v] = fma(g[k], seen4(x_hat), d_scale[v]);
                 }
                 g[k] = select(vec4(0.0), fma(g[k], scale[v], vec4(-start[r])), here);
                 sum_g += g[k];

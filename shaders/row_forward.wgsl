@@ -21,7 +21,12 @@ struct Measured {
     spread: Sum,  // variance, mean square, mean magnitude, or largest magnitude
 }
 var<private> held: array<vec4<f32>, VECTORS>;
-fn load() { for (var k = 0u; k < VECTORS; k += 1u) { held[k] = input4(k); } }
+fn load() {
+    for (var k = 0u; k < VECTORS; k += 1u) {
+        held[k] = input4(k);
+        keep(k, held[k]);
+    }
+}
 
 fn run(group: u32, local: u32) {
     let there = enter(group, local);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::element::Types;
+use crate::fusion::Fusion;
 
 /// Which axis of a tensor holds the channels. For use with [`NormDescriptor::format`].
 ///
@@ -179,6 +180,8 @@ pub struct NormDescriptor<'a> {
     pub single_element: SingleElement,
     /// Element types of the tensors; f32 by default.
     pub types: Types,
+    /// What stands around the norm; nothing by default.
+    pub fusion: Fusion<'a>,
 }
 
 /// Describes an adaptive instance norm. For use with [`Planner::plan_adaptive`](crate::Planner::plan_adaptive).

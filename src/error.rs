@@ -104,6 +104,38 @@ pub enum PlanError {
         /// Kind of norm.
         kind: &'static str,
     },
+    /// A tensor z in the prologue and another in the epilogue.
+    #[error("an activation of z is a factor in the prologue or in the epilogue, not in both")]
+    TwoGates,
+    /// 1 is added to a scale that the norm does not have.
+    #[error("1 is added to the scale, and the norm has none: NormDescriptor::affine with a scale")]
+    NoScale,
+    /// A factor or a slope that is no number.
+    #[error("factors and slopes must be finite, got {number}")]
+    NotFinite {
+        /// The number given.
+        number: f32,
+    },
+    /// The least scale of a quantization is not above 0.
+    #[error("the least scale of a quantization must be a finite number above 0, got {least}")]
+    LeastScale {
+        /// The number given.
+        least: f32,
+    },
+    /// Blocks of no column that share a scale.
+    #[error("blocks of columns that share a scale need a column or more, got 0")]
+    EmptyBlocks,
+    /// Two maps whose parameters vary along axes of which neither hold the other's.
+    #[error(
+        "parameters that vary along axes {first:?} and others along axes {second:?} are applied one after the other: \
+         the axes of one must hold those of the other"
+    )]
+    Unrelated {
+        /// Axes of the first.
+        first: Vec<usize>,
+        /// Axes of the second.
+        second: Vec<usize>,
+    },
     /// Statistics over no element, where the norm needs some.
     #[error("{kind} norm over shape {shape:?} has no element in a segment")]
     EmptySegments {
@@ -203,6 +235,30 @@ pub enum BindError {
         stride: u64,
         /// Elements of a row.
         row: u64,
+    },
+    /// A stride on an axis that the operand does not have.
+    #[error("{operand} has a stride on axis {axis}, it has {rank} axes that may have one")]
+    StrideAxis {
+        /// Which operand.
+        operand: Operand,
+        /// Axis given.
+        axis: usize,
+        /// Number of axes; 0 for lists.
+        rank: usize,
+    },
+    /// Two tensors that are strided on different axes.
+    #[error(
+        "{first} has rows of {} elements and {second} of {}: strides of one call are those of one axis, copy one of them",
+        rows[0],
+        rows[1]
+    )]
+    Strides {
+        /// One operand.
+        first: Operand,
+        /// The other.
+        second: Operand,
+        /// Elements of their rows.
+        rows: [u64; 2],
     },
     /// Two operands, one of which is written, share bytes.
     #[error(

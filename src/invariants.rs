@@ -138,7 +138,7 @@ fn kernels_are_few_and_know_no_norm() {
         files.keys().filter(|path| !fragment(path)).map(|p| p.file_stem().unwrap().to_string_lossy().into()).collect();
     let known: BTreeSet<&str> = Entry::ALL.iter().map(|entry| entry.file()).collect();
     assert_eq!(kernels.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
-    assert!(known.len() <= 18, "{known:?}");
+    assert!(known.len() <= 22, "{known:?}");
     for (path, source) in &files {
         assert!(source.lines().count() <= 150, "{} is long", path.display());
         for word in source.split(|c: char| !c.is_alphanumeric() && c != '_') {

@@ -12,6 +12,8 @@ mod element;
 mod engine;
 mod error;
 mod facts;
+mod fold;
+mod fusion;
 #[cfg(test)]
 mod invariants;
 mod kernel;
@@ -48,6 +50,11 @@ pub use engine::sync;
 pub use engine::{AdaptiveNorm, Norm, NormEngine, NormEngineDescriptor, SpectralNorm};
 pub use error::{BindError, EngineError, PlanError, ReadError};
 pub use facts::{DeviceFacts, DeviceKind};
+pub use fold::{Convolution, FoldError, FoldedConvolution, Real, RunningNorm, fold_batch_norm};
+pub use fusion::{
+    ALL_AXES, Activation, Epilogue, Fusion, Modulation, Multiplier, NormalizedRounding, Prologue, QuantFormat,
+    QuantScale, Quantization, SumRounding,
+};
 pub use kernel::Kernel;
 pub use moments::{Records, Spread};
 #[cfg(feature = "mpi")]
@@ -63,3 +70,8 @@ pub use state::{RunningStatistics, State, StateEntry, StateError, StateMistake, 
 pub use view::{Buffer, BufferId, BufferView, Destination, TensorView};
 #[cfg(feature = "wgpu")]
 pub use wgpu;
+
+/// The code of the page on fusions, which is tested as the README's is.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/fusions.md")]
+struct FusionsPage;

@@ -132,6 +132,60 @@ operands! {
     Numbers: "numbers", Element, Stage, Zero;
     /// The same in another type.
     Rounded: "rounded", Element, Stage, Zero;
+    /// What is added to the input before it is normalized.
+    Residual: "residual", Element, Element, MinusZero;
+    /// A tensor whose activation is a factor.
+    Z: "z", Element, Element, One;
+    /// A parameter that the input is multiplied with.
+    Gate: "gate", Element, Affine, One;
+    /// A parameter that is added to the input.
+    PrologueBias: "prologue_bias", Element, Affine, MinusZero;
+    /// Factor of the second affine map.
+    ModulationScale: "modulation_scale", Element, Affine, One;
+    /// Summand of the second affine map.
+    ModulationShift: "modulation_shift", Element, Affine, MinusZero;
+    /// What is added before the activation.
+    Addend: "addend", Element, Element, MinusZero;
+    /// A parameter that the result is multiplied with.
+    OutGate: "out_gate", Element, Affine, One;
+    /// What is added to the result.
+    OutResidual: "out_residual", Element, Element, MinusZero;
+    /// What was normalized.
+    Sum: "sum", Element, Element, Zero;
+    /// The input before it was multiplied.
+    Multiplied: "multiplied", Element, Element, Zero;
+    /// A gradient that arrives at the sum.
+    Arriving: "arriving", Element, Element, MinusZero;
+    /// Gradient to the residual.
+    GradResidual: "grad_residual", Element, Element, Zero;
+    /// Gradient to the gate of the input.
+    GradGate: "grad_gate", Element, Affine, Zero;
+    /// Gradient to z.
+    GradZ: "grad_z", Element, Element, Zero;
+    /// Gradient to the bias of the prologue.
+    GradPrologueBias: "grad_prologue_bias", Element, Affine, Zero;
+    /// Gradient to the scale of the modulation.
+    GradModulationScale: "grad_modulation_scale", Element, Affine, Zero;
+    /// Gradient to the shift of the modulation.
+    GradModulationShift: "grad_modulation_shift", Element, Affine, Zero;
+    /// Gradient to the addend.
+    GradAddend: "grad_addend", Element, Element, Zero;
+    /// Gradient to the gate of the output.
+    GradOutGate: "grad_out_gate", Element, Affine, Zero;
+    /// What gradients to the output are multiplied with to that of the gate of the output.
+    Core: "core", Element, Element, Zero;
+    /// A result before it is quantized.
+    Unquantized: "unquantized", Element, Stage, Zero;
+    /// The bytes of a quantized result.
+    Quantized: "quantized", Bytes, Stage, Zero;
+    /// The scales of a quantized result.
+    Scales: "scales", Element, Stage, Zero;
+    /// The one scale of a quantized result.
+    StaticScale: "static_scale", Element, Whole, Zero;
+    /// Factor of two affine maps in one.
+    ComposedScale: "composed_scale", Element, Stage, Zero;
+    /// Summand of two affine maps in one.
+    ComposedBias: "composed_bias", Element, Stage, Zero;
     /// Scratch memory.
     Workspace: "workspace", Bytes, Whole, Zero;
 }

@@ -13,9 +13,13 @@
 //! vary. An odometer walks the elements in memory order and knows at each one where its statistics and its
 //! parameters lie. Sums are compensated: tens of millions of elements around a large mean keep all their digits.
 
+mod activation;
 mod adaptive;
+mod algebra;
 mod axes;
 mod backward;
+mod fused;
+mod rounding;
 mod spectral;
 mod statistics;
 mod sum;
@@ -27,6 +31,8 @@ use sum::Sum;
 
 pub use adaptive::{adaptive, adaptive_backward};
 pub use backward::{ReferenceGradients, backward};
+pub use fused::{FusedOutput, FusedReferenceGradients, ReferenceFused, fused, fused_backward};
+pub use rounding::rounded;
 pub use spectral::{SpectralOrder, SpectralOutput, SpectralReference, spectral, spectral_backward};
 
 /// What [`forward`] and [`backward`] compute from, in f32 or f64.
@@ -143,7 +149,7 @@ pub enum ReferenceError {
     },
 }
 
-/// Applies a norm, with statistics of the input or with given ones.
+/// Applies a norm, with statistics of the input or with given ones. What stands around it is left to [`fused`].
 ///
 /// The formula is computed as it stands, also where a device would refuse: statistics of one element, any eps,
 /// any set of axes. Where the divisor is 0, Batch, Instance, Lp and Weight take its reciprocal as 0, the first three
@@ -261,6 +267,10 @@ pub fn update_running(
 
 #[cfg(test)]
 mod backward_tests;
+#[cfg(test)]
+mod fused_tests;
+#[cfg(test)]
+mod fused_values_tests;
 #[cfg(test)]
 mod spectral_tests;
 #[cfg(test)]

@@ -57,8 +57,10 @@ pub struct TensorView<B> {
     pub offset: u64,
     /// Number of elements, padding not counted; `None`: as many as the norm needs.
     pub len: Option<u64>,
-    /// Distance between the starts of two rows of the innermost axis in elements; `None`: no padding.
+    /// Distance between the starts of two rows in elements; `None`: no padding.
     pub row_stride: Option<u64>,
+    /// The axis of which that is the stride: rows hold all axes behind it. `None`: rows are those of the innermost axis.
+    pub strided_axis: Option<usize>,
     /// What the caller takes the elements for: an error where the norm has another type. `None`: as the norm has it.
     pub element: Option<Element>,
 }
@@ -66,12 +68,12 @@ pub struct TensorView<B> {
 impl<B: Buffer> TensorView<B> {
     /// `len` elements that start `offset` bytes into `buffer`: an error where the norm needs another number.
     pub const fn new(buffer: B, offset: u64, len: u64) -> Self {
-        Self { buffer, offset, len: Some(len), row_stride: None, element: None }
+        Self { buffer, offset, len: Some(len), row_stride: None, strided_axis: None, element: None }
     }
 
     /// As many elements as the norm needs, from `offset` bytes into `buffer` on; the buffer may go on behind them.
     pub const fn at(buffer: B, offset: u64) -> Self {
-        Self { buffer, offset, len: None, row_stride: None, element: None }
+        Self { buffer, offset, len: None, row_stride: None, strided_axis: None, element: None }
     }
 
     /// All of a buffer of f32.
@@ -91,7 +93,15 @@ impl<B: Buffer> TensorView<B> {
 
     /// The same elements with rows of the innermost axis `elements` apart.
     pub const fn with_row_stride(self, elements: u64) -> Self {
-        Self { row_stride: Some(elements), ..self }
+        Self { row_stride: Some(elements), strided_axis: None, ..self }
+    }
+
+    /// The same elements with neighbours along `axis` of the norm's shape `elements` apart. What lies behind that axis is
+    /// dense, and the axes before it go on as multiples of it: so q of a fused `[B, S, 3, H, D]` is a view of shape
+    /// `[B, S, H, D]` with a stride of `3 * H * D` on axis 1. Tensors of one call that are strided have to be so on one
+    /// axis.
+    pub const fn with_stride(self, axis: usize, elements: u64) -> Self {
+        Self { row_stride: Some(elements), strided_axis: Some(axis), ..self }
     }
 }
 

@@ -6,7 +6,7 @@
 //! absent operand loads as what changes nothing.
 //!
 //! What is stored in 16 bits goes by words: the elements 0 and 1 of a vector that is written, and 2 and 3, are the two
-//! halves of one, and both or neither are live. `store_T` of a list and `merge4_T` put single halves between what is
+//! halves of one, and both or neither are live. `store_T` of a list and `words4_T` put single halves between what is
 //! there: to be called for a word by one invocation alone. Conversions are those of `lib/elements/`.
 
 use std::fmt::Write;
@@ -48,7 +48,7 @@ pub(super) fn write(kernel: &Kernel, text: &str, out: &mut String) {
 /// Fields of the block `places`: where operands lie in their bindings.
 pub(super) fn places(kernel: &Kernel) -> Vec<String> {
     let mut fields = ["phase", "row_len", "column", "workgroups"].map(str::to_owned).to_vec();
-    for (operand, _) in kernel.operands() {
+    for (operand, _) in kernel.operands().filter(|(_, slot)| slot.is_some()) {
         fields.push(operand.name().to_owned());
         if is_tensor(operand) {
             fields.push(format!("{}_stride", operand.name()));
@@ -76,7 +76,9 @@ impl Accessor {
         match self.operand.spec().unit {
             Unit::Record => self.records(),
             Unit::Element if is_tensor(self.operand) => self.rows(kernel),
-            Unit::Element | Unit::Counter | Unit::Bytes => self.list(),
+            Unit::Element | Unit::Counter | Unit::Bytes => {
+                self.list(kernel.around.one_plus && self.operand == Operand::Scale)
+            }
         }
     }
 
@@ -130,34 +132,32 @@ impl Accessor {
         all.push((format!("store4_{t}"), format!("(row: Row, j: u32, v: vec4<f32>) {store4}")));
         let some = format!("(row: Row, j: u32, live: vec4<bool>, v: vec4<f32>) {store_some4}");
         all.push((format!("store_some4_{t}"), some));
-        if self.element.grain() > 1 {
-            let merge4 = self.merge4();
-            all.push((format!("merge4_{t}"), format!("(at: u32, live: vec4<bool>, v: vec4<f32>) {merge4}")));
-        }
+        all.push((format!("words4_{t}"), format!("(d: Dealt, v: vec4<f32>) {}", self.words4())));
         all
     }
 
-    fn list(&self) -> Functions {
+    fn list(&self, one_plus: bool) -> Functions {
         let t = self.operand.name().replace(' ', "_");
-        let ty = if self.operand.spec().unit == Unit::Counter { "u32" } else { "f32" };
+        let ty = if self.is_bits() { "f32" } else { "u32" };
         let at = format!("p.places.{t} + i");
+        let one = if one_plus { "1.0 + " } else { "" };
         let four = |first: &str| format!("let at = vec4({first}) + vec4(0u, 1u, 2u, 3u);");
         let [load4, store4, each] = if self.content.is_vectors() {
             let vector = format!("({at}) / 4u");
             [
-                format!("{{ return {}; }}", self.vector(&vector)),
+                format!("{{ return {one}{}; }}", self.vector(&vector)),
                 format!("{{ {} }}", self.put_vector(&vector)),
-                format!("{{ return {}; }}", self.vector(&format!("(p.places.{t} + first) / 4u + j"))),
+                format!("{{ return {one}{}; }}", self.vector(&format!("(p.places.{t} + first) / 4u + j"))),
             ]
         } else {
             [
-                format!("{{ {} return {}; }}", four(&at), self.gather("at")),
+                format!("{{ {} return {one}{}; }}", four(&at), self.gather("at")),
                 format!("{{ {} {} }}", four(&at), self.scatter("at")),
-                format!("{{ {} return {}; }}", four(&format!("p.places.{t} + first + 4u * j")), self.gather("at")),
+                format!("{{ {} return {one}{}; }}", four(&format!("p.places.{t} + first + 4u * j")), self.gather("at")),
             ]
         };
         vec![
-            (format!("load_{t}"), format!("(i: u32) -> {ty} {{ return {}; }}", self.number(&at))),
+            (format!("load_{t}"), format!("(i: u32) -> {ty} {{ return {one}{}; }}", self.number(&at))),
             (format!("load4_{t}"), format!("(i: u32) -> vec4<{ty}> {load4}")),
             (format!("load4_{t}_at"), format!("(first: u32, j: u32) -> vec4<{ty}> {each}")),
             (format!("store_{t}"), format!("(i: u32, x: {ty}) {{ {} }}", self.assign(&at, "x"))),
@@ -212,7 +212,7 @@ impl Accessor {
     }
 
     fn is_bits(&self) -> bool {
-        self.operand.spec().unit != Unit::Counter
+        !matches!(self.operand.spec().unit, Unit::Counter | Unit::Bytes)
     }
 
     /// The vector with this number.
@@ -260,18 +260,27 @@ impl Accessor {
         }
     }
 
-    /// Four neighbours from an even place on: of words that are not live as a whole the rest stays as it is.
-    fn merge4(&self) -> String {
+    /// What is dealt by words, maybe another's. Of words of halves that are not live as a whole the rest stays as it is:
+    /// they lie as those that it was dealt by.
+    fn words4(&self) -> String {
+        let (t, element) = (self.operand.name(), self.element);
+        if element == Element::F32 {
+            let put = |e: &str| {
+                let assign = self.assign(&format!("place_{t}(d.number.{e})"), &format!("v.{e}"));
+                format!("if d.live.{e} {{ {assign} }}")
+            };
+            return format!("{{ {} }}", ["x", "y", "z", "w"].map(put).join(" "));
+        }
         let put = |(first, k, half): (&str, u32, &str)| {
             let word = self.word(&format!("at + {k}u"));
             format!(
-                "let {first} = halves(live.{half}); \
+                "let {first} = halves(d.live.{half}); \
                  if {first} == 0xffffffffu {{ {word} = w.{first}; }} \
                  else if {first} != 0u {{ {word} = insert_halves({word}, w.{first}, {first}); }}"
             )
         };
-        let element = self.element;
-        format!("{{ let w = {element}_words(v); {} }}", [("x", 0, "xy"), ("y", 2, "zw")].map(put).join(" "))
+        let at = format!("let at = d.place + (p.places.{t} - written_place()); let w = {element}_words(v);");
+        format!("{{ {at} {} }}", [("x", 0, "xy"), ("y", 2, "zw")].map(put).join(" "))
     }
 }
 
@@ -298,6 +307,7 @@ fn absent(operand: Operand) -> Functions {
             function(format!("load_{t}"), "row: Row, c: u32", &one),
             function(format!("store4_{t}"), "row: Row, j: u32, v: vec4<f32>", " { }"),
             function(format!("store_some4_{t}"), "row: Row, j: u32, live: vec4<bool>, v: vec4<f32>", " { }"),
+            function(format!("words4_{t}"), "d: Dealt, v: vec4<f32>", " { }"),
         ],
         Unit::Element | Unit::Bytes => vec![
             function(format!("load_{t}"), "i: u32", &one),

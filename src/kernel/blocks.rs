@@ -143,6 +143,26 @@ blocks! {
     }
     /// Segments that are converted one by one.
     Each, "each", "lib/each.wgsl" { segments: u32, grain: u32, phase: u32, pad: u32, }
+    /// Where the elements of a parameter over a partition of its own are.
+    Broadcast, "broadcast", "lib/broadcast.wgsl" { lookup: Lookup, first: u32, len: u32, stride: u32, pad: u32, }
+    /// The terms of a sum that is normalized.
+    Before, "before", "lib/before/fused.wgsl" { slope: f32, pad: [u32; 3], }
+    /// An epilogue.
+    After, "after", "lib/after/fused.wgsl" { factor: f32, slope: f32, gate_slope: f32, pad: u32, }
+    /// The members of a list's segments.
+    Decompose, "decompose", "decompose.wgsl" { dims: [u32; 4], segments: u32, grain: u32, phase: u32, pad: u32, }
+    /// Scales of rows or blocks.
+    Scales, "scales", "scales.wgsl" { width: u32, block: u32, blocks: u32, largest: f32, least: f32, pad: [u32; 3], }
+    /// Bytes, and where their scales are.
+    Quantize, "quantize", "quantize.wgsl" {
+        elements: u32,
+        words: u32,
+        phase: u32,
+        width: u32,
+        block: u32,
+        blocks: u32,
+        pad: [u32; 2],
+    }
     /// The eps of a divisor that is the root of variance + eps.
     Eps, "eps", "lib/held/eps.wgsl" { inside: f32, square_root: f32, pad: [u32; 2], }
     /// Segments that are rows of memory, held in registers.

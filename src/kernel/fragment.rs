@@ -1,5 +1,7 @@
 //! Pieces that kernels' sources are made of, and those that several kinds of kernels choose alike.
 
+use std::borrow::Cow;
+
 use super::key::{Exchange, Kernel};
 use crate::moments::Accumulator;
 
@@ -7,18 +9,21 @@ use crate::moments::Accumulator;
 pub(crate) const SPREAD: &str = "SPREAD";
 
 /// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Fragment {
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     pub(super) block: Option<(&'static str, &'static str)>,
 }
 
 macro_rules! fragment {
     ($path:literal) => {
-        Fragment { text: include_str!(concat!("../../shaders/", $path)), block: None }
+        Fragment { text: std::borrow::Cow::Borrowed(include_str!(concat!("../../shaders/", $path))), block: None }
     };
     ($path:literal, $field:literal: $block:literal) => {
-        Fragment { text: include_str!(concat!("../../shaders/", $path)), block: Some(($field, $block)) }
+        Fragment {
+            text: std::borrow::Cow::Borrowed(include_str!(concat!("../../shaders/", $path))),
+            block: Some(($field, $block)),
+        }
     };
 }
 pub(super) use fragment;
@@ -38,7 +43,7 @@ pub(super) fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
 }
 
 /// What an accumulator's moments have for `lib/divisor.wgsl`.
-pub(super) const fn divisor_of(accumulator: Accumulator) -> Fragment {
+pub(super) fn divisor_of(accumulator: Accumulator) -> Fragment {
     match accumulator {
         Accumulator::Centred => fragment!("lib/divisors/centred.wgsl"),
         Accumulator::Uncentred => fragment!("lib/divisors/uncentred.wgsl"),
@@ -76,6 +81,7 @@ pub(super) fn gradients(kernel: &Kernel) -> Vec<Fragment> {
         fragment!("lib/affine.wgsl", "affine": "Affine"),
         fragment!("lib/before/none.wgsl"),
         fragment!("lib/gradient/none.wgsl"),
+        super::around::seen(kernel),
     ]);
     all
 }

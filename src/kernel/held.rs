@@ -1,6 +1,7 @@
 //! Fragments of the kernels that hold segments in registers: what an accumulator does with them, how they lie in
 //! memory, what divides them, where their parameters are. Which of them a kernel takes say constants of its key.
 
+use super::around::{after, before};
 use super::fragment::{Fragment, SPREAD, divisor, fragment, lanes};
 use super::key::{Entry, Kernel};
 use crate::moments::Accumulator;
@@ -47,10 +48,10 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             fragment!("lib/held/lines.wgsl"),
         ]);
     }
+    all.extend([if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") }]);
+    all.extend(before(kernel));
+    all.extend(after(kernel));
     all.extend([
-        if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") },
-        fragment!("lib/before/none.wgsl"),
-        fragment!("lib/after/none.wgsl"),
         if chosen(FOLDS) { fragment!("lib/held/fold.wgsl") } else { fragment!("lib/held/store.wgsl") },
         fragment!("row_forward.wgsl"),
     ]);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::around::{After, Around};
 use crate::element::Element;
 use crate::moments::Accumulator;
 use crate::operand::Operand;
@@ -47,11 +48,23 @@ pub(crate) enum Entry {
     Running,
     /// Count a batch.
     Count,
+    /// Two affine maps to one.
+    Compose,
+    /// Gradients of a composed map to those of one of the two.
+    Decompose,
+    /// Scales of what is quantized.
+    Scales,
+    /// Numbers to bytes.
+    Quantize,
 }
 
 impl Entry {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 23] = [
+        Self::Scales,
+        Self::Quantize,
+        Self::Compose,
+        Self::Decompose,
         Self::RowForward,
         Self::TileForward,
         Self::RowBackward,
@@ -94,6 +107,10 @@ impl Entry {
             Self::Import => "import",
             Self::Running => "running",
             Self::Count => "count",
+            Self::Compose => "compose",
+            Self::Decompose => "decompose",
+            Self::Scales => "scales",
+            Self::Quantize => "quantize",
         }
     }
 
@@ -109,16 +126,39 @@ impl Entry {
 
     /// Whether the kernel's code depends on the accumulator.
     pub(crate) const fn accumulates(self) -> bool {
-        !matches!(self, Self::Import | Self::Narrow | Self::Running | Self::Count | Self::MergeColumns)
+        !matches!(
+            self,
+            Self::Import
+                | Self::Narrow
+                | Self::Running
+                | Self::Count
+                | Self::MergeColumns
+                | Self::Compose
+                | Self::Decompose
+                | Self::Scales
+                | Self::Quantize
+        )
     }
 
-    /// Operands in the order of their bindings, read-only ones first; `true`: written.
+    /// Operands in the order of their bindings; `true`: written.
     pub(crate) const fn operands(self) -> &'static [(Operand, bool)] {
         use Operand::*;
         match self {
-            Self::RowForward | Self::TileForward => {
-                &[(Input, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
-            }
+            Self::RowForward | Self::TileForward => &[
+                (Input, false),
+                (Scale, false),
+                (Bias, false),
+                (Output, true),
+                (Moments, true),
+                (Residual, false),
+                (Z, false),
+                (Gate, false),
+                (PrologueBias, false),
+                (Addend, false),
+                (OutGate, false),
+                (OutResidual, false),
+                (Sum, true),
+            ],
             Self::ReduceContiguous | Self::ReduceStrided => &[
                 (Input, false),
                 (GradOutput, false),
@@ -127,12 +167,32 @@ impl Entry {
                 (Scale, false),
                 (Bias, false),
                 (Partials, true),
+                (Residual, false),
+                (Z, false),
+                (Gate, false),
+                (PrologueBias, false),
             ],
             Self::MergeMoments => &[(Partials, false), (Records, true)],
-            Self::MapRows | Self::MapColumns => {
-                &[(Input, false), (Partials, false), (Scale, false), (Bias, false), (Output, true), (Moments, true)]
-            }
-            Self::MapWords => &[(Input, false), (Partials, false), (Scale, false), (Bias, false), (Output, true)],
+            Self::MapRows | Self::MapColumns | Self::MapWords => &[
+                (Input, false),
+                (Partials, false),
+                (Scale, false),
+                (Bias, false),
+                (Output, true),
+                (Moments, true),
+                (Residual, false),
+                (Z, false),
+                (Gate, false),
+                (PrologueBias, false),
+                (Addend, false),
+                (OutGate, false),
+                (OutResidual, false),
+                (GradOutput, false),
+                (Sum, true),
+                (GradZ, true),
+                (GradAddend, true),
+                (Core, true),
+            ],
             Self::MapWordsBackward => &[
                 (Input, false),
                 (GradOutput, false),
@@ -141,6 +201,12 @@ impl Entry {
                 (Scale, false),
                 (Bias, false),
                 (GradInput, true),
+                (Arriving, false),
+                (Z, false),
+                (Gate, false),
+                (Multiplied, false),
+                (GradResidual, true),
+                (GradZ, true),
             ],
             Self::Narrow => &[(Numbers, false), (Rounded, true)],
             Self::RowBackward => &[
@@ -153,6 +219,12 @@ impl Entry {
                 (ColumnSums, true),
                 (GradScale, true),
                 (GradBias, true),
+                (Arriving, false),
+                (Z, false),
+                (Gate, false),
+                (Multiplied, false),
+                (GradResidual, true),
+                (GradZ, true),
             ],
             Self::RunBackward => &[
                 (Input, false),
@@ -162,6 +234,12 @@ impl Entry {
                 (Bias, false),
                 (GradInput, true),
                 (Partials, true),
+                (Arriving, false),
+                (Z, false),
+                (Gate, false),
+                (Multiplied, false),
+                (GradResidual, true),
+                (GradZ, true),
             ],
             Self::MapBackward => &[
                 (Input, false),
@@ -175,6 +253,12 @@ impl Entry {
                 (ColumnSums, true),
                 (GradScale, true),
                 (GradBias, true),
+                (Arriving, false),
+                (Z, false),
+                (Gate, false),
+                (Multiplied, false),
+                (GradResidual, true),
+                (GradZ, true),
             ],
             Self::MergeColumns => &[(ColumnSums, false), (GradScale, true), (GradBias, true)],
             Self::MergeSums => &[
@@ -190,6 +274,24 @@ impl Entry {
             Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
             Self::Running => &[(Moments, false), (Batches, false), (Mean, true), (Variance, true)],
             Self::Count => &[(Batches, true)],
+            Self::Compose => &[
+                (Scale, false),
+                (Bias, false),
+                (ModulationScale, false),
+                (ModulationShift, false),
+                (ComposedScale, true),
+                (ComposedBias, true),
+            ],
+            Self::Scales => &[(Unquantized, false), (Operand::Scales, true)],
+            Self::Quantize => &[(Unquantized, false), (Operand::Scales, false), (Quantized, true)],
+            Self::Decompose => &[
+                (ComposedScale, false),
+                (ComposedBias, false),
+                (Scale, false),
+                (Bias, false),
+                (ModulationScale, false),
+                (Rounded, true),
+            ],
         }
     }
 }
@@ -204,7 +306,7 @@ pub(crate) enum Source {
 }
 
 /// Most operands of a kernel.
-pub(crate) const MAX_OPERANDS: usize = 11;
+pub(crate) const MAX_OPERANDS: usize = 18;
 
 /// Most storage bindings of a kernel: what WebGPU's default limits allow.
 pub(crate) const MAX_SLOTS: usize = 8;
@@ -279,7 +381,7 @@ pub(crate) struct Settings {
     count: u8,
 }
 
-const MAX_SETTINGS: usize = 24;
+const MAX_SETTINGS: usize = 32;
 
 impl Settings {
     /// With one more.
@@ -312,6 +414,8 @@ pub struct Kernel {
     pub(crate) layout: Layout,
     /// Of each of the entry's operands.
     pub(crate) elements: [Element; MAX_OPERANDS],
+    /// What stands around the norm.
+    pub(crate) around: Around,
     /// Rows of a tensor are padded.
     pub(crate) padded: bool,
     /// Neighbouring elements belong to neighbouring segments.
@@ -368,7 +472,15 @@ impl fmt::Display for Kernel {
             let content = if layout.content.is_vectors() { "4" } else { "" };
             write!(f, "{}{}{content}{access}", if slot == 0 { "." } else { "-" }, names.join("+"))?;
         }
-        for (set, word) in [(self.padded, ".padded"), (self.across, ".across")] {
+        for (element, word) in [(self.around.sum, "sum"), (self.around.normalized, "normalized")] {
+            if element != Element::F32 {
+                write!(f, ".{word}:{element}")?;
+            }
+        }
+        let (delta, one_plus) = (self.around.after == After::Delta, self.around.one_plus);
+        for (set, word) in
+            [(delta, ".delta"), (one_plus, ".one_plus"), (self.padded, ".padded"), (self.across, ".across")]
+        {
             f.write_str(if set { word } else { "" })?;
         }
         if self.exchange != Exchange::None {

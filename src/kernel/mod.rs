@@ -1,6 +1,7 @@
 //! Kernels: what changes their code, their parameters, their source.
 
 mod access;
+mod around;
 pub(crate) mod blocks;
 mod fragment;
 mod held;
@@ -11,6 +12,7 @@ mod reduced;
 mod source;
 
 pub(crate) use access::is_tensor;
+pub(crate) use around::{After, Around, BROADCAST};
 pub(crate) use fragment::{LANES_GIVEN, SPREAD};
 pub(crate) use held::{EPS_ALONE, FOLDS, SAME_COLUMNS};
 pub use key::Kernel;

@@ -1,5 +1,6 @@
 //! Fragments of the kernels that reduce, merge and map.
 
+use super::around::{after, before, dealt, maps};
 use super::fragment::{Fragment, divisor_of, enter, fragment, lanes};
 use super::key::{Entry, Kernel, Source};
 use crate::moments::Accumulator;
@@ -10,7 +11,7 @@ struct Accumulated {
     records: Fragment,
 }
 
-const fn accumulated(accumulator: Accumulator) -> Accumulated {
+fn accumulated(accumulator: Accumulator) -> Accumulated {
     match accumulator {
         Accumulator::Centred => Accumulated {
             moments: fragment!("lib/moments/centred.wgsl"),
@@ -49,7 +50,8 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     match kernel.entry {
         Entry::ReduceContiguous | Entry::ReduceStrided => {
             let strided = kernel.entry == Entry::ReduceStrided;
-            all.extend([fragment!("lib/row.wgsl"), fragment!("lib/before/none.wgsl")]);
+            all.push(fragment!("lib/row.wgsl"));
+            all.extend(before(kernel));
             if strided {
                 all.push(fragment!("lib/across.wgsl", "columns": "Columns"));
             } else {
@@ -73,12 +75,12 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                 fragment!("lib/lookup.wgsl"),
                 fragment!("lib/row.wgsl"),
                 fragment!("lib/affine.wgsl", "affine": "Affine"),
-                fragment!("lib/before/none.wgsl"),
-                fragment!("lib/after/none.wgsl"),
-                fragment!("lib/normalized.wgsl"),
             ]);
+            all.extend(before(kernel));
+            all.extend(after(kernel));
+            all.push(fragment!("lib/normalized.wgsl"));
             if kernel.entry == Entry::MapWords {
-                all.extend([fragment!("lib/words.wgsl", "words": "Words"), fragment!("map_words.wgsl")]);
+                all.extend([dealt(kernel), fragment!("lib/words.wgsl", "words": "Words"), fragment!("map_words.wgsl")]);
             } else {
                 all.extend(of.map(|of| of.records));
                 all.push(fragment!("lib/partials.wgsl", "partials": "Partials"));
@@ -101,6 +103,16 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         Entry::Export => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("export.wgsl")]),
         Entry::Narrow => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("narrow.wgsl")]),
         Entry::Import => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("import.wgsl")]),
+        Entry::Compose => {
+            all.extend(maps());
+            all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("compose.wgsl")]);
+        }
+        Entry::Decompose => {
+            all.extend(maps());
+            all.push(fragment!("decompose.wgsl", "decompose": "Decompose"));
+        }
+        Entry::Scales => all.push(fragment!("scales.wgsl", "scales": "Scales")),
+        Entry::Quantize => all.push(fragment!("quantize.wgsl", "quantize": "Quantize")),
         Entry::Count => all.extend([fragment!("lib/each.wgsl", "each": "Each"), fragment!("count.wgsl")]),
         _ => {}
     }

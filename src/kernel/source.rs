@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::around::{dealt, store};
 use super::fragment::{Fragment, enter, fragment, gradients, lanes, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
@@ -24,7 +25,9 @@ fn known(kernel: &Kernel) -> Vec<Fragment> {
 fn elements(kernel: &Kernel) -> impl Iterator<Item = Fragment> {
     let all =
         [(Element::F16, fragment!("lib/elements/f16.wgsl")), (Element::Bf16, fragment!("lib/elements/bf16.wgsl"))];
-    let used: Vec<_> = all.into_iter().filter(|(element, _)| kernel.has_element(*element)).collect();
+    let rounded = [kernel.around.sum, kernel.around.normalized];
+    let used = |element: &Element| kernel.has_element(*element) || rounded.contains(element);
+    let used: Vec<_> = all.into_iter().filter(|(element, _)| used(element)).collect();
     let halves = (!used.is_empty()).then_some(fragment!("lib/elements/halves.wgsl"));
     halves.into_iter().chain(used.into_iter().map(|(_, fragment)| fragment))
 }
@@ -44,11 +47,15 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         | Entry::Export
         | Entry::Import
         | Entry::Running
-        | Entry::Count => return reduced::fragments(kernel),
+        | Entry::Compose
+        | Entry::Decompose
+        | Entry::Scales
+        | Entry::Quantize
+        | Entry::Count => return once(reduced::fragments(kernel)),
         Entry::RowBackward | Entry::RunBackward | Entry::MapBackward => {
             let mut all = gradients(kernel);
             all.extend(lanes(kernel));
-            all.push(fragment!("lib/gradient/store.wgsl"));
+            all.extend(store(kernel));
             let columns = fragment!("lib/gradient/column_sums.wgsl", "column_sums": "ColumnSums");
             match kernel.entry {
                 Entry::RowBackward => all.extend([
@@ -68,7 +75,12 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         Entry::MapWordsBackward => {
             let mut all = gradients(kernel);
             all.extend(known(kernel));
-            all.extend([fragment!("lib/words.wgsl", "words": "Words"), fragment!("map_words_backward.wgsl")]);
+            all.extend(store(kernel));
+            all.extend([
+                dealt(kernel),
+                fragment!("lib/words.wgsl", "words": "Words"),
+                fragment!("map_words_backward.wgsl"),
+            ]);
             all
         }
         Entry::MergeColumns => vec![fragment!("merge_columns.wgsl", "merge_columns": "MergeColumns")],
@@ -79,7 +91,18 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         }
     };
     all.push(enter(kernel));
-    all
+    once(all)
+}
+
+/// Fragments that several parts of a kernel ask for, once.
+fn once(all: Vec<Fragment>) -> Vec<Fragment> {
+    let mut out: Vec<Fragment> = Vec::new();
+    for fragment in all {
+        if fragment.text.is_empty() || out.iter().all(|known| known.text != fragment.text) {
+            out.push(fragment);
+        }
+    }
+    out
 }
 
 impl Kernel {
@@ -140,7 +163,7 @@ fn assemble(kernel: &Kernel) -> String {
         out
     };
     // accessors are those that the fragments call, fragments those that the kernel and its accessors need
-    let mut texts: Vec<String> = fragments.iter().map(|fragment| fragment.text.to_owned()).collect();
+    let mut texts: Vec<String> = fragments.iter().map(|fragment| fragment.text.to_string()).collect();
     for _ in 0..2 {
         let others = parameters.clone() + &accessors(&texts);
         texts = prune(&texts.iter().map(String::as_str).collect::<Vec<_>>(), &others);

@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use super::affine::{affine_block, with_affine};
+use super::around::Around;
 use super::bindings::{Unbindable, VectorWalk};
 use super::operands::segments_of;
 use super::parts::{AffineGradients, AffineMerge, MergeSums};
 use super::{Draft, Lowering, Tensor, access};
-use crate::kernel::blocks;
 use crate::kernel::parameters::Parameters;
+use crate::kernel::{self, blocks};
 use crate::kernel::{Entry, Exchange, SPREAD, Settings, Source};
 use crate::lower::bindings::Access;
 use crate::moments::{Accumulator, Divisor};
@@ -33,13 +34,41 @@ pub(crate) struct BackwardMap {
     pub scale: Option<(Tensor, Partition)>,
     /// The scale is a factor of the gradient, not a weight in the sums.
     pub scale_last: bool,
+    pub around: Around,
 }
 
 impl BackwardMap {
     /// Whether no row of `width` elements lies in two padded rows.
     pub(crate) fn has_whole_rows(&self, width: u64) -> bool {
-        let tensors = [Some(self.input), Some(self.grad_output), self.grad_input];
-        tensors.iter().flatten().all(|tensor| tensor.rows.is_none()) || width > 0 && self.row_len.is_multiple_of(width)
+        self.all().iter().all(|tensor| tensor.rows.is_none()) || width > 0 && self.row_len().is_multiple_of(width)
+    }
+
+    /// Elements of a row, padded ones if there are such: all have one length.
+    pub(crate) fn row_len(&self) -> u64 {
+        self.all().iter().find_map(|tensor| tensor.rows).map_or(self.row_len, |(len, _)| len)
+    }
+
+    /// What is walked element by element.
+    fn all(&self) -> Vec<Tensor> {
+        let own = [Some(self.input), Some(self.grad_output), self.grad_input];
+        own.into_iter().flatten().chain(self.around.tensors()).collect()
+    }
+
+    /// What is written, the gradient to the input last.
+    pub(super) fn written(&self) -> Vec<(Operand, Tensor)> {
+        let mut all = self.around.written();
+        all.extend(self.grad_input.map(|tensor| (Operand::GradInput, tensor)));
+        all
+    }
+
+    /// Whether gradients of elements are wanted, and not sums alone.
+    pub(crate) fn maps(&self) -> bool {
+        !self.written().is_empty()
+    }
+
+    /// Elements that one store owns, of what is written in the smallest.
+    fn grain(&self) -> u64 {
+        self.written().iter().map(|(_, tensor)| tensor.element.grain()).max().unwrap_or(1)
     }
 
     /// Whether kernels that hold rows of `width` elements can take them.
@@ -49,13 +78,14 @@ impl BackwardMap {
 
     /// Whether rows of `width` elements of the gradient begin and end at words.
     pub(crate) fn writes_words(&self, width: u64) -> bool {
-        self.grad_input.is_none_or(|tensor| tensor.has_whole_words(width))
+        self.written().iter().all(|(_, tensor)| tensor.has_whole_words(width))
     }
 
     pub(super) fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
         let mut all =
             vec![access(Operand::Input, self.input, range), access(Operand::GradOutput, self.grad_output, range)];
         all.extend(self.grad_input.map(|tensor| access(Operand::GradInput, tensor, range)));
+        all.extend(self.around.accesses(range));
         all
     }
 
@@ -71,16 +101,18 @@ impl BackwardMap {
 
     /// By vectors where rows of `width` elements from `first` on are made of such.
     fn walk(&self, width: u64, first: u64, along: bool) -> Option<VectorWalk> {
-        let padded =
-            [Some(self.input), Some(self.grad_output), self.grad_input].into_iter().flatten().filter_map(|t| t.rows);
-        let whole = padded.into_iter().all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
-        let starts = first % self.row_len.max(1);
+        let whole = self
+            .all()
+            .into_iter()
+            .filter_map(|t| t.rows)
+            .all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
+        let starts = first % self.row_len().max(1);
         let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
         Some(VectorWalk { unit, leads: false, along })
     }
 
     fn column(&self, first: u64) -> u64 {
-        first % self.row_len.max(1)
+        first % self.row_len().max(1)
     }
 }
 
@@ -114,7 +146,8 @@ pub(super) fn draft(
 ) -> Draft {
     let accumulator = entry.accumulates().then_some(accumulator);
     let source = Source::Gradients;
-    Draft { entry, accumulator, source, exchange, across: false, consts, overrides, walk: None, column: 0 }
+    let around = kernel::Around::default();
+    Draft { entry, accumulator, source, exchange, across: false, consts, around, overrides, walk: None, column: 0 }
 }
 
 /// Sizes of the arrays of a kernel, and how its rows lie over the lanes: those that are not made of vectors element by
@@ -200,12 +233,14 @@ impl Lowering {
             let overrides = held
                 .overrides(reduction, len, true)
                 .with("TURNS", held.turns())
-                .with("MAPS", map.grad_input.is_some())
+                .with("MAPS", map.maps())
                 .with("SUMS", affine.is_some())
                 .with("WHOLE_COLUMNS", whole)
                 .with("RESUMES", whole && !window.opens);
-            let overrides = with_affine(overrides, found.found, &placed);
+            let overrides = map.around.settings(with_affine(overrides, found.found, &placed), len);
+            let parameters = map.around.parameters(parameters, &range);
             let draft = Draft {
+                around: map.around.key(),
                 walk: map.walk(len, range.start, found.found == Found::Columns),
                 column: map.column(range.start),
                 ..draft(entry, reduction.accumulator, held.exchange(), consts, overrides)
@@ -301,7 +336,7 @@ impl Lowering {
             let overrides = held.overrides(reduction, width, full);
             let overrides = overrides
                 .with("RUN_LANES", held.run_lanes)
-                .with("MAPS", map.grad_input.is_some())
+                .with("MAPS", map.maps())
                 .with("SUMS", sums.is_some())
                 .with("SCALE_LAST", map.scale_last);
             let draft = Draft {
@@ -315,6 +350,9 @@ impl Lowering {
                     with_affine(overrides, found.found, &placed),
                 )
             };
+            let overrides = map.around.settings(draft.overrides, width);
+            let draft = Draft { around: map.around.key(), overrides, ..draft };
+            let parameters = map.around.parameters(parameters, &range);
             let groups = u64::from(held.workgroup / held.lanes);
             self.dispatch(draft, parameters, &accesses(&range), segments.div_ceil(groups))?;
         }
@@ -344,9 +382,9 @@ impl Lowering {
         from: &SegmentData<'_>,
         columns: Option<&AffineGradients<'_>>,
     ) -> Result<(), Unbindable> {
-        if let Some(grad_input) = map.grad_input.filter(|tensor| !tensor.has_whole_words(walk.width)) {
+        if !map.writes_words(walk.width) {
             // sums were merged before: see `merge_for_map`
-            return self.map_words_backward(reduction, map, from, grad_input);
+            return self.map_words_backward(reduction, map, from);
         }
         let entry = Entry::MapBackward;
         let indexed = map.statistics.1;
@@ -402,7 +440,7 @@ impl Lowering {
         };
         let units = [walk.block * walk.width, walk.width];
         // columns that are summed up are bound whole; what is bound whole is found by whole rows
-        let pieces = [units[0], units[1], 4, map.grad_input.map_or(1, |tensor| tensor.element.grain())];
+        let pieces = [units[0], units[1], 4, map.grain()];
         let units = if columns.is_some() || parts.is_some() { &units[..] } else { &pieces[..] };
         for range in self.windows(entry, 0..elements, units, &accesses)? {
             let len = range.end - range.start;
@@ -458,9 +496,12 @@ impl Lowering {
                 .with("MERGES_AFFINE", beside(&range).is_some());
             let groups = groups + beside(&range).map_or(0, |(_, merge)| merge.groups.into());
             let overrides = with_step(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
+            let overrides = map.around.settings(overrides, width);
+            let parameters = map.around.parameters(parameters, &range);
             let consts = consts(walk.vectors, ("ROWS", walk.rows), width);
             let along = walk.affine.found == Found::Columns;
             let draft = Draft {
+                around: map.around.key(),
                 walk: map.walk(width, range.start, along),
                 column: map.column(range.start),
                 ..draft(entry, reduction.accumulator, Exchange::None, consts, overrides)

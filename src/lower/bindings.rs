@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::element::{Element, WORD};
-use crate::kernel::{Content, Entry, Layout, MAX_OPERANDS, MAX_SLOTS, SlotLayout};
+use crate::kernel::{BROADCAST, Content, Entry, Layout, MAX_OPERANDS, MAX_SLOTS, SlotLayout, is_tensor};
 use crate::operand::Operand;
 pub(crate) use crate::walk::window::Unbindable;
 
@@ -39,7 +39,7 @@ pub(crate) struct Bindings {
     pub layout: Layout,
     pub slots: Vec<Slot>,
     /// Where each operand of the entry starts in its binding, in elements (of records: in words).
-    pub offsets: [u32; 12],
+    pub offsets: [u32; MAX_OPERANDS],
     pub elements: [Element; MAX_OPERANDS],
     /// Place of the first element in a vector of its binding, where runs may start inside a vector.
     pub phase: u32,
@@ -95,14 +95,14 @@ pub(crate) fn bind(
             }
         }
     }
-    let mut offsets = [0; 12];
+    let mut offsets = [0; MAX_OPERANDS];
     let mut elements = [Element::F32; MAX_OPERANDS];
     for (position, &(operand, _)) in entry.operands().iter().enumerate() {
         let Some(access) = accesses.iter().find(|a| a.operand == operand) else { continue };
         let Some(slot) = slot_of[position].map(usize::from) else { continue };
         offsets[position] = ((access.bytes.start - slots[slot].bytes.start) / access.element.bytes()) as u32;
         elements[position] = access.element;
-        if operand == Operand::Batches || access.element != Element::F32 {
+        if matches!(operand, Operand::Batches | Operand::Quantized) || access.element != Element::F32 {
             layout.slots[slot].content = Content::Words;
         }
     }
@@ -121,6 +121,8 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
         });
     let phase = reference.map_or(0, |(phase, _)| phase);
     let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
+    // parameters beside tensors that are no vectors may still be asked for by four
+    let one_by_one = walk.map_or(reference.is_none(), |walk| !walk.along);
     let elements = bindings.elements;
     let here = |k: usize| (0..entry.operands().len()).filter(move |&at| slot_of[at] == Some(k as u8));
     let element_of = |k: usize| here(k).map(|at| elements[at]).next().unwrap_or_default();
@@ -140,17 +142,20 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
             && operands.all(|(at, &(operand, written))| {
                 let offset = bindings.offsets[at] % 4;
                 match operand {
-                    Operand::Input | Operand::GradOutput => offset == phase && (aligned || leads),
-                    Operand::Output | Operand::GradInput => offset == 0 && aligned,
+                    _ if is_tensor(operand) && !written => offset == phase && (aligned || leads),
+                    _ if is_tensor(operand) => offset == 0 && aligned,
+                    // over partitions of their own: one by one
+                    _ if BROADCAST.contains(&operand) => false,
                     // of columns, as vectors of them
                     Operand::GradScale | Operand::GradBias => false,
                     Operand::ColumnSums => {
                         offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4)))
                     }
                     // read one by one from any place, or as the tensors are
-                    Operand::Scale | Operand::Bias => !walk.is_some_and(|walk| walk.along) || offset == 0 && aligned,
+                    Operand::Scale | Operand::Bias => one_by_one || offset == 0 && aligned,
                     _ => {
-                        let plain = elements[at] == Element::F32 && operand != Operand::Batches;
+                        let plain =
+                            elements[at] == Element::F32 && !matches!(operand, Operand::Batches | Operand::Quantized);
                         plain && (!written || operand.is_record()) && offset == 0
                     }
                 }
@@ -158,8 +163,8 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
     };
     // halves of words are not written: vectors of an output of 16 bits begin at words
     let halves = |at: usize, written: bool| written && elements[at].grain() > 1 && slot_of[at].is_some();
-    let written = entry.operands().iter().enumerate().find(|&(at, &(_, written))| halves(at, written));
-    let whole = written.is_none_or(|(at, _)| (bindings.offsets[at] + phase).is_multiple_of(2));
+    let mut written = entry.operands().iter().enumerate().filter(|&(at, &(_, written))| halves(at, written));
+    let whole = written.all(|(at, _)| (bindings.offsets[at] + phase).is_multiple_of(2));
     // runs of whole vectors have no room for another
     let wanted = whole && walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
     let leads = wanted && reference.is_some_and(|(_, slot)| by_vectors(slot.into(), true));

@@ -6,7 +6,7 @@ use super::bindings::{Access, Unbindable};
 use super::{Draft, Lowering, RunningTensors, Tensor, access};
 use crate::kernel::blocks::{Divisor, Each, Exact, Running};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{Around, Entry, Exchange, Settings, Source};
 use crate::moments::{Accumulator, Spread};
 use crate::operand::Operand;
 use crate::plan::Reduction;
@@ -76,7 +76,7 @@ impl Lowering {
     }
 
     /// A lane has the numbers of a word of the list that is `written`.
-    fn each(
+    pub(super) fn each(
         &mut self,
         draft: Draft,
         segments: u64,
@@ -138,7 +138,7 @@ impl Lowering {
     }
 }
 
-fn draft(entry: Entry) -> Draft {
+pub(super) fn draft(entry: Entry) -> Draft {
     Draft {
         entry,
         accumulator: None::<Accumulator>,
@@ -146,6 +146,7 @@ fn draft(entry: Entry) -> Draft {
         exchange: Exchange::None,
         across: false,
         consts: Settings::default(),
+        around: Around::default(),
         overrides: Settings::default(),
         walk: None,
         column: 0,

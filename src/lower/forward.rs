@@ -71,12 +71,14 @@ impl Lowering {
                 exchange,
                 across: false,
                 consts,
-                overrides: affine.settings(overrides.with("SAVE", saved.is_some()), spread),
+                around: map.around.key(),
+                overrides: map.around.settings(affine.settings(overrides.with("SAVE", saved.is_some()), spread), len),
                 walk,
                 column: map.column(range.start),
             };
             let lanes = Lanes::new(schedule.lanes);
             let parameters = shared(reduction).with(affine.block).with(block).with(lanes);
+            let parameters = map.around.parameters(parameters, &range);
             self.dispatch(draft, parameters, &accesses, u64::from(block.segments).div_ceil(groups))?;
         }
         Ok(())
@@ -135,11 +137,13 @@ impl Lowering {
                 exchange: Exchange::Memory,
                 across: d == 1,
                 consts,
-                overrides: affine.settings(overrides.with("SAVE", saved.is_some()), false),
+                around: map.around.key(),
+                overrides: map.around.settings(affine.settings(overrides.with("SAVE", saved.is_some()), false), width),
                 walk,
                 column: map.column(range.start),
             };
             let parameters = shared(reduction).with(affine.block).with(block);
+            let parameters = map.around.parameters(parameters, &range);
             self.dispatch(draft, parameters, &accesses, outer * tiles)?;
         }
         Ok(())

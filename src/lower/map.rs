@@ -7,7 +7,7 @@ use super::bindings::{Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
 use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lanes, Partials};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, LANES_GIVEN, Settings, Source};
+use crate::kernel::{Around, Entry, Exchange, LANES_GIVEN, Settings, Source};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
@@ -68,7 +68,7 @@ impl Lowering {
             return Ok(());
         }
         let grid = grid(partition, map);
-        if !map.output.has_whole_words(grid.width) {
+        if !map.has_whole_words(grid.width) {
             // its moments were merged before: see `writes_words`
             return self.map_words(reduction, partition, map, moments.records);
         }
@@ -83,7 +83,7 @@ impl Lowering {
             all.extend(moments.saved.map(|tensor| access(Operand::Moments, tensor, &(0..partition.segments()))));
             all
         };
-        for range in self.windows(entry, 0..elements, &grid.units(map.output.element.grain()), &accesses)? {
+        for range in self.windows(entry, 0..elements, &grid.units(map.grain()), &accesses)? {
             let part = part(&grid, reduction, map, moments, range);
             let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
             let walk = map.walk(&part.range, VectorWalk { unit: part.width, leads: by_rows, along });
@@ -94,14 +94,17 @@ impl Lowering {
                 .with(part.affine)
                 .with(partials);
             let (draft, parameters, workgroups) = if by_rows {
-                self.rows_of(&part, moments, parameters)
+                self.rows_of(&part, (moments, map.around.after.is_none()), parameters)
             } else {
                 self.columns_of(&grid, &part, moments, parameters)
             };
             let straddles = map.straddles(part.width);
             let consts = if straddles { draft.consts.with("STRADDLES", true) } else { draft.consts };
             let accumulator = Some(reduction.accumulator);
-            let draft = Draft { accumulator, walk, consts, column: map.column(part.range.start), ..draft };
+            let overrides = map.around.settings(draft.overrides, part.width);
+            let parameters = map.around.parameters(parameters, &part.range);
+            let (around, column) = (map.around.key(), map.column(part.range.start));
+            let draft = Draft { accumulator, walk, consts, overrides, around, column, ..draft };
             self.dispatch(draft, parameters, &accesses(&part.range), workgroups)?;
         }
         Ok(())
@@ -109,11 +112,17 @@ impl Lowering {
 
     /// Whether a map writes whole words wherever it writes; if not it takes one record a segment, and saves none.
     pub(crate) fn writes_words(partition: &Partition, map: &MapOperands) -> bool {
-        map.output.has_whole_words(grid(partition, map).width)
+        map.has_whole_words(grid(partition, map).width)
     }
 
-    fn rows_of(&self, part: &Part, moments: &Moments, parameters: Parameters) -> (Draft, Parameters, u64) {
-        let schedule = MapRows::choose(part.width, &self.profile);
+    /// With moments, of rows that are mapped by themselves or with other tensors beside them.
+    fn rows_of(
+        &self,
+        part: &Part,
+        (moments, alone): (&Moments, bool),
+        parameters: Parameters,
+    ) -> (Draft, Parameters, u64) {
+        let schedule = MapRows::choose(part.width, alone, &self.profile);
         let tiles = schedule.tiles(part.width);
         let exchange = if self.profile.subgroup > 1 { Exchange::Subgroup } else { Exchange::Memory };
         let side = LINE.min(schedule.lanes);
@@ -192,7 +201,7 @@ impl Lowering {
 /// The rows of a map, of a tensor with an element.
 fn grid(partition: &Partition, map: &MapOperands) -> Grid {
     let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
-    Grid::new(partition, affine, partition.elements(), map.output.element.grain())
+    Grid::new(partition, affine, partition.elements(), map.grain())
 }
 
 fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), overrides: Settings) -> Draft {
@@ -203,6 +212,7 @@ fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), o
         exchange,
         across: false,
         consts: Settings::default().with(name, value),
+        around: Around::default(),
         overrides,
         walk: None,
         column: 0,

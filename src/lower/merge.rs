@@ -6,7 +6,7 @@ use super::bindings::Unbindable;
 use super::{Draft, Lowering, MergeOperands, access};
 use crate::kernel::blocks::{Divisor, Exact, Merge};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{self, Entry, Exchange, Settings, Source};
 use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::plan::Reduction;
@@ -50,6 +50,7 @@ impl Lowering {
                 exchange: Exchange::None,
                 across: false,
                 consts: Settings::default(),
+                around: kernel::Around::default(),
                 overrides: Settings::default().with("WORKGROUP", workgroup).with("LANES", lanes),
                 walk: None,
                 column: 0,

@@ -1,8 +1,10 @@
 //! Stages of a norm to dispatches: windows, parameters, bindings. Pure: buffers are places in a table.
 
 mod affine;
+mod around;
 mod backward;
 pub(crate) mod bindings;
+mod compose;
 mod convert;
 mod forward;
 mod map;
@@ -10,14 +12,18 @@ mod merge;
 mod merge_sums;
 mod operands;
 mod parts;
+mod quantize;
 mod reduce;
 mod tensor;
 mod words;
 
+pub(crate) use around::{After, Around, Before, Broadcast, Delta, Multiply, Terms};
 pub(crate) use backward::{BackwardMap, SegmentData};
+pub(crate) use compose::{AffineLists, List, Maps};
 pub(crate) use map::Moments;
 pub(crate) use operands::{MapOperands, MergeOperands, RunningTensors};
 pub(crate) use parts::{AffineGradients, MergeSums, SumParts};
+pub(crate) use quantize::QuantizeOperands;
 pub(crate) use reduce::{GradientOperands, Summed};
 pub(crate) use tensor::{Tensor, access};
 
@@ -26,8 +32,9 @@ use std::ops::Range;
 use crate::error::BindError;
 use crate::facts::DeviceFacts;
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Kernel, MAX_SLOTS, SPREAD, Settings, Source, is_tensor};
+use crate::kernel::{self, Entry, Exchange, Kernel, MAX_SLOTS, SPREAD, Settings, Source, is_tensor};
 use crate::moments::Accumulator;
+use crate::operand::Operand;
 use crate::recipe::{self, Recipe};
 use crate::schedule::DeviceProfile;
 use crate::walk::window;
@@ -49,6 +56,8 @@ pub(crate) struct Lowering {
     pub profile: DeviceProfile,
     /// Bytes of the buffers of the table.
     sizes: Vec<u64>,
+    /// 1 is added to every scale that a norm's kernels read.
+    pub one_plus: bool,
     pub dispatches: Vec<Dispatch>,
 }
 
@@ -61,6 +70,7 @@ pub(crate) struct Draft {
     pub exchange: Exchange,
     pub across: bool,
     pub consts: Settings,
+    pub around: kernel::Around,
     /// HEADS is decided by the bindings, where it is not set.
     pub overrides: Settings,
     /// How rows are walked: what can be read by vectors. `None`: by words.
@@ -77,7 +87,7 @@ impl Lowering {
             max_slots: facts.max_storage_buffers,
             align: facts.storage_align.into(),
         };
-        Self { facts, limits, profile, sizes, dispatches: Vec::new() }
+        Self { facts, limits, profile, sizes, one_plus: false, dispatches: Vec::new() }
     }
 
     /// Whether a dispatch may have the most bindings that a kernel takes.
@@ -155,15 +165,30 @@ impl Lowering {
         };
         let leads = bound.leads && overrides.get("HEADS").is_none();
         let overrides = if leads { overrides.with("HEADS", true) } else { overrides };
-        let Draft { entry, accumulator, source, exchange, across, consts, column, .. } = draft;
-        let rows = accesses.iter().find_map(|access| access.rows);
+        let Draft { entry, accumulator, source, exchange, across, consts, column, around, .. } = draft;
+        let rows = accesses.iter().filter(|access| is_tensor(access.operand)).find_map(|access| access.rows);
         let layout = bound.layout;
         let elements = bound.elements;
         let padded = rows.is_some();
-        let key = Kernel { entry, accumulator, source, exchange, layout, elements, padded, across, consts, overrides };
+        let lists = matches!(entry, Entry::Compose | Entry::Decompose);
+        let reads = accesses.iter().any(|access| access.operand == Operand::Scale);
+        let around = kernel::Around { one_plus: self.one_plus && reads && !lists, ..around };
+        let key = Kernel {
+            entry,
+            accumulator,
+            source,
+            exchange,
+            layout,
+            elements,
+            around,
+            padded,
+            across,
+            consts,
+            overrides,
+        };
         let row_len = rows.map_or(1, |(len, _)| len);
         let mut places = vec![bound.phase, row_len as u32, column as u32, workgroups as u32];
-        for (&(operand, _), offset) in entry.operands().iter().zip(bound.offsets) {
+        for (operand, offset) in key.operands().zip(bound.offsets).filter_map(|((o, slot), at)| slot.map(|_| (o, at))) {
             places.push(offset);
             if is_tensor(operand) {
                 let own = accesses.iter().find(|access| access.operand == operand).and_then(|access| access.rows);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::around::Around;
 use super::bindings::{Access, VectorWalk};
 use super::{Tensor, access};
 use crate::operand::Operand;
@@ -13,27 +14,58 @@ pub(crate) struct MapOperands {
     /// Absent: zeros.
     pub input: Option<Tensor>,
     pub output: Tensor,
+    /// Of the innermost axis; rows that are padded may hold several axes.
     pub row_len: u64,
     pub affine: Option<Partition>,
     pub scale: Option<Tensor>,
     pub bias: Option<Tensor>,
+    pub around: Around,
 }
 
 impl MapOperands {
+    /// What is walked element by element.
+    fn tensors(&self) -> impl Iterator<Item = Tensor> {
+        [Some(self.output), self.input].into_iter().flatten().chain(self.around.tensors())
+    }
+
+    /// What is written, the output last.
+    pub(super) fn written(&self) -> Vec<(Operand, Tensor)> {
+        let mut all = self.around.written();
+        all.push((Operand::Output, self.output));
+        all
+    }
+
+    /// Whether rows of `width` elements begin and end at words of all that is written.
+    pub(crate) fn has_whole_words(&self, width: u64) -> bool {
+        self.written().iter().all(|(_, tensor)| tensor.has_whole_words(width))
+    }
+
+    /// Elements that one store owns, of what is written in the smallest.
+    pub(super) fn grain(&self) -> u64 {
+        self.written().iter().map(|(_, tensor)| tensor.element.grain()).max().unwrap_or(1)
+    }
+
+    /// Elements of a row, padded ones if there are such: all have one length.
+    pub(super) fn row_len(&self) -> u64 {
+        self.tensors().find_map(|tensor| tensor.rows).map_or(self.row_len, |(len, _)| len)
+    }
+
     /// Whether rows of `width` elements reach over several padded rows of a tensor.
     pub(crate) fn straddles(&self, width: u64) -> bool {
-        self.padded() && width > self.row_len
+        self.padded() && width > self.row_len()
     }
 
     /// Column of an element in its row of the innermost axis, where rows are padded.
     pub(crate) fn column(&self, element: u64) -> u64 {
-        if self.padded() { element % self.row_len.max(1) } else { 0 }
+        if self.padded() { element % self.row_len().max(1) } else { 0 }
     }
 
     /// What rows of `width` elements are multiples of in memory; `None` where they are no rows of vectors there.
     pub(crate) fn vectors(&self, width: u64, range: &Range<u64>) -> Option<u64> {
-        let padded = [Some(self.output), self.input].into_iter().flatten().filter_map(|tensor| tensor.rows);
-        let whole = padded.into_iter().all(|(len, stride)| len.is_multiple_of(4) && stride.is_multiple_of(4));
+        let whole = self
+            .tensors()
+            .filter_map(|tensor| tensor.rows)
+            .all(|(len, stride)| len.is_multiple_of(4) && stride.is_multiple_of(4));
         let fits = !self.straddles(width) && whole && self.column(range.start).is_multiple_of(4);
         (fits && width.is_multiple_of(4)).then_some(width)
     }
@@ -46,17 +78,17 @@ impl MapOperands {
         let of = |operand, tensor: Option<Tensor>| tensor.map(|t| access(operand, t, &parameters));
         all.extend(of(Operand::Scale, self.scale));
         all.extend(of(Operand::Bias, self.bias));
+        all.extend(self.around.accesses(range));
         all
     }
 
     /// As all tensors can be walked.
     pub(crate) fn walk(&self, range: &Range<u64>, walk: VectorWalk) -> Option<VectorWalk> {
-        let tensors = [Some(self.output), self.input];
-        tensors.iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(self.row_len, range, walk))
+        self.tensors().try_fold(walk, |walk, tensor| tensor.walk(self.row_len(), range, walk))
     }
 
     pub(crate) fn padded(&self) -> bool {
-        self.input.is_some_and(|input| input.rows.is_some()) || self.output.rows.is_some()
+        self.tensors().any(|tensor| tensor.rows.is_some())
     }
 }
 

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use super::affine::{affine_block, with_affine};
+use super::around::Around;
 use super::backward::is_plain;
 use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MergeOperands, MergeSums, SumParts, Tensor, access};
+use crate::element::Element;
 use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Lanes, Runs, Slices, Sums};
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{Entry, Exchange, LANES_GIVEN, Settings, Source};
@@ -145,7 +147,7 @@ impl Lowering {
         // where weights are no vectors beside it each run is asked where it begins: all have one kernel
         let overrides = if summed.along() { overrides } else { overrides.with("HEADS", true) };
         let walk = summed.walk(
-            reduction.row_len,
+            summed.row_len(reduction),
             &window.elements,
             VectorWalk { unit: width, leads: true, along: summed.along() },
         );
@@ -193,7 +195,7 @@ impl Lowering {
             .with("LINES", schedule.workgroup / schedule.lanes)
             .with("FOLDS", fold > 1);
         let walk = summed.walk(
-            reduction.row_len,
+            summed.row_len(reduction),
             &window.elements,
             VectorWalk { unit: width, leads: false, along: summed.along() },
         );
@@ -223,7 +225,7 @@ impl Lowering {
         walk: Option<VectorWalk>,
     ) -> Draft {
         let consts = Settings::default().with("FLIGHT", flight);
-        let straddles = summed.is_padded() && width > reduction.row_len;
+        let straddles = summed.is_padded() && width > summed.row_len(reduction);
         Draft {
             entry,
             accumulator: Some(reduction.accumulator),
@@ -231,9 +233,10 @@ impl Lowering {
             exchange: Exchange::None,
             across: false,
             consts: if straddles { consts.with("STRADDLES", true) } else { consts },
+            around: summed.around().key(),
             overrides: Settings::default(),
             walk,
-            column: if summed.is_padded() { window.elements.start % reduction.row_len.max(1) } else { 0 },
+            column: if summed.is_padded() { window.elements.start % summed.row_len(reduction).max(1) } else { 0 },
         }
     }
 }
@@ -255,8 +258,8 @@ fn slices(reduction: &Reduction, schedule: &Reduce, window: &Window, len: u64) -
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::large_enum_variant, reason = "one of a few on the stack")]
 pub(crate) enum Summed {
-    /// The values of a tensor, to moments.
-    Values(Tensor),
+    /// The values of a tensor, or of a sum of which it is a term, to moments.
+    Values(Tensor, Around),
     /// Gradients, and their products with normalized values, to gradient sums.
     Gradients(GradientOperands),
 }
@@ -265,8 +268,8 @@ pub(crate) enum Summed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GradientOperands {
     /// Input and its moments (or, where the segments that are reduced have elements of several statistics segments,
-    /// their coefficients), where products with normalized values are wanted.
-    pub input: Option<(Tensor, Tensor)>,
+    /// their coefficients), where products with normalized values are wanted; without moments they are zeros.
+    pub input: Option<(Tensor, Option<Tensor>)>,
     pub grad_output: Tensor,
     /// Segments of the statistics.
     pub indexed: Partition,
@@ -274,30 +277,47 @@ pub(crate) struct GradientOperands {
     pub hoisted: bool,
     /// Weights, and their segments.
     pub scale: Option<(Tensor, Partition)>,
+    /// What normalized values are rounded to.
+    pub normalized: Element,
 }
 
 impl Summed {
     fn source(&self) -> Source {
         match self {
-            Self::Values(_) => Source::Values,
+            Self::Values(..) => Source::Values,
             Self::Gradients(_) => Source::Gradients,
         }
     }
 
-    fn tensors(&self) -> [Option<Tensor>; 2] {
+    fn tensors(&self) -> Vec<Tensor> {
         match self {
-            Self::Values(input) => [Some(*input), None],
-            Self::Gradients(operands) => [Some(operands.grad_output), operands.input.map(|(input, _)| input)],
+            Self::Values(input, around) => [*input].into_iter().chain(around.tensors()).collect(),
+            Self::Gradients(operands) => {
+                [operands.grad_output].into_iter().chain(operands.input.map(|(input, _)| input)).collect()
+            }
         }
     }
 
+    /// What stands around the norm.
+    fn around(&self) -> Around {
+        match self {
+            Self::Values(_, around) => *around,
+            Self::Gradients(operands) => Around { normalized: operands.normalized, ..Around::default() },
+        }
+    }
+
+    /// Elements of a row, padded ones if there are such: all have one length.
+    fn row_len(&self, reduction: &Reduction) -> u64 {
+        self.tensors().iter().find_map(|tensor| tensor.rows).map_or(reduction.row_len, |(len, _)| len)
+    }
+
     fn is_padded(&self) -> bool {
-        self.tensors().iter().flatten().any(|tensor| tensor.rows.is_some())
+        self.tensors().iter().any(|tensor| tensor.rows.is_some())
     }
 
     /// As all tensors can be walked.
     fn walk(&self, row_len: u64, range: &Range<u64>, walk: VectorWalk) -> Option<VectorWalk> {
-        self.tensors().iter().flatten().try_fold(walk, |walk, tensor| tensor.walk(row_len, range, walk))
+        self.tensors().iter().try_fold(walk, |walk, tensor| tensor.walk(row_len, range, walk))
     }
 
     /// Weights may be read as the tensors are, by vectors.
@@ -308,7 +328,7 @@ impl Summed {
     /// Two tensors are loaded at once: half as many vectors of each.
     fn flight(&self, schedule: &Reduce, accumulator: Accumulator) -> u32 {
         match self {
-            Self::Values(_) => schedule.flight_of(accumulator),
+            Self::Values(..) => schedule.flight_of(accumulator),
             Self::Gradients(_) => schedule.flight.div_ceil(2),
         }
     }
@@ -319,16 +339,20 @@ impl Summed {
             low..high
         };
         match self {
-            Self::Values(input) => vec![access(Operand::Input, *input, range)],
+            Self::Values(input, around) => {
+                let mut all = around.accesses(range);
+                all.push(access(Operand::Input, *input, range));
+                all
+            }
             Self::Gradients(operands) => {
                 let mut all = vec![access(Operand::GradOutput, operands.grad_output, range)];
                 if let Some((input, statistics)) = operands.input {
                     all.push(access(Operand::Input, input, range));
                     let Range { start, end } = segments(&operands.indexed);
-                    all.push(match operands.hoisted {
+                    all.extend(statistics.map(|statistics| match operands.hoisted {
                         true => access(Operand::Moments, statistics, &(start..end)),
                         false => access(Operand::Coefficients, statistics, &(2 * start..2 * end)),
-                    });
+                    }));
                 }
                 all.extend(operands.scale.map(|(scale, affine)| access(Operand::Scale, scale, &segments(&affine))));
                 all
@@ -345,9 +369,15 @@ impl Summed {
         overrides: Settings,
         parameters: Parameters,
     ) -> (Settings, Parameters) {
-        let Self::Gradients(operands) = self else { return (overrides, parameters) };
         let [_, _, c, d] = reduction.partition.dims();
         let width = if walk == Walk::Columns { c * d } else { d };
+        let operands = match self {
+            Self::Values(_, around) => {
+                let overrides = around.settings(overrides, width);
+                return (overrides, around.parameters(parameters, &window.elements));
+            }
+            Self::Gradients(operands) => operands,
+        };
         let whole = Partition::new(1, 1, 1, reduction.partition.elements());
         // without moments to look up every segment is the first
         let indexed = if operands.input.is_some() { operands.indexed } else { whole };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::bindings::{Access, VectorWalk};
 use crate::element::{Element, WORD};
 use crate::moments::RECORD;
-use crate::operand::Operand;
+use crate::operand::{Operand, Unit};
 
 /// A tensor, or records, in a buffer of the table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +67,10 @@ impl Tensor {
 /// What a dispatch touches of an operand: some of its units.
 pub(crate) fn access(operand: Operand, tensor: Tensor, units: &Range<u64>) -> Access {
     let Tensor { buffer, rows, element, .. } = tensor;
-    let size = if operand.is_record() { RECORD } else { element.bytes() };
+    let size = match operand.spec().unit {
+        Unit::Record => RECORD,
+        Unit::Bytes => 1,
+        Unit::Element | Unit::Counter => element.bytes(),
+    };
     Access { operand, element, buffer, bytes: tensor.bytes(units, size), rows }
 }

@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use super::affine::affine_block;
+use super::around::Around;
 use super::backward::{BackwardMap, SegmentData, draft, is_plain, parameters};
 use super::bindings::{Access, Unbindable};
 use super::operands::segments_of;
 use super::{Draft, Lowering, MapOperands, Tensor, access};
+use crate::element::WORD;
 use crate::kernel::blocks::{Divisor, Exact, Words};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Entry, Exchange, Settings, Source};
+use crate::kernel::{self, Entry, Exchange, Settings, Source};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
@@ -20,11 +22,38 @@ const UNITS: [u64; 2] = [1 << 12, 8];
 
 /// The tensors of a map by words.
 struct Dealt<'a> {
-    written: Tensor,
+    /// The one that the map is there for comes last: it may be written over what the others are made of.
+    written: Vec<(Operand, Tensor)>,
     statistics: &'a Partition,
     affine: Option<&'a Partition>,
     row_len: u64,
     padded: bool,
+    around: &'a Around,
+}
+
+/// Those that a dispatch writes, and the one by whose words it is dealt.
+struct Share {
+    by: (Operand, Tensor),
+    all: Vec<Operand>,
+}
+
+/// Halves that lie alike share a dispatch; what has no halves goes with the first.
+fn shares(written: &[(Operand, Tensor)]) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    for &(operand, tensor) in written.iter().filter(|(_, tensor)| tensor.element.grain() > 1) {
+        let alike = |of: &Tensor| of.rows == tensor.rows && of.offset % WORD == tensor.offset % WORD;
+        match shares.iter_mut().find(|share| alike(&share.by.1)) {
+            Some(share) => share.all.push(operand),
+            None => shares.push(Share { by: (operand, tensor), all: vec![operand] }),
+        }
+    }
+    let others = written.iter().filter(|(_, tensor)| tensor.element.grain() == 1);
+    // the last share may write over what they are made of
+    match shares.first_mut() {
+        Some(first) => first.all.extend(others.map(|(operand, _)| *operand)),
+        None => shares.extend(written.first().map(|&by| Share { by, all: others.map(|(o, _)| *o).collect() })),
+    }
+    shares
 }
 
 impl Lowering {
@@ -38,11 +67,12 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         let divisor = &reduction.divisor;
         let dealt = Dealt {
-            written: map.output,
+            written: map.written(),
             statistics: partition,
             affine: map.affine.as_ref(),
-            row_len: map.row_len,
+            row_len: map.row_len(),
             padded: map.padded(),
+            around: &map.around,
         };
         let overrides = Settings::default()
             .with("PLAIN", divisor.is_safe_root(reduction.accumulator))
@@ -63,15 +93,15 @@ impl Lowering {
         reduction: &Reduction,
         map: &BackwardMap,
         from: &SegmentData<'_>,
-        grad_input: Tensor,
     ) -> Result<(), Unbindable> {
         let (moments, indexed) = &map.statistics;
         let dealt = Dealt {
-            written: grad_input,
+            written: map.written(),
             statistics: indexed,
             affine: map.scale.as_ref().map(|(_, affine)| affine),
-            row_len: map.row_len,
+            row_len: map.row_len(),
             padded: !map.has_whole_rows(0),
+            around: &map.around,
         };
         let overrides = Settings::default()
             .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator))
@@ -103,6 +133,27 @@ impl Lowering {
         dealt: &Dealt<'_>,
         accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<(), Unbindable> {
+        for share in shares(&dealt.written) {
+            let others = |access: &Access| dealt.written.iter().any(|(operand, _)| *operand == access.operand);
+            let own = |range: &Range<u64>| {
+                let mut all = accesses(range);
+                all.retain(|access| !others(access) || share.all.contains(&access.operand));
+                all
+            };
+            self.deal_share(draft, parameters, dealt, share.by, &own)?;
+        }
+        Ok(())
+    }
+
+    /// By the words of one.
+    fn deal_share(
+        &mut self,
+        draft: Draft,
+        parameters: &Parameters,
+        dealt: &Dealt<'_>,
+        (by, written): (Operand, Tensor),
+        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+    ) -> Result<(), Unbindable> {
         let elements = dealt.statistics.elements();
         let one = Partition::new(1, 1, 1, elements);
         let rows = |partition: &Partition| Rows::new(partition, 1).or_else(|| Rows::new(&one, 1));
@@ -110,11 +161,13 @@ impl Lowering {
             return Ok(());
         };
         let workgroup = self.profile.workgroup_size;
+        let around = kernel::Around { dealt: Some(by), ..dealt.around.key() };
+        let overrides = dealt.around.settings(draft.overrides, 1);
         for range in self.windows(draft.entry, 0..elements, &UNITS, accesses)? {
             let accesses = accesses(&range);
             let (placed, weights) = (statistics.placed(&range, false), affine.placed(&range, false));
-            let bytes = dealt.written.bytes(&range, dealt.written.element.bytes());
-            let vector = 4 * dealt.written.element.bytes();
+            let bytes = written.bytes(&range, written.element.bytes());
+            let vector = 4 * written.element.bytes();
             let vectors = bytes.end.div_ceil(vector) - bytes.start / vector;
             let block = Words {
                 statistics: placed.lookup,
@@ -123,14 +176,14 @@ impl Lowering {
                 first_row: placed.first_row,
                 pad: 0,
             };
-            let overrides = draft
-                .overrides
+            let overrides = overrides
                 .with("WORKGROUP", workgroup)
                 .with("AFFINE", Found::Row as u32)
                 .with("AFFINE_BASE", weights.by_row);
             let column = if dealt.padded { range.start % dealt.row_len.max(1) } else { 0 };
-            let draft = Draft { overrides, column, ..draft };
+            let draft = Draft { overrides, column, around, ..draft };
             let parameters = parameters.clone().with(block).with(affine_block(Some(&weights)));
+            let parameters = dealt.around.parameters(parameters, &range);
             self.dispatch(draft, parameters, &accesses, vectors.div_ceil(workgroup.into()))?;
         }
         Ok(())

@@ -3,14 +3,14 @@
 
 use super::args::optional;
 use super::backward::Bound;
-use super::{BackwardStatistics, Cutter, MapArgs, NormPlan, Operands, Planner, Role};
+use super::{BackwardStatistics, Cutter, FusedArgs, MapArgs, NormPlan, Operands, Planner, Role};
 use crate::descriptor::{
     AdaptiveDescriptor, Affine, AffineAxes, Epsilon, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,
 };
 use crate::element::Element;
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
-use crate::lower::{Lowering, MapOperands, Summed, Tensor};
+use crate::lower::{Around, Lowering, MapOperands, Summed, Tensor};
 use crate::moments::{Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
 use crate::plan::{Plan, Reduction, Refusal, channel_axis, unbiased_factor};
@@ -226,7 +226,13 @@ impl AdaptivePlan {
         at: &StyleRegions,
     ) -> Result<(), Unbindable> {
         let statistics = scratch.at(at.statistics);
-        lowering.reduce(&self.style, &self.reduce, &Summed::Values(input), statistics, scratch.at(at.partials))?;
+        lowering.reduce(
+            &self.style,
+            &self.reduce,
+            &Summed::Values(input, Around::default()),
+            statistics,
+            scratch.at(at.partials),
+        )?;
         let deviation = (Spread::Deviation, scratch.at(at.deviation));
         lowering.export(&self.style, statistics, Some(scratch.at(at.mean)), Some(deviation))
     }
@@ -240,7 +246,14 @@ impl AdaptivePlan {
         content.check_computed()?;
         let mut operands = Operands::default();
         let saved = content.saved(&mut operands, args.saved.as_ref())?;
-        let map = MapArgs { input: args.input, output: args.output, scale: None, bias: None, workspace: None };
+        let map = MapArgs {
+            input: args.input,
+            output: args.output,
+            scale: None,
+            bias: None,
+            fused: FusedArgs::default(),
+            workspace: None,
+        };
         let map = content.map_operands(&mut operands, &map)?;
         let style = self.style(&mut operands, &args.style)?;
         let at = self.regions(content.workspace_size());
@@ -298,6 +311,7 @@ impl AdaptivePlan {
                 affine: Some(self.style.partition),
                 scale: bound.grad_scale,
                 bias: bound.grad_bias,
+                around: Around::default(),
             };
             self.map_style(lowering, &map, Some(scratch.at(at.statistics)))
         })

@@ -40,6 +40,163 @@ macro_rules! optional {
 }
 pub(super) use optional;
 
+/// Views of what a norm's [`Fusion`](crate::Fusion) names: exactly those that it has. For use with
+/// [`ForwardArgs::fused`], [`TrainingArgs::fused`] and [`BackwardArgs::fused`].
+///
+/// Each has the element type that its view says ([`TensorView::of`]); one that says none has, if it is a tensor, the
+/// type of the input, and if it is a parameter, that of the scale. Parameters may have rows that are padded, as views
+/// of one tensor `[N, 6C]` are: [`TensorView::with_row_stride`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FusedArgs<B> {
+    /// r of the prologue.
+    pub residual: Option<TensorView<B>>,
+    /// m of the prologue, where it is a parameter.
+    pub gate: Option<TensorView<B>>,
+    /// The tensor whose activation is a factor, in the prologue or in the epilogue.
+    pub z: Option<TensorView<B>>,
+    /// c of the prologue.
+    pub prologue_bias: Option<TensorView<B>>,
+    /// g of the modulation.
+    pub modulation_scale: Option<TensorView<B>>,
+    /// t of the modulation.
+    pub modulation_shift: Option<TensorView<B>>,
+    /// e of the epilogue.
+    pub addend: Option<TensorView<B>>,
+    /// q of the epilogue.
+    pub out_gate: Option<TensorView<B>>,
+    /// r' of the epilogue.
+    pub out_residual: Option<TensorView<B>>,
+    /// Forward: receives s of the prologue, where it is wanted. It is what backward takes as its input. Where statistics
+    /// see the sum as it is stored, of that type; else of that which the view says, or f32.
+    pub sum: Option<TensorView<B>>,
+    /// Forward: receives the scales of a quantization, f32.
+    pub scales: Option<TensorView<B>>,
+    /// The one scale of a static quantization, f32.
+    pub static_scale: Option<TensorView<B>>,
+    /// Backward: x of the prologue, the input of the forward pass. Needed for the gradient to what it is multiplied with.
+    pub multiplied: Option<TensorView<B>>,
+}
+
+impl<B> Default for FusedArgs<B> {
+    fn default() -> Self {
+        Self {
+            residual: None,
+            gate: None,
+            z: None,
+            prologue_bias: None,
+            modulation_scale: None,
+            modulation_shift: None,
+            addend: None,
+            out_gate: None,
+            out_residual: None,
+            sum: None,
+            scales: None,
+            static_scale: None,
+            multiplied: None,
+        }
+    }
+}
+
+impl<B> FusedArgs<B> {
+    optional! {
+        /// With a residual.
+        residual: TensorView<B>;
+        /// With a gate of the input.
+        gate: TensorView<B>;
+        /// With a tensor whose activation is a factor.
+        z: TensorView<B>;
+        /// With a bias of the prologue.
+        prologue_bias: TensorView<B>;
+        /// With a scale of the modulation.
+        modulation_scale: TensorView<B>;
+        /// With a shift of the modulation.
+        modulation_shift: TensorView<B>;
+        /// With a tensor added before the activation.
+        addend: TensorView<B>;
+        /// With a gate of the output.
+        out_gate: TensorView<B>;
+        /// With a tensor added in the end.
+        out_residual: TensorView<B>;
+        /// With a place for the sum.
+        sum: TensorView<B>;
+        /// With a place for the scales of a quantization.
+        scales: TensorView<B>;
+        /// With the scale of a static quantization.
+        static_scale: TensorView<B>;
+        /// With the input of the forward pass, for backward.
+        multiplied: TensorView<B>;
+    }
+}
+
+/// Gradients to what a norm's [`Fusion`](crate::Fusion) names: those that are wanted, each of the type that its view
+/// says, f32 where it says none. For use with [`BackwardArgs::fused_gradients`].
+///
+/// The gradient to r' of the epilogue is the gradient to the output. Where the prologue has no multiplier, that to its
+/// residual is the gradient to the input; it is written twice where both are wanted.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FusedGradients<B> {
+    /// A gradient that arrives at the sum (or at the input, where there is no prologue): read, and added to what goes
+    /// on to input and residual. May be the very view that the gradient to the input or the residual goes to.
+    pub arriving: Option<TensorView<B>>,
+    /// To [`FusedArgs::residual`].
+    pub residual: Option<TensorView<B>>,
+    /// To [`FusedArgs::gate`].
+    pub gate: Option<TensorView<B>>,
+    /// To [`FusedArgs::z`].
+    pub z: Option<TensorView<B>>,
+    /// To [`FusedArgs::prologue_bias`].
+    pub prologue_bias: Option<TensorView<B>>,
+    /// To [`FusedArgs::modulation_scale`].
+    pub modulation_scale: Option<TensorView<B>>,
+    /// To [`FusedArgs::modulation_shift`].
+    pub modulation_shift: Option<TensorView<B>>,
+    /// To [`FusedArgs::addend`].
+    pub addend: Option<TensorView<B>>,
+    /// To [`FusedArgs::out_gate`].
+    pub out_gate: Option<TensorView<B>>,
+}
+
+impl<B> Default for FusedGradients<B> {
+    fn default() -> Self {
+        Self {
+            arriving: None,
+            residual: None,
+            gate: None,
+            z: None,
+            prologue_bias: None,
+            modulation_scale: None,
+            modulation_shift: None,
+            addend: None,
+            out_gate: None,
+        }
+    }
+}
+
+impl<B> FusedGradients<B> {
+    optional! {
+        /// With a gradient that arrives at the sum.
+        arriving: TensorView<B>;
+        /// With the gradient to the residual.
+        residual: TensorView<B>;
+        /// With the gradient to the gate of the input.
+        gate: TensorView<B>;
+        /// With the gradient to the tensor whose activation is a factor.
+        z: TensorView<B>;
+        /// With the gradient to the bias of the prologue.
+        prologue_bias: TensorView<B>;
+        /// With the gradient to the scale of the modulation.
+        modulation_scale: TensorView<B>;
+        /// With the gradient to the shift of the modulation.
+        modulation_shift: TensorView<B>;
+        /// With the gradient to what is added before the activation.
+        addend: TensorView<B>;
+        /// With the gradient to the gate of the output.
+        out_gate: TensorView<B>;
+    }
+}
+
 /// Operands of a forward pass. For use with `Norm::bind_forward`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -54,6 +211,8 @@ pub struct ForwardArgs<B> {
     pub bias: Option<TensorView<B>>,
     /// Which statistics normalize.
     pub statistics: StatisticsSource<B>,
+    /// What the norm's fusion names.
+    pub fused: FusedArgs<B>,
     /// The workspace, if the norm needs one. What it holds before and after is of no meaning.
     pub workspace: Option<BufferView<B>>,
 }
@@ -62,7 +221,7 @@ impl<B> ForwardArgs<B> {
     /// Normalizes `input` by its own statistics, without parameters.
     pub fn new(input: TensorView<B>, output: impl Into<Destination<B>>) -> Self {
         let (scale, bias, statistics, workspace) = (None, None, StatisticsSource::Input, None);
-        Self { input, output: output.into(), scale, bias, statistics, workspace }
+        Self { input, output: output.into(), scale, bias, statistics, fused: FusedArgs::default(), workspace }
     }
 
     optional! {
@@ -72,6 +231,11 @@ impl<B> ForwardArgs<B> {
         bias: TensorView<B>;
         /// With a workspace.
         workspace: BufferView<B>;
+    }
+
+    /// With what the norm's fusion names.
+    pub fn fused(self, fused: FusedArgs<B>) -> Self {
+        Self { fused, ..self }
     }
 
     /// By these statistics.
@@ -95,6 +259,8 @@ pub struct TrainingArgs<B> {
     pub scale: Option<TensorView<B>>,
     /// As in [`ForwardArgs::bias`].
     pub bias: Option<TensorView<B>>,
+    /// As in [`ForwardArgs::fused`].
+    pub fused: FusedArgs<B>,
     /// As in [`ForwardArgs::workspace`].
     pub workspace: Option<BufferView<B>>,
 }
@@ -103,7 +269,12 @@ impl<B> TrainingArgs<B> {
     /// Normalizes `input` and saves its statistics, without parameters.
     pub fn new(input: TensorView<B>, output: impl Into<Destination<B>>, saved: BufferView<B>) -> Self {
         let (scale, bias, workspace) = (None, None, None);
-        Self { input, output: output.into(), saved, scale, bias, workspace }
+        Self { input, output: output.into(), saved, scale, bias, fused: FusedArgs::default(), workspace }
+    }
+
+    /// With what the norm's fusion names.
+    pub fn fused(self, fused: FusedArgs<B>) -> Self {
+        Self { fused, ..self }
     }
 
     optional! {
@@ -248,7 +419,8 @@ impl<B> MergeArgs<B> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BackwardArgs<B> {
-    /// The input of the forward pass.
+    /// What was normalized: the input of the forward pass, or where a prologue changes that, the sum that
+    /// [`FusedArgs::sum`] has received.
     pub input: TensorView<B>,
     /// Gradient to the output.
     pub grad_output: TensorView<B>,
@@ -256,8 +428,16 @@ pub struct BackwardArgs<B> {
     pub statistics: BackwardStatistics<B>,
     /// The scale of the forward pass. Needed for the gradient to the input, where the norm has one.
     pub scale: Option<TensorView<B>>,
+    /// The bias of the forward pass. Needed where what follows it is no plain sum: a modulation's scale or an
+    /// activation.
+    pub bias: Option<TensorView<B>>,
     /// Receives the gradient to the input. In place: over `grad_output`.
     pub grad_input: Option<Destination<B>>,
+    /// What the norm's fusion names, as in the forward pass; r and c of the prologue and r' of the epilogue are not
+    /// needed.
+    pub fused: FusedArgs<B>,
+    /// Gradients to what the norm's fusion names.
+    pub fused_gradients: FusedGradients<B>,
     /// Receives the gradient to the scale, as many elements as that has.
     pub grad_scale: Option<TensorView<B>>,
     /// Receives the gradient to the bias, as many elements as that has.
@@ -269,19 +449,43 @@ pub struct BackwardArgs<B> {
 impl<B> BackwardArgs<B> {
     /// A backward pass; no gradient is wanted yet.
     pub fn new(input: TensorView<B>, grad_output: TensorView<B>, statistics: BackwardStatistics<B>) -> Self {
-        let (scale, grad_input, grad_scale, grad_bias, workspace) = (None, None, None, None, None);
-        Self { input, grad_output, statistics, scale, grad_input, grad_scale, grad_bias, workspace }
+        let (scale, bias, grad_input, grad_scale, grad_bias, workspace) = (None, None, None, None, None, None);
+        Self {
+            input,
+            grad_output,
+            statistics,
+            scale,
+            bias,
+            grad_input,
+            grad_scale,
+            grad_bias,
+            fused: FusedArgs::default(),
+            fused_gradients: FusedGradients::default(),
+            workspace,
+        }
     }
 
     optional! {
         /// With a scale.
         scale: TensorView<B>;
+        /// With a bias.
+        bias: TensorView<B>;
         /// With the gradient to the scale.
         grad_scale: TensorView<B>;
         /// With the gradient to the bias.
         grad_bias: TensorView<B>;
         /// With a workspace.
         workspace: BufferView<B>;
+    }
+
+    /// With what the norm's fusion names.
+    pub fn fused(self, fused: FusedArgs<B>) -> Self {
+        Self { fused, ..self }
+    }
+
+    /// With gradients to what the norm's fusion names.
+    pub fn fused_gradients(self, fused_gradients: FusedGradients<B>) -> Self {
+        Self { fused_gradients, ..self }
     }
 
     /// With the gradient to the input.

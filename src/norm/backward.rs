@@ -1,5 +1,6 @@
 //! The backward pass.
 
+use super::fused_backward::FusedRegions;
 use super::operands::check_in_place;
 use super::{BackwardArgs, BackwardStatistics, Cutter, GradientSumsArgs, InputGradientArgs, NormPlan, Operands, Role};
 use crate::element::Element;
@@ -7,8 +8,8 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MergeOperands, MergeSums, SegmentData, SumParts, Summed,
-    Tensor,
+    AffineGradients, Around, BackwardMap, GradientOperands, Lowering, MergeOperands, MergeSums, SegmentData, SumParts,
+    Summed, Tensor,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
@@ -32,8 +33,9 @@ pub(super) struct Regions {
     records: u64,
     /// Partial sums, those of columns too.
     partials: u64,
-    /// Gradients to scale and bias as f32, where they are wanted in another type.
-    parameters: [u64; 2],
+    /// Gradients to scale and bias as f32, where they are wanted in another type, or are those of two maps in one.
+    pub(super) parameters: [u64; 2],
+    pub(super) fused: FusedRegions,
     pub(super) size: u64,
 }
 
@@ -45,6 +47,7 @@ pub(super) struct Bound {
     pub(super) indexed: Partition,
     pub(super) given: bool,
     pub(super) scale: Option<Tensor>,
+    pub(super) bias: Option<Tensor>,
     pub(super) grad_input: Option<Tensor>,
     pub(super) grad_scale: Option<Tensor>,
     pub(super) grad_bias: Option<Tensor>,
@@ -56,10 +59,11 @@ pub(super) struct Bound {
     pub(super) sums: Option<Tensor>,
     /// The scale is a factor of the gradient to the input, not a weight in its sums.
     pub(super) scale_last: bool,
+    pub(super) around: Around,
 }
 
 impl Bound {
-    fn at(&self, offset: u64) -> Tensor {
+    pub(super) fn at(&self, offset: u64) -> Tensor {
         self.scratch.at(offset)
     }
 
@@ -73,11 +77,18 @@ impl Bound {
             statistics: (self.statistics, self.indexed),
             scale: self.scale.zip(plan.affine),
             scale_last: self.scale_last,
+            around: self.around,
         }
     }
 
     fn wants_any(&self) -> bool {
-        self.grad_input.is_some() || self.wants_affine()
+        self.maps() || self.wants_affine()
+    }
+
+    /// Whether gradients of elements are wanted.
+    pub(super) fn maps(&self) -> bool {
+        let terms = self.around.terms.as_ref();
+        self.grad_input.is_some() || terms.is_some_and(|t| t.grad_residual.is_some() || t.grad_z.is_some())
     }
 
     fn wants_affine(&self) -> bool {
@@ -86,9 +97,10 @@ impl Bound {
 
     /// Gradient operands of sums over segments that do or do not share their statistics.
     fn sums(&self, hoisted: bool, scale: Option<(Tensor, Partition)>) -> GradientOperands {
-        let needs_input = self.grad_input.is_some() || self.grad_scale.is_some() || self.sums.is_some();
-        let input = needs_input.then_some((self.input, self.statistics));
-        GradientOperands { input, grad_output: self.grad_output, indexed: self.indexed, hoisted, scale }
+        let needs_input = self.maps() || self.grad_scale.is_some() || self.sums.is_some();
+        let input = needs_input.then_some((self.input, Some(self.statistics)));
+        let (grad_output, indexed, normalized) = (self.grad_output, self.indexed, Element::F32);
+        GradientOperands { input, grad_output, indexed, hoisted, scale, normalized }
     }
 
     /// To the caller's own sums, where there are such.
@@ -149,8 +161,10 @@ impl NormPlan {
         let affine = plan.affine.unwrap_or(ONE);
         let mut cutter = Cutter::default();
         // first: they are filled by one schedule as by another
-        let wide = |element: Element| if element == Element::F32 { 0 } else { 4 * self.affine_len() };
+        let fused = !plan.fused.is_none();
+        let wide = |element: Element| if element == Element::F32 && !fused { 0 } else { 4 * plan.affine_len() };
         let parameters = [plan.types.grad_scale, plan.types.grad_bias].map(|element| cutter.region(wide(element)));
+        let fused = self.fused_regions(&mut cutter);
         let (splits, sums, records, partials) = match schedule {
             Backward::Rows { workers, .. } => {
                 let len = statistics.segment_len().max(1);
@@ -180,7 +194,7 @@ impl NormPlan {
             cutter.region(if splits { 2 * self.statistics_size().max(self.given_statistics_size()) } else { 0 });
         let (sums, records) = (cutter.region(sums * RECORD), cutter.region(records * RECORD));
         let partials = cutter.region(partials);
-        Regions { coefficients, sums, records, partials, parameters, size: cutter.size }
+        Regions { coefficients, sums, records, partials, parameters, fused, size: cutter.size }
     }
 
     /// The schedule that takes every layout, and leaves sums of statistics segments.
@@ -202,6 +216,10 @@ impl NormPlan {
     /// # Errors
     /// [`BindError`] says which operand is wrong.
     pub fn backward<B: Buffer>(&self, args: &BackwardArgs<B>) -> Result<Recipe<B>, BindError> {
+        if !self.plan.fused.is_none() || args.fused_gradients.arriving.is_some() {
+            return self.fused_backward(args);
+        }
+        self.check_unfused(args)?;
         let mut operands = Operands::default();
         let bound = self.backward_operands(&mut operands, args, None)?;
         if !bound.wants_any() {
@@ -210,12 +228,12 @@ impl NormPlan {
         let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
         let bound = Bound { scratch, ..bound };
         self.lower("backward", operands, |lowering| {
-            self.with_f32_parameters(lowering, &bound, |lowering, bound| self.lower_backward(lowering, bound))
+            self.with_f32_parameters(lowering, &bound, false, |lowering, bound| self.lower_backward(lowering, bound))
         })
     }
 
     /// The operands of a backward pass, parameters and what is wanted included.
-    fn backward_operands<B: Buffer>(
+    pub(super) fn backward_operands<B: Buffer>(
         &self,
         operands: &mut Operands<B>,
         args: &BackwardArgs<B>,
@@ -230,13 +248,15 @@ impl NormPlan {
             Some(view) => operands.list(operand, view, affine_len, element, role).map(Some),
             None => Ok(None),
         };
-        let scale = parameter(Operand::Scale, &args.scale, plan.scale, types.scale, Role::Read)?;
-        let grad_scale = parameter(Operand::GradScale, &args.grad_scale, plan.scale, types.grad_scale, Role::Written)?;
-        let grad_bias = parameter(Operand::GradBias, &args.grad_bias, plan.bias, types.grad_bias, Role::Written)?;
-        if plan.scale && scale.is_none() && args.grad_input.is_some() {
+        let (used_scale, used_bias) = (plan.given_scale, plan.given_bias);
+        let scale = parameter(Operand::Scale, &args.scale, used_scale, types.scale, Role::Read)?;
+        let bias = parameter(Operand::Bias, &args.bias, used_bias, types.bias, Role::Read)?;
+        let grad_scale = parameter(Operand::GradScale, &args.grad_scale, used_scale, types.grad_scale, Role::Written)?;
+        let grad_bias = parameter(Operand::GradBias, &args.grad_bias, used_bias, types.grad_bias, Role::Written)?;
+        if used_scale && scale.is_none() && args.grad_input.is_some() {
             return Err(BindError::Missing { operand: Operand::Scale });
         }
-        Ok(Bound { scale, grad_scale, grad_bias, ..bound })
+        Ok(Bound { scale, bias, grad_scale, grad_bias, ..bound })
     }
 
     /// The operands that every backward pass has.
@@ -247,9 +267,10 @@ impl NormPlan {
         sums: Option<(&BufferView<B>, Role)>,
     ) -> Result<Bound, BindError> {
         let plan = &self.plan;
-        let (shape, types) = ((plan.elements, plan.computed.row_len), plan.types);
+        let (shape, types) = (self.shape(), plan.types);
         let in_place = matches!(args.grad_input, Some(Destination::InPlace));
-        let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
+        let element = if plan.fused.has_prologue() { self.sum_element(&args.input) } else { types.input };
+        let input = operands.tensor(Operand::Input, &args.input, shape, element, Role::Read)?;
         let role = if in_place { Role::Written } else { Role::Read };
         if in_place {
             check_in_place(Operand::GradInput, types.grad_input, types.grad_output)?;
@@ -281,6 +302,7 @@ impl NormPlan {
             indexed,
             given,
             scale: None,
+            bias: None,
             grad_input,
             grad_scale: None,
             grad_bias: None,
@@ -289,6 +311,7 @@ impl NormPlan {
             regions: self.regions(),
             sums,
             scale_last: !given && plan.shares_scale(),
+            around: Around::default(),
         })
     }
 
@@ -298,6 +321,7 @@ impl NormPlan {
     /// # Errors
     /// As [`NormPlan::backward`].
     pub fn gradient_sums<B: Buffer>(&self, args: &GradientSumsArgs<B>) -> Result<Recipe<B>, BindError> {
+        self.check_stages()?;
         if self.plan.scale && args.scale.is_none() {
             return Err(BindError::Missing { operand: Operand::Scale });
         }
@@ -313,7 +337,7 @@ impl NormPlan {
         let scratch = operands.workspace(args.workspace.as_ref(), regions.size)?;
         let bound = Bound { scratch, regions, ..bound };
         self.lower("gradient sums", operands, |lowering| {
-            self.with_f32_parameters(lowering, &bound, |lowering, bound| {
+            self.with_f32_parameters(lowering, &bound, false, |lowering, bound| {
                 if self.plan.elements == 0 {
                     self.empty_gradients(lowering, bound)?;
                     let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
@@ -324,21 +348,23 @@ impl NormPlan {
         })
     }
 
-    /// Gradients to scale and bias are computed as f32, and then rounded to the type that is wanted.
-    fn with_f32_parameters(
+    /// Gradients to scale and bias are computed as f32, and then rounded to the type that is wanted; `apart`: copied
+    /// even if it is that one.
+    pub(super) fn with_f32_parameters(
         &self,
         lowering: &mut Lowering,
         bound: &Bound,
+        apart: bool,
         lower: impl FnOnce(&mut Lowering, &Bound) -> Result<(), Unbindable>,
     ) -> Result<(), Unbindable> {
         let [scale, bias] = bound.regions.parameters.map(|region| bound.at(region));
-        let wide =
-            |wanted: Option<Tensor>, wide| wanted.map(|own| if own.element == Element::F32 { own } else { wide });
+        let is_own = |own: &Tensor| own.element == Element::F32 && !apart;
+        let wide = |wanted: Option<Tensor>, wide| wanted.map(|own| if is_own(&own) { own } else { wide });
         let (grad_scale, grad_bias) = (wide(bound.grad_scale, scale), wide(bound.grad_bias, bias));
         lower(lowering, &Bound { grad_scale, grad_bias, ..*bound })?;
         for (wanted, wide) in [(bound.grad_scale, scale), (bound.grad_bias, bias)] {
-            if let Some(wanted) = wanted.filter(|tensor| tensor.element != Element::F32) {
-                lowering.narrow(wide, wanted, self.affine_len())?;
+            if let Some(wanted) = wanted.filter(|own| !is_own(own)) {
+                lowering.narrow(wide, wanted, self.plan.affine_len())?;
             }
         }
         Ok(())
@@ -349,6 +375,7 @@ impl NormPlan {
     /// # Errors
     /// As [`NormPlan::backward`].
     pub fn input_gradient<B: Buffer>(&self, args: &InputGradientArgs<B>) -> Result<Recipe<B>, BindError> {
+        self.check_stages()?;
         let stage = BackwardArgs {
             scale: args.scale,
             grad_input: Some(args.grad_input),
@@ -413,7 +440,7 @@ impl NormPlan {
                 let parts = SumParts { affine: refinement.affine, ..parts };
                 lowering.merge_sums(reduction, &MergeSums { affine: Some(affine), ..MergeSums::new(parts) })
             }
-            (Backward::Columns(reduce), ..) if bound.grad_input.is_some() && map.takes_rows(len) => {
+            (Backward::Columns(reduce), ..) if bound.maps() && map.takes_rows(len) => {
                 let (sums, partials) = (bound.at(bound.regions.sums), bound.at(bound.regions.records));
                 let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
                 let summed = Summed::Gradients(bound.sums(true, weights));
@@ -435,12 +462,13 @@ impl NormPlan {
     /// How the gradient to the input is mapped, where it is wanted.
     fn map_walk(&self, bound: &Bound, columns: Option<&AffineGradients<'_>>) -> Option<MapWalk> {
         let (plan, profile) = (&self.plan, &self.planner.profile);
-        let padded = !bound.map(plan).has_whole_rows(0);
+        let map = bound.map(plan);
+        let padded = !map.has_whole_rows(0);
         let walk = match columns {
             Some(columns) => MapWalk::with_column_sums(&bound.indexed, columns.affine, profile),
-            None => MapWalk::new(&bound.indexed, plan.affine.as_ref(), plan.computed.row_len, padded, profile),
+            None => MapWalk::new(&bound.indexed, plan.affine.as_ref(), map.row_len(), padded, profile),
         };
-        walk.filter(|_| bound.grad_input.is_some())
+        walk.filter(|_| bound.maps())
     }
 
     /// The map to the gradient of the input, where that is wanted.
@@ -466,7 +494,7 @@ impl NormPlan {
     ) -> Result<SegmentData<'a>, Unbindable> {
         let walk = self.map_walk(bound, columns).filter(|_| merge.coefficients.is_some());
         let (elements, profile) = (self.plan.elements, &self.planner.profile);
-        let whole = merge.parts.bytes().max(4 * self.affine_len());
+        let whole = merge.parts.bytes().max(4 * self.plan.affine_len());
         let itself = whole <= profile.max_binding
             && lowering.has_all_slots()
             && walk.is_some_and(|walk| {
@@ -498,7 +526,7 @@ impl NormPlan {
         let plan = &self.plan;
         let reduction = &plan.computed;
         let partials = bound.at(bound.regions.partials);
-        let wanted = bound.grad_input.is_some() || bound.sums.is_some();
+        let wanted = bound.maps() || bound.sums.is_some();
         let (Backward::Folded(reduce), Some(refinement)) = (schedule, plan.refinement) else {
             if wanted {
                 let weights = bound.scale.zip(plan.affine).filter(|_| !bound.scale_last);
@@ -535,6 +563,7 @@ impl NormPlan {
         let shared = *affine.affine == bound.indexed
             || self.plan.refinement.is_some_and(|r| r.partition == *affine.affine && !bound.given);
         let mut operands = bound.sums(shared, None);
+        operands.normalized = bound.around.normalized;
         if let (false, Some((input, _))) = (shared, operands.input) {
             // a segment has elements of several statistics segments: what normalizes them is computed once
             let none = Partition::new(1, 0, bound.indexed.segments(), 1);
@@ -542,7 +571,7 @@ impl NormPlan {
                 let none = SumParts::new(Tensor::NOWHERE, none, 1);
                 lowering.merge_sums(&reduction, &self.to_coefficients(bound, none))?;
             }
-            operands.input = Some((input, bound.at(bound.regions.coefficients)));
+            operands.input = Some((input, Some(bound.at(bound.regions.coefficients))));
         }
         let at = (records, bound.at(bound.regions.partials));
         let (sums, slices) = reduce_sums(lowering, &reduction, &self.apart.1, &Summed::Gradients(operands), at)?;
@@ -553,7 +582,7 @@ impl NormPlan {
 }
 
 /// Reduces to sums of slices: where they are left, and how many.
-fn reduce_sums(
+pub(super) fn reduce_sums(
     lowering: &mut Lowering,
     reduction: &Reduction,
     schedule: &Reduce,

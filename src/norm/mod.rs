@@ -3,6 +3,8 @@
 mod adaptive;
 mod args;
 mod backward;
+mod fused;
+mod fused_backward;
 pub(crate) mod operands;
 mod planner;
 mod spectral;
@@ -11,10 +13,11 @@ mod stages;
 use crate::descriptor::{Momentum, RunningUpdate, Variance};
 use crate::element::{Element, Types};
 use crate::error::BindError;
+use crate::fusion::NormalizedRounding;
 use crate::kernel::Source;
 use crate::kernel::blocks::Running;
 use crate::lower::bindings::Unbindable;
-use crate::lower::{Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Summed, Tensor};
+use crate::lower::{Around, Before, Lowering, MapOperands, MergeOperands, Moments, RunningTensors, Summed, Tensor};
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -22,7 +25,8 @@ use crate::plan::{Plan, Reduction, Refusal};
 use crate::recipe::Recipe;
 use crate::schedule::{Backward, Schedule};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
-use operands::{Operands, Role};
+use fused::{FusedTensors, ListRegions};
+use operands::{Operands, Role, Shape};
 
 pub use adaptive::{AdaptiveArgs, AdaptiveBackwardArgs, AdaptivePlan};
 pub use args::*;
@@ -50,6 +54,9 @@ pub struct NormPlan {
 struct Workspace {
     statistics: u64,
     partials: u64,
+    lists: ListRegions,
+    /// The result before it is quantized.
+    result: u64,
     size: u64,
 }
 
@@ -74,16 +81,22 @@ struct MapArgs<B> {
     output: Destination<B>,
     scale: Option<TensorView<B>>,
     bias: Option<TensorView<B>>,
+    fused: FusedArgs<B>,
     workspace: Option<BufferView<B>>,
 }
 
 impl NormPlan {
     pub(crate) fn new(planner: Planner, plan: Plan, schedule: Schedule) -> Self {
-        let backward = Backward::candidates(&plan, &planner.profile)[0];
         let apart = Backward::apart(&plan, &planner.profile);
-        let sums = Backward::split(&plan, &planner.profile);
-        let by_sums = |schedule: &&Backward| matches!(schedule, Backward::Folded(_) | Backward::Apart { .. });
-        let sums = sums.iter().find(by_sums).copied().unwrap_or(backward);
+        let by_themselves = Backward::Apart { statistics: apart.0, affine: apart.1 };
+        let candidates = Backward::candidates(&plan, &planner.profile);
+        // what the gradient to the scale is made of is no part of other sums, where it is rounded
+        let rounds = plan.fused.normalized != NormalizedRounding::None && plan.types.output != Element::F32;
+        let suits = |schedule: &Backward| !rounds || !matches!(schedule, Backward::Folded(_) | Backward::Runs(_));
+        let backward = candidates.into_iter().find(suits).unwrap_or(by_themselves);
+        let by_sums = |schedule: &Backward| matches!(schedule, Backward::Folded(_) | Backward::Apart { .. });
+        let sums = Backward::split(&plan, &planner.profile).into_iter().find(|s| by_sums(s) && suits(s));
+        let sums = sums.unwrap_or(if rounds { by_themselves } else { backward });
         Self { planner, plan, schedule, backward, apart, sums }
     }
 
@@ -100,6 +113,11 @@ impl NormPlan {
     /// How statistics are computed.
     pub fn schedule(&self) -> Schedule {
         self.schedule
+    }
+
+    /// Of the input, and of all that is walked with it.
+    fn shape(&self) -> Shape<'_> {
+        Shape { len: self.plan.elements, row_len: self.plan.computed.row_len, sizes: &self.plan.shape }
     }
 
     /// Element types of its tensors.
@@ -119,7 +137,7 @@ impl NormPlan {
 
     /// Elements of scale and of bias; 0 where neither is applied.
     pub fn affine_len(&self) -> u64 {
-        self.plan.affine_len()
+        self.plan.parameters
     }
 
     /// Number of segments whose statistics are computed.
@@ -166,7 +184,12 @@ impl NormPlan {
             Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => (0, 0),
         };
         let (statistics, partials) = (cutter.region(statistics), cutter.region(partials));
-        Workspace { statistics, partials, size: cutter.size }
+        let lists = self.list_regions(&mut cutter, self.may_pack());
+        let result = match self.plan.fused.quantization {
+            Some(_) => cutter.region(self.plan.elements * self.plan.types.output.bytes()),
+            None => 0,
+        };
+        Workspace { statistics, partials, lists, result, size: cutter.size }
     }
 
     /// A forward pass.
@@ -174,8 +197,8 @@ impl NormPlan {
     /// # Errors
     /// [`BindError`] says which operand is wrong.
     pub fn forward<B: Buffer>(&self, args: &ForwardArgs<B>) -> Result<Recipe<B>, BindError> {
-        let ForwardArgs { input, output, scale, bias, statistics, workspace } = *args;
-        let map = MapArgs { input, output, scale, bias, workspace };
+        let ForwardArgs { input, output, scale, bias, statistics, fused, workspace } = *args;
+        let map = MapArgs { input, output, scale, bias, fused, workspace };
         match statistics {
             StatisticsSource::Input => self.computed(&map, None),
             StatisticsSource::Given(records) => {
@@ -193,30 +216,59 @@ impl NormPlan {
     /// # Errors
     /// As [`NormPlan::forward`].
     pub fn training<B: Buffer>(&self, args: &TrainingArgs<B>) -> Result<Recipe<B>, BindError> {
-        let TrainingArgs { input, output, scale, bias, saved, workspace } = *args;
-        self.computed(&MapArgs { input, output, scale, bias, workspace }, Some(&saved))
+        let TrainingArgs { input, output, scale, bias, saved, fused, workspace } = *args;
+        self.computed(&MapArgs { input, output, scale, bias, fused, workspace }, Some(&saved))
     }
 
     fn computed<B: Buffer>(&self, args: &MapArgs<B>, saved: Option<&BufferView<B>>) -> Result<Recipe<B>, BindError> {
         self.check_computed()?;
         let mut operands = Operands::default();
         let saved = self.saved(&mut operands, saved)?;
-        let map = self.map(&mut operands, args)?;
+        let (map, tensors) = self.map(&mut operands, args)?;
         let scratch = operands.workspace(args.workspace.as_ref(), self.needed(&map))?;
-        self.lower("forward", operands, |lowering| self.lower_computed(lowering, &map, saved, scratch))
+        self.lower("forward", operands, |lowering| {
+            self.with_lists(lowering, &map, &tensors, scratch, |lowering, map| {
+                self.lower_computed(lowering, map, saved, scratch)
+            })
+        })
+    }
+
+    /// With the lists that stages take: each in its own binding, or in the workspace where those are too many.
+    fn with_lists(
+        &self,
+        lowering: &mut Lowering,
+        map: &MapOperands,
+        tensors: &FusedTensors,
+        scratch: Tensor,
+        lower: impl Fn(&mut Lowering, &MapOperands) -> Result<(), Unbindable>,
+    ) -> Result<(), Unbindable> {
+        let (layout, before) = (self.workspace(), lowering.dispatches.len());
+        let result = Tensor { element: map.output.element, ..scratch.at(layout.result) };
+        let output = if tensors.quantized.is_some() { result } else { map.output };
+        let (map, regions) = (MapOperands { output, ..*map }, layout.lists);
+        let mut result = Ok(());
+        for packs in [false, true] {
+            lowering.dispatches.truncate(before);
+            let map = self.lower_lists(lowering, &map, tensors, (scratch, &regions, packs))?;
+            result = lower(lowering, &map).and_then(|()| self.lower_quantized(lowering, tensors, map.output));
+            if !matches!(result, Err(Unbindable::TooMany { .. })) {
+                break;
+            }
+        }
+        result
     }
 
     /// Bytes of workspace that a pass over these operands needs.
     fn needed(&self, map: &MapOperands) -> u64 {
-        if self.holds(map) { 0 } else { self.workspace_size() }
+        if self.holds(map) && !self.composes() { 0 } else { self.workspace_size() }
     }
 
     /// Whether segments are held in registers, and written from there.
     fn holds(&self, map: &MapOperands) -> bool {
         let [_, _, c, d] = self.plan.computed.partition.dims();
         match self.schedule {
-            Schedule::Rows(_) => map.output.has_whole_words(self.segment_len()),
-            Schedule::Tiles(_) => map.output.has_whole_words(c * d),
+            Schedule::Rows(_) => map.has_whole_words(self.segment_len()),
+            Schedule::Tiles(_) => map.has_whole_words(c * d),
             Schedule::Split(_) => false,
         }
     }
@@ -264,7 +316,9 @@ impl NormPlan {
         }
         let reduce = self.moments_schedule();
         let (statistics, partials) = (scratch.at(layout.statistics), scratch.at(layout.partials));
-        let summed = Summed::Values(map.input.unwrap_or(map.output));
+        let before = map.around.before.map(|before| Before { sum: None, ..before });
+        let around = Around { before, ..Around::default() };
+        let summed = Summed::Values(map.input.unwrap_or(map.output), around);
         let whole = saved.unwrap_or(statistics);
         // a map by words takes one record a segment
         if reduce.slices > 1 && !Lowering::writes_words(&reduction.partition, map) {
@@ -287,9 +341,13 @@ impl NormPlan {
     ) -> Result<Recipe<B>, BindError> {
         let mut operands = Operands::default();
         let statistics = operands.records(Operand::Moments, records, size, Role::Read)?;
-        let map = self.map(&mut operands, args)?;
+        let (map, tensors) = self.map(&mut operands, args)?;
+        let needed = if self.composes() { self.workspace_size() } else { 0 };
+        let scratch = operands.workspace(args.workspace.as_ref(), needed)?;
         self.lower("inference", operands, |lowering| {
-            lowering.apply(&self.plan.computed, &partition, &map, Some(statistics))
+            self.with_lists(lowering, &map, &tensors, scratch, |lowering, map| {
+                lowering.apply(&self.plan.computed, &partition, map, Some(statistics))
+            })
         })
     }
 
@@ -362,26 +420,43 @@ impl NormPlan {
         self.plan.given.ok_or(BindError::NoSuchOperation { kind: self.plan.kind, operation })
     }
 
-    fn map<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
+    fn map<B: Buffer>(
+        &self,
+        operands: &mut Operands<B>,
+        args: &MapArgs<B>,
+    ) -> Result<(MapOperands, FusedTensors), BindError> {
         let plan = &self.plan;
         let map = self.map_operands(operands, args)?;
         let mut parameter = |operand, view: &Option<TensorView<B>>, used, element| match (view, used) {
-            (Some(view), true) => operands.list(operand, view, plan.affine_len(), element, Role::Read).map(Some),
+            (Some(view), true) => operands.list(operand, view, plan.parameters, element, Role::Read).map(Some),
             (None, false) => Ok(None),
             (Some(_), false) => Err(BindError::Unexpected { operand }),
             (None, true) => Err(BindError::Missing { operand }),
         };
-        let scale = parameter(Operand::Scale, &args.scale, plan.scale, plan.types.scale)?;
-        let bias = parameter(Operand::Bias, &args.bias, plan.bias, plan.types.bias)?;
-        Ok(MapOperands { scale, bias, ..map })
+        let scale = parameter(Operand::Scale, &args.scale, plan.given_scale, plan.types.scale)?;
+        let bias = parameter(Operand::Bias, &args.bias, plan.given_bias, plan.types.bias)?;
+        let mut tensors = self.fused_tensors(operands, &args.fused)?;
+        if let Some([quantized, _]) = &mut tensors.quantized {
+            *quantized = Tensor { element: Element::F32, ..map.output };
+        }
+        Ok((MapOperands { scale, bias, ..map }, tensors))
     }
 
     /// Input and output.
     fn map_operands<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
         let plan = &self.plan;
         let (row_len, types) = (plan.computed.row_len, plan.types);
-        let shape = (plan.elements, row_len);
+        let shape = self.shape();
         let (input, output) = match &args.output {
+            Destination::View(output) if plan.fused.quantization.is_some() => {
+                let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
+                let bytes = operands.bytes(Operand::Output, output, plan.elements)?;
+                (input, Tensor { element: types.output, ..bytes })
+            }
+            Destination::InPlace if plan.fused.quantization.is_some() => {
+                let operation = "quantization in place";
+                return Err(BindError::NoSuchOperation { kind: plan.kind, operation });
+            }
             Destination::View(output) => {
                 let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
                 (input, operands.tensor(Operand::Output, output, shape, types.output, Role::Written)?)
@@ -392,7 +467,8 @@ impl NormPlan {
                 (both, both)
             }
         };
-        Ok(MapOperands { input: Some(input), output, row_len, affine: plan.affine, scale: None, bias: None })
+        let around = Around::default();
+        Ok(MapOperands { input: Some(input), output, row_len, affine: plan.affine, scale: None, bias: None, around })
     }
 
     fn lower<B: Buffer>(

@@ -4,20 +4,39 @@ use std::ops::Range;
 
 use crate::element::{Element, WORD};
 use crate::error::BindError;
+use crate::kernel::is_tensor;
 use crate::lower::Tensor;
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::view::{Buffer, BufferView, TensorView};
 
+/// The shape that a tensor has to a norm.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    pub len: u64,
+    /// Elements of a row of the innermost axis.
+    pub row_len: u64,
+    /// Sizes of the axes, of which one may be strided.
+    pub sizes: &'a [u64],
+}
+
+impl From<(u64, u64)> for Shape<'_> {
+    fn from((len, row_len): (u64, u64)) -> Self {
+        Self { len, row_len, sizes: &[] }
+    }
+}
+
 /// Views of one binding. Every check that needs no device happens here, before anything is recorded.
 pub(crate) struct Operands<B> {
     pub buffers: Vec<B>,
     spans: Vec<Span>,
+    /// The first tensor that is walked with the input and has padded rows, and their length.
+    padded: Option<(Operand, u64)>,
 }
 
 impl<B> Default for Operands<B> {
     fn default() -> Self {
-        Self { buffers: Vec::new(), spans: Vec::new() }
+        Self { buffers: Vec::new(), spans: Vec::new(), padded: None }
     }
 }
 
@@ -39,15 +58,16 @@ pub(crate) enum Role {
 }
 
 impl<B: Buffer> Operands<B> {
-    /// A tensor of `len` elements in rows of `row_len`.
-    pub(crate) fn tensor(
+    /// A tensor of a shape: its length, and that of its rows.
+    pub(crate) fn tensor<'a>(
         &mut self,
         operand: Operand,
         view: &TensorView<B>,
-        (len, row_len): (u64, u64),
+        shape: impl Into<Shape<'a>>,
         element: Element,
         role: Role,
     ) -> Result<Tensor, BindError> {
+        let Shape { len, row_len, sizes } = shape.into();
         if let Some(actual) = view.element.filter(|&actual| actual != element) {
             return Err(BindError::Element { operand, expected: element, actual });
         }
@@ -55,6 +75,13 @@ impl<B: Buffer> Operands<B> {
             return Err(BindError::Length { operand, expected: len, actual });
         }
         let word = element.bytes();
+        let row_len = match view.strided_axis {
+            Some(axis) if axis >= sizes.len() => {
+                return Err(BindError::StrideAxis { operand, axis, rank: sizes.len() });
+            }
+            Some(axis) => sizes[axis + 1..].iter().product(),
+            None => row_len,
+        };
         let rows = match view.row_stride {
             Some(stride) if stride < row_len => {
                 return Err(BindError::RowStride { operand, stride, row: row_len });
@@ -69,6 +96,14 @@ impl<B: Buffer> Operands<B> {
         let size = elements.and_then(|n| n.checked_mul(word)).unwrap_or(u64::MAX);
         let bytes = check_range(operand, view.buffer, view.offset, size, word)?;
         let buffer = self.place(view.buffer);
+        if let Some((row, _)) = rows.filter(|_| is_tensor(operand)) {
+            match self.padded {
+                Some((first, other)) if other != row => {
+                    return Err(BindError::Strides { first, second: operand, rows: [other, row] });
+                }
+                _ => self.padded = Some((operand, row)),
+            }
+        }
         let row_bytes = rows.map(|(row, stride)| (row * word, stride * word));
         self.add(Span { operand, buffer, bytes, rows: row_bytes, written: role == Role::Written })?;
         Ok(Tensor { buffer, offset: view.offset, rows, element })
@@ -106,6 +141,17 @@ impl<B: Buffer> Operands<B> {
         Ok(Tensor::new(buffer, view.offset))
     }
 
+    /// A byte for each of `len` elements, written side by side.
+    pub(crate) fn bytes(&mut self, operand: Operand, view: &TensorView<B>, len: u64) -> Result<Tensor, BindError> {
+        if let Some(actual) = view.len.filter(|&actual| actual != len) {
+            return Err(BindError::Length { operand, expected: len, actual });
+        }
+        let bytes = check_range(operand, view.buffer, view.offset, len, 1)?;
+        let buffer = self.place(view.buffer);
+        self.add(Span { operand, buffer, bytes, rows: None, written: true })?;
+        Ok(Tensor::new(buffer, view.offset))
+    }
+
     /// A list of `len` elements: parameters, means.
     pub(crate) fn list(
         &mut self,
@@ -136,6 +182,11 @@ impl<B: Buffer> Operands<B> {
             Some(view) => self.range(Operand::Workspace, view, size, RECORD, Role::Written),
             None => Err(BindError::Missing { operand: Operand::Workspace }),
         }
+    }
+
+    /// The same buffers, of which nothing is bound.
+    pub(crate) fn apart(&self) -> Self {
+        Self { buffers: self.buffers.clone(), ..Self::default() }
     }
 
     fn place(&mut self, buffer: B) -> usize {

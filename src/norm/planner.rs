@@ -5,6 +5,7 @@ use crate::descriptor::NormDescriptor;
 use crate::element::Element;
 use crate::error::{BindError, PlanError};
 use crate::facts::DeviceFacts;
+use crate::kernel::MAX_SLOTS;
 use crate::lower::Lowering;
 use crate::lower::bindings::Unbindable;
 use crate::plan::Plan;
@@ -102,7 +103,9 @@ impl Planner {
                     ("max_storage_buffer_binding_size", needed, facts.max_binding / 4 * 4)
                 }
                 Unbindable::TooMany { needed } => {
-                    ("max_storage_buffers_per_shader_stage", needed.into(), facts.max_storage_buffers.into())
+                    // kernels have no more, whatever the device has
+                    let available = facts.max_storage_buffers.min(MAX_SLOTS as u32);
+                    ("max_storage_buffers_per_shader_stage", needed.into(), available.into())
                 }
             };
             BindError::Limit { operation, limit, needed, available }

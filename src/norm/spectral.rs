@@ -10,8 +10,8 @@ use crate::element::{Element, Types};
 use crate::error::{BindError, PlanError};
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, BackwardMap, GradientOperands, Lowering, MapOperands, MergeSums, SegmentData, SumParts, Summed,
-    Tensor,
+    AffineGradients, Around, BackwardMap, GradientOperands, Lowering, MapOperands, MergeSums, SegmentData, SumParts,
+    Summed, Tensor,
 };
 use crate::moments::{Accumulator, Divisor, Infinities, RECORD, Spread};
 use crate::operand::Operand;
@@ -277,7 +277,13 @@ impl SpectralPlan {
             let whole = run(self.elements);
             let Some((u, v)) = vectors else {
                 let length = self.length(self.elements, self.eps);
-                lowering.reduce(&length, &self.reduce(&whole), &Summed::Values(weight), at.sigma, at.partials)?;
+                lowering.reduce(
+                    &length,
+                    &self.reduce(&whole),
+                    &Summed::Values(weight, Around::default()),
+                    at.sigma,
+                    at.partials,
+                )?;
                 lowering.export(&length, at.sigma, None, Some((Spread::Deviation, sigma)))?;
                 return lowering.apply(&length, &whole, &plain_map(weight, output), Some(at.sigma));
             };
@@ -310,7 +316,13 @@ impl SpectralPlan {
         for (k, vector, n, to) in [(0, u, rows, at.unit_u), (2, v, columns, at.unit_v)] {
             let length = self.length(n, 0.0);
             let strict = Reduction { divisor: Divisor { inverse_of_zero: f32::INFINITY, ..length.divisor }, ..length };
-            lowering.reduce(&length, &self.reduce(&run(n)), &Summed::Values(vector), at.sigma, at.partials)?;
+            lowering.reduce(
+                &length,
+                &self.reduce(&run(n)),
+                &Summed::Values(vector, Around::default()),
+                at.sigma,
+                at.partials,
+            )?;
             lowering.export(&strict, at.sigma, None, Some((Spread::Deviation, word(k))))?;
             lowering.export(&strict, at.sigma, None, Some((Spread::Rstd, word(k + 1))))?;
             lowering.apply(&length, &run(n), &plain_map(vector, to), Some(at.sigma))?;
@@ -390,7 +402,13 @@ impl SpectralPlan {
     ) -> Result<(), Unbindable> {
         let whole = run(self.elements);
         let length = self.length(self.elements, self.eps);
-        lowering.reduce(&length, &self.reduce(&whole), &Summed::Values(weight), at.sigma, at.partials)?;
+        lowering.reduce(
+            &length,
+            &self.reduce(&whole),
+            &Summed::Values(weight, Around::default()),
+            at.sigma,
+            at.partials,
+        )?;
         let sums = sums(grad_output, Some((weight, at.sigma)), whole, None);
         lowering.reduce(&length, &self.reduce(&whole), &sums, at.records, at.partials)?;
         let map = BackwardMap {
@@ -401,6 +419,7 @@ impl SpectralPlan {
             statistics: (at.sigma, whole),
             scale: None,
             scale_last: false,
+            around: Around::default(),
         };
         let parts = SumParts::new(at.records, run(1), 1);
         let sums = MergeSums { coefficients: Some((at.sigma, at.coefficients)), ..MergeSums::new(parts) };
@@ -461,7 +480,13 @@ impl SpectralPlan {
     /// Divides a vector by its length, in place.
     fn normalize(&self, lowering: &mut Lowering, vector: Tensor, n: u64, at: &Regions) -> Result<(), Unbindable> {
         let length = self.length(n, self.eps);
-        lowering.reduce(&length, &self.reduce(&run(n)), &Summed::Values(vector), at.sigma, at.partials)?;
+        lowering.reduce(
+            &length,
+            &self.reduce(&run(n)),
+            &Summed::Values(vector, Around::default()),
+            at.sigma,
+            at.partials,
+        )?;
         lowering.apply(&length, &run(n), &plain_map(vector, vector), Some(at.sigma))
     }
 
@@ -499,7 +524,15 @@ const fn run(n: u64) -> Partition {
 }
 
 fn plain_map(input: Tensor, output: Tensor) -> MapOperands {
-    MapOperands { input: Some(input), output, row_len: 1, affine: None, scale: None, bias: None }
+    MapOperands {
+        input: Some(input),
+        output,
+        row_len: 1,
+        affine: None,
+        scale: None,
+        bias: None,
+        around: Around::default(),
+    }
 }
 
 fn sums(
@@ -508,7 +541,8 @@ fn sums(
     indexed: Partition,
     scale: Option<(Tensor, Partition)>,
 ) -> Summed {
-    Summed::Gradients(GradientOperands { input, grad_output: tensor, indexed, hoisted: true, scale })
+    let (input, normalized) = (input.map(|(input, at)| (input, Some(at))), Element::F32);
+    Summed::Gradients(GradientOperands { input, grad_output: tensor, indexed, hoisted: true, scale, normalized })
 }
 
 /// A reduction whose divisor is the root of the variance plus `inside`.

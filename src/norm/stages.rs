@@ -3,7 +3,7 @@
 use super::{MergeArgs, MomentsArgs, NormPlan, Operands, Role};
 use crate::error::BindError;
 use crate::kernel::Source;
-use crate::lower::{MergeOperands, Summed};
+use crate::lower::{Around, MergeOperands, Summed};
 use crate::moments::Records;
 use crate::operand::Operand;
 use crate::partition::Partition;
@@ -22,6 +22,17 @@ impl NormPlan {
         }
     }
 
+    /// Shards share statistics of what they hold: sums, epilogues and modulations are applied by stages of their own.
+    pub(super) fn check_stages(&self) -> Result<(), BindError> {
+        if self.plan.fused.is_none() {
+            return Ok(());
+        }
+        Err(BindError::NoSuchOperation {
+            kind: self.plan.kind,
+            operation: "stages that shards share, when it is fused",
+        })
+    }
+
     /// Bytes of workspace that [`NormPlan::moments`] needs; 0: none.
     pub fn moments_workspace_size(&self) -> u64 {
         if self.plan.elements == 0 { 0 } else { self.moments_schedule().partials_size(&self.plan.computed.partition) }
@@ -34,15 +45,16 @@ impl NormPlan {
     /// # Errors
     /// As [`NormPlan::forward`].
     pub fn moments<B: Buffer>(&self, args: &MomentsArgs<B>) -> Result<Recipe<B>, BindError> {
+        self.check_stages()?;
         let reduction = &self.plan.computed;
-        let shape = (self.plan.elements, reduction.row_len);
+        let shape = self.shape();
         let mut operands = Operands::default();
         let input = operands.tensor(Operand::Input, &args.input, shape, self.plan.types.input, Role::Read)?;
         let records = operands.records(Operand::Records, &args.records, self.statistics_size(), Role::Written)?;
         let scratch = operands.workspace(args.workspace.as_ref(), self.moments_workspace_size())?;
         let schedule = self.moments_schedule();
         self.lower("moments", operands, |lowering| {
-            lowering.reduce(reduction, &schedule, &Summed::Values(input), records, scratch)
+            lowering.reduce(reduction, &schedule, &Summed::Values(input, Around::default()), records, scratch)
         })
     }
 

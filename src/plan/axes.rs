@@ -9,6 +9,8 @@ use crate::partition::Partition;
 /// The axes of a tensor (groups split off their channels) and which of them are kept.
 pub(super) struct TensorAxes {
     shape: Vec<u64>,
+    /// The axis of the tensor that is two here: groups, and the channels of a group.
+    split: Option<usize>,
     pub statistics: Vec<bool>,
     pub affine: Vec<bool>,
 }
@@ -35,7 +37,7 @@ impl TensorAxes {
                 keep(rank, axes)
             }
         };
-        Ok(Self { shape, statistics, affine })
+        Ok(Self { shape, split: None, statistics, affine })
     }
 
     /// Channels split into (groups, channels of a group).
@@ -52,16 +54,24 @@ impl TensorAxes {
         let affine = match descriptor.affine_axes {
             AffineAxes::OfKind => keep(rank, &[channel, channel + 1]),
             AffineAxes::Groups => keep(rank, &[channel]),
-            AffineAxes::Axes(axes) => {
-                check_ascending(axes, descriptor.shape.len())?;
-                // the group axis comes before its channels: axes behind it move by one
-                let split = |&axis: &usize| {
-                    if axis == channel { vec![axis, axis + 1] } else { vec![axis + usize::from(axis > channel)] }
-                };
-                keep(rank, &axes.iter().flat_map(split).collect::<Vec<_>>())
-            }
+            AffineAxes::Axes(axes) => named(axes, rank, Some(channel))?,
         };
-        Ok(Self { shape, statistics: keep(rank, &[0, channel]), affine })
+        Ok(Self { shape, split: Some(channel), statistics: keep(rank, &[0, channel]), affine })
+    }
+
+    /// Sizes of the axes.
+    pub(super) fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// Where the groups are that were split off their channels.
+    pub(super) fn split(&self) -> Option<usize> {
+        self.split
+    }
+
+    /// The axes that the user calls so.
+    pub(super) fn named(&self, axes: &[usize]) -> Result<Vec<bool>, PlanError> {
+        named(axes, self.shape.len(), self.split)
     }
 
     /// One segment a channel.
@@ -95,6 +105,19 @@ impl TensorAxes {
     pub(super) fn segment_len(&self) -> u64 {
         self.shape.iter().zip(&self.statistics).filter(|&(_, &kept)| !kept).map(|(size, _)| size).product()
     }
+}
+
+/// Axes of the tensor as axes of `rank` ones, of which two are one of the tensor's: the groups come before their
+/// channels, and axes behind them move by one.
+fn named(axes: &[usize], rank: usize, split: Option<usize>) -> Result<Vec<bool>, PlanError> {
+    let Some(channel) = split else {
+        check_ascending(axes, rank)?;
+        return Ok(keep(rank, axes));
+    };
+    check_ascending(axes, rank - 1)?;
+    let moved =
+        |&axis: &usize| if axis == channel { vec![axis, axis + 1] } else { vec![axis + usize::from(axis > channel)] };
+    Ok(keep(rank, &axes.iter().flat_map(moved).collect::<Vec<_>>()))
 }
 
 fn keep(rank: usize, axes: &[usize]) -> Vec<bool> {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::descriptor::{Affine, AffineAxes, Epsilon, MemoryFormat, NormDescriptor, NormKind, SingleElement};
 use crate::element::Types;
 use crate::error::PlanError;
+use crate::fusion::Fusion;
 use crate::moments::{Accumulator, Infinities};
 
 /// Axes of a tensor, by what they mean to a kind.
@@ -208,6 +209,7 @@ impl<'a> NormDescriptor<'a> {
             affine_axes: AffineAxes::default(),
             single_element: SingleElement::default(),
             types: Types::default(),
+            fusion: Fusion::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Descriptor to partitions and flags, by the row of the table of kinds.
 
 mod axes;
+mod fusion;
 mod kinds;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use axes::TensorAxes;
 use kinds::{Row, SingleRule};
 
 pub(crate) use axes::channel_axis;
+pub(crate) use fusion::{Composition, Fused, Modulation, Multiply, Parameter};
 
 /// Largest rank of a tensor.
 pub const MAX_RANK: usize = 8;
@@ -62,11 +64,19 @@ pub(crate) struct Plan {
     pub computed: Reduction,
     /// Statistics that are given: running ones, one a channel.
     pub given: Option<Partition>,
+    /// Segments of the affine map: where a modulation follows, of both maps in one.
     pub affine: Option<Partition>,
+    /// Elements of scale and of bias as they are given.
+    pub parameters: u64,
     /// What backward reduces over, where it is coarser than elements.
     pub refinement: Option<Refinement>,
+    /// Whether the map has a factor, and a summand.
     pub scale: bool,
     pub bias: bool,
+    /// Whether they are given as scale and bias.
+    pub given_scale: bool,
+    pub given_bias: bool,
+    pub fused: Fused,
     pub refusal: Option<Refusal>,
     /// Shards of a batch can share statistics.
     pub crosses_samples: bool,
@@ -76,7 +86,12 @@ impl Plan {
     pub(crate) fn new(descriptor: &NormDescriptor<'_>) -> Result<Self, PlanError> {
         let row = kinds::row(&descriptor.kind, Some(descriptor.eps));
         let elements = elements_of(descriptor.shape)?;
-        let axes = TensorAxes::new(descriptor, &row)?;
+        let mut axes = TensorAxes::new(descriptor, &row)?;
+        let has_affine = descriptor.affine != Affine::None;
+        let parameters = if has_affine { axes.partition(&axes.affine)?.segments() } else { 0 };
+        let fused = Fused::new(descriptor, &mut axes)?;
+        let modulated = fused.modulation.as_ref();
+        let has_affine = has_affine || modulated.is_some();
         let partition = axes.partition(&axes.statistics)?;
         check_slots(partition, descriptor.shape)?;
         let given = if row.running { Some(axes.channels(descriptor)?) } else { None };
@@ -100,10 +115,14 @@ impl Plan {
                 row_len: descriptor.shape.last().copied().unwrap_or(1),
             },
             given,
-            affine: if descriptor.affine == Affine::None { None } else { Some(affine?) },
-            refinement: axes.refinement(descriptor.affine != Affine::None),
-            scale: descriptor.affine.has_scale(),
-            bias: descriptor.affine.has_bias(),
+            affine: if has_affine { Some(affine?) } else { None },
+            parameters,
+            refinement: axes.refinement(has_affine),
+            scale: descriptor.affine.has_scale() || modulated.is_some_and(|m| m.scale),
+            bias: descriptor.affine.has_bias() || modulated.is_some_and(|m| m.shift),
+            given_scale: descriptor.affine.has_scale(),
+            given_bias: descriptor.affine.has_bias(),
+            fused,
             refusal: refusal_of(&row, descriptor, axes.segment_len()),
             crosses_samples: row.crosses_samples,
         })
@@ -144,7 +163,7 @@ impl Plan {
         self.refinement.is_some_and(|refinement| refinement.partition == self.computed.partition)
     }
 
-    /// Elements of scale and bias.
+    /// Segments of the affine map.
     pub(crate) fn affine_len(&self) -> u64 {
         self.affine.map_or(0, |p| p.segments())
     }

@@ -17,6 +17,8 @@ pub(super) struct Axes {
     pub(super) given: Lookup,
     /// Scale and bias.
     pub(super) affine: Lookup,
+    /// Which axis of the shape is split.
+    split: Option<usize>,
 }
 
 impl Axes {
@@ -43,31 +45,42 @@ impl Axes {
                 (kept.clone(), kept.clone(), kept)
             }
         };
-        let is_split = matches!(d.kind, NormKind::Group { .. });
+        let split = matches!(d.kind, NormKind::Group { .. }).then_some(channel);
         let affine = match d.affine_axes {
             AffineAxes::OfKind => of_kind,
-            AffineAxes::Groups if is_split => vec![channel],
+            AffineAxes::Groups if split.is_some() => vec![channel],
             AffineAxes::Groups => return Err(ReferenceError::GroupScale { kind: d.kind.name() }),
-            AffineAxes::Axes(axes) if !is_ascending_below(axes, rank) => {
-                return Err(ReferenceError::AxesOutOfRange { axes: axes.to_vec(), rank });
-            }
-            AffineAxes::Axes(axes) if !is_split => axes.to_vec(),
-            AffineAxes::Axes(axes) => {
-                let halves = |&axis: &usize| axis + usize::from(axis > channel)..=axis + usize::from(axis >= channel);
-                axes.iter().flat_map(halves).collect()
-            }
+            AffineAxes::Axes(axes) => split_axes(axes, rank, split)?,
         };
         let sizes = match d.kind {
             NormKind::Group { groups } => addressable(&split_channels(d.shape, channel, groups)?)?,
             _ => addressable(d.shape)?,
         };
         let lookup = |kept: &[usize]| Lookup::new(&sizes, kept);
-        Ok(Self { computed: lookup(&computed), given: lookup(&given), affine: lookup(&affine), sizes })
+        Ok(Self { computed: lookup(&computed), given: lookup(&given), affine: lookup(&affine), sizes, split })
+    }
+
+    /// What varies along these axes of the shape.
+    pub(super) fn along(&self, axes: &[usize]) -> Result<Lookup, ReferenceError> {
+        let rank = self.sizes.len() - usize::from(self.split.is_some());
+        Ok(Lookup::new(&self.sizes, &split_axes(axes, rank, self.split)?))
     }
 }
 
+/// The places of a shape's axes among those that are walked, one of them split in two.
+fn split_axes(axes: &[usize], rank: usize, split: Option<usize>) -> Result<Vec<usize>, ReferenceError> {
+    if !is_ascending_below(axes, rank) {
+        return Err(ReferenceError::AxesOutOfRange { axes: axes.to_vec(), rank });
+    }
+    let places = |&axis: &usize| match split {
+        Some(split) => axis + usize::from(axis > split)..=axis + usize::from(axis >= split),
+        None => axis..=axis,
+    };
+    Ok(axes.iter().flat_map(places).collect())
+}
+
 /// Where the value of an element lies in an array that varies along some of a tensor's axes, row-major in those.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lookup {
     /// Distance in the array of neighbours along each axis of the tensor; 0 where the array does not vary.
     pub(super) strides: Vec<usize>,

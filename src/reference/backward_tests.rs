@@ -49,19 +49,24 @@ impl Operands {
 }
 
 /// Values whose magnitudes keep away from 0 and from each other, where some norms have no derivative.
-fn apart(len: usize, random: &mut fastrand::Rng) -> Vec<f64> {
+pub(super) fn apart(len: usize, random: &mut fastrand::Rng) -> Vec<f64> {
     let mut values: Vec<f64> = (0..len).map(|i| 0.5 + 2.0 * i as f64 / len as f64).collect();
     random.shuffle(&mut values);
     values.into_iter().map(|x| if random.bool() { x } else { -x }).collect()
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Compares a gradient with finite differences of `loss` along a random direction, the loss being a function of what is
 /// moved.
-fn check_gradient(name: &str, gradient: &[f64], random: &mut fastrand::Rng, loss: impl Fn(&dyn Fn(&mut [f64])) -> f64) {
+pub(super) fn check_gradient(
+    name: &str,
+    gradient: &[f64],
+    random: &mut fastrand::Rng,
+    loss: impl Fn(&dyn Fn(&mut [f64])) -> f64,
+) {
     const STEP: f64 = 1e-4;
     let direction = apart(gradient.len(), random);
     let moved = |step: f64| loss(&|values| values.iter_mut().zip(&direction).for_each(|(x, by)| *x += step * by));

@@ -133,7 +133,7 @@ impl Held {
 
 /// Whether a compiler that spills early has to find registers for rows that are no vectors of memory.
 fn is_tight(len: u64, profile: &DeviceProfile) -> bool {
-    profile.vectors_backward < 4 && !len.is_multiple_of(4)
+    profile.is_tight() && !len.is_multiple_of(4)
 }
 
 impl DeviceProfile {

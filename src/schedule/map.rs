@@ -98,9 +98,12 @@ pub(crate) struct MapRows {
 }
 
 impl MapRows {
-    pub(crate) fn choose(width: u64, profile: &DeviceProfile) -> Self {
+    /// For rows that are mapped by themselves, or with other tensors beside them.
+    pub(crate) fn choose(width: u64, alone: bool, profile: &DeviceProfile) -> Self {
         let all = run_vectors(width).max(1);
-        let (workgroup, vectors) = (profile.workgroup_size, FLIGHT * profile.grain);
+        // of 16 bits a lane takes more vectors, but for compilers that spill early where it holds others too
+        let vectors = FLIGHT * if alone || !profile.is_tight() { profile.grain } else { 1 };
+        let workgroup = profile.workgroup_size;
         // rows that no lane has two vectors of are no longer than that
         let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
         let lanes = (lanes.next_power_of_two().min(workgroup.into()) as u32).max(LINE.min(workgroup));

@@ -131,6 +131,11 @@ impl DeviceProfile {
         Self { vectors, max_vectors, vectors_backward, grain, ..self }
     }
 
+    /// Whether its compiler spills early.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.vectors_backward < 4
+    }
+
     /// Lanes that fill the device.
     pub(crate) fn lanes(&self) -> u64 {
         u64::from(self.units) * u64::from(self.unit_lanes)

@@ -6,3 +6,4 @@ fn give_gradient4(row: Row, j: u32, live: vec4<bool>, u: vec4<f32>) {
     }
     store_some4_grad_input(row, j, live, u);
 }
+fn give_gradient_words(at: Dealt, u: vec4<f32>) { words4_grad_input(at, u); }

@@ -7,7 +7,7 @@ fn forward(m: Measured) {
     save_all(m, vec4(127u));
     var nothing = vec4(0.0);
     for (var k = 0u; k < VECTORS; k += 1u) {
-        held[k] = fma(held[k] * r, scale_of(k), bias_of(k));
+        held[k] = fma(seen4(held[k] * r), scale_of(k), bias_of(k));
         nothing = fma(held[k], vec4(p.exact.nothing), nothing);
     }
     if all(nothing == vec4(0.0)) {
@@ -21,7 +21,7 @@ fn affine4(k: u32, x: vec4<f32>, m: Measured, r: vec4<f32>) -> vec4<f32> {
     let scale = scale_of(k);
     let bias = bias_of(k);
     let alpha = r * scale;
-    let plain = fma(deviation4(x, m) * r, scale, bias);
+    let plain = fma(seen4(deviation4(x, m) * r), scale, bias);
     let folded = x * alpha + (bias - four(m.shift + m.rest) * alpha);
     return select(plain, folded, magnitude_bits4(scale) == vec4(INFINITY));
 }

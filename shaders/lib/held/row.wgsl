@@ -16,6 +16,7 @@ var<private> start: u32;          // of the row
 var<private> here: Row;           // the row from the lane's first element on; all of it, for a lane beyond its end
 var<private> own: u32;            // elements of the row from there on; 0 beyond its end
 var<private> parameters: Parameters4;
+var<private> is_there: bool;      // whether there is a row for this group of lanes
 
 // Whether there is a row for this group of lanes; if not, it takes the last one and writes nothing.
 fn enter(group: u32, local: u32) -> bool {
@@ -28,7 +29,8 @@ fn enter(group: u32, local: u32) -> bool {
     let column = select(first, 0u, beyond);
     own = select(p.held.width - column, 0u, beyond);
     here = Row(start + column, 0u, p.held.width - column);
-    return row < p.held.segments;
+    is_there = row < p.held.segments;
+    return is_there;
 }
 fn side() -> u32 { return select(SIDE, lanes(), SIDE == 0u); }
 // The k-th vector, counted from the lane's first.

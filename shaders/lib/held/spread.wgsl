@@ -32,3 +32,7 @@ fn output4(k: u32, u: vec4<f32>) {
     }
     give_some4(here, vector(k), there, u);
 }
+fn keep(k: u32, s: vec4<f32>) {
+    let there = live(k);
+    if is_there { keep4(row_of(k), vector(k), there, s); }
+}

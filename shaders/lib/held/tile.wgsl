@@ -12,6 +12,7 @@ struct HeldTile {
 override WHOLE: u32 = 0u;   // the first so many vectors of a lane are there in every lane
 var<private> block: u32;
 var<private> column: u32;
+var<private> is_there: bool;   // whether there is a column for this lane
 var<private> own_scale: vec4<f32>;
 var<private> own_bias: vec4<f32>;
 
@@ -22,7 +23,8 @@ fn enter(group: u32, local: u32) -> bool {
     let j = group % p.held.tiles * LANES + me.lane;
     block = min(at, p.held.outer - 1u);
     column = min(j, p.held.vectors - 1u);
-    return at < p.held.outer && j < p.held.vectors;
+    is_there = at < p.held.outer && j < p.held.vectors;
+    return is_there;
 }
 // Scale and bias of a column are the same in all its rows.
 fn enter_affine() {
@@ -39,6 +41,9 @@ fn input4(k: u32) -> vec4<f32> {
     return take4(row(min(i, p.held.rows - 1u)), column);
 }
 fn output4(k: u32, u: vec4<f32>) { if live(k).x { give4(row(me.line + k * LINES), column, u); } }
+fn keep(k: u32, s: vec4<f32>) {
+    if is_there && live(k).x { keep4(row(me.line + k * LINES), column, vec4(true), s); }
+}
 fn scale_of(k: u32) -> vec4<f32> { return own_scale; }
 fn bias_of(k: u32) -> vec4<f32> { return own_bias; }
 fn save(record: vec4<f32>, e: u32) {

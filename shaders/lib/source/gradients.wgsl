@@ -65,7 +65,7 @@ fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partia
     g = select(vec4(0.0), g * SHRINK, live);
     var sum = m;
     sum.g += g;
-    sum.g_x_hat = fma(g, select(vec4(0.0), hat4(f.x, by), live), sum.g_x_hat);
+    sum.g_x_hat = fma(g, select(vec4(0.0), seen4(hat4(f.x, by)), live), sum.g_x_hat);
     if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), f.x, live), sum.g_x); }
     sum.count += select(Count(0.0), Count(1.0), live);
     return sum;

@@ -1,0 +1,143 @@
+//! Fragments for what stands around a norm: terms before it, an epilogue behind it, the way back through both.
+
+use std::borrow::Cow;
+
+use super::fragment::{Fragment, fragment};
+use super::key::{Entry, Kernel};
+use crate::element::Element;
+use crate::operand::{Operand, WhenAbsent};
+
+/// What becomes of the result of the affine map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum After {
+    /// It is the output.
+    #[default]
+    None,
+    /// It goes through an epilogue.
+    Fused,
+    /// The way back through the epilogue starts from it.
+    Delta,
+}
+
+/// What stands around a norm, to a kernel: which fragments it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Around {
+    /// Another tensor is normalized than the input.
+    pub before: bool,
+    pub after: After,
+    /// The gradient to the input becomes those of the terms of a sum.
+    pub terms: bool,
+    /// What the sum is rounded to.
+    pub sum: Element,
+    /// What the normalized tensor is rounded to.
+    pub normalized: Element,
+    /// 1 is added to the scale.
+    pub one_plus: bool,
+    /// By whose words a map is dealt, if not by those of what it is there for.
+    pub dealt: Option<Operand>,
+}
+
+/// Parameters over partitions of their own.
+pub(crate) const BROADCAST: [Operand; 3] = [Operand::Gate, Operand::PrologueBias, Operand::OutGate];
+
+/// What the statistics see.
+pub(super) fn before(kernel: &Kernel) -> Vec<Fragment> {
+    if !kernel.around.before {
+        return vec![fragment!("lib/before/none.wgsl")];
+    }
+    let mut all = activation();
+    all.extend(broadcast(kernel, &[Operand::Gate, Operand::PrologueBias]));
+    all.push(rounding("stored4", kernel.around.sum));
+    all.push(fragment!("lib/before/fused.wgsl", "before": "Before"));
+    all
+}
+
+/// What becomes of the result of the affine map.
+pub(super) fn after(kernel: &Kernel) -> Vec<Fragment> {
+    let mut all = vec![seen(kernel)];
+    if kernel.around.after != After::None {
+        all.extend(activation());
+        all.extend(broadcast(kernel, &[Operand::OutGate]));
+    }
+    all.push(match kernel.around.after {
+        After::None => fragment!("lib/after/none.wgsl"),
+        After::Fused => fragment!("lib/after/fused.wgsl", "after": "After"),
+        After::Delta => fragment!("lib/after/delta.wgsl", "after": "After"),
+    });
+    all
+}
+
+/// The normalized tensor as its scale sees it.
+pub(super) fn seen(kernel: &Kernel) -> Fragment {
+    rounding("seen4", kernel.around.normalized)
+}
+
+/// Where the gradient to the input goes.
+pub(super) fn store(kernel: &Kernel) -> Vec<Fragment> {
+    if !kernel.around.terms {
+        return vec![fragment!("lib/gradient/store.wgsl")];
+    }
+    let mut all = activation();
+    all.extend(broadcast(kernel, &[Operand::Gate]));
+    all.push(fragment!("lib/gradient/store_fused.wgsl", "before": "Before"));
+    all
+}
+
+/// Two affine maps in one.
+pub(super) fn maps() -> Vec<Fragment> {
+    let at = |field| Fragment { text: Cow::Borrowed(""), block: Some((field, "Broadcast")) };
+    vec![
+        fragment!("lib/lookup.wgsl"),
+        fragment!("lib/broadcast.wgsl"),
+        fragment!("lib/maps.wgsl"),
+        at("scale"),
+        at("bias"),
+        at("modulation_scale"),
+        at("modulation_shift"),
+    ]
+}
+
+/// By whose words a map is dealt.
+pub(super) fn dealt(kernel: &Kernel) -> Fragment {
+    let own = if kernel.entry == Entry::MapWords { Operand::Output } else { Operand::GradInput };
+    let name = kernel.around.dealt.unwrap_or(own).name();
+    generated(format!(
+        "fn written_place() -> u32 {{ return p.places.{name}; }}\n\
+         fn written_stride() -> u32 {{ return p.places.{name}_stride; }}\n"
+    ))
+}
+
+fn activation() -> Vec<Fragment> {
+    vec![fragment!("lib/activation.wgsl"), fragment!("lib/lookup.wgsl"), fragment!("lib/broadcast.wgsl")]
+}
+
+/// Functions `operand4` and `operand1` for each.
+fn broadcast(kernel: &Kernel, operands: &[Operand]) -> Vec<Fragment> {
+    let of = |&operand: &Operand| {
+        let name = operand.name();
+        if kernel.has(operand) {
+            let text = include_str!("../../shaders/lib/broadcast_of.wgsl");
+            let text = text.replace("OPERAND", &name.to_uppercase()).replace("operand", name);
+            return Fragment { text: Cow::Owned(text), block: Some((name, "Broadcast")) };
+        }
+        let none = if operand.spec().when_absent == WhenAbsent::One { "1.0" } else { "-0.0" };
+        generated(format!(
+            "fn {name}4(row: Row, j: u32) -> vec4<f32> {{ return vec4({none}); }}\n\
+             fn {name}1(row: Row, column: u32) -> f32 {{ return {none}; }}\n"
+        ))
+    };
+    operands.iter().map(of).collect()
+}
+
+/// A function that rounds four numbers to a type.
+fn rounding(name: &str, element: Element) -> Fragment {
+    let value = match element {
+        Element::F32 => "x".to_owned(),
+        element => format!("{element}_of_words({element}_words(x))"),
+    };
+    generated(format!("fn {name}(x: vec4<f32>) -> vec4<f32> {{ return {value}; }}\n"))
+}
+
+fn generated(text: String) -> Fragment {
+    Fragment { text: Cow::Owned(text), block: None }
+}
