@@ -1,5 +1,7 @@
 //! Recipes that plans of a broad table of norms make, for tests without a GPU.
 
+mod fused;
+
 use crate::descriptor::*;
 use crate::element::{Element, Types};
 use crate::error::{BindError, PlanError};
@@ -491,6 +493,9 @@ pub(crate) fn recipes_of(planner: &Planner, d: &NormDescriptor<'_>, to: &mut Vis
 pub(crate) fn recipes(planner: &Planner, to: &mut Visit<'_>) {
     for d in norms() {
         recipes_of(planner, &d, to).unwrap_or_else(|error| panic!("{:?} {:?}: {error}", d.kind, d.shape));
+    }
+    for d in fused::norms() {
+        fused::recipes_of(planner, &d, to);
     }
     for place in Place::ALL {
         for d in adaptive_norms() {

@@ -6,6 +6,7 @@ mod elements;
 mod embedding;
 mod errors;
 mod forward;
+mod fused;
 mod halves;
 mod harness;
 mod limits;
