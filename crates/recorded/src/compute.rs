@@ -7,6 +7,7 @@ use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 
 use crate::derived::{self, Moments};
+use crate::fused::fused_norm;
 use crate::golden::{Request, Store};
 use crate::gradients::Wanted;
 use crate::inputs::Inputs;
@@ -20,6 +21,7 @@ pub fn compute(gpu: &Gpu, request: &Request, store: &Store) -> Result<Outcome, F
     let results = match request.op.as_str() {
         "spectral_norm" => spectral_norm(gpu, request, store),
         "sync_batch_norm" => sync_batch_norm(gpu, request, store),
+        op if op.starts_with("fused_") => fused_norm(gpu, request, store),
         _ => norm(gpu, request, store),
     };
     match results {

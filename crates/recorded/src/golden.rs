@@ -18,7 +18,8 @@ use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::FileError;
 use wgpu_norm_tools::safetensors_file::Header;
 
-use crate::Outcome;
+use crate::fused::attributes::Format;
+use crate::{Outcome, fused};
 
 /// All cases of one folder.
 pub struct Family {
@@ -147,6 +148,9 @@ pub struct Attributes {
     pub n_power_iterations: Option<u32>,
     pub steps: Option<u32>,
     pub order: Option<String>,
+    /// Of family `fused`.
+    #[serde(flatten)]
+    pub fused: fused::attributes::Attributes,
 }
 
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -277,6 +281,17 @@ pub struct ExpectedTensor {
     pub scale: f64,
     #[serde(default)]
     peer_err: Value,
+    /// How the peer's numbers are quantised.
+    pub quantised: Option<Quantised>,
+}
+
+/// Numbers as bytes. Their oracle is the quotient before rounding.
+#[derive(Deserialize)]
+pub struct Quantised {
+    /// What a byte is.
+    pub format: Format,
+    /// What errors may be, the peer's aside.
+    pub floor: f64,
 }
 
 impl ExpectedTensor {
@@ -300,6 +315,12 @@ impl Expected {
     /// The peer's own result.
     pub fn peer(&self, name: &str, store: &Store) -> Result<Vec<f32>, Failure> {
         self.read(name, store, floats).map(|(_, values)| values)
+    }
+
+    /// The peer's own bytes.
+    #[cfg(test)]
+    pub fn bytes(&self, name: &str, store: &Store) -> Result<Vec<u8>, Failure> {
+        self.read(name, store, |bytes, _| Some(bytes.to_vec())).map(|(_, values)| values)
     }
 
     /// The peer's own integers.

@@ -78,6 +78,7 @@ impl Inputs {
             bias: self.bias.as_deref(),
             style: self.style.as_deref(),
             given: given.map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
+            ..norm::Inputs::default()
         };
         let running = self.running.clone().filter(|_| given.is_none()).map(|(mean, variance)| Running {
             mean,

@@ -16,6 +16,7 @@ use wgpu_norm_tools::check::{Comparison, is_same};
 use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
 
+use crate::fused::attributes::Format;
 use crate::golden::{Expected, Raises, Store};
 use crate::{Array, Outcome, Refusal, Values};
 
@@ -23,6 +24,9 @@ use crate::{Array, Outcome, Refusal, Values};
 const EXACT: f64 = 1e-6;
 /// Results whose names start so are gradients.
 const GRADIENTS: [&str; 6] = ["dx", "dweight", "dbias", "dstyle", "dv", "dg"];
+/// Those of family `fused` whose names do not.
+const FUSED_GRADIENTS: [&str; 9] =
+    ["dresidual", "dgate", "dz", "dprologue_bias", "dmod_scale", "dmod_shift", "daddend", "dout_gate", "dout_residual"];
 
 /// Smallest error that counts in a case of a type, in units of the scale.
 fn floor(dtype: Dtype) -> f64 {
@@ -72,8 +76,9 @@ impl Tally {
     fn of(&mut self, name: &str) -> &mut Count {
         let is = |start: &str| name.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
         match name {
+            "sum" => &mut self.outputs,
             _ if is("output") => &mut self.outputs,
-            _ if GRADIENTS.into_iter().any(is) => &mut self.gradients,
+            _ if GRADIENTS.into_iter().chain(FUSED_GRADIENTS).any(is) => &mut self.gradients,
             _ => &mut self.statistics,
         }
     }
@@ -155,6 +160,15 @@ fn judge_tensors(verdict: &mut Verdict, expected: &Expected, outcome: &Outcome, 
             continue;
         }
         let (shape, oracle) = expected.oracle(name, store)?;
+        if let Some(quantised) = &spec.quantised {
+            let limit = (2.0 * spec.peer_error()).max(quantised.floor);
+            let measured = measure_quantised(ours, &shape, &oracle, quantised.format);
+            let error =
+                measured.and_then(|error| if error <= limit { Ok(error) } else { Err(Fault::Error { error, limit }) });
+            verdict.tally.of(name).add(error.is_ok());
+            verdict.faults.extend(error.err().map(|fault| format!("{name}: {fault}")));
+            continue;
+        }
         let element = elements::of_dtype(spec.dtype).unwrap_or_default();
         let recorded = Recorded { shape, oracle, peer: expected.peer(name, store)?, scale: spec.scale, element };
         if expected.dtype != Dtype::F32 || recorded.is_finite() {
@@ -240,6 +254,39 @@ impl Recorded {
     }
 }
 
+/// How far numbers lie beyond half a step from the quotients that they are rounded from: whole ones in units of 127, e4m3
+/// relative to the quotient.
+fn measure_quantised(ours: Option<&Array>, shape: &[u64], ideal: &[f64], format: Format) -> Result<f64, Fault> {
+    let Some(Array { shape: actual, values: Values::Bytes(ours, _), .. }) = ours else { return Err(Fault::Missing) };
+    if actual != shape || ours.len() != ideal.len() {
+        return Err(Fault::Shape { actual: actual.clone(), expected: shape.to_vec() });
+    }
+    let error = |(&byte, &ideal): (&u8, &f64)| {
+        let (value, ideal, half, unit) = match format {
+            Format::Int8 => (f64::from(byte as i8), ideal.clamp(-128.0, 127.0), 0.5, 127.0),
+            Format::E4m3 => {
+                let ideal = ideal.clamp(-448.0, 448.0);
+                let unit = ideal.abs().max(2f64.powi(-6));
+                (of_e4m3(byte), ideal, 2f64.powi(unit.log2().floor() as i32 - 4), unit)
+            }
+        };
+        let error = ((value - ideal).abs() - half).max(0.0) / unit;
+        if (value - ideal).is_nan() { f64::INFINITY } else { error }
+    };
+    Ok(ours.iter().zip(ideal).map(error).fold(0.0, f64::max))
+}
+
+/// float8 e4m3fn: a bias of 7, NaN where all bits below the sign are set.
+fn of_e4m3(byte: u8) -> f64 {
+    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f64::from(byte & 7));
+    let magnitude = match (exponent, byte & 0x7f) {
+        (_, 0x7f) => f64::NAN,
+        (0, _) => mantissa * 2f64.powi(-9),
+        _ => (1.0 + mantissa / 8.0) * 2f64.powi(exponent - 7),
+    };
+    if byte >> 7 == 1 { -magnitude } else { magnitude }
+}
+
 /// Whether the engine's refusal has the reason of the recorded one.
 fn is_reason(raises: &Raises, refusal: &Refusal) -> bool {
     use BindError as Bind;
@@ -256,8 +303,18 @@ fn is_reason(raises: &Raises, refusal: &Refusal) -> bool {
         Refusal::Plan(Plan::EmptySegments { .. }) => says("HxW to be greater than 0"),
         Refusal::Bind(Bind::Length { operand: Operand::Scale, .. }) => says("Expected weight to be of same shape"),
         Refusal::Bind(Bind::Length { operand: Operand::Bias, .. }) => says("Expected bias to be of same shape"),
+        Refusal::Bind(Bind::Length { operand, .. }) => is_fused(*operand) && says("must match the size of tensor"),
         _ => false,
     }
+}
+
+/// Whether the operand is one of those that stand around a norm.
+fn is_fused(operand: Operand) -> bool {
+    use Operand::{Addend, Gate, ModulationScale, ModulationShift, OutGate, OutResidual, PrologueBias, Residual, Z};
+    matches!(
+        operand,
+        Residual | Gate | Z | PrologueBias | ModulationScale | ModulationShift | Addend | OutGate | OutResidual
+    )
 }
 
 #[cfg(test)]
@@ -326,6 +383,10 @@ mod tests {
                 Refusal::Bind(BindError::Length { operand: Operand::Bias, expected: 6, actual: 2 }),
                 "Expected bias to be of same shape as normalized_shape",
             ),
+            (
+                Refusal::Bind(BindError::Length { operand: Operand::Residual, expected: 6, actual: 4 }),
+                "The size of tensor a (3) must match the size of tensor b (2) at non-singleton dimension 1",
+            ),
         ];
         for (at, (refusal, _)) in reasons.iter().enumerate() {
             for (other, (_, message)) in reasons.iter().enumerate() {
@@ -351,8 +412,11 @@ mod tests {
                 let mut results = Results::new();
                 for name in case.request.wanted.keys().filter(|name| !name.contains("batches")) {
                     let shape = &case.request.wanted[name].shape;
-                    let values = expected.peer(name, &family.store).unwrap();
-                    results.insert(name.clone(), Array::new(shape, Values::Floats(values)));
+                    let values = match &expected.outputs[name].quantised {
+                        Some(_) => Values::Bytes(expected.bytes(name, &family.store).unwrap(), Dtype::U8),
+                        None => Values::Floats(expected.peer(name, &family.store).unwrap()),
+                    };
+                    results.insert(name.clone(), Array::new(shape, values));
                 }
                 let mut verdict = Verdict::default();
                 judge_tensors(&mut verdict, expected, &Outcome::Computed(results), &family.store).unwrap();

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use wgpu_norm::{DeviceFacts, Kernel, Planner, PowerIterations, SpectralArgs, SpectralBackwardArgs};
+use wgpu_norm::{
+    BackwardArgs, BackwardStatistics, DeviceFacts, Kernel, Planner, PowerIterations, SpectralArgs,
+    SpectralBackwardArgs, TensorView, TrainingArgs,
+};
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::outline::{Buffers, devices};
 
+use crate::fused::args::{self, GRADIENTS, OPERANDS};
+use crate::fused::place::Form;
 use crate::golden::{Family, Request};
 use crate::setup::{Setup, Support, support};
-use crate::{spectral, sync};
+use crate::{fused, spectral, sync};
 
 type Kernels = BTreeMap<String, Kernel>;
 
@@ -56,6 +61,58 @@ fn of_shards(request: &Request, devices: &[DeviceFacts]) -> Result<Kernels, Fail
     Ok(kernels)
 }
 
+/// Training and all gradients, over operands that are padded where the record's are.
+fn of_fused(request: &Request, devices: &[DeviceFacts]) -> Result<Kernels, Failure> {
+    let setup = fused::setup::Setup::of(request)?;
+    let quantised = request.attrs.fused.quantise.is_some();
+    let mut kernels = Kernels::new();
+    for facts in devices {
+        let plan = Planner::new(*facts).plan(&setup.descriptor())?;
+        let (mut all, len) = (Buffers::default(), plan.len());
+        let mut views = BTreeMap::new();
+        for name in OPERANDS {
+            let Some(place) = setup.place(name) else { continue };
+            let element = setup.element(name);
+            let view = match place.form() {
+                Form::Rows { axis, stride } => {
+                    let row: u64 = place.shape[axis + 1..].iter().product();
+                    let buffer = all.tensor_of(name, element, place.len() / row * stride).buffer;
+                    let view = TensorView::new(buffer, 0, place.len()).of(element);
+                    let rows = axis + 2 == place.shape.len();
+                    if rows { view.with_row_stride(stride) } else { view.with_stride(axis, stride) }
+                }
+                _ => all.tensor_of(name, element, place.len()),
+            };
+            views.insert(name, view);
+        }
+        for name in GRADIENTS {
+            if let Some(spec) = request.wanted.get(name) {
+                let len = spec.shape.iter().product();
+                views.insert(name, all.tensor_of(name, request.wanted_element(name), len));
+            }
+        }
+        let get = |name: &str| views.get(name).copied();
+        let Some(input) = get("input") else { continue };
+        let sum = setup.sum_element().map(|element| all.tensor_of("sum", element, len));
+        let output = all.tensor_of("output", setup.types.output, len);
+        let output = if quantised { TensorView::at(output.buffer, 0) } else { output };
+        let scales = request.wanted.get("output_scales").map(|spec| all.tensor("scales", spec.shape.iter().product()));
+        let saved = all.bytes("moments", plan.statistics_size());
+        let workspace = all.bytes("workspace", plan.workspace_size().max(plan.backward_workspace_size()));
+        let mut training = TrainingArgs::new(input, output, saved).fused(args::forward(get).sum(sum).scales(scales));
+        (training.scale, training.bias, training.workspace) = (get("weight"), get("bias"), Some(workspace));
+        let mut recipes = vec![plan.training(&training)?];
+        if let Some(grad_output) = get("dy") {
+            let by = BackwardStatistics::Saved(saved);
+            let args = setup.backward(BackwardArgs::new(sum.unwrap_or(input), grad_output, by), get);
+            recipes.push(plan.backward(&args.workspace(workspace))?);
+        }
+        kernels
+            .extend(recipes.into_iter().flat_map(|recipe| recipe.kernels).map(|kernel| (kernel.to_string(), kernel)));
+    }
+    Ok(kernels)
+}
+
 fn check(name: &str, kernel: &Kernel) {
     let source = kernel.source();
     let module = naga::front::wgsl::parse_str(&source)
@@ -79,6 +136,7 @@ fn kernels_of_all_recorded_cases_pass_naga() {
             let of_case = match request.op.as_str() {
                 "spectral_norm" => of_spectral(request, &devices()),
                 "sync_batch_norm" => of_shards(request, &devices()),
+                op if op.starts_with("fused_") => of_fused(request, &devices()),
                 _ => of_norm(request, &devices()),
             };
             match of_case {

@@ -5,6 +5,7 @@
 
 mod compute;
 mod derived;
+mod fused;
 mod golden;
 mod gradients;
 mod inputs;
@@ -38,6 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
   recorded tests/golden --output results
   recorded tests/golden --output results --family torch_hard --filter large_mean --force
+  recorded GOLDEN --output results --family fused --filter adaln
 
 A case passes where every output, gradient and running statistic has NaN and infinity where the f64 oracle or the \
 recorded result has them, and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale; 1e-3 in f16, \
@@ -127,6 +129,8 @@ pub enum Values {
     Floats(Vec<f32>),
     /// Integers.
     Integers(Vec<i64>),
+    /// Quantised numbers.
+    Bytes(Vec<u8>, safetensors::Dtype),
 }
 
 impl Array {
@@ -135,6 +139,7 @@ impl Array {
         let len = match &values {
             Values::Floats(values) => values.len() as u64,
             Values::Integers(values) => values.len() as u64,
+            Values::Bytes(values, _) => values.len() as u64,
         };
         let fits = shape.iter().product::<u64>() == len;
         Self { shape: if fits { shape.to_vec() } else { vec![len] }, element: Element::F32, values }
@@ -157,6 +162,7 @@ impl Array {
         match &self.values {
             Values::Floats(values) => (elements::dtype(self.element), elements::encode(values, self.element)),
             Values::Integers(values) => (safetensors::Dtype::I64, Cow::Borrowed(bytemuck::cast_slice(values))),
+            Values::Bytes(values, dtype) => (*dtype, Cow::Borrowed(values)),
         }
     }
 }

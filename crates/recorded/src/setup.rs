@@ -9,6 +9,7 @@ use wgpu_norm::{
 };
 use wgpu_norm_tools::norm::Descriptor;
 
+use crate::fused;
 use crate::golden::Request;
 
 /// What ONNX MeanVarianceNormalization adds to the deviation.
@@ -43,7 +44,7 @@ pub fn support(request: &Request) -> Support {
         | "lp_normalize"
         | "lp_normalization"
         | "mean_variance_normalization" => Support::Runs,
-        op if op.starts_with("fused_") => Support::NotYet,
+        op if op.starts_with("fused_") => fused::setup::support(request),
         _ => Support::Never,
     }
 }
@@ -257,7 +258,8 @@ fn from_end(axis: i64, rank: usize) -> usize {
     if axis < 0 { (rank as i64 + axis).max(0) as usize } else { axis as usize }
 }
 
-fn epsilon(request: &Request) -> Epsilon {
+/// eps of a case.
+pub fn epsilon(request: &Request) -> Epsilon {
     let attrs = &request.attrs;
     let constructed = request.module.kwargs.get("eps").map(Value::as_f64);
     let given = attrs.eps.or(attrs.epsilon.map(Some)).or(constructed).unwrap_or(Some(1e-5));
@@ -396,7 +398,7 @@ impl Layout {
 }
 
 /// The elements of a tensor of `shape` with its axes in another `order`.
-fn permute(values: &[f32], shape: &[u64], order: &[usize]) -> Vec<f32> {
+pub fn permute(values: &[f32], shape: &[u64], order: &[usize]) -> Vec<f32> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
         strides[axis - 1] = strides[axis] * shape[axis];

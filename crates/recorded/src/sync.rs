@@ -78,7 +78,7 @@ pub fn sync_batch_norm(gpu: &Gpu, request: &Request, store: &Store) -> Result<Re
 fn values<'a>(results: &'a Results, name: &str) -> Option<&'a Vec<f32>> {
     match results.get(name)?.values {
         Values::Floats(ref values) => Some(values),
-        Values::Integers(_) => None,
+        Values::Integers(_) | Values::Bytes(..) => None,
     }
 }
 
