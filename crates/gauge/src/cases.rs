@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 use wgpu_norm::{BufferId, MemoryFormat, NormDescriptor, NormKind, Recipe, Types};
+use wgpu_norm_tools::around::Around;
 use wgpu_norm_tools::norm::Plan;
 use wgpu_norm_tools::outline::{Outline, Which};
 use wgpu_norm_tools::types;
@@ -52,6 +53,9 @@ pub struct Binding {
     pub buffer: Option<usize>,
     pub bytes: u64,
     pub written: bool,
+    /// Whether its bytes are loaded: those of a workspace are where it holds a gradient, and small sums that are
+    /// written.
+    pub loaded: bool,
 }
 
 /// A line of `wgpu-norm bench --list`.
@@ -69,6 +73,9 @@ pub struct Listed {
     pass: String,
     groups: Option<u64>,
     training: bool,
+    /// What stands around the norm.
+    #[serde(default)]
+    around: Around,
 }
 
 /// The cases of a list.
@@ -100,25 +107,31 @@ impl Planner {
         if case.format == "channels-last" {
             descriptor.format = MemoryFormat::ChannelsLast;
         }
+        let descriptor = case.around.put(descriptor);
         let plan = self.planner.plan(&descriptor).map_err(|error| error.to_string())?;
         let planned = Plan::Norm(Box::new(plan));
-        let outline = planned.outline(descriptor.affine, case.which()?).map_err(|error| error.to_string())?;
+        let beside = case.around.operands(case.which()?, &memory, &descriptor.types);
+        let beside = Some(beside).filter(|_| !case.around.is_none());
+        let outline = planned.outline(descriptor.affine, case.which()?, beside);
+        let outline = outline.map_err(|error| format!("{}: {error}", self.name(case)))?;
         let Outline { names, recipes } = outline.ok_or_else(|| format!("{}: it has no such pass", self.name(case)))?;
         // given statistics are imported by a recipe of their own, once for all passes
         let recipe = recipes.last().ok_or("nothing to do")?;
         Ok(Case {
             name: self.name(case),
             elements: case.shape.iter().product(),
-            roof: case.roof(self.types),
+            roof: case.roof(self.types)?,
             dispatches: dispatches(recipe, &names),
         })
     }
 }
 
 fn dispatches(recipe: &Recipe<BufferId>, names: &[&str]) -> Vec<Dispatch> {
-    let binding = |b: &wgpu_norm::Binding| {
+    let binding = |(b, operands): (&wgpu_norm::Binding, String)| {
         let buffer = recipe.buffers[b.buffer].id as usize;
-        Binding { buffer: (names[buffer] != "workspace").then_some(buffer), bytes: b.size, written: b.writes }
+        let buffer = (names[buffer] != "workspace").then_some(buffer);
+        let loaded = !b.writes || buffer.is_none() && operands.split('+').any(|operand| operand == "grad_output");
+        Binding { buffer, bytes: b.size, written: b.writes, loaded }
     };
     let dispatch = |dispatch: &wgpu_norm::Dispatch| {
         let kernel = &recipe.kernels[dispatch.kernel];
@@ -129,7 +142,7 @@ fn dispatches(recipe: &Recipe<BufferId>, names: &[&str]) -> Vec<Dispatch> {
             constants: kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             workgroups: dispatch.workgroups.iter().copied().map(u64::from).product::<u64>()
                 - u64::from(merging(kernel, &dispatch.parameters)),
-            bindings: dispatch.bindings.iter().map(binding).collect(),
+            bindings: dispatch.bindings.iter().zip(kernel.binding_names()).map(binding).collect(),
         }
     };
     recipe.dispatches.iter().map(dispatch).collect()
@@ -166,6 +179,8 @@ impl Listed {
             (variant, Some(groups)) => format!("{variant} {groups}"),
             (variant, None) => variant.to_owned(),
         };
+        let variant =
+            [&variant].into_iter().map(String::as_str).chain(self.around.name()).collect::<Vec<_>>().join(" ");
         let shape: Vec<_> = self.shape.iter().map(u64::to_string).collect();
         format!("{variant} {} {} {}", shape.join("x"), self.format, self.pass)
     }
@@ -181,8 +196,8 @@ impl Listed {
 
     fn kind(&self) -> Result<NormKind<'static>, String> {
         Ok(match self.variant.as_str() {
-            "layer" => NormKind::Layer { axes: 1..self.shape.len() },
-            "rms" => NormKind::Rms { axes: 1..self.shape.len() },
+            "layer" => NormKind::Layer { axes: self.shape.len() - 1..self.shape.len() },
+            "rms" => NormKind::Rms { axes: self.shape.len() - 1..self.shape.len() },
             "batch" => NormKind::Batch,
             "instance" => NormKind::Instance,
             "group" => NormKind::Group { groups: self.groups.unwrap_or(1) },
@@ -201,13 +216,14 @@ impl Listed {
     }
 
     /// As `bench` counts it: tensors move once more where a segment cannot stay on the chip.
-    fn roof(&self, types: Types) -> Roof {
+    fn roof(&self, types: Types) -> Result<Roof, String> {
         let backward = self.pass == "backward";
         let elements: u64 = self.shape.iter().product();
         let sample: u64 = self.shape.iter().skip(1).product();
         let segment = match self.variant.as_str() {
             "instance" => sample / self.shape[1].max(1),
             "group" => sample / self.groups.unwrap_or(1).max(1),
+            "layer" | "rms" => self.shape.last().copied().unwrap_or(1),
             _ => sample,
         };
         let stays = match (self.variant.as_str(), self.format.as_str()) {
@@ -217,9 +233,10 @@ impl Listed {
             _ => segment <= 1 << 16,
         };
         let (kernel, again) = if backward { (3, 2) } else { (2, 1) };
-        let affine = if matches!(self.variant.as_str(), "layer" | "rms") { sample } else { self.shape[1] };
+        let tensors = self.around.tensors(self.which()?) + if stays { 0 } else { again };
+        let affine = if matches!(self.variant.as_str(), "layer" | "rms") { segment } else { self.shape[1] };
         let parameters = types.scale.bytes() * affine * u64::from(kernel);
         let bytes = types.input.bytes() * elements;
-        Roof { kernel, tensors: kernel + if stays { 0 } else { again }, bytes, parameters }
+        Ok(Roof { kernel, tensors, bytes, parameters })
     }
 }

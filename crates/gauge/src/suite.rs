@@ -167,11 +167,11 @@ impl Kernels {
 /// What an invocation does; nothing where the listing is not read.
 fn counted(dispatch: &cases::Dispatch, (machine, flow): &(Machine, Option<Flow>)) -> Option<Counted> {
     let invocations = (dispatch.workgroups * u64::from(machine.workgroup_size)) as f64;
-    let bytes = |written: bool| {
-        let bindings = dispatch.bindings.iter().filter(|binding| binding.written == written);
+    let bytes = |loaded: bool| {
+        let bindings = dispatch.bindings.iter().filter(|binding| binding.loaded == loaded);
         bindings.map(|binding| binding.bytes).sum::<u64>() as f64 / invocations
     };
-    flow.as_ref().map(|flow| count::count(flow, bytes(false), bytes(true)))
+    flow.as_ref().map(|flow| count::count(flow, bytes(true), bytes(false)))
 }
 
 /// A line for every kernel that spills.

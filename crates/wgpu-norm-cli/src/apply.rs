@@ -7,23 +7,29 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, RunningStatistics, State, StateSpec, Types};
+use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, QuantFormat, RunningStatistics, State, StateSpec, Types};
 use wgpu_norm_tools::check::{Comparison, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
-use wgpu_norm_tools::norm::Descriptor;
+use wgpu_norm_tools::fused::{Fused, Numbers};
+use wgpu_norm_tools::norm::{Descriptor, Exact};
 use wgpu_norm_tools::output::{Part, Target};
+use wgpu_norm_tools::quantized::{self, Quantize};
 use wgpu_norm_tools::{shapes, terminal};
 
 use crate::Global;
 
 pub use args::ApplyArgs;
 use args::{Files, Kind, Operation};
+use fusion::FusionArgs;
+use quantize::QuantizeArgs;
 use settings::{Settings, Update};
 
 mod args;
+mod fusion;
+mod quantize;
 mod settings;
 mod spectral;
 
@@ -50,10 +56,14 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let targets = Targets::new(files, &settings, &input_spec)?;
     let operands = Operands::open(input, &settings)?;
     let types = operands.types(files.dtype);
-    targets.output.check_element(types.output)?;
+    let quantization = settings.quantize().and_then(QuantizeArgs::quantization);
+    let output_type = OutputType::new(types.output, quantization.map(|how| how.format));
+    output_type.check(&targets.output)?;
     let name = files.output_tensor.clone().or(operands.input.name.clone()).unwrap_or_else(|| "output".to_owned());
     let style_shape = operands.style.as_ref().map(|style| style.shape().to_vec()).unwrap_or_default();
-    let descriptor = settings.descriptor(&shape, &style_shape, types);
+    let axes = settings.fusion.map(|fusion| fusion.axes(operands.fused.as_ref(), &shape)).transpose()?;
+    let axes = axes.unwrap_or_default();
+    let descriptor = settings.descriptor((&shape, &style_shape), types, &axes);
     descriptor.validate()?;
     if let Descriptor::Norm(descriptor) = &descriptor {
         operands.check(descriptor)?;
@@ -65,17 +75,56 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }
     let norm = gpu.as_ref().map(|gpu| descriptor.create(&gpu.engine)).transpose()?;
-    let mut tensors = operands.read(&settings)?;
+    let mut tensors = Tensors { sum: targets.sum.as_ref().map(|&(_, element)| element), ..operands.read(&settings)? };
     let outcome = match (&gpu, &norm) {
         (Some(gpu), Some(norm)) => on_gpu(gpu, norm, &mut tensors, files.check, settings.mode)?,
         _ => on_cpu(&descriptor, &tensors, settings.mode)?,
     };
-    let check = if files.check { Some(check(&descriptor, &tensors, &outcome)?) } else { None };
+    let tolerance = settings.fusion.map_or(0.0, |fusion| fusion.step(types.output)).max(TOLERANCE);
+    let check = if files.check { Some(check(&descriptor, &tensors, &outcome, tolerance)?) } else { None };
     drop(tensors);
-    targets.write((&name, &shape, types.output), &settings.statistics_shape(&shape), &outcome)?;
+    let scales_shape = quantization.map(|how| Quantize::scales_shape(&how, &shape)).unwrap_or_default();
+    targets.write((&name, &shape, output_type), [&settings.statistics_shape(&shape), &scales_shape], &outcome)?;
 
     let state_output = settings.update.map(|update| update.out);
-    Report::new(descriptor.name(), &shape, types, gpu.as_ref(), &outcome, files).finish(check, state_output, global)
+    let report = Report::new(descriptor.name(), &shape, types, gpu.as_ref(), &outcome, files);
+    Report { output_type: output_type.name(), ..report }.finish(check, state_output, global)
+}
+
+/// What OUTPUT has.
+#[derive(Clone, Copy)]
+enum OutputType {
+    Elements(Element),
+    Bytes(QuantFormat),
+}
+
+impl OutputType {
+    fn new(element: Element, format: Option<QuantFormat>) -> Self {
+        format.map_or(Self::Elements(element), Self::Bytes)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Elements(element) => element.name(),
+            Self::Bytes(format) => quantized::name(format),
+        }
+    }
+
+    /// Refuses what the file cannot hold. All hold bytes.
+    fn check(self, target: &Target) -> Result<(), Failure> {
+        match self {
+            Self::Elements(element) => target.check_element(element),
+            Self::Bytes(_) => Ok(()),
+        }
+    }
+
+    fn part<'a>(self, target: &'a Target, name: &str, shape: &[u64], outcome: &Outcome) -> Result<Part<'a>, Failure> {
+        match (self, &outcome.quantized) {
+            (Self::Bytes(format), Some(quantized)) => target.part_of_codes(name, shape, format, &quantized.codes),
+            (Self::Bytes(_), None) => Err(Failure::Usage("no bytes were computed".to_owned())),
+            (Self::Elements(element), _) => target.part_of_tensor(name, shape, element, &outcome.output),
+        }
+    }
 }
 
 /// The files to write.
@@ -83,6 +132,10 @@ struct Targets {
     output: Target,
     statistics: [Option<Target>; 2],
     running: Option<Target>,
+    /// The sum before the norm, and its type.
+    sum: Option<(Target, Element)>,
+    /// The scales of bytes.
+    scales: Option<Target>,
 }
 
 impl Targets {
@@ -94,6 +147,8 @@ impl Targets {
             .chain(affine)
             .chain(settings.style)
             .chain(running)
+            .chain(settings.fused().present())
+            .chain(settings.quantize().and_then(QuantizeArgs::static_scale))
             .map(|spec| spec.path.as_path())
             .collect();
         let target = |path: &Path| Target::new(path, files.force, &inputs);
@@ -102,31 +157,44 @@ impl Targets {
         let statistics = [mean?, rstd?];
         let state = |path: &Path| Target::for_state(path, files.force, &inputs);
         let running = settings.update.map(|update| state(update.out)).transpose()?;
+        let sum = settings.fusion.map_or(Ok(None), FusionArgs::sum_out)?;
+        let sum = sum.map(|(path, element)| Ok::<_, Failure>((target(path)?, element))).transpose()?;
+        if let Some((target, element)) = &sum {
+            target.check_element(*element)?;
+        }
+        let scales = settings.quantize().map_or(Ok(None), QuantizeArgs::scales_out)?.map(target).transpose()?;
         let mut seen = vec![&output];
-        for target in statistics.iter().chain([&running]).flatten() {
+        let sum_target = sum.iter().map(|(target, _)| target);
+        for target in statistics.iter().chain([&running]).flatten().chain(sum_target).chain(&scales) {
             if seen.iter().any(|earlier| earlier.same_as(target)) {
                 return Err(Failure::file(target.path(), FileError::SameOutputs));
             }
             seen.push(target);
         }
-        Ok(Self { output, statistics, running })
+        Ok(Self { output, statistics, running, sum, scales })
     }
 
     /// The output, by its name, shape and type, and what else there is.
     fn write(
         &self,
-        (name, shape, element): (&str, &[u64], Element),
-        statistics_shape: &[u64],
+        (name, shape, output_type): (&str, &[u64], OutputType),
+        [statistics_shape, scales_shape]: [&[u64]; 2],
         outcome: &Outcome,
     ) -> Result<(), Failure> {
         // all files are whole before the first has its name
-        let mut parts = vec![self.output.part_of_tensor(name, shape, element, &outcome.output)?];
+        let mut parts = vec![output_type.part(&self.output, name, shape, outcome)?];
         if let Some((mean, rstd)) = &outcome.statistics {
             for (target, name, data) in [(&self.statistics[0], "mean", mean), (&self.statistics[1], "rstd", rstd)] {
                 if let Some(target) = target {
                     parts.push(target.part_of_tensor(name, statistics_shape, Element::F32, data)?);
                 }
             }
+        }
+        if let (Some((target, element)), Some(sum)) = (&self.sum, &outcome.sum) {
+            parts.push(target.part_of_tensor("sum", shape, *element, sum)?);
+        }
+        if let (Some(target), Some(quantized)) = (&self.scales, &outcome.quantized) {
+            parts.push(target.part_of_tensor("scales", scales_shape, Element::F32, &quantized.scales)?);
         }
         if let (Some(target), Some(running)) = (&self.running, &outcome.running) {
             parts.push(target.part_of_bytes(&checkpoint(running)?)?);
@@ -152,6 +220,8 @@ struct Operands {
     bias: Option<TensorFile>,
     style: Option<TensorFile>,
     running: Option<(TensorFile, TensorFile)>,
+    fused: Fused<TensorFile>,
+    static_scale: Option<TensorFile>,
 }
 
 impl Operands {
@@ -168,6 +238,8 @@ impl Operands {
             bias: optional(settings.bias)?,
             style: optional(settings.style)?,
             running,
+            fused: settings.fused().try_map(|_, spec| open(spec))?,
+            static_scale: optional(settings.quantize().and_then(QuantizeArgs::static_scale))?,
         })
     }
 
@@ -184,13 +256,14 @@ impl Operands {
     /// Compares the shapes with what the norm needs, before any element is read.
     fn check(&self, descriptor: &NormDescriptor<'_>) -> Result<(), Failure> {
         let (mean, variance) = self.running.as_ref().map(|(mean, variance)| (mean, variance)).unzip();
-        let [affine, channels] = [shapes::affine(descriptor), shapes::channels(descriptor)];
+        let [affine, channels, one] = [shapes::affine(descriptor), shapes::channels(descriptor), vec![1]];
         let scale = if matches!(descriptor.kind, NormKind::Weight { .. }) { "g" } else { "scale" };
         let needed = [
             (scale, self.scale.as_ref(), &affine),
             ("bias", self.bias.as_ref(), &affine),
             ("running mean", mean, &channels),
             ("running variance", variance, &channels),
+            ("static scale", self.static_scale.as_ref(), &one),
         ];
         let mut given = needed.into_iter().filter_map(|(operand, file, expected)| Some((operand, file?, expected)));
         given.try_for_each(|(operand, file, expected)| shapes::check(operand, file.shape(), expected))
@@ -202,26 +275,58 @@ impl Operands {
             Some((mean, variance)) => Some((mean.read()?, variance.read()?)),
             None => None,
         };
-        let (given, running) = match (statistics, settings.update) {
+        let (statistics, running) = match (statistics, settings.update) {
             (Some((mean, variance)), Some(Update { update, batches, .. })) => {
                 (None, Some(Running { mean, variance, batches: Some(batches), update }))
             }
             (statistics, _) => (statistics, None),
         };
+        let width = self.input.shape().last().copied().unwrap_or(1);
+        let given = self.static_scale.map(static_scale).transpose()?;
+        let quantization = settings.quantize().and_then(QuantizeArgs::quantization);
         Ok(Tensors {
+            quantize: quantization.map(|how| Quantize { how, width, given }),
             input: self.input.read()?,
             scale: optional(self.scale)?,
             bias: optional(self.bias)?,
             style: optional(self.style)?,
-            given,
+            given: statistics,
             running,
+            fused: self.fused.try_map(|_, file| {
+                let element = file.element();
+                file.read().map(|values| Numbers { element, values })
+            })?,
+            sum: None,
         })
     }
 }
 
-fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> Result<Check, Failure> {
-    let reference = tensors.reference(descriptor)?;
-    let mut check = Check::new(descriptor.shape(), &outcome.output, &reference.output, descriptor.types().output);
+/// The one scale that a file holds.
+fn static_scale(file: TensorFile) -> Result<f32, Failure> {
+    let scale = file.read()?.first().copied().unwrap_or(0.0);
+    if scale.is_finite() && scale > 0.0 {
+        return Ok(scale);
+    }
+    Err(Failure::Usage(format!("--static-scale holds {scale}: numbers are divided by it, so it is finite and above 0")))
+}
+
+fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome, tolerance: f64) -> Result<Check, Failure> {
+    let Exact { norm: reference, sum } = tensors.exact(descriptor)?;
+    let (output, shape) = (descriptor.types().output, descriptor.shape());
+    let mut check = match (&tensors.quantize, &outcome.quantized) {
+        (Some(quantize), Some(quantized)) => {
+            let judged = quantize.judge(quantized, &reference.output, output);
+            let check = Check::of(judged.numbers, shape, tolerance);
+            let (passed, scales) = (check.passed && judged.scales.holds(tolerance), judged.scales.relative);
+            Check { passed, scales: quantize.given.is_none().then_some(scales), ..check }
+        }
+        _ => Check::of(Comparison::new(&outcome.output, &reference.output, output), shape, tolerance),
+    };
+    if let (Some(actual), Some(element)) = (&outcome.sum, tensors.sum) {
+        let comparison = Comparison::new(actual, &sum, element);
+        check.passed &= comparison.holds(tolerance);
+        check.sum = Some(comparison.relative);
+    }
     if let (Some(before), Some(after)) = (&tensors.running, &outcome.running) {
         let (mean, variance) = before.reference(&reference, tensors.segment_len(reference.mean.len()));
         let compare = |actual: &[f32], expected: &[f64]| Comparison::new(actual, expected, Element::F32);
@@ -234,9 +339,12 @@ fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome) -> R
 
 impl Check {
     fn new(shape: &[u64], actual: &[f32], expected: &[f64], element: Element) -> Self {
-        let comparison = Comparison::new(actual, expected, element);
-        let (passed, at) = (comparison.holds(TOLERANCE), unravel(comparison.index, shape));
-        Self { passed, tolerance: TOLERANCE, at, running: None, comparison }
+        Self::of(Comparison::new(actual, expected, element), shape, TOLERANCE)
+    }
+
+    fn of(comparison: Comparison, shape: &[u64], tolerance: f64) -> Self {
+        let (passed, at) = (comparison.holds(tolerance), unravel(comparison.index, shape));
+        Self { passed, tolerance, at, running: None, sum: None, scales: None, comparison }
     }
 }
 
@@ -248,6 +356,10 @@ struct Check {
     at: Vec<u64>,
     /// Largest error of the running statistics, in units of the largest of them.
     running: Option<f64>,
+    /// Largest error of the sum before the norm, in units of the largest of it.
+    sum: Option<f64>,
+    /// Largest error of the scales of bytes, in units of the largest of them.
+    scales: Option<f64>,
     #[serde(flatten)]
     comparison: Comparison,
 }
@@ -353,6 +465,12 @@ impl Check {
         );
         if let Some(first) = self.comparison.first_misplaced {
             text += &format!("; NaN or infinity differ at {misplaced} elements, the first flat index {first}");
+        }
+        if let Some(sum) = self.sum {
+            text += &format!("; sum {sum:.3e} of its scale");
+        }
+        if let Some(scales) = self.scales {
+            text += &format!("; scales {scales:.3e} of theirs");
         }
         if let Some(running) = self.running {
             text += &format!("; running statistics {running:.3e} of theirs");

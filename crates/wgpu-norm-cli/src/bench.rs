@@ -1,5 +1,6 @@
 //! `wgpu-norm bench`: the speed of norms against what this adapter moves.
 
+mod around;
 mod beside;
 pub mod case;
 mod clock;
@@ -54,6 +55,7 @@ Examples:
   wgpu-norm bench group 8x64x120x120 --groups 32 --format channels-last --backward
   wgpu-norm bench --suite reference --filter 'channels-last backward' --adapter llvmpipe
   wgpu-norm bench --suite gpu --filter backward
+  wgpu-norm bench --suite fused --dtype bf16
   wgpu-norm bench layer 4096x1024 --dtype bf16 --training --backward
   wgpu-norm bench --suite reference --peer benches/peers/burn/target/release/burn-peer
   wgpu-norm bench --suite reference --peers pytorch.json
@@ -66,6 +68,9 @@ GB/s count the bytes that no implementation can do without: each operand once. T
 moves memory, with the same mix of reads and writes (copy, triad), measured in the same run, in turn with each norm, over \
 the same buffers. `2E`, `3E`, `5E` say how many times the algorithm moves each element: segments that do not stay on a \
 chip are read again. 100 % is the time in which the roof moves these bytes. Buffers rotate, so that none is in a cache.
+
+Rows of `--suite fused` have the same unfused below them: the norm alone as it was measured in turn, and one kernel \
+for what stands before it and one for what stands behind, whose bytes are counted at the speed of the roof.
 
 Ctrl-C ends with what was measured so far. Exit code 1: an error against the f64 reference is above 1e-5 of the largest \
 value.")]

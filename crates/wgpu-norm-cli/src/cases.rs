@@ -3,11 +3,13 @@
 use wgpu_norm::MemoryFormat::{ChannelsFirst, ChannelsLast};
 use wgpu_norm::NormKind::{Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
 use wgpu_norm::{
-    AdaptiveDescriptor, Affine, Element, MemoryFormat, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Types,
-    Variance,
+    ALL_AXES, Activation, AdaptiveDescriptor, Affine, Element, Epilogue, Fusion, MemoryFormat, Modulation, Multiplier,
+    NormDescriptor, NormKind, NormalizedRounding, Prologue, SingleElement, StyleEpsilon, SumRounding, Types, Variance,
 };
+use wgpu_norm_tools::around::Around;
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::files::element_count;
+use wgpu_norm_tools::fused::{Fused, Numbers};
 use wgpu_norm_tools::norm::Descriptor;
 use wgpu_norm_tools::{elements, types};
 
@@ -22,6 +24,18 @@ pub struct Case<'a> {
     pub format: MemoryFormat,
     /// Element types.
     pub types: Types,
+    /// What stands around it.
+    pub around: Option<Amid<'a>>,
+}
+
+/// What stands around a norm.
+#[derive(Clone, Copy)]
+pub struct Amid<'a> {
+    /// In words.
+    words: &'static str,
+    fusion: Fusion<'a>,
+    /// Parameters of the norm.
+    affine: Affine,
 }
 
 /// A kind of norm, with what only that kind needs.
@@ -69,11 +83,11 @@ const ALL_F16: Types = Types::all(Element::F16);
 const ALL_BF16: Types = Types::all(Element::Bf16);
 
 const fn case(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
-    Case { kind: Kind::Norm(kind), shape, format: ChannelsFirst, types: F32 }
+    Case { kind: Kind::Norm(kind), shape, format: ChannelsFirst, types: F32, around: None }
 }
 
 const fn last(kind: NormKind<'static>, shape: &'static [u64]) -> Case<'static> {
-    Case { kind: Kind::Norm(kind), shape, format: ChannelsLast, types: F32 }
+    Case { kind: Kind::Norm(kind), shape, format: ChannelsLast, types: F32, around: None }
 }
 
 const fn adain(
@@ -83,7 +97,7 @@ const fn adain(
     shape: &'static [u64],
     format: MemoryFormat,
 ) -> Case<'static> {
-    Case { kind: Kind::Adaptive { style_shape, variance, style_eps }, shape, format, types: F32 }
+    Case { kind: Kind::Adaptive { style_shape, variance, style_eps }, shape, format, types: F32, around: None }
 }
 
 /// All of them. Widths take every remainder of 4; 4099 is a prime beyond a workgroup's reach; 70 001 segments are more
@@ -166,16 +180,70 @@ pub const CASES: &[Case<'static>] = &[
 pub const HALVES: &[Case<'static>] =
     &[case(Layer { axes: 1..2 }, &[5, 67]).of(ALL_F16), case(Rms { axes: 1..2 }, &[5, 64]).of(ALL_BF16)];
 
+/// Norms with what networks put around them; the quick tier has the first [`QUICK_FUSED`]. Each operand and each
+/// gradient is there once.
+pub fn fused() -> Vec<Case<'static>> {
+    let (none, scale, both) = (Affine::None, Affine::Scale, Affine::ScaleAndBias);
+    let (fusion, rows, planes) = (Fusion::default(), &ALL_AXES[..2], &ALL_AXES[..3]);
+    let add = Prologue::residual(rows);
+    let add_zero = Prologue::residual(planes).multiplier(Multiplier::Gate(&[0, 2]));
+    let zero = fusion.prologue(add_zero).modulation(Modulation::new(&[0, 2]));
+    let silu = fusion.epilogue(Epilogue::activation(Activation::Silu));
+    let gated = Prologue::default().multiplier(Multiplier::Activation(Activation::Silu));
+    let relu = Epilogue::activation(Activation::Relu).addend();
+    let gates = Epilogue::activation(Activation::GeluTanh).gate(Activation::Sigmoid).out_gate(&[1]).factor(0.5);
+    let llama = fusion
+        .prologue(add.rounding(SumRounding::AsStored(Element::Bf16)))
+        .normalized_rounding(NormalizedRounding::AsOutput);
+    let rms = |shape| case(Rms { axes: 1..2 }, shape);
+    let (layer, group) = (case(Layer { axes: 2..3 }, &[2, 3, 33]), last(Group { groups: 2 }, &[2, 5, 7, 6]));
+    vec![
+        rms(&[5, 67]).with("add", scale, fusion.prologue(add).one_plus_scale()),
+        layer.with("adaln silu", none, zero.epilogue(silu.epilogue.out_residual())),
+        rms(&[5, 64]).of(ALL_BF16).with("as llama", scale, llama),
+        group.clone().with("bias silu", both, silu.prologue(Prologue::default().bias(&[3]))),
+        group.with("skip silu", both, silu.prologue(Prologue::residual(&[0, 3]).bias(&[3]))),
+        rms(&[5, 61]).with("gated before", scale, fusion.prologue(gated)),
+        case(Layer { axes: 1..2 }, &[5, 66]).with("gates", both, fusion.epilogue(gates)),
+        case(Batch, &[3, 5, 7]).with("addend relu", both, fusion.epilogue(relu)),
+    ]
+}
+
+/// How many of [`fused`] the quick tier has: each takes some seconds to compile.
+pub const QUICK_FUSED: usize = 3;
+
+/// Each kernel without its norm's kind.
+pub fn quick() -> Vec<Case<'static>> {
+    [CASES, HALVES, &fused()[..QUICK_FUSED]].concat()
+}
+
 /// All cases in f32, and every other one that is not large in a 16-bit type, with parameters of f32 or of the same.
 pub fn all() -> Vec<Case<'static>> {
     let types = [F16, ALL_BF16, BF16, ALL_F16].into_iter().cycle();
     let halves = CASES.iter().step_by(2).zip(types).map(|(case, types)| case.clone().of(types));
-    CASES.iter().cloned().chain(halves.filter(|case| case.len() <= SMALL)).collect()
+    CASES.iter().cloned().chain(halves.filter(|case| case.len() <= SMALL)).chain(fused()).collect()
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     const fn of(self, types: Types) -> Self {
         Self { types, ..self }
+    }
+
+    fn with(self, words: &'static str, affine: Affine, fusion: Fusion<'a>) -> Self {
+        Self { around: Some(Amid { words, fusion, affine }), ..self }
+    }
+
+    /// The same with what networks put around it.
+    pub fn amid(self, around: Around) -> Self {
+        let alone = self.descriptor().affine();
+        let (Some(words), Kind::Norm(kind)) = (around.name(), &self.kind) else { return self };
+        let (affine, fusion) = (around.affine(kind, alone), around.fusion(self.shape.len(), self.types.input));
+        self.with(words, affine, fusion)
+    }
+
+    /// Whether something stands around the norm.
+    pub fn is_fused(&self) -> bool {
+        self.around.is_some()
     }
 
     /// Whether tensors have 16 bits.
@@ -184,10 +252,10 @@ impl Case<'_> {
     }
 
     /// The kinds of contents this case is run with. Few differ in 16 bits: a mean and a deviation that are far apart
-    /// are rounded to a constant.
+    /// are rounded to a constant. A sum that is rounded has few of its own either where it is large.
     pub fn fills(&self) -> &'static [Fill] {
         let all = &[Fill::Normal, Fill::LargeMean, Fill::TinyVariance, Fill::Constant, Fill::Zero, Fill::NotANumber];
-        match (self.is_half(), self.len() <= SMALL) {
+        match (self.is_half() || self.is_fused(), self.len() <= SMALL) {
             (false, true) => all,
             (false, false) => &all[..2],
             (true, true) => &[Fill::Normal, Fill::NotANumber],
@@ -197,7 +265,19 @@ impl Case<'_> {
 
     /// Those of them that gradients are computed from.
     pub fn backward_fills(&self) -> &'static [Fill] {
-        if self.len() <= SMALL || self.is_half() { self.fills() } else { &[Fill::LargeMean] }
+        match self.len() <= SMALL || self.is_half() {
+            _ if self.drops_nan() => &[Fill::Normal],
+            true => self.fills(),
+            false => &[Fill::LargeMean],
+        }
+    }
+
+    /// Whether kernels take the slope of a NaN for that of some number, as PyTorch takes that of ReLU: those of the
+    /// activations that are bent or clamped.
+    pub fn drops_nan(&self) -> bool {
+        use Activation::{Gelu, GeluTanh, LeakyRelu, Relu};
+        let activation = self.around.map(|around| around.fusion.epilogue.activation);
+        matches!(activation, Some(Relu | LeakyRelu { .. } | Gelu | GeluTanh))
     }
 
     /// Number of elements.
@@ -212,16 +292,18 @@ impl Case<'_> {
 
     /// The norm.
     pub fn descriptor(&self) -> Descriptor<'_> {
-        let Self { shape, format, types, .. } = *self;
+        let Self { shape, format, types, around, .. } = *self;
         let single_element = SingleElement::Allow;
         match &self.kind {
             Kind::Norm(kind) => Descriptor::Norm(NormDescriptor {
                 format,
-                affine: match kind {
-                    LpNormalize { .. } | MeanVariance { .. } => Affine::None,
-                    Weight { .. } => Affine::Scale,
-                    _ => Affine::ScaleAndBias,
+                affine: match (around, kind) {
+                    (Some(around), _) => around.affine,
+                    (None, LpNormalize { .. } | MeanVariance { .. }) => Affine::None,
+                    (None, Weight { .. }) => Affine::Scale,
+                    (None, _) => Affine::ScaleAndBias,
                 },
+                fusion: around.map(|around| around.fusion).unwrap_or_default(),
                 single_element,
                 types,
                 ..NormDescriptor::new(kind.clone(), shape)
@@ -242,9 +324,10 @@ impl Case<'_> {
         self.descriptor().name()
     }
 
-    /// The kind and the types.
+    /// The kind, what stands around it, and the types.
     pub fn title(&self) -> String {
-        self.name().to_owned() + &types::suffix(self.types.input.name(), self.types.scale.name())
+        let around = self.around.map(|around| format!(" fused {}", around.words)).unwrap_or_default();
+        self.name().to_owned() + &around + &types::suffix(self.types.input.name(), self.types.scale.name())
     }
 
     /// Operands, rounded to their types, with `affine_len` parameters, and running statistics of so many `channels`
@@ -269,13 +352,48 @@ impl Case<'_> {
                 .then(|| elements::rounded(&random.many(affine_len, |r| r.uniform() - 0.5), self.types.bias)),
             style: style.map(|style| elements::rounded(&style, self.types.input)),
             running: None,
+            fused: self.fused(&mut Random(0x51_7CC1 ^ self.len())),
+            sum: self.sum(),
+            quantize: None,
             given: channels.map(|n| (random.many(n, |r| mean + r.uniform()), random.many(n, |r| 0.5 + r.uniform()))),
+        }
+    }
+
+    /// What the fusion names: tensors of the input's type, parameters of the scale's.
+    fn fused(&self, random: &mut Random) -> Fused<Numbers> {
+        let all = &ALL_AXES[..self.shape.len()];
+        let axes = self.around.map(|around| Fused::axes(&around.fusion, all)).unwrap_or_default();
+        axes.map(|axes| {
+            let sizes = axes.iter().map(|&axis| self.shape[axis]).collect::<Vec<_>>();
+            let values = random.fill(Fill::Normal, element_count(&sizes).unwrap_or(0));
+            let element = if axes == all { self.types.input } else { self.types.scale };
+            Numbers { element, values: elements::rounded(&values, element) }
+        })
+    }
+
+    /// Whether the prologue multiplies the input with something.
+    pub fn multiplies(&self) -> bool {
+        self.around.is_some_and(|around| around.fusion.prologue.multiplier != Multiplier::None)
+    }
+
+    /// The type of the sum, where there is one: what backward starts from.
+    fn sum(&self) -> Option<Element> {
+        let prologue = self.around?.fusion.prologue;
+        match prologue.rounding {
+            SumRounding::AsStored(element) => Some(element),
+            _ => (prologue != Prologue::default()).then_some(Element::F32),
         }
     }
 
     /// A gradient to the output.
     pub fn grad_output(&self) -> Vec<f32> {
         let gradient = Random(0xD1B5_4A32 ^ self.len()).many(self.len(), |random| 4.0 * random.uniform() - 2.0);
+        elements::rounded(&gradient, self.types.grad_output)
+    }
+
+    /// A gradient that arrives at the sum before the norm.
+    pub fn arriving(&self) -> Vec<f32> {
+        let gradient = Random(0x3C6E_F372 ^ self.len()).many(self.len(), |random| 2.0 * random.uniform() - 1.0);
         elements::rounded(&gradient, self.types.grad_output)
     }
 }

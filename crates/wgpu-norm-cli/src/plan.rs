@@ -129,7 +129,8 @@ impl Planned {
         let descriptor = described.descriptor();
         let plan = descriptor.plan(planner)?;
         let none = || Failure::Usage(format!("{} has no such pass", case.name()));
-        let outline = plan.outline(descriptor.affine(), case.which())?.ok_or_else(none)?;
+        let beside = descriptor.is_fused().then(|| case.beside(case.which()));
+        let outline = plan.outline(descriptor.affine(), case.which(), beside)?.ok_or_else(none)?;
         Ok(Self { case: case.clone(), schedule: case.schedule(plan.content()), outline })
     }
 

@@ -4,21 +4,23 @@
 //! Each run writes between guard bands, at aligned and at odd offsets, and is done twice: both results must be equal
 //! to the last bit. All of that is done on one device after the other ([`Pass`]).
 
+use std::cmp::Ordering;
 use std::process::ExitCode;
 
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{self, Gpu, POISON};
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::Planned;
+use wgpu_norm_tools::norm::{Exact, Planned};
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
-use crate::cases::{self, CASES, Case, HALVES};
+use crate::cases::{self, CASES, Case};
 
 mod gradients;
 mod passes;
 mod results;
+mod terms;
 mod tier;
 
 use passes::{Pass, Station};
@@ -38,7 +40,7 @@ const NORMS: usize = 60;
 #[command(after_help = "\
 Each kernel and each family of schedules is run once, with normal numbers, with a large mean, with
 a tiny variance, with constants, with zeros and with a NaN, at odd widths; the kernels of f16 and
-bf16 with normal numbers and with a NaN.
+bf16 with normal numbers and with a NaN, and some norms with what networks put around them.
 With --all every schedule is forced on every case that it accepts, in passes with a device each; in
 one of them (as-gpu on a software adapter) many are run in f16 or bf16 too, as they are scheduled:
   adapter   its limits and its subgroup operations; each case with all of its contents
@@ -59,7 +61,8 @@ pub struct VerifyArgs {
     /// Every case under every schedule in every pass, and in 16 bits: takes some ten minutes on a processor.
     #[arg(long)]
     all: bool,
-    /// Only kinds of norm whose name, or name and type (`layer bf16`), contains this.
+    /// Only norms whose name contains this: the kind, what stands around it, the type (`layer bf16`, `rms fused add`;
+    /// `fused` is all that have something around them).
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Only this pass [default: adapter; with --all each that makes a difference on the adapter].
@@ -73,12 +76,14 @@ pub struct VerifyArgs {
 /// Runs the cases of the tier in its passes.
 pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     let selected = |case: &&Case| args.filter.as_deref().is_none_or(|text| case.title().contains(text));
-    let cases = if args.all { cases::all() } else { [CASES, HALVES].concat() };
+    let cases = if args.all { cases::all() } else { cases::quick() };
     let cases: Vec<&Case> = cases.iter().filter(selected).collect();
     if cases.is_empty() {
         let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.name()).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(Failure::Usage(format!("no kind of norm matches the filter; there are {names}")));
+        return Err(Failure::Usage(format!(
+            "no kind of norm matches the filter; there are {names}, some with `fused` behind it"
+        )));
     }
     let adapter = passes::adapter(&global.device)?;
     let info = adapter.get_info();
@@ -136,18 +141,18 @@ fn verify(station: &Station, case: &Case, tier: &mut Tier, results: &mut Results
     for &fill in station.pass.fills(case) {
         if !norms.is_empty() {
             let tensors = case.tensors(fill, first.affine_len(), None);
-            let reference = tensors.reference(&descriptor)?.output;
+            let exact = tensors.exact(&descriptor)?;
             for (index, (schedule, norm)) in norms.iter().enumerate() {
                 let run = Run { gpu, norm, tensors: &tensors, guard: GUARDS[index % 2] };
-                results.add(case, fill, schedule.clone(), run.verify(&reference))?;
+                results.add(case, fill, schedule.clone(), run.verify(&exact))?;
             }
         }
         if given {
             let tensors = case.tensors(fill, first.affine_len(), Some(first.content().given_segment_count()));
-            let reference = tensors.reference(&descriptor)?.output;
+            let exact = tensors.exact(&descriptor)?;
             for guard in GUARDS {
                 let run = Run { gpu, norm: &first, tensors: &tensors, guard };
-                results.add(case, fill, "given".to_owned(), run.verify(&reference))?;
+                results.add(case, fill, "given".to_owned(), run.verify(&exact))?;
             }
         }
     }
@@ -167,7 +172,7 @@ struct Run<'a> {
 /// What came out of two runs.
 struct Verdict {
     /// Which tensor.
-    what: &'static str,
+    what: String,
     comparison: Comparison,
     /// Something else than the numbers that is wrong.
     fault: Option<&'static str>,
@@ -175,7 +180,7 @@ struct Verdict {
 
 impl Verdict {
     /// Compares what two runs wrote between their guards.
-    fn of(what: &'static str, runs: [&[f32]; 2], guard: u64, compare: impl FnOnce(&[f32]) -> Comparison) -> Self {
+    fn of(what: String, runs: [&[f32]; 2], guard: u64, compare: impl FnOnce(&[f32]) -> Comparison) -> Self {
         let guard = guard as usize;
         let inside = |run| <[f32]>::split_at(run, guard).1.split_at(run.len() - 2 * guard).0;
         let touched = |run: &&[f32]| {
@@ -193,41 +198,93 @@ impl Verdict {
         Self { what, comparison: compare(inside(runs[0])), fault }
     }
 
+    /// The one that failed, or has the largest error.
+    fn worst(verdicts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let badness = |verdict: &Self| (!verdict.passed(), verdict.comparison.relative);
+        let order = |a: &Self, b: &Self| badness(a).partial_cmp(&badness(b)).unwrap_or(Ordering::Equal);
+        verdicts.into_iter().max_by(order)
+    }
+
     fn passed(&self) -> bool {
         self.fault.is_none() && self.comparison.holds(TOLERANCE)
     }
 }
 
 impl Run<'_> {
-    fn verify(&self, reference: &[f64]) -> Result<Verdict, Failure> {
+    /// The output, or the sum that is normalized where that is worse.
+    fn verify(&self, exact: &Exact) -> Result<Verdict, Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
         let types = self.norm.content().types();
         let input = gpu.upload_guarded("input", types.input, &tensors.input, guard)?;
-        let mut runs = Vec::new();
+        let (mut outputs, mut sums) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let output = gpu.guarded("output", types.output, input.len, guard)?;
-            let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?;
+            let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?.with_fused(
+                &tensors.fused,
+                tensors.sum,
+                guard,
+            )?;
             let work = runner.forward(input.view(), output.view())?;
             gpu.healthy()?;
             gpu.run_all(&work)?;
-            runs.push(gpu.download_guarded(&output)?);
+            outputs.push(gpu.download_guarded(&output)?);
+            sums.extend(runner.sum.as_ref().map(|sum| gpu.download_guarded(sum)).transpose()?);
         }
-        Ok(Verdict::of("output", [&runs[0], &runs[1]], guard, |inside| {
-            Comparison::new(inside, reference, types.output)
-        }))
+        let written = [("output", &outputs, &exact.norm.output, types.output)];
+        let sum = tensors.sum.map(|element| ("sum", &sums, &exact.sum, element));
+        let verdicts = written.into_iter().chain(sum).map(|(what, runs, expected, element)| {
+            Verdict::of(what.to_owned(), [&runs[0], &runs[1]], guard, |inside| {
+                Comparison::new(inside, expected, element)
+            })
+        });
+        Verdict::worst(verdicts).ok_or_else(|| Failure::Usage("no output to verify".to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wgpu_norm::{Affine, Element, Fusion, NormDescriptor};
+    use wgpu_norm_tools::elements;
+    use wgpu_norm_tools::norm::{Descriptor, Inputs};
+
     use super::*;
+
+    #[test]
+    fn every_operand_around_a_norm_has_its_gradient_verified() {
+        let fused = cases::fused();
+        let operands = fused.iter().flat_map(|case| case.tensors(cases::Fill::Normal, 0, None).fused.named());
+        let names: std::collections::BTreeSet<_> = operands.map(|(name, _)| name).collect();
+        assert_eq!(names.len(), 9, "{names:?}");
+        for case in &fused {
+            assert!(case.title().contains(" fused ") && case.len() <= cases::SMALL, "{}", case.title());
+            case.descriptor().validate().unwrap();
+        }
+    }
+
+    /// Where f32 and f64 may round to different neighbours there is nothing to compare.
+    #[test]
+    fn what_is_rounded_before_its_scale_is_no_tie() {
+        let fused = cases::fused();
+        let case = fused.iter().find(|case| case.title().contains("llama")).unwrap();
+        let Descriptor::Norm(descriptor) = case.descriptor() else { panic!("an adaptive norm") };
+        let tensors = case.tensors(cases::Fill::Normal, 64, None);
+        let sum = tensors.exact(&case.descriptor()).unwrap().sum;
+        let sum: Vec<f32> = sum.iter().map(|&value| value as f32).collect();
+        let bare = NormDescriptor { affine: Affine::None, fusion: Fusion::default(), ..descriptor };
+        let normalized = Descriptor::Norm(bare).forward(&Inputs { input: &sum, ..Inputs::default() }).unwrap().output;
+        for value in normalized {
+            let (element, step) = (Element::Bf16, elements::half_step(value, Element::Bf16));
+            let to_tie = step - (value - elements::round(value, element)).abs();
+            assert!(to_tie > 1e-6 * value.abs(), "{value} is {to_tie:e} from where it may go either way");
+        }
+    }
 
     #[test]
     fn every_kind_and_every_remainder_is_there() {
         for kind in ["batch", "instance", "group", "layer", "rms", "adain", "lp", "mvn", "weight"] {
             assert!(CASES.iter().any(|case| case.name() == kind), "{kind}");
         }
-        assert!(HALVES.iter().all(Case::is_half));
+        assert!(cases::HALVES.iter().all(Case::is_half));
         for kind in CASES.iter().map(Case::name) {
             assert!(cases::all().iter().any(|case| case.name() == kind && case.is_half()), "{kind}");
         }

@@ -134,6 +134,26 @@ fn every_pass_of_verify_is_counted() {
 }
 
 #[test]
+fn verify_finds_norms_by_what_stands_around_them() {
+    for (arguments, norms) in [
+        (&["verify", "--filter", "rms fused", "--json"][..], &["rms fused add", "rms fused as llama bf16/bf16"][..]),
+        (&["verify", "--all", "--pass", "defaults", "--filter", "fused gates", "--json"], &["layer fused gates"]),
+    ] {
+        let output = wgpu_norm(arguments);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["passed"], true, "{report}");
+        let lines = report["lines"].as_array().unwrap();
+        for norm in norms {
+            let schedules = lines.iter().filter(|line| line["norm"] == *norm).map(|line| &line["schedule"]);
+            let backward = schedules.map(|schedule| schedule.as_str().unwrap().starts_with("backward"));
+            let ways: std::collections::BTreeSet<bool> = backward.collect();
+            assert_eq!(ways.len(), 2, "{norm} forward and backward in {report}");
+        }
+        assert!(lines.iter().all(|line| norms.contains(&line["norm"].as_str().unwrap())), "{report}");
+    }
+}
+
+#[test]
 fn mistakes_are_one_line_and_exit_code_2() {
     for (arguments, expected) in [
         (&["bench", "layer", "64by64"][..], "'64by64' is no shape"),

@@ -46,6 +46,8 @@ fn both_paths_refuse_alike() {
         write(path, name, shape);
     }
     write_as(path, "whole.npy", "<i4", &[4], &[0; 16]);
+    write_as(path, "zero.npy", "<f4", &[1], &[0; 4]);
+    let one_scale = "--quantize int8 --quantize-scale static";
     assert!(apply(path, "layer x.npy b.safetensors --dtype bf16", true).status.success());
     let running =
         |of: &str| format!("--training --running-mean {of}.npy --running-var {of}.npy --running-out s.safetensors");
@@ -83,6 +85,33 @@ fn both_paths_refuse_alike() {
         ("layer x.npy y.safetensors --dtype f64".to_owned(), "possible values: f32, f16, bf16"),
         ("layer whole.npy y.npy --dtype f16".to_owned(), "<i4 (signed integer) is not supported, only floats"),
         ("layer x.npy y.npy --scale whole.npy".to_owned(), "whole.npy: element type <i4"),
+        // what stands around a norm and does not fit
+        ("rms x.npy y.npy --residual 3x2.npy".to_owned(), "residual has shape [3, 2], the input [4, 2, 3]: write"),
+        ("layer x.npy y.npy --gate 4.npy".to_owned(), "gate has shape [4], the input [4, 2, 3]"),
+        ("layer x.npy y.npy --out-gate 2x4.npy".to_owned(), "out gate has shape [2, 4]"),
+        ("mvn x.npy y.npy --z 3.npy".to_owned(), "z has shape [3], the norm needs [4, 2, 3]"),
+        ("rms x.npy y.npy --out-residual 2x3.npy".to_owned(), "out residual has shape [2, 3], the norm needs"),
+        (
+            "layer x.npy y.npy --modulation-scale 3.npy --modulation-shift 2x3.npy".to_owned(),
+            "--modulation-scale varies along axes [2] and --modulation-shift along axes [1, 2]",
+        ),
+        ("rms x.npy y.npy --sum-out s.npy".to_owned(), "the sum would be INPUT itself"),
+        ("rms x.npy y.npy --residual x.npy --sum-out y.npy".to_owned(), "two outputs would go there"),
+        ("rms x.npy y.npy --residual x.npy --sum-out s.npy --round-sum bf16".to_owned(), "cannot hold bf16"),
+        ("rms x.npy y.npy --residual r.npy".to_owned(), "r.npy: "),
+        ("rms x.npy y.npy --activation tanh".to_owned(), "possible values: identity, relu, leaky-relu, silu"),
+        // bytes and their scales
+        ("rms x.npy y.npy --quantize int8".to_owned(), "bytes are nothing without their scales: --scales-out FILE"),
+        ("rms x.npy y.npy --quantize int8 --scales-out y.npy".to_owned(), "two outputs would go there"),
+        (format!("rms x.npy y.npy {one_scale}"), "needs its one scale: --static-scale FILE"),
+        (format!("rms x.npy y.npy {one_scale} --static-scale 3.npy"), "static scale has shape [3], the norm needs [1]"),
+        (format!("rms x.npy y.npy {one_scale} --static-scale zero.npy"), "--static-scale holds 0: numbers are divided"),
+        (format!("rms x.npy y.npy {one_scale} --static-scale 1.npy --scales-out s.npy"), "none is computed"),
+        ("rms x.npy y.npy --quantize int8 --scales-out s.npy --static-scale 1.npy".to_owned(), "is the scale of"),
+        ("rms x.npy y.npy --quantize e4m3 --quantize-scale block:0 --scales-out s.npy".to_owned(), "got 0"),
+        ("rms x.npy y.npy --quantize e4m3 --quantize-scale blocks --scales-out s.npy".to_owned(), "as block:128"),
+        ("rms x.npy y.npy --quantize int4 --scales-out s.npy".to_owned(), "possible values: int8, e4m3"),
+        ("lp x.npy y.npy --residual x.npy".to_owned(), "unexpected argument '--residual'"),
         // what is no norm
         ("batch 1x2.npy y.npy --training".to_owned(), "one element a segment"),
         (format!("batch 1x2.npy y.npy {}", running("2")), "one element a segment"),
@@ -103,7 +132,7 @@ fn both_paths_refuse_alike() {
         }
     }
     assert!(faults.is_empty(), "{} of {}\n{}", faults.len(), bad.len(), faults.join("\n"));
-    assert!(["y.npy", "y.safetensors", "s.safetensors"].iter().all(|name| !path.join(name).exists()));
+    assert!(["y.npy", "y.safetensors", "s.npy", "s.safetensors"].iter().all(|name| !path.join(name).exists()));
 }
 
 /// Runs a command that must succeed, and gives its report.
@@ -139,6 +168,82 @@ fn outputs_have_the_type_that_is_asked_for_or_that_of_the_input() {
             assert!(String::from_utf8_lossy(&bytes).contains(expected), "{name}");
         }
     }
+}
+
+#[test]
+fn what_stands_around_a_norm_is_computed_on_both_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (name, shape) in [("x.npy", &[4, 2, 3][..]), ("4x1x3.npy", &[4, 1, 3]), ("3.npy", &[3])] {
+        write(path, name, shape);
+    }
+    for (name, shape) in [("nchw.npy", &[2, 4, 3, 3][..]), ("nc11.npy", &[2, 4, 1, 1]), ("4.npy", &[4])] {
+        write(path, name, shape);
+    }
+    for cpu in [true, false] {
+        for (norm, has_sum) in [
+            ("rms x.npy y.npy --scale 3.npy --residual x.npy --sum-out s.npy", true),
+            ("layer x.npy y.npy --residual 3.npy --prologue-bias 3.npy --sum-out s.npy", true),
+            ("layer x.npy y.npy --gate 4x1x3.npy --residual x.npy --modulation-scale 4x1x3.npy --sum-out s.npy", true),
+            ("layer x.npy y.npy --modulation-shift 4x1x3.npy --activation gelu --addend x.npy", false),
+            ("rms x.npy y.npy --scale 3.npy --one-plus-scale --out-residual x.npy --factor 0.5", false),
+            ("rms x.npy y.npy --scale 3.npy --z x.npy --out-gate 3.npy", false),
+            ("rms x.npy y.npy --z x.npy --z-before --z-activation sigmoid --sum-out s.npy", true),
+            ("group nchw.npy y.npy --groups 2 --scale 4.npy --bias 4.npy --activation silu", false),
+            ("group nchw.npy y.npy --groups 2 --modulation-scale nc11.npy --plain-modulation", false),
+            ("batch nchw.npy y.npy --training --addend nchw.npy --activation relu", false),
+            ("rms x.npy y.safetensors --residual x.npy --dtype bf16 --round-sum f16 --sum-out s.npy", true),
+        ] {
+            let made = report(path, norm, cpu);
+            assert_eq!(made["check"]["sum"].is_number(), has_sum, "{norm}: {made}");
+        }
+    }
+    // x + x of f32 by --sum-out, which is rounded nowhere
+    report(path, "rms x.npy y.npy --residual x.npy --sum-out s.npy", true);
+    let sum = std::fs::read(path.join("s.npy")).unwrap();
+    let expected: Vec<u8> = (1..=24).flat_map(|index| (2.0 * index as f32).to_le_bytes()).collect();
+    assert!(sum.ends_with(&expected));
+}
+
+/// Elements of the only tensor of a `.npy` file: all that is behind the header's line.
+fn elements(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let end = bytes.iter().skip(10).position(|&byte| byte == b'\n').unwrap();
+    bytes[10 + end + 1..].to_vec()
+}
+
+#[test]
+fn results_are_bytes_with_scales_on_both_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (name, shape) in [("x.npy", &[5, 2, 7][..]), ("7.npy", &[7]), ("1.npy", &[1])] {
+        write(path, name, shape);
+    }
+    for cpu in [true, false] {
+        for (norm, has_scales) in [
+            ("rms x.npy y.npy --scale 7.npy --residual x.npy --quantize int8 --scales-out s.npy", true),
+            ("rms x.npy y.npy --quantize e4m3 --quantize-scale block:3 --scales-out b.npy", true),
+            ("layer x.npy z.safetensors --bias 7.npy --quantize e4m3 --scales-out z.npy --dtype bf16", true),
+            ("layer x.npy c.npy --bias 7.npy --quantize int8 --quantize-scale static --static-scale 1.npy", false),
+            ("group x.npy g.npy --groups 2 --activation silu --quantize int8 --scales-out s.npy", true),
+        ] {
+            let made = report(path, norm, cpu);
+            assert_eq!(made["check"]["scales"].is_number(), has_scales, "{norm}: {made}");
+            let format = if norm.contains("e4m3") { "e4m3" } else { "int8" };
+            assert_eq!(made["output_type"], format, "{norm}: {made}");
+        }
+        for (name, expected, len) in
+            [("y.npy", "'|u1'", 70), ("b.npy", "'<f4'", 4 * 5 * 2 * 3), ("c.npy", "'|i1'", 70), ("s.npy", "'<f4'", 40)]
+        {
+            let text = String::from_utf8_lossy(&std::fs::read(path.join(name)).unwrap()).into_owned();
+            assert!(text.contains(expected) && elements(&path.join(name)).len() == len, "{name}");
+        }
+        let text = String::from_utf8_lossy(&std::fs::read(path.join("z.safetensors")).unwrap()).into_owned();
+        assert!(text.contains("F8_E4M3"), "{text}");
+    }
+    // (1 to 7, less its mean, over its deviation of 2) + 1 to 7: the others lie between two numbers
+    let whole: Vec<i8> = elements(&path.join("c.npy")).into_iter().map(|byte| byte as i8).collect();
+    assert_eq!([whole[1], whole[3], whole[5]], [1, 4, 7], "{whole:?}");
 }
 
 #[test]

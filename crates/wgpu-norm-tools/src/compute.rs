@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use wgpu_norm::reference::{self, ReferenceOutput};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
-    BindError, BoundNorm, BufferView, Element, Epsilon, ExportArgs, ImportArgs, RunningArgs, RunningUpdate, Spread,
+    BindError, BoundNorm, BufferView, Element, Epsilon, ExportArgs, FusedArgs, ImportArgs, RunningArgs, RunningUpdate,
+    Spread,
 };
 
 use crate::device::{Gpu, Tensor, View};
 use crate::elements;
 use crate::failure::Failure;
-use crate::norm::{Descriptor, Inputs, Operands, Pass, Planned};
+use crate::fused::{Fused, Numbers};
+use crate::norm::{Descriptor, Exact, Inputs, Operands, Pass, Planned};
+use crate::quantized::{Quantize, Quantized};
 
 /// The operands of a norm.
 #[derive(Clone, Default)]
@@ -29,6 +32,12 @@ pub struct Tensors {
     pub given: Option<(Vec<f32>, Vec<f32>)>,
     /// Running statistics that take in the input.
     pub running: Option<Running>,
+    /// What the norm's fusion names.
+    pub fused: Fused<Numbers>,
+    /// The type in which the sum of the fusion's prologue is wanted.
+    pub sum: Option<Element>,
+    /// How the result becomes bytes, where the norm's fusion says so.
+    pub quantize: Option<Quantize>,
 }
 
 /// Running statistics.
@@ -68,6 +77,8 @@ impl Tensors {
             bias: self.bias.as_deref(),
             style: self.style.as_deref(),
             given: self.given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
+            fused: self.fused.as_ref().map(|numbers| numbers.values.as_slice()),
+            arriving: None,
         }
     }
 
@@ -78,7 +89,12 @@ impl Tensors {
 
     /// The f64 reference.
     pub fn reference(&self, descriptor: &Descriptor<'_>) -> Result<ReferenceOutput, Failure> {
-        Ok(descriptor.forward(&self.as_inputs())?)
+        Ok(self.exact(descriptor)?.norm)
+    }
+
+    /// The f64 reference, and the sum that it normalized.
+    pub fn exact(&self, descriptor: &Descriptor<'_>) -> Result<Exact, Failure> {
+        Ok(descriptor.exact(&self.as_inputs())?)
     }
 }
 
@@ -95,8 +111,12 @@ pub enum Mode {
 
 /// What a norm gave.
 pub struct Outcome {
-    /// The normalized tensor.
+    /// The normalized tensor; empty where the device gave its bytes.
     pub output: Vec<f32>,
+    /// Its bytes, where they are wanted.
+    pub quantized: Option<Quantized>,
+    /// What was normalized, where it was wanted.
+    pub sum: Option<Vec<f32>>,
     /// Mean and 1 / deviation of each segment.
     pub statistics: Option<(Vec<f32>, Vec<f32>)>,
     /// The running statistics that have taken in the input.
@@ -112,7 +132,7 @@ pub struct Outcome {
 /// Computes on the CPU, in f64, rounded once.
 pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Result<Outcome, Failure> {
     let start = Instant::now();
-    let result = tensors.reference(descriptor)?;
+    let Exact { norm: result, sum } = tensors.exact(descriptor)?;
     let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let eps = match descriptor {
         Descriptor::Norm(descriptor) => descriptor.eps,
@@ -132,10 +152,15 @@ pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Res
             ..running.clone()
         }
     });
-    let output = descriptor.types().output;
-    let output = result.output.iter().map(|&value| elements::round(value, output) as f32).collect();
+    let rounded = |values: &[f64], element: Element| -> Vec<f32> {
+        values.iter().map(|&value| elements::round(value, element) as f32).collect()
+    };
+    let types = descriptor.types();
+    let output = rounded(&result.output, types.output);
+    let quantized = tensors.quantize.map(|quantize| quantize.of(&result.output, types.output));
+    let sum = tensors.sum.map(|element| rounded(&sum, element));
     let times = vec![("compute", start.elapsed())];
-    Ok(Outcome { output, statistics, running, kernels: Vec::new(), workspace: 0, times })
+    Ok(Outcome { output, quantized, sum, statistics, running, kernels: Vec::new(), workspace: 0, times })
 }
 
 fn rstd(variance: f64, eps: Epsilon) -> f64 {
@@ -156,6 +181,16 @@ pub struct Runner<'a> {
     scale: Option<Tensor>,
     bias: Option<Tensor>,
     style: Option<Tensor>,
+    /// What the norm's fusion names.
+    fused: Fused<Tensor>,
+    /// Receives the sum of the fusion's prologue, where it is wanted.
+    pub sum: Option<Tensor>,
+    /// Scales of a quantization, and whether the one scale is given.
+    scales: Option<(Tensor, bool)>,
+    /// Receives the gradients to what the norm's fusion names, where they are wanted.
+    pub fused_gradients: Fused<Tensor>,
+    /// Whether those need the input beside the sum.
+    multiplies: bool,
     /// Running statistics that take in each training step.
     pub running: Option<RunningTensors>,
     /// Statistics in place of the input's own, not imported yet.
@@ -213,12 +248,57 @@ impl<'a> Runner<'a> {
             scale: optional("scale", types.scale, inputs.scale)?,
             bias: optional("bias", types.bias, inputs.bias)?,
             style: optional("style", types.input, inputs.style)?,
+            fused: Fused::default(),
+            sum: None,
+            scales: None,
+            fused_gradients: Fused::default(),
+            multiplies: false,
             running,
             given,
             records: (gpu.buffer("statistics", records)?, records),
             workspace: gpu.buffer("workspace", norm.workspace_size())?,
             norm,
         })
+    }
+
+    /// The same with what the norm's fusion names, uploaded, and memory for the sum of its prologue between `guard`
+    /// elements, if that is wanted in some type.
+    pub fn with_fused(mut self, fused: &Fused<Numbers>, sum: Option<Element>, guard: u64) -> Result<Self, Failure> {
+        let upload = |what, numbers: &Numbers| self.gpu.upload_of(what, numbers.element, &numbers.values);
+        self.fused = fused.as_ref().try_map(upload)?;
+        let len = self.norm.content().len();
+        self.sum = sum.map(|element| self.gpu.guarded("sum", element, len, guard)).transpose()?;
+        Ok(self)
+    }
+
+    /// The same with memory for the scales of a quantization, or with the one that is given.
+    pub fn with_scales(mut self, quantize: Option<&Quantize>) -> Result<Self, Failure> {
+        let Some(quantize) = quantize else { return Ok(self) };
+        let scales = match quantize.given {
+            Some(given) => self.gpu.upload("static scale", &[given])?,
+            None => self.gpu.tensor("scales", quantize.scales(self.norm.content().len()))?,
+        };
+        self.scales = Some((scales, quantize.given.is_some()));
+        Ok(self)
+    }
+
+    /// The same with memory for the gradients to all that the norm's fusion names, between `guard` elements: each of
+    /// the type of what it leads to. That to what is added in the end is the gradient to the output. Where the prologue
+    /// `multiplies`, they need the input.
+    pub fn with_fused_gradients(mut self, multiplies: bool, guard: u64) -> Result<Self, Failure> {
+        self.multiplies = multiplies;
+        let led_to = Fused { out_residual: None, ..self.fused.as_ref() };
+        self.fused_gradients =
+            led_to.try_map(|what, tensor| self.gpu.guarded(what, tensor.element, tensor.len, guard))?;
+        Ok(self)
+    }
+
+    fn fused(&self) -> FusedArgs<&wgpu::Buffer> {
+        let scales = |given| self.scales.as_ref().filter(|scales| scales.1 == given).map(|scales| scales.0.view());
+        FusedArgs::from(self.fused.as_ref().map(Tensor::view))
+            .sum(self.sum.as_ref().map(Tensor::view))
+            .scales(scales(false))
+            .static_scale(scales(true))
     }
 
     fn records(&self) -> BufferView<&wgpu::Buffer> {
@@ -231,6 +311,8 @@ impl<'a> Runner<'a> {
             scale: self.scale.as_ref().map(Tensor::view),
             bias: self.bias.as_ref().map(Tensor::view),
             style: self.style.as_ref().map(Tensor::view),
+            fused: self.fused(),
+            fused_gradients: self.fused_gradients.as_ref().map(Tensor::view).into(),
             workspace: Some(BufferView::whole(workspace)),
         }
     }
@@ -295,7 +377,9 @@ impl<'a> Runner<'a> {
         let gradients = gradients.each_ref().map(|gradient| gradient.as_ref().map(Tensor::view));
         let workspace = self.gpu.buffer("workspace", self.norm.backward_workspace_size())?;
         let pass = Pass::Backward { grad_output, records: self.records(), given: self.given.is_some(), gradients };
-        Ok(self.norm.bind(&self.operands(input, &workspace), &pass)?)
+        let mut operands = self.operands(input, &workspace);
+        operands.fused.multiplied = self.multiplies.then_some(input);
+        Ok(self.norm.bind(&operands, &pass)?)
     }
 
     /// The running statistics as they are now.
@@ -313,17 +397,19 @@ impl<'a> Runner<'a> {
 /// Computes on the device. Unless the tensors are to be kept, their memory is given back once they are uploaded.
 pub fn on_gpu(gpu: &Gpu, norm: &Planned, tensors: &mut Tensors, keep: bool, mode: Mode) -> Result<Outcome, Failure> {
     let mut clock = Clock::new();
-    let runner = Runner::new(gpu, norm.clone(), tensors.as_inputs(), tensors.running.as_ref(), 0)?;
+    let runner = Runner::new(gpu, norm.clone(), tensors.as_inputs(), tensors.running.as_ref(), 0)?
+        .with_fused(&tensors.fused, tensors.sum, 0)?
+        .with_scales(tensors.quantize.as_ref())?;
     let types = norm.content().types();
     let input = gpu.upload_of("input", types.input, &tensors.input)?;
-    let output = gpu.tensor_of("output", types.output, input.len)?;
+    let result = Written::new(gpu, types.output, input.len, tensors.quantize.is_some())?;
     if !keep {
         *tensors = Tensors::default();
     }
     clock.lap("upload");
     let mut work = match mode {
-        Mode::Training | Mode::WithStatistics if runner.given.is_none() => runner.train(input.view(), output.view())?,
-        _ => runner.forward(input.view(), output.view())?,
+        Mode::Training | Mode::WithStatistics if runner.given.is_none() => runner.train(input.view(), result.view())?,
+        _ => runner.forward(input.view(), result.view())?,
     };
     let mut exported = None;
     if mode == Mode::WithStatistics {
@@ -336,7 +422,8 @@ pub fn on_gpu(gpu: &Gpu, norm: &Planned, tensors: &mut Tensors, keep: bool, mode
     clock.lap("pipelines");
     gpu.run_all(&work)?;
     clock.lap("compute");
-    let output = gpu.download(&output)?;
+    let (output, quantized) = result.download(gpu, runner.scales.as_ref())?;
+    let sum = runner.sum.as_ref().map(|sum| gpu.download(sum)).transpose()?;
     let statistics = match &exported {
         Some((mean, rstd)) => Some((gpu.download(mean)?, gpu.download(rstd)?)),
         None => None,
@@ -344,7 +431,36 @@ pub fn on_gpu(gpu: &Gpu, norm: &Planned, tensors: &mut Tensors, keep: bool, mode
     clock.lap("download");
     let running = runner.download_running()?;
     let kernels = kernels(&work);
-    Ok(Outcome { output, statistics, running, kernels, workspace: norm.workspace_size(), times: clock.laps })
+    let workspace = norm.workspace_size();
+    Ok(Outcome { output, quantized, sum, statistics, running, kernels, workspace, times: clock.laps })
+}
+
+/// Where a result goes: elements, or a byte for each.
+struct Written {
+    tensor: Tensor,
+    bytes: Option<usize>,
+}
+
+impl Written {
+    fn new(gpu: &Gpu, element: Element, len: u64, is_quantized: bool) -> Result<Self, Failure> {
+        Ok(match is_quantized {
+            true => Self { tensor: gpu.tensor("output", len.div_ceil(4))?, bytes: Some(len as usize) },
+            false => Self { tensor: gpu.tensor_of("output", element, len)?, bytes: None },
+        })
+    }
+
+    fn view(&self) -> View<'_> {
+        if self.bytes.is_some() { View::at(&self.tensor.buffer, 0) } else { self.tensor.view() }
+    }
+
+    /// The elements, or the bytes with scales that were computed.
+    fn download(&self, gpu: &Gpu, scales: Option<&(Tensor, bool)>) -> Result<(Vec<f32>, Option<Quantized>), Failure> {
+        let words = gpu.download(&self.tensor)?;
+        let Some(bytes) = self.bytes else { return Ok((words, None)) };
+        let codes = bytemuck::cast_slice(&words)[..bytes].to_vec();
+        let scales = scales.filter(|(_, is_given)| !is_given).map(|(scales, _)| gpu.download(scales)).transpose()?;
+        Ok((Vec::new(), Some(Quantized { codes, scales: scales.unwrap_or_default() })))
+    }
 }
 
 /// The output of a norm, and the kernels that made it.

@@ -40,6 +40,19 @@ pub enum Failure {
         /// The shape that it should have.
         expected: Vec<u64>,
     },
+    /// A parameter around the norm does not fit the input.
+    #[error(
+        "{operand} has shape {actual:?}, the input {shape:?}: write the input's size along each axis that it varies \
+         along, and 1 along the others; leading sizes of 1 may be left out"
+    )]
+    Axes {
+        /// Which parameter.
+        operand: &'static str,
+        /// Its shape.
+        actual: Vec<u64>,
+        /// The input's.
+        shape: Vec<u64>,
+    },
     /// The tensors do not fit the norm.
     #[error(transparent)]
     Bind(#[from] wgpu_norm::BindError),

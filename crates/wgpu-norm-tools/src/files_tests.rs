@@ -118,7 +118,7 @@ fn floats_of_all_sizes_are_read() {
 
 #[test]
 fn our_safetensors_are_read_by_the_crate() {
-    let header = safetensors_file::header("x", &[4], Bf16).unwrap();
+    let header = safetensors_file::header("x", &[4], safetensors::Dtype::BF16).unwrap();
     let bytes = [header, vec![0; 8]].concat();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor("x").unwrap();

@@ -4,16 +4,19 @@
 #![warn(missing_docs, unreachable_pub)]
 #![deny(unsafe_code)]
 
+pub mod around;
 pub mod check;
 pub mod compute;
 pub mod device;
 pub mod elements;
 pub mod failure;
 pub mod files;
+pub mod fused;
 pub mod norm;
 mod npy;
 pub mod outline;
 pub mod output;
+pub mod quantized;
 pub mod safetensors_file;
 pub mod shapes;
 pub mod terminal;

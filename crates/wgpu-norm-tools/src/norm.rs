@@ -2,13 +2,18 @@
 
 use std::ops::Deref;
 
-use wgpu_norm::reference::{self, ReferenceError, ReferenceGradients, ReferenceInputs, ReferenceOutput};
+use wgpu_norm::reference::{
+    self, FusedOutput, FusedReferenceGradients, ReferenceError, ReferenceGradients, ReferenceInputs, ReferenceOutput,
+};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
     AdaptiveArgs, AdaptiveBackwardArgs, AdaptiveDescriptor, AdaptiveNorm, AdaptivePlan, Affine, BackwardArgs,
-    BackwardStatistics, BindError, BoundNorm, Buffer, BufferView, ForwardArgs, MemoryFormat, Norm, NormDescriptor,
-    NormEngine, NormPlan, PlanError, Planner, Recipe, Schedule, StatisticsSource, TensorView, TrainingArgs, Types,
+    BackwardStatistics, BindError, BoundNorm, Buffer, BufferView, ForwardArgs, FusedArgs, FusedGradients, Fusion,
+    MemoryFormat, Norm, NormDescriptor, NormEngine, NormPlan, PlanError, Planner, Recipe, Schedule, StatisticsSource,
+    TensorView, TrainingArgs, Types,
 };
+
+use crate::fused::Fused;
 
 /// Describes a norm.
 #[derive(Clone, Debug)]
@@ -44,12 +49,16 @@ pub struct Inputs<'a> {
     pub style: Option<&'a [f32]>,
     /// Mean and variance in place of the input's own.
     pub given: Option<(&'a [f32], &'a [f32])>,
+    /// What the norm's fusion names.
+    pub fused: Fused<&'a [f32]>,
+    /// A gradient that arrives at the sum of its prologue.
+    pub arriving: Option<&'a [f32]>,
 }
 
 impl<'a> From<&ReferenceInputs<'a>> for Inputs<'a> {
     fn from(inputs: &ReferenceInputs<'a>) -> Self {
         let ReferenceInputs { input, scale, bias, given } = *inputs;
-        Self { input, scale, bias, style: None, given }
+        Self { input, scale, bias, given, ..Self::default() }
     }
 }
 
@@ -65,6 +74,14 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// The exact result of a norm.
+pub struct Exact {
+    /// Output and statistics.
+    pub norm: ReferenceOutput,
+    /// What is normalized, where a fusion makes it.
+    pub sum: Vec<f64>,
+}
+
 /// The exact gradients; empty where the norm has no such input.
 #[derive(Clone, Debug, Default)]
 pub struct ExactGradients {
@@ -76,6 +93,35 @@ pub struct ExactGradients {
     pub bias: Vec<f64>,
     /// To the style.
     pub style: Vec<f64>,
+    /// To what the norm's fusion names, but for what is added in the end: that is the gradient to the output.
+    pub fused: Fused<Vec<f64>>,
+}
+
+impl ExactGradients {
+    /// Those that are there, by the names of what they lead to.
+    pub fn named(self) -> impl Iterator<Item = (&'static str, Vec<f64>)> {
+        let Self { input, scale, bias, style, fused } = self;
+        let own = [("input", input), ("scale", scale), ("bias", bias), ("style", style)];
+        own.into_iter().filter(|(_, values)| !values.is_empty()).chain(fused.named())
+    }
+}
+
+impl From<FusedReferenceGradients> for ExactGradients {
+    fn from(exact: FusedReferenceGradients) -> Self {
+        let some = |values: Vec<f64>| (!values.is_empty()).then_some(values);
+        let fused = Fused {
+            residual: some(exact.residual),
+            gate: some(exact.gate),
+            prologue_bias: some(exact.prologue_bias),
+            z: some(exact.z),
+            modulation_scale: some(exact.modulation_scale),
+            modulation_shift: some(exact.modulation_shift),
+            addend: some(exact.addend),
+            out_gate: some(exact.out_gate),
+            out_residual: None,
+        };
+        Self { input: exact.input, scale: exact.scale, bias: exact.bias, style: Vec::new(), fused }
+    }
 }
 
 impl<'a> Descriptor<'a> {
@@ -150,21 +196,47 @@ impl<'a> Descriptor<'a> {
         engine.schedules(descriptor)?.into_iter().filter_map(norm).map(|norm| Ok(norm?.into())).collect()
     }
 
+    /// The norm without what stands around it; `None` where nothing does.
+    pub fn alone(&self) -> Option<Self> {
+        let Self::Norm(descriptor) = self else { return None };
+        self.is_fused().then(|| Self::Norm(NormDescriptor { fusion: Fusion::default(), ..descriptor.clone() }))
+    }
+
+    /// Whether something stands around it.
+    pub fn is_fused(&self) -> bool {
+        matches!(self, Self::Norm(descriptor) if descriptor.fusion != Fusion::default())
+    }
+
     /// The exact output.
     pub fn forward(&self, inputs: &Inputs<'_>) -> Result<ReferenceOutput, ReferenceError> {
-        match self {
-            Self::Norm(descriptor) => reference::forward(descriptor, &inputs.as_reference()),
-            Self::Adaptive(descriptor) => reference::adaptive(descriptor, inputs.input, inputs.style()),
-        }
+        Ok(self.exact(inputs)?.norm)
+    }
+
+    /// The exact output, and the sum that is normalized.
+    pub fn exact(&self, inputs: &Inputs<'_>) -> Result<Exact, ReferenceError> {
+        let norm = match self {
+            Self::Norm(descriptor) if self.is_fused() => {
+                let exact = reference::fused(descriptor, &inputs.as_reference(), &inputs.fused.into())?;
+                let FusedOutput { output, sum, mean, variance } = exact;
+                return Ok(Exact { norm: ReferenceOutput { output, mean, variance }, sum });
+            }
+            Self::Norm(descriptor) => reference::forward(descriptor, &inputs.as_reference())?,
+            Self::Adaptive(descriptor) => reference::adaptive(descriptor, inputs.input, inputs.style())?,
+        };
+        Ok(Exact { norm, sum: Vec::new() })
     }
 
     /// The exact gradients.
     pub fn backward(&self, inputs: &Inputs<'_>, grad_output: &[f32]) -> Result<ExactGradients, ReferenceError> {
         match self {
+            Self::Norm(descriptor) if self.is_fused() => {
+                let (own, operands) = (inputs.as_reference(), inputs.fused.into());
+                Ok(reference::fused_backward(descriptor, &own, &operands, grad_output, inputs.arriving)?.into())
+            }
             Self::Norm(descriptor) => {
                 let exact = reference::backward(descriptor, &inputs.as_reference(), grad_output)?;
                 let ReferenceGradients { input, scale, bias } = exact;
-                Ok(ExactGradients { input, scale, bias, style: Vec::new() })
+                Ok(ExactGradients { input, scale, bias, ..ExactGradients::default() })
             }
             Self::Adaptive(descriptor) => {
                 let (input, style) =
@@ -210,11 +282,17 @@ pub struct Operands<B> {
     pub bias: Option<TensorView<B>>,
     /// Where the norm has one.
     pub style: Option<TensorView<B>>,
+    /// What the norm's fusion names, as a forward pass takes it. The sum is what a backward pass starts from; without
+    /// one, the input is that.
+    pub fused: FusedArgs<B>,
+    /// Backward: gradients to what the norm's fusion names, as many as are wanted.
+    pub fused_gradients: FusedGradients<B>,
     /// That of the pass, where it needs one.
     pub workspace: Option<BufferView<B>>,
 }
 
 /// A pass, with the operands that it alone has.
+#[expect(clippy::large_enum_variant, reason = "one of a few on the stack")]
 #[derive(Clone, Copy, Debug)]
 pub enum Pass<B> {
     /// The output, by given records or the input's own.
@@ -248,13 +326,13 @@ impl<B: Buffer> Operands<B> {
     fn forward(&self, output: TensorView<B>, given: Option<BufferView<B>>) -> ForwardArgs<B> {
         let mut args = ForwardArgs::new(self.input, output);
         (args.scale, args.bias, args.workspace) = (self.scale, self.bias, self.workspace);
-        args.statistics(given.map_or(StatisticsSource::Input, StatisticsSource::Given))
+        args.fused(self.fused).statistics(given.map_or(StatisticsSource::Input, StatisticsSource::Given))
     }
 
     fn training(&self, output: TensorView<B>, saved: BufferView<B>) -> TrainingArgs<B> {
         let mut args = TrainingArgs::new(self.input, output, saved);
         (args.scale, args.bias, args.workspace) = (self.scale, self.bias, self.workspace);
-        args
+        args.fused(self.fused)
     }
 
     fn backward(
@@ -263,10 +341,14 @@ impl<B: Buffer> Operands<B> {
         statistics: BackwardStatistics<B>,
         [grad_input, grad_scale, grad_bias, _]: [Option<TensorView<B>>; 4],
     ) -> BackwardArgs<B> {
-        let mut args = BackwardArgs::new(self.input, grad_output, statistics);
-        (args.scale, args.workspace) = (self.scale, self.workspace);
+        let mut fused = self.fused;
+        let sum = fused.sum.take();
+        // what is only added leaves no trace in gradients
+        (fused.residual, fused.prologue_bias, fused.out_residual) = (None, None, None);
+        let mut args = BackwardArgs::new(sum.unwrap_or(self.input), grad_output, statistics).fused(fused);
+        (args.scale, args.bias, args.workspace) = (self.scale, self.bias, self.workspace);
         (args.grad_input, args.grad_scale, args.grad_bias) = (grad_input.map(Into::into), grad_scale, grad_bias);
-        args
+        args.fused_gradients(self.fused_gradients)
     }
 
     /// An adaptive norm without a style has one of no length, which it refuses.

@@ -129,8 +129,8 @@ pub(crate) fn descr(element: Element) -> Result<&'static str, FileError> {
     }
 }
 
-/// The header of a row-major tensor of little-endian elements.
-pub(crate) fn header(shape: &[u64], element: Element) -> Result<Vec<u8>, FileError> {
-    let float = DType::new_scalar(descr(element)?.parse().map_err(io::Error::other)?);
-    Ok(WriteOptions::new_header_only().dtype(float).shape(shape).writer(Vec::new()).write_header_only()?)
+/// The header of a row-major tensor of elements of the type `descr`.
+pub(crate) fn header(shape: &[u64], descr: &str) -> Result<Vec<u8>, FileError> {
+    let dtype = DType::new_scalar(descr.parse().map_err(io::Error::other)?);
+    Ok(WriteOptions::new_header_only().dtype(dtype).shape(shape).writer(Vec::new()).write_header_only()?)
 }

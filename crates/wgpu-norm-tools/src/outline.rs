@@ -8,6 +8,7 @@ use wgpu_norm::{
     NormPlan, Planner, Recipe, TensorView,
 };
 
+use crate::around::{Beside, Part};
 use crate::failure::Failure;
 use crate::norm::{Descriptor, Operands, Pass, Planned};
 
@@ -75,19 +76,35 @@ impl Buffers {
         let view = self.bytes(name, (len * element.bytes()).next_multiple_of(4));
         TensorView::new(view.buffer, 0, len).of(element)
     }
+
+    /// One for every storage of operands, and their views.
+    pub fn beside(&mut self, parts: Beside<Part>) -> Beside<TensorView<BufferId>> {
+        let mut storages = BTreeMap::new();
+        parts.map(|part| {
+            let new = || self.tensor_of(part.storage, part.element, part.total);
+            part.view(storages.entry(part.storage).or_insert_with(new))
+        })
+    }
 }
 
 impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A> {
-    /// A pass over buffers of its own, every one as long as it must be; `None` where the norm has no such pass.
-    pub fn outline(&self, affine: Affine, which: Which) -> Result<Option<Outline>, BindError> {
+    /// A pass over buffers of its own, every one as long as it must be, and over what lies `beside` the norm's own
+    /// operands; `None` where the norm has no such pass.
+    pub fn outline(
+        &self,
+        affine: Affine,
+        which: Which,
+        beside: Option<Beside<Part>>,
+    ) -> Result<Option<Outline>, BindError> {
         let content = self.content();
         let (len, parameters, channels) = (content.len(), self.affine_len(), content.given_segment_count());
         let types = content.types();
         let mut all = Buffers::default();
         let input = all.tensor_of("input", types.input, len);
         let scale = affine.has_scale().then(|| all.tensor_of("scale", types.scale, parameters));
-        let bias =
-            (affine.has_bias() && which != Which::Backward).then(|| all.tensor_of("bias", types.bias, parameters));
+        let has_bias = affine.has_bias() && (which != Which::Backward || beside.is_some());
+        let bias = has_bias.then(|| all.tensor_of("bias", types.bias, parameters));
+        let (fused, fused_gradients) = all.beside(beside.unwrap_or_default()).args();
         let style = (self.style_len() > 0).then(|| all.tensor_of("style", types.input, self.style_len()));
         let mut recipes = Vec::new();
         let pass = match which {
@@ -120,7 +137,7 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
         };
         let size = if which == Which::Backward { self.backward_workspace_size() } else { self.workspace_size() };
         let workspace = (size > 0).then(|| all.bytes("workspace", size));
-        recipes.push(self.recipe(&Operands { input, scale, bias, style, workspace }, &pass)?);
+        recipes.push(self.recipe(&Operands { input, scale, bias, style, fused, fused_gradients, workspace }, &pass)?);
         Ok(Some(Outline { names: all.names, recipes }))
     }
 }
@@ -132,7 +149,7 @@ impl Descriptor<'_> {
         for facts in devices {
             let plan = self.plan(&Planner::new(*facts))?;
             for which in Which::ALL {
-                let outline = plan.outline(self.affine(), which)?;
+                let outline = plan.outline(self.affine(), which, Beside::of(self, which))?;
                 let recipes = outline.into_iter().flat_map(|outline| outline.recipes);
                 kernels.extend(recipes.flat_map(|recipe| recipe.kernels).map(|kernel| (kernel.to_string(), kernel)));
             }

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
-use wgpu_norm::Element;
+use wgpu_norm::{Element, QuantFormat};
 
 use crate::failure::{EXIT_INTERRUPTED, Failure};
 use crate::files::{CHUNK, FileError, Format};
-use crate::{elements, npy, safetensors_file, terminal};
+use crate::{elements, npy, quantized, safetensors_file, terminal};
 
 /// Unfinished files, removed when the program is interrupted.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -161,10 +161,26 @@ impl Target {
     ) -> Result<Part<'_>, Failure> {
         let fail = |error| Failure::file(&self.path, error);
         let header = match Format::of(&self.path)? {
-            Format::Npy => npy::header(shape, element).map_err(fail)?,
-            Format::Safetensors => safetensors_file::header(name, shape, element).map_err(fail)?,
+            Format::Npy => npy::descr(element).and_then(|descr| npy::header(shape, descr)).map_err(fail)?,
+            Format::Safetensors => safetensors_file::header(name, shape, elements::dtype(element)).map_err(fail)?,
         };
         self.part(&header, element, data)
+    }
+
+    /// As [`Target::part_of_tensor`], of numbers that are bytes.
+    pub fn part_of_codes(
+        &self,
+        name: &str,
+        shape: &[u64],
+        format: QuantFormat,
+        codes: &[u8],
+    ) -> Result<Part<'_>, Failure> {
+        let fail = |error| Failure::file(&self.path, error);
+        let header = match Format::of(&self.path)? {
+            Format::Npy => npy::header(shape, quantized::descr(format)).map_err(fail)?,
+            Format::Safetensors => safetensors_file::header(name, shape, quantized::dtype(format)).map_err(fail)?,
+        };
+        self.part_of_bytes(&[header.as_slice(), codes].concat())
     }
 
     /// As [`Target::write_bytes`], but for the name.

@@ -7,7 +7,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use wgpu_norm::Element;
 
 use crate::elements;
 use crate::files::{FileError, Layout, Stored, check_length, element_count};
@@ -104,15 +103,14 @@ fn list(names: &[String]) -> String {
 }
 
 /// The prefix and header of a file with one tensor.
-pub fn header(name: &str, shape: &[u64], element: Element) -> Result<Vec<u8>, FileError> {
+pub fn header(name: &str, shape: &[u64], dtype: Dtype) -> Result<Vec<u8>, FileError> {
     // the format's own word for something else, and no name at all
     if name.is_empty() || name == "__metadata__" {
         return Err(FileError::TensorName(name.to_owned()));
     }
     let overflow = || FileError::Overflow { shape: shape.to_vec() };
     let count = element_count(shape).ok_or_else(overflow)?;
-    let bytes = usize::try_from(count * element.bytes()).map_err(|_| overflow())?;
-    let dtype = elements::dtype(element);
+    let bytes = usize::try_from(count * (dtype.bitsize() as u64 / 8)).map_err(|_| overflow())?;
     let info = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [0, bytes] });
     let mut text = serde_json::to_vec(&HashMap::from([(name, info)])).map_err(|error| FileError::Io(error.into()))?;
     // The elements start at a multiple of 8.

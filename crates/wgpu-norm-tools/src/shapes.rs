@@ -58,13 +58,28 @@ pub fn check(operand: &'static str, actual: &[u64], expected: &[u64]) -> Result<
     Err(Failure::Shape { operand, actual: actual.to_vec(), expected: expected.to_vec() })
 }
 
+/// The axes along which a parameter of shape `actual` varies in a tensor of `shape`: those whose size it has. Along the
+/// others it has 1; leading axes may be left out.
+pub fn varying_axes(operand: &'static str, actual: &[u64], shape: &[u64]) -> Result<Vec<usize>, Failure> {
+    let refused = || Failure::Axes { operand, actual: actual.to_vec(), shape: shape.to_vec() };
+    let first = shape.len().checked_sub(actual.len()).ok_or_else(refused)?;
+    let sizes = || (first..).zip(actual.iter().zip(&shape[first..]));
+    if sizes().any(|(_, (size, whole))| size != whole && *size != 1) {
+        return Err(refused());
+    }
+    Ok(sizes().filter(|(_, (size, whole))| size == whole).map(|(axis, _)| axis).collect())
+}
+
 /// Refuses statistics that would say nothing, as the engine does where it computes them: by a plan for a device that
 /// can bind anything.
 pub fn check_statistics(descriptor: &Descriptor<'_>, given: bool) -> Result<(), Failure> {
     let mut facts = DeviceFacts::DEFAULT;
     facts.max_binding = u64::MAX;
     let which = if given { Which::Given } else { Which::Forward };
-    descriptor.plan(&Planner::new(facts))?.outline(descriptor.affine(), which)?;
+    // statistics are the same whatever stands around the norm
+    let alone = descriptor.alone();
+    let descriptor = alone.as_ref().unwrap_or(descriptor);
+    descriptor.plan(&Planner::new(facts))?.outline(descriptor.affine(), which, None)?;
     Ok(())
 }
 
@@ -106,6 +121,30 @@ mod tests {
         ];
         for (actual, expected, fits) in cases {
             assert_eq!(check("scale", actual, expected).is_ok(), *fits, "{actual:?} for {expected:?}");
+        }
+    }
+
+    #[test]
+    fn axes_are_those_whose_size_a_parameter_has() {
+        /// A parameter's shape, the input's, the axes.
+        type Case<'a> = (&'a [u64], &'a [u64], Option<&'a [usize]>);
+        let cases: &[Case<'_>] = &[
+            (&[2, 3, 4], &[2, 3, 4], Some(&[0, 1, 2])),
+            (&[2, 1, 4], &[2, 3, 4], Some(&[0, 2])),
+            (&[4], &[2, 3, 4], Some(&[2])),
+            (&[3, 1], &[2, 3, 4], Some(&[1])),
+            (&[1], &[2, 3, 4], Some(&[])),
+            (&[], &[2, 3, 4], Some(&[])),
+            (&[1, 1, 4], &[1, 3, 4], Some(&[0, 2])),
+            (&[0, 1], &[0, 4], Some(&[0])),
+            (&[2], &[2, 3, 4], None),
+            (&[2, 4], &[2, 3, 4], None),
+            (&[1, 2, 3, 4], &[2, 3, 4], None),
+            (&[0], &[4], None),
+        ];
+        for (actual, shape, expected) in cases {
+            let axes = varying_axes("gate", actual, shape);
+            assert_eq!(axes.ok().as_deref(), *expected, "{actual:?} in {shape:?}");
         }
     }
 

@@ -11,6 +11,8 @@ use wgpu_norm_tools::types;
 
 use crate::axes::AxesSpec;
 
+use super::fusion::FusionArgs;
+
 /// Arguments of `wgpu-norm apply`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -23,9 +25,9 @@ pub struct ApplyArgs {
 #[derive(Subcommand)]
 pub enum Operation {
     #[command(flatten)]
-    Norm(Kind),
+    Norm(Box<Kind>),
     /// Spectral normalization: a weight divided by its largest singular value.
-    Spectral(SpectralArgs),
+    Spectral(Box<SpectralArgs>),
 }
 
 const EXAMPLES: &str = "\
@@ -41,6 +43,9 @@ Examples:
   wgpu-norm apply weight v.npy w.npy --g g.npy
   wgpu-norm apply spectral weight.npy w.npy
   wgpu-norm apply layer x.npy y.safetensors --dtype bf16
+  wgpu-norm apply rms x.npy y.npy --scale w.npy --residual r.npy --sum-out s.npy
+  wgpu-norm apply group x.npy y.npy --groups 32 --activation silu
+  wgpu-norm apply layer x.npy y.npy --modulation-scale g.npy --modulation-shift t.npy
   wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --scale model.safetensors:ln.weight";
 
 /// The kinds of norm.
@@ -86,8 +91,8 @@ pub struct Files {
     /// Replace an existing OUTPUT.
     #[arg(long)]
     pub force: bool,
-    /// Compare with the f64 reference; exit code 1 where the error exceeds 1e-5 of the largest value, and half a step
-    /// of a 16-bit OUTPUT.
+    /// Compare with the f64 reference; exit code 1 where the error exceeds 1e-5 of the largest value (a step of it
+    /// where --round-sum or --round-normalized round to 16 bits), and half a step of a 16-bit OUTPUT.
     #[arg(long)]
     pub check: bool,
     /// Compute on the CPU reference.
@@ -186,6 +191,8 @@ pub struct BatchArgs {
     /// Added to the variance.
     #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
     pub eps: f32,
+    #[command(flatten)]
+    pub fusion: FusionArgs,
 }
 
 fn parse_momentum(text: &str) -> Result<Momentum, String> {
@@ -216,6 +223,8 @@ pub struct LayerArgs {
     /// Write 1 / sqrt(variance + eps) of each segment too.
     #[arg(long, value_name = "FILE")]
     pub rstd_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub fusion: FusionArgs,
 }
 
 #[derive(Args)]
@@ -235,6 +244,8 @@ pub struct InstanceArgs {
     /// Added to the variance.
     #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
     pub eps: f32,
+    #[command(flatten)]
+    pub fusion: FusionArgs,
 }
 
 #[derive(Args)]
@@ -257,12 +268,16 @@ pub struct GroupArgs {
     /// Added to the variance.
     #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
     pub eps: f32,
+    #[command(flatten)]
+    pub fusion: FusionArgs,
 }
 
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   wgpu-norm apply rms x.npy y.npy --scale w.npy --eps 1e-6
+  wgpu-norm apply rms x.npy y.npy --scale w.npy --one-plus-scale --out-residual r.npy
+  wgpu-norm apply rms x.npy y.npy --scale w.npy --z z.npy
   wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --axes -1")]
 pub struct RmsArgs {
     #[command(flatten)]
@@ -274,6 +289,8 @@ pub struct RmsArgs {
     /// Added to the mean square [default: the machine epsilon of f32, as PyTorch takes].
     #[arg(long, allow_hyphen_values = true)]
     pub eps: Option<f32>,
+    #[command(flatten)]
+    pub fusion: FusionArgs,
 }
 
 #[derive(Args)]
@@ -341,6 +358,8 @@ pub struct MvnArgs {
     /// Where eps is added.
     #[arg(long, value_enum, default_value = "added")]
     pub eps_mode: EpsMode,
+    #[command(flatten)]
+    pub fusion: FusionArgs,
 }
 
 #[derive(Args)]
@@ -425,7 +444,7 @@ pub enum Order {
 }
 
 /// Paths may be anything the system allows, not only UTF-8.
-fn spec() -> ValueParser {
+pub fn spec() -> ValueParser {
     use clap::builder::{OsStringValueParser, TypedValueParser};
     ValueParser::new(OsStringValueParser::new().map(TensorSpec::from))
 }

@@ -10,6 +10,7 @@ use wgpu_norm::{
 use wgpu_norm_tools::compute::Mode;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::TensorSpec;
+use wgpu_norm_tools::fused::Fused;
 use wgpu_norm_tools::norm::Descriptor;
 
 use crate::axes::AxesSpec;
@@ -17,6 +18,8 @@ use crate::axes::AxesSpec;
 use super::args::{
     AdainArgs, AffineArgs, AxesArgs, BatchArgs, EpsMode, Files, Format, FormatArgs, Kind, LayerArgs, RunningArgs,
 };
+use super::fusion::FusionArgs;
+use super::quantize::QuantizeArgs;
 
 /// A norm over a shape that is not known yet, and the files of its operands.
 pub struct Settings<'a> {
@@ -39,6 +42,8 @@ pub struct Settings<'a> {
     pub update: Option<Update<'a>>,
     /// Where mean and rstd go.
     pub statistics_out: [Option<&'a Path>; 2],
+    /// What stands around it; `None`: nothing can.
+    pub fusion: Option<&'a FusionArgs>,
 }
 
 /// An update of running statistics.
@@ -80,6 +85,7 @@ impl<'a> Settings<'a> {
             running: None,
             update: None,
             statistics_out: [None, None],
+            fusion: None,
         }
     }
 
@@ -96,8 +102,14 @@ impl<'a> Settings<'a> {
         Self { format, single_element, ..self }
     }
 
-    /// The descriptor over `shape`, with the style's shape where there is one.
-    pub fn descriptor<'b>(&'b self, shape: &'b [u64], style_shape: &'b [u64], types: Types) -> Descriptor<'b> {
+    /// The descriptor over `shape`, with the style's shape where there is one, and with a fusion that varies along
+    /// these axes.
+    pub fn descriptor<'b>(
+        &'b self,
+        (shape, style_shape): (&'b [u64], &'b [u64]),
+        types: Types,
+        axes: &'b Fused<Vec<usize>>,
+    ) -> Descriptor<'b> {
         let kind = match &self.which {
             Which::Batch => NormKind::Batch,
             Which::Instance => NormKind::Instance,
@@ -126,8 +138,19 @@ impl<'a> Settings<'a> {
             affine_axes: if self.scale_per_group { AffineAxes::Groups } else { AffineAxes::OfKind },
             single_element: self.single_element,
             types,
+            fusion: self.fusion.map(|fusion| fusion.fusion(axes)).unwrap_or_default(),
             ..NormDescriptor::new(kind, shape)
         })
+    }
+
+    /// The files of what stands around the norm.
+    pub fn fused(&self) -> Fused<&'a TensorSpec> {
+        self.fusion.map(FusionArgs::files).unwrap_or_default()
+    }
+
+    /// How the result becomes bytes.
+    pub fn quantize(&self) -> Option<&'a QuantizeArgs> {
+        self.fusion.map(|fusion| &fusion.quantize)
     }
 
     /// Shape of mean and rstd: the input's, 1 along the axes that share statistics.
@@ -153,8 +176,24 @@ impl Kind {
         }
     }
 
+    fn fusion(&self) -> Option<&FusionArgs> {
+        match self {
+            Self::Batch(args) => Some(&args.fusion),
+            Self::Layer(args) => Some(&args.fusion),
+            Self::Instance(args) => Some(&args.fusion),
+            Self::Group(args) => Some(&args.fusion),
+            Self::Rms(args) => Some(&args.fusion),
+            Self::Mvn(args) => Some(&args.fusion),
+            Self::Adain(_) | Self::Lp(_) | Self::Weight(_) => None,
+        }
+    }
+
     /// The norm for an input of `shape`.
     pub fn settings(&self, shape: &[u64]) -> Result<Settings<'_>, Failure> {
+        Ok(Settings { fusion: self.fusion(), ..self.norm(shape)? })
+    }
+
+    fn norm(&self, shape: &[u64]) -> Result<Settings<'_>, Failure> {
         let inside = Epsilon::InsideRoot;
         Ok(match self {
             Self::Batch(args) => args.settings()?,

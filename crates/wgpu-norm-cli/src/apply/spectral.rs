@@ -173,6 +173,8 @@ impl Request<'_> {
         let computed = gpu.run(|pass| bound.record(pass))?;
         let outcome = Outcome {
             output: gpu.download(&output)?,
+            quantized: None,
+            sum: None,
             statistics: None,
             running: None,
             kernels: bound.kernels().map(|kernel| kernel.to_string()).collect(),
@@ -189,6 +191,8 @@ impl Request<'_> {
         let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let outcome = Outcome {
             output: result.output.iter().map(|&value| elements::round(value, self.types.output) as f32).collect(),
+            quantized: None,
+            sum: None,
             statistics: None,
             running: None,
             kernels: Vec::new(),

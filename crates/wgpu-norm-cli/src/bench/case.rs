@@ -1,6 +1,7 @@
 //! What is measured: a norm, a shape, a memory format, a pass.
 
-use wgpu_norm::{MemoryFormat, NormKind, NormPlan, StyleEpsilon, Types, Variance};
+use wgpu_norm::{Affine, MemoryFormat, NormKind, NormPlan, StyleEpsilon, Types, Variance};
+use wgpu_norm_tools::around::{Around, Beside, Part};
 use wgpu_norm_tools::outline::Which;
 use wgpu_norm_tools::types;
 
@@ -72,6 +73,8 @@ pub struct BenchCase {
     pub pass: Pass,
     /// Element types: of tensors, and of parameters.
     pub types: Types,
+    /// What stands around the norm.
+    pub around: Around,
     /// Sizes as they lie in memory.
     memory: Vec<u64>,
 }
@@ -150,12 +153,14 @@ impl BenchCase {
         if format == Format::Last {
             memory[1..].rotate_left(1);
         }
-        Self { variant, shape: shape.to_vec(), format, pass, types: Types::default(), memory }
+        let (types, around) = (Types::default(), Around::None);
+        Self { variant, shape: shape.to_vec(), format, pass, types, around, memory }
     }
 
     /// The same over another shape.
     fn over(&self, shape: &[u64]) -> Self {
-        Self { types: self.types, ..Self::new(self.variant, shape, self.format, self.pass) }
+        let (types, around) = (self.types, self.around);
+        Self { types, around, ..Self::new(self.variant, shape, self.format, self.pass) }
     }
 
     /// The same in another pass.
@@ -166,6 +171,11 @@ impl BenchCase {
     /// The same in other element types.
     pub fn of(&self, types: Types) -> Self {
         Self { types, ..self.clone() }
+    }
+
+    /// The same with something around it.
+    pub fn amid(&self, around: Around) -> Self {
+        Self { around, ..self.clone() }
     }
 
     /// The same with as many samples as make a tensor of so many bytes, by doubling.
@@ -204,6 +214,16 @@ impl BenchCase {
         *self == other.with(self.pass)
     }
 
+    /// What stands around the norm in its pass.
+    pub fn beside(&self, which: Which) -> Beside<Part> {
+        self.around.operands(which, &self.memory, &self.types)
+    }
+
+    /// A gradient that arrives at the sum before the norm, where a residual is added.
+    pub fn arriving(&self) -> Option<Vec<f32>> {
+        self.around.is_added_to().then(|| self.case().arriving())
+    }
+
     /// The norm.
     pub fn case(&self) -> Case<'_> {
         let (rank, types) = (self.memory.len(), self.types);
@@ -218,10 +238,10 @@ impl BenchCase {
             Variant::AdaptiveInstance => {
                 let (variance, style_eps) = (Variance::Biased, StyleEpsilon::AsContent);
                 let kind = Kind::Adaptive { style_shape: &self.memory, variance, style_eps };
-                return Case { kind, shape: &self.memory, format, types };
+                return Case { kind, shape: &self.memory, format, types, around: None };
             }
         });
-        Case { kind, shape: &self.memory, format, types }
+        Case { kind, shape: &self.memory, format, types, around: None }.amid(self.around)
     }
 
     /// The pass, as plans know it.
@@ -248,9 +268,15 @@ impl BenchCase {
         self.shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
     }
 
+    /// Which norm, and what stands around it, in words.
+    pub fn norm_name(&self) -> String {
+        let name = self.variant.name();
+        self.around.name().map_or(name.clone(), |around| format!("{name} {around}"))
+    }
+
     /// All of it in words.
     pub fn name(&self) -> String {
-        let (variant, shape) = (self.variant.name(), self.shape_name());
+        let (variant, shape) = (self.norm_name(), self.shape_name());
         let types = types::suffix(self.types.input.name(), self.types.scale.name());
         format!("{variant} {shape} {} {}{types}", self.format.name(), self.pass.name())
     }
@@ -301,15 +327,30 @@ impl BenchCase {
 
     /// What has to be moved.
     pub fn traffic(&self) -> Traffic {
+        self.moving(self.around.tensors(self.which()))
+    }
+
+    /// What has to be moved where the norm stands alone, and what is around it has kernels of its own.
+    pub fn traffic_apart(&self) -> Traffic {
+        self.moving(Around::None.tensors(self.which()) + self.around.steps(self.which()))
+    }
+
+    /// Bytes of the kernels around the norm, if it stands alone.
+    pub fn step_bytes(&self) -> u64 {
+        u64::from(self.around.steps(self.which())) * self.types.input.bytes() * self.elements()
+    }
+
+    fn moving(&self, tensors: u32) -> Traffic {
         let (elements, backward) = (self.elements(), self.pass == Pass::Backward);
         let styled = self.variant == Variant::AdaptiveInstance;
         let on_chip = self.stays_on_chip();
-        let (tensors, again, roof) = match (backward, styled) {
-            (false, false) => (2, 1, Roof::Copy),
+        let (style, again, roof) = match (backward, styled) {
+            (false, false) => (0, 1, Roof::Copy),
             // the style is read too
-            (false, true) => (3, 1, Roof::Triad),
-            (true, _) => (3, 2, Roof::Triad),
+            (false, true) => (1, 1, Roof::Triad),
+            (true, _) => (0, 2, Roof::Triad),
         };
+        let tensors = tensors + style;
         let roof_elements = tensors + if on_chip { 0 } else { again };
         let statistics = if self.variant.is_centred() { STATISTICS } else { 1 };
         let statistics = match (self.variant, self.pass) {
@@ -317,9 +358,7 @@ impl BenchCase {
             (_, Pass::Forward) => 0,
             _ => statistics * elements.checked_div(self.segment_len()).unwrap_or(0),
         };
-        // scale and bias read, or scale read and both gradients written
-        let parameters = self.affine_len() * if backward { 3 } else { 2 };
-        let parameters = self.types.scale.bytes() * parameters + 4 * statistics;
+        let parameters = self.types.scale.bytes() * self.parameters() + 4 * statistics;
         let tensor = self.types.input.bytes() * elements;
         Traffic {
             min_bytes: u64::from(tensors) * tensor + parameters,
@@ -327,6 +366,14 @@ impl BenchCase {
             roof_elements,
             roof,
         }
+    }
+
+    /// Elements of scale and bias as they are read, or of the scale and both gradients; and of what else is no tensor.
+    fn parameters(&self) -> u64 {
+        let lists = self.beside(self.which()).present().filter(|part| !part.is_tensor);
+        let lists: u64 = lists.map(|part| part.len).sum();
+        let own = if self.case().descriptor().affine() == Affine::None { 0 } else { self.affine_len() };
+        own * if self.pass == Pass::Backward { 3 } else { 2 } + lists
     }
 }
 
@@ -403,6 +450,34 @@ mod tests {
             let traffic = BenchCase::new(*variant, shape, format, *pass).traffic();
             assert_eq!((traffic.min_bytes, traffic.roof), (words * 4, *roof), "{variant:?} {pass:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_around_a_norm_moves_less_with_it_than_apart() {
+        let wide = |variant, around| BenchCase::new(variant, &[8, 64, 64], Rows, Forward).amid(around);
+        let (rms, layer) = (Variant::Rms(1), Variant::Layer(1));
+        let batch = BenchCase::new(Variant::BatchTraining, &[8, 64, 64], First, Training);
+        for (case, forward, backward) in [
+            (wide(rms, Around::Add), [4, 5], [4, 6]),
+            (wide(rms, Around::AddLlama), [4, 7], [4, 6]),
+            (wide(rms, Around::Llama), [2, 4], [3, 3]),
+            (wide(rms, Around::GateBefore), [3, 5], [6, 8]),
+            (wide(rms, Around::GateAfter), [3, 5], [5, 8]),
+            (wide(layer, Around::AdaLn), [2, 4], [3, 6]),
+            (wide(layer, Around::AdaLnZero), [4, 7], [6, 11]),
+            (wide(layer, Around::Silu), [2, 4], [3, 6]),
+            // statistics of a batch are a pass of their own
+            (batch.amid(Around::AddRelu), [4, 6], [7, 8]),
+        ] {
+            let moved = |case: BenchCase| [case.traffic(), case.traffic_apart()].map(|traffic| traffic.roof_elements);
+            assert_eq!((moved(case.clone()), moved(case.with(Backward))), (forward, backward), "{}", case.name());
+        }
+        // eight samples' shift and scale of 64 each, as f32
+        assert_eq!(wide(layer, Around::AdaLn).traffic().min_bytes, 4 * (2 * 8 * 64 * 64 + 2 * 8 * 64));
+        assert_eq!(
+            wide(rms, Around::Add).of(Types::all(wgpu_norm::Element::Bf16)).name(),
+            "rms add 8x64x64 rows forward bf16/bf16"
+        );
     }
 
     #[test]

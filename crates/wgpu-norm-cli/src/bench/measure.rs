@@ -1,7 +1,8 @@
 //! One case on the device: a norm and its roof over the same buffers, in turn, and peers in turn with both.
 //!
 //! A sample is the time of one pass with many dispatches, divided by their number. What was timed is then checked: the
-//! very same bindings once more, over outputs that were poisoned.
+//! very same bindings once more, over outputs that were poisoned. A norm with something around it has the norm alone
+//! beside it, in turn too.
 
 use std::cell::Cell;
 
@@ -10,7 +11,7 @@ use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::terminal::Progress;
 
-use super::case::BenchCase;
+use super::case::{BenchCase, Traffic};
 use super::clock::Clock;
 use super::oracle::Oracle;
 use super::peer::Peer;
@@ -67,20 +68,27 @@ impl Bench<'_> {
             self.oracle = None;
         }
         let oracle = self.oracle.get_or_insert_with(|| Oracle::new(case, &norm));
-        let Some(rig) = Rig::new(gpu, &norm, case, &needs, oracle)? else {
+        let Some(mut rig) = Rig::new(gpu, &norm, case, &needs, oracle)? else {
             return nothing("the device has no memory left".to_owned());
         };
+        let alone = described.descriptor().alone().map(|alone| alone.create(&gpu.engine)).transpose()?;
+        alone.as_ref().map_or(Ok(()), |alone| rig.reserve(alone))?;
         // some norms are refused by their size here
         let norms = match rig.sets.iter().map(|set| rig.bind(set)).collect::<Result<Vec<_>, _>>() {
             Ok(norms) => norms,
             Err(error) => return nothing(error.to_string()),
         };
+        let alone = alone.iter().flat_map(|alone| rig.sets.iter().map(|set| rig.bind_alone(alone, set)));
+        let alone = alone.collect::<Result<Vec<_>, _>>()?;
         gpu.healthy()?;
         let next = &Cell::new(0);
         let (sets, clock) = (rig.sets.len(), self.clock);
         let record = |pass: &mut ComputePass<'_>, set: usize| norms[set].record(pass);
         let mut ours = Dispatches { gpu, clock, sets, next, record: &record };
-        let Some(times) = in_turn_with(self.roofs, &mut self.peers, self.progress, case, &rig, &mut ours)? else {
+        let record = |pass: &mut ComputePass<'_>, set: usize| alone[set].record(pass);
+        let alone = (!alone.is_empty()).then_some(Dispatches { record: &record, ..ours });
+        let contest = Contest { roofs: self.roofs, peers: &mut self.peers, progress: self.progress, alone };
+        let Some(times) = contest.in_turn(case, &rig, &mut ours)? else {
             return Ok(Outcome::Interrupted);
         };
         let failed = self.peers.iter_mut().filter_map(|peer| Some((peer.settle()?, peer.name.clone())));
@@ -92,63 +100,81 @@ impl Bench<'_> {
         let roof_gbps = roof_bytes as f64 / times.roof.median / 1e9;
         let ours =
             Row { schedule: case.schedule(norm.content()), error: Some(error), ..row(case, times.ours, roof_gbps) };
+        let apart = times.alone.map(|alone| {
+            let time = alone.later(case.step_bytes() as f64 / (roof_gbps * 1e9));
+            Row { peer: Some(APART.to_owned()), ..row_of(case, &case.traffic_apart(), time, roof_gbps) }
+        });
         let peers = times.peers.into_iter().map(|(name, time)| Row { peer: Some(name), ..row(case, time, roof_gbps) });
-        Ok(Outcome::Done { rows: [ours].into_iter().chain(peers).collect(), skipped })
+        Ok(Outcome::Done { rows: [ours].into_iter().chain(apart).chain(peers).collect(), skipped })
     }
+}
+
+/// Who a norm with something around it is compared with: the norm alone as it was measured, and the bytes that kernels
+/// around it would move, at the speed of the roof.
+const APART: &str = "unfused: norm + bytes at the roof";
+
+/// Who takes turns with the norm.
+struct Contest<'a> {
+    roofs: &'a Roofs,
+    peers: &'a mut [Peer],
+    progress: &'a Progress,
+    /// The norm without what stands around it.
+    alone: Option<Dispatches<'a>>,
 }
 
 /// Times of a case.
 struct Turns {
     ours: Times,
+    alone: Option<Times>,
     roof: Times,
     /// By name.
     peers: Vec<(String, Times)>,
 }
 
-/// Samples of the norm, of its roof and of the peers that have the case; `None` after an interrupt.
-fn in_turn_with(
-    roofs: &Roofs,
-    peers: &mut [Peer],
-    progress: &Progress,
-    case: &BenchCase,
-    rig: &Rig<'_>,
-    ours: &mut Dispatches<'_>,
-) -> Result<Option<Turns>, Failure> {
-    let gpu = ours.gpu;
-    let roof = case.traffic().roof;
-    let bound: Vec<_> = rig
-        .sets
-        .iter()
-        .map(|set| {
-            let second = set.second.as_ref().unwrap_or(&set.input);
-            roofs.bind(gpu, roof, [&set.input, second, &set.output])
-        })
-        .collect();
-    gpu.healthy()?;
-    let record = |pass: &mut ComputePass<'_>, set: usize| bound[set].record(pass);
-    let mut roof = Dispatches { record: &record, ..*ours };
-    let request = Request::new(case);
-    let prepared = peers.iter_mut().filter_map(|peer| {
-        progress.announce(format!("{}: {}", peer.name, case.name()));
-        peer.prepare(request.as_ref()?).then_some(peer)
-    });
-    let mut peers: Vec<&mut Peer> = prepared.collect();
-    let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
-    let mut contestants: Vec<&mut dyn Contestant> = vec![&mut roof, ours];
-    contestants.extend(peers.iter_mut().map(|peer| &mut **peer as &mut dyn Contestant));
-    let Some(times) = in_turn(&mut contestants, &Budget::of_row(gpu.info.device_type))? else { return Ok(None) };
-    let mut times = times.into_iter();
-    // only peers give up, and all after an interrupt
-    let (Some(Some(roof)), Some(Some(ours))) = (times.next(), times.next()) else { return Ok(None) };
-    let peers = names.into_iter().zip(times).filter_map(|(name, time)| Some((name, time?))).collect();
-    Ok(Some(Turns { ours, roof, peers }))
+impl Contest<'_> {
+    /// Samples of the norm, of its roof, of the norm alone and of the peers that have the case; `None` after an
+    /// interrupt.
+    fn in_turn(self, case: &BenchCase, rig: &Rig<'_>, ours: &mut Dispatches<'_>) -> Result<Option<Turns>, Failure> {
+        let Self { roofs, peers, progress, mut alone } = self;
+        let gpu = ours.gpu;
+        let roof = case.traffic().roof;
+        let bound: Vec<_> = rig
+            .sets
+            .iter()
+            .map(|set| {
+                let second = set.second.as_ref().unwrap_or(&set.input);
+                roofs.bind(gpu, roof, [&set.input, second, &set.output])
+            })
+            .collect();
+        gpu.healthy()?;
+        let record = |pass: &mut ComputePass<'_>, set: usize| bound[set].record(pass);
+        let mut roof = Dispatches { record: &record, ..*ours };
+        let request = Request::of_peer(case);
+        let prepared = peers.iter_mut().filter_map(|peer| {
+            progress.announce(format!("{}: {}", peer.name, case.name()));
+            peer.prepare(request.as_ref()?).then_some(peer)
+        });
+        let mut peers: Vec<&mut Peer> = prepared.collect();
+        let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
+        let is_alone = alone.is_some();
+        let mut contestants: Vec<&mut dyn Contestant> = vec![&mut roof, ours];
+        contestants.extend(alone.iter_mut().map(|alone| alone as &mut dyn Contestant));
+        contestants.extend(peers.iter_mut().map(|peer| &mut **peer as &mut dyn Contestant));
+        let Some(times) = in_turn(&mut contestants, &Budget::of_row(gpu.info.device_type))? else { return Ok(None) };
+        let mut times = times.into_iter();
+        // only peers give up, and all after an interrupt
+        let (Some(Some(roof)), Some(Some(ours))) = (times.next(), times.next()) else { return Ok(None) };
+        let alone = if is_alone { times.next().flatten() } else { None };
+        let peers = names.into_iter().zip(times).filter_map(|(name, time)| Some((name, time?))).collect();
+        Ok(Some(Turns { ours, alone, roof, peers }))
+    }
 }
 
 /// A case that this program has not measured, or a peer.
 fn skipped(case: &BenchCase, peer: Option<String>, needs_bytes: u64, why: String) -> Skipped {
     Skipped {
         peer,
-        variant: case.variant.name(),
+        variant: case.norm_name(),
         shape: case.shape_name(),
         format: case.format.name().to_owned(),
         dtype: case.types.input.name().to_owned(),
@@ -161,10 +187,14 @@ fn skipped(case: &BenchCase, peer: Option<String>, needs_bytes: u64, why: String
 
 /// A row of the report, by a peer that has neither name nor schedule nor error yet.
 fn row(case: &BenchCase, time: Times, roof_gbps: f64) -> Row {
-    let traffic = case.traffic();
+    row_of(case, &case.traffic(), time, roof_gbps)
+}
+
+/// The same of other bytes.
+fn row_of(case: &BenchCase, traffic: &Traffic, time: Times, roof_gbps: f64) -> Row {
     Row {
         peer: None,
-        variant: case.variant.name(),
+        variant: case.norm_name(),
         shape: case.shape_name(),
         format: case.format.name().to_owned(),
         dtype: case.types.input.name().to_owned(),
@@ -186,6 +216,7 @@ fn row(case: &BenchCase, time: Times, roof_gbps: f64) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use wgpu_norm_tools::around::Around;
     use wgpu_norm_tools::terminal;
 
     use super::*;
@@ -210,6 +241,25 @@ mod tests {
             let [row] = rows.as_slice() else { panic!("{} rows", rows.len()) };
             assert!(row.error.unwrap() < 1e-6, "{}: {:?}", case.name(), row.error);
             assert!(row.p20_ms > 0.0 && row.p20_ms <= row.p80_ms && row.ratio > 0.0, "{}", case.name());
+        }
+        for (variant, shape, around) in [
+            (Variant::Rms(1), [2, 6, 8], Around::Add),
+            (Variant::Layer(1), [2, 6, 8], Around::AdaLn),
+            (Variant::Layer(1), [2, 6, 8], Around::AdaLnZero),
+            (Variant::Rms(1), [2, 6, 8], Around::GateBefore),
+            (Variant::Rms(1), [2, 6, 8], Around::GateAfter),
+            (Variant::Group(3), [2, 6, 8], Around::Silu),
+            (Variant::BatchTraining, [2, 6, 8], Around::AddRelu),
+        ] {
+            let of_rows = matches!(variant, Variant::Rms(_) | Variant::Layer(_));
+            let format = if of_rows { Format::Rows } else { Format::First };
+            for pass in [Pass::Training, Pass::Backward] {
+                let case = BenchCase::new(variant, &shape, format, pass).amid(around);
+                let Outcome::Done { rows, skipped } = bench.measure(&case).unwrap() else { panic!("{}", case.name()) };
+                let [row, apart] = rows.as_slice() else { panic!("{}: {skipped:?}", case.name()) };
+                assert!(row.error.unwrap() < 1e-6, "{}: {:?}", case.name(), row.error);
+                assert!(apart.min_bytes > row.min_bytes, "{}", case.name());
+            }
         }
         let large = BenchCase::new(Variant::Layer(1), &[1 << 20, 1 << 20], Format::Rows, Pass::Forward);
         let Outcome::Done { rows, skipped } = bench.measure(&large).unwrap() else { panic!("it has no room") };

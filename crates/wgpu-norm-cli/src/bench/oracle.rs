@@ -3,9 +3,13 @@
 //! Those of a large tensor are a block of its samples, which it repeats ([`BenchCase::block`]): the check is of what was
 //! timed, not of the kernels. Which sample they read where is for `verify` and the tests to find.
 
+use std::collections::BTreeMap;
+
+use wgpu_norm_tools::around::{Beside, Part};
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{ExactGradients, Planned};
+use wgpu_norm_tools::norm::{ExactGradients, Inputs, Planned};
+use wgpu_norm_tools::outline::Which;
 
 use crate::cases::Fill;
 
@@ -22,6 +26,8 @@ pub struct Oracle {
     pub tensors: Tensors,
     /// The gradient to the output.
     pub grad_output: Vec<f32>,
+    /// The gradient that arrives at the sum, where there is one.
+    arriving: Option<Vec<f32>>,
     output: Option<Vec<f64>>,
     gradients: Option<ExactGradients>,
 }
@@ -35,11 +41,25 @@ impl Oracle {
             case: case.clone(),
             tensors: block.case().tensors(Fill::Normal, norm.affine_len(), given),
             grad_output: block.case().grad_output(),
+            arriving: block.arriving(),
             block,
             repeats,
             output: None,
             gradients: None,
         }
+    }
+
+    /// Each that a pass over the block reads beside the operands of the norm, and its values.
+    pub fn beside(&self, which: Which) -> Vec<(Part, &[f32])> {
+        let values: Beside<&Vec<f32>> = Beside {
+            fused: self.tensors.fused.as_ref().map(|numbers| &numbers.values),
+            multiplied: Some(&self.tensors.input),
+            arriving: self.arriving.as_ref(),
+            ..Beside::default()
+        };
+        let values: BTreeMap<_, _> = values.read().collect();
+        let parts = self.block.beside(which).read();
+        parts.map(|(name, part)| (part, values.get(name).map_or(&[][..], |values| values.as_slice()))).collect()
     }
 
     /// Whether it is that of another pass, too.
@@ -62,7 +82,8 @@ impl Oracle {
             Some(gradients) => gradients,
             None => {
                 let case = self.block.case();
-                let mut gradients = case.descriptor().backward(&self.tensors.as_inputs(), &self.grad_output)?;
+                let inputs = Inputs { arriving: self.arriving.as_deref(), ..self.tensors.as_inputs() };
+                let mut gradients = case.descriptor().backward(&inputs, &self.grad_output)?;
                 let sums = gradients.scale.iter_mut().chain(&mut gradients.bias);
                 sums.for_each(|sum| *sum *= self.repeats as f64);
                 gradients

@@ -1,6 +1,7 @@
 //! A case in the words of the protocol that other implementations speak.
 
 use serde::Serialize;
+use wgpu_norm_tools::around::Around;
 
 use super::case::{BenchCase, Format, Pass, Variant};
 
@@ -16,6 +17,9 @@ pub struct Request {
     /// By the batch's own statistics.
     training: bool,
     eps: f64,
+    /// What stands around the norm, of which peers know nothing.
+    #[serde(skip_serializing_if = "Around::is_none")]
+    around: Around,
 }
 
 impl Request {
@@ -31,11 +35,11 @@ impl Request {
         };
         let shape = match case.format {
             // a width, and how many of them
-            Format::Rows => {
+            Format::Rows if case.around.is_none() => {
                 let width = *case.shape.last()?;
                 vec![case.elements() / width.max(1), width]
             }
-            Format::First | Format::Last => case.shape.clone(),
+            _ => case.shape.clone(),
         };
         Some(Self {
             variant,
@@ -45,7 +49,13 @@ impl Request {
             groups,
             training: case.variant == Variant::BatchTraining || case.pass != Pass::Forward,
             eps: 1e-5,
+            around: case.around,
         })
+    }
+
+    /// The same for a peer.
+    pub fn of_peer(case: &BenchCase) -> Option<Self> {
+        Self::new(case).filter(|request| request.around.is_none())
     }
 }
 

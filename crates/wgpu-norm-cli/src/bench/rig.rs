@@ -9,7 +9,9 @@ use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::norm::{self, Operands, Planned};
+use wgpu_norm_tools::outline::Which;
 
+use super::around::{Args, Beside};
 use super::case::{BenchCase, Pass, Variant};
 use super::oracle::Oracle;
 use super::roof::QUAD;
@@ -27,6 +29,8 @@ pub struct Rig<'a> {
     gpu: &'a Gpu,
     norm: Planned,
     pass: Pass,
+    /// Of errors, where numbers within are rounded.
+    slack: f64,
     /// Tensors of the dispatches in turn.
     pub sets: Vec<Set>,
     scale: Option<Tensor>,
@@ -46,6 +50,8 @@ pub struct Set {
     pub second: Option<Tensor>,
     /// The output, or the gradient to the input.
     pub output: Tensor,
+    /// What stands around the norm.
+    beside: Beside,
     /// Statistics for backward.
     saved: Option<wgpu::Buffer>,
 }
@@ -66,7 +72,8 @@ impl Needs {
     pub fn of(case: &BenchCase, norm: &Planned, device_type: wgpu::DeviceType) -> Self {
         let types = case.types;
         let tensor = tensor_bytes(case.elements(), types.input);
-        let tensors = if has_second(case) { 3 } else { 2 };
+        let style = u64::from(case.variant == Variant::AdaptiveInstance);
+        let tensors = u64::from(case.around.tensors(case.which())) + style;
         let sets = set_count(tensors * tensor, device_type);
         let parameter = types.scale.bytes() * norm.affine_len();
         let workspace = workspace_size(norm, case.pass);
@@ -123,6 +130,7 @@ impl<'a> Rig<'a> {
                 input: tensor("input")?,
                 second: has_second(case).then(|| tensor("second")).transpose()?,
                 output: tensor("output")?,
+                beside: Beside::new(gpu, case.beside(case.which()))?,
                 saved: saved.transpose()?,
             })
         };
@@ -144,6 +152,7 @@ impl<'a> Rig<'a> {
             gpu,
             norm: norm.clone(),
             pass: case.pass,
+            slack: case.around.slack(case.types.input),
             sets: (0..needs.sets).map(set).collect::<Result<_, _>>()?,
             scale: parameter("scale", affine.has_scale())?,
             bias: parameter("bias", affine.has_bias())?,
@@ -157,6 +166,8 @@ impl<'a> Rig<'a> {
     /// Copies the same tensors to every set, and computes the statistics that the pass needs.
     fn fill(&self, case: &BenchCase, oracle: &Oracle) -> Result<(), Failure> {
         let tensors = &oracle.tensors;
+        let beside = self.sets.iter().map(|set| &set.beside);
+        Beside::fill(self.gpu, beside, &oracle.beside(case.which()))?;
         let second = if case.pass == Pass::Backward { Some(&oracle.grad_output) } else { tensors.style.as_ref() };
         self.gpu.tile(self.sets.iter().map(|set| &set.input), &tensors.input)?;
         if let Some(data) = second {
@@ -178,64 +189,92 @@ impl<'a> Rig<'a> {
             self.gpu.run(|pass| import.record(pass))?;
         }
         if case.pass == Pass::Backward {
-            for set in &self.sets {
-                let training = self.bind_forward(set)?;
-                self.gpu.run(|pass| training.record(pass))?;
+            self.train(case, oracle)?;
+        }
+        Ok(())
+    }
+
+    /// Statistics for backward, and what was normalized, where that is not the input.
+    fn train(&self, case: &BenchCase, oracle: &Oracle) -> Result<(), Failure> {
+        let spare = Beside::new(self.gpu, case.beside(Which::Training))?;
+        Beside::fill(self.gpu, [&spare].into_iter(), &oracle.beside(Which::Training))?;
+        let (types, len) = (case.types, self.norm.content().len());
+        let input = self.gpu.tensor_of("input", types.input, if case.around.has_sum() { len } else { 0 })?;
+        self.gpu.tile([&input], &oracle.tensors.input)?;
+        for set in &self.sets {
+            let mut operands = self.operands(set, None, spare.args());
+            if case.around.has_sum() {
+                operands.fused = operands.fused.sum(set.input.view());
+                operands.input = input.view();
             }
+            let saved = BufferView::whole(set.saved.as_ref().ok_or(missing(Operand::Moments))?);
+            let training = self.norm.bind(&operands, &norm::Pass::Training { output: set.output.view(), saved })?;
+            self.gpu.run(|pass| training.record(pass))?;
         }
         Ok(())
     }
 
     /// The same norm from now on by another plan.
     pub fn serve(&mut self, norm: &Planned) -> Result<(), Failure> {
+        self.reserve(norm)?;
+        self.norm = norm.clone();
+        Ok(())
+    }
+
+    /// Makes room for another plan.
+    pub fn reserve(&mut self, norm: &Planned) -> Result<(), Failure> {
         let needed = workspace_size(norm, self.pass);
         if self.workspace.as_ref().map_or(0, wgpu::Buffer::size) < needed {
             self.workspace = Some(self.gpu.buffer("workspace", needed)?);
         }
-        self.norm = norm.clone();
         Ok(())
     }
 
     /// The norm over one set, in the pass of the case.
     pub fn bind(&self, set: &Set) -> Result<BoundNorm, BindError> {
-        if self.pass == Pass::Backward { self.bind_backward(set) } else { self.bind_forward(set) }
+        self.bind_by(&self.norm, set, set.beside.args())
     }
 
-    fn bind_forward(&self, set: &Set) -> Result<BoundNorm, BindError> {
+    /// The same without what stands around it, by a plan of its own.
+    pub fn bind_alone(&self, alone: &Planned, set: &Set) -> Result<BoundNorm, BindError> {
+        self.bind_by(alone, set, Args::default())
+    }
+
+    fn bind_by<'b>(&'b self, by: &Planned, set: &'b Set, beside: Args<'b>) -> Result<BoundNorm, BindError> {
         let output = set.output.view();
-        let style = set.second.as_ref().filter(|_| self.norm.style_len() > 0);
-        self.norm.bind(
-            &self.operands(set, style),
-            &match (&set.saved, &self.given) {
-                (Some(saved), _) => norm::Pass::Training { output, saved: BufferView::whole(saved) },
-                (None, Some((_, _, records))) => {
-                    norm::Pass::Forward { output, given: Some(BufferView::whole(records)) }
-                }
-                (None, None) => norm::Pass::Forward { output, given: None },
-            },
-        )
+        let style = set.second.as_ref().filter(|_| by.style_len() > 0);
+        let pass = match (&set.saved, &self.given) {
+            _ if self.pass == Pass::Backward => self.backward(set)?,
+            (Some(saved), _) => norm::Pass::Training { output, saved: BufferView::whole(saved) },
+            (None, Some((_, _, records))) => norm::Pass::Forward { output, given: Some(BufferView::whole(records)) },
+            (None, None) => norm::Pass::Forward { output, given: None },
+        };
+        by.bind(&self.operands(set, style, beside), &pass)
     }
 
-    fn bind_backward(&self, set: &Set) -> Result<BoundNorm, BindError> {
-        let missing = |operand| BindError::Missing { operand };
+    fn backward<'b>(&'b self, set: &'b Set) -> Result<norm::Pass<&'b wgpu::Buffer>, BindError> {
         let [grad_scale, grad_bias] = [&self.grad_scale, &self.grad_bias].map(|grad| grad.as_ref().map(Tensor::view));
-        self.norm.bind(
-            &self.operands(set, None),
-            &norm::Pass::Backward {
-                grad_output: set.second.as_ref().ok_or(missing(Operand::GradOutput))?.view(),
-                records: BufferView::whole(set.saved.as_ref().ok_or(missing(Operand::Moments))?),
-                given: false,
-                gradients: [Some(set.output.view()), grad_scale, grad_bias, None],
-            },
-        )
+        Ok(norm::Pass::Backward {
+            grad_output: set.second.as_ref().ok_or(missing(Operand::GradOutput))?.view(),
+            records: BufferView::whole(set.saved.as_ref().ok_or(missing(Operand::Moments))?),
+            given: false,
+            gradients: [Some(set.output.view()), grad_scale, grad_bias, None],
+        })
     }
 
-    fn operands<'b>(&'b self, set: &'b Set, style: Option<&'b Tensor>) -> Operands<&'b wgpu::Buffer> {
+    fn operands<'b>(
+        &'b self,
+        set: &'b Set,
+        style: Option<&'b Tensor>,
+        (fused, fused_gradients): Args<'b>,
+    ) -> Operands<&'b wgpu::Buffer> {
         Operands {
             input: set.input.view(),
             scale: self.scale.as_ref().map(Tensor::view),
             bias: self.bias.as_ref().map(Tensor::view),
             style: style.map(Tensor::view),
+            fused,
+            fused_gradients,
             workspace: self.workspace.as_ref().map(BufferView::whole),
         }
     }
@@ -243,10 +282,12 @@ impl<'a> Rig<'a> {
     /// Poisons every output.
     pub fn poison(&self) -> Result<(), Failure> {
         let outputs = self.sets.iter().map(|set| &set.output).chain(&self.grad_scale).chain(&self.grad_bias);
-        self.gpu.tile(outputs, &[POISON; 1 << 16])
+        let beside = self.sets.iter().flat_map(|set| set.beside.written()).map(|(_, tensor)| tensor);
+        self.gpu.tile(outputs.chain(beside), &[POISON; 1 << 16])
     }
 
-    /// The largest error over all outputs, each in units of its largest value; [`f64::MAX`] where a NaN is misplaced.
+    /// The largest error over all outputs beyond the slack, each in units of its largest value; [`f64::MAX`] where a
+    /// NaN is misplaced.
     pub fn worst_error(&self, oracle: &mut Oracle) -> Result<f64, Failure> {
         if self.pass != Pass::Backward {
             let output = oracle.output()?;
@@ -256,7 +297,10 @@ impl<'a> Rig<'a> {
         let inputs = self.sets.iter().map(|set| (&set.output, &expected.input));
         let scale = self.grad_scale.iter().map(|grad| (grad, &expected.scale));
         let bias = self.grad_bias.iter().map(|grad| (grad, &expected.bias));
-        let mut all = inputs.chain(scale).chain(bias);
+        let exact = |name| expected.fused.as_ref().named().find(|(other, _)| *other == name).map(|(_, values)| values);
+        let beside = self.sets.iter().flat_map(|set| set.beside.written());
+        let beside = beside.filter_map(|(name, tensor)| Some((tensor, exact(name)?)));
+        let mut all = inputs.chain(scale).chain(bias).chain(beside);
         all.try_fold(0.0, |worst, (operand, expected)| Ok(self.error(operand, expected)?.max(worst)))
     }
 
@@ -265,8 +309,13 @@ impl<'a> Rig<'a> {
         let actual = self.gpu.download(operand)?;
         let blocks =
             actual.chunks(expected.len().max(1)).map(|block| Comparison::new(block, expected, operand.element));
-        Ok(blocks.fold(0.0, |worst, block| worst.max(if block.misplaced == 0 { block.relative } else { f64::MAX })))
+        let error = |block: Comparison| if block.misplaced == 0 { block.relative - self.slack } else { f64::MAX };
+        Ok(blocks.fold(0.0, |worst, block| worst.max(error(block))))
     }
+}
+
+fn missing(operand: Operand) -> BindError {
+    BindError::Missing { operand }
 }
 
 /// Bytes of a tensor's buffer, which the roof moves to its end.

@@ -7,7 +7,8 @@ use super::case::{BenchCase, Format, Pass, Variant};
 
 const GRAMMAR: &str = "write VARIANT SHAPE, as in `layer 4096x1024`, `batch 8x64x56x56 --training` or \
 `group 8x64x120x120 --groups 32 --format channels-last --backward`; variants are layer, rms, lp, batch, instance, \
-adain and group, shapes are sizes in the order N, C, spatial axes; or --suite quick, reference, standard, full or gpu";
+adain and group, shapes are sizes in the order N, C, spatial axes; or --suite quick, reference, standard, full, gpu or \
+fused";
 
 /// One case.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use wgpu_norm::wgpu;
+use wgpu_norm_tools::around::Around;
 
 use super::case::{BenchCase, Format, Pass, Variant};
 use Variant::{AdaptiveInstance, BatchInference, BatchTraining, Group, Instance, Layer, Lp, Rms};
@@ -21,6 +22,9 @@ pub enum Suite {
     /// transformers. On a software adapter (eight minutes), and where a tensor fits no binding, they have fewer samples,
     /// as the report then says.
     Gpu,
+    /// Norms with what networks put around them, each beside the norm alone and the bytes that kernels of their own
+    /// would move for the rest.
+    Fused,
 }
 
 /// Cases as a device runs them.
@@ -40,6 +44,7 @@ impl Suite {
             Self::Standard => standard(),
             Self::Full => [reference(), standard(), full()].concat(),
             Self::Gpu => gpu(),
+            Self::Fused => fused(),
         })
     }
 
@@ -232,6 +237,32 @@ fn gpu() -> Vec<BenchCase> {
     let diffused =
         diffused.flat_map(|&[channels, edge]| diffusion(&[fill(channels * edge * edge), channels, edge, edge]));
     of_rows.chain(heads).chain(llama).chain(vit).chain(resnet).chain(diffused).collect()
+}
+
+/// What stands between the layers of transformers, state space models, diffusion models and ResNets.
+fn fused() -> Vec<BenchCase> {
+    let wide = |variant, around| rows(variant, 4096, 4096).amid(around);
+    let image =
+        |variant, shape: &[u64], format, around| BenchCase::new(variant, shape, format, Pass::Forward).amid(around);
+    let [channels, edge] = DIFFUSION[0];
+    let diffused = [8, channels, edge, edge];
+    let tokens = |around| image(Layer(1), &[8, 1024, 1152], Format::Rows, around);
+    let cases = [
+        wide(Rms(1), Around::Add),
+        rows(Rms(1), 4096, 1024).amid(Around::Add),
+        wide(Layer(1), Around::Add),
+        rows(Layer(1), 4096, 1024).amid(Around::Add),
+        wide(Rms(1), Around::AddLlama),
+        wide(Rms(1), Around::GateBefore),
+        wide(Rms(1), Around::GateAfter),
+        image(Group(32), &diffused, Format::First, Around::Silu),
+        image(Group(32), &diffused, Format::Last, Around::Silu),
+        image(BatchTraining, &[32, 64, 56, 56], Format::First, Around::AddRelu),
+        tokens(Around::AdaLn),
+        tokens(Around::AdaLnZero),
+        rows(Rms(1), HEADS, HEAD).amid(Around::Llama),
+    ];
+    cases.into_iter().flat_map(both).collect()
 }
 
 #[cfg(test)]

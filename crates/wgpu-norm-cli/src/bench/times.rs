@@ -17,6 +17,11 @@ impl Times {
         samples.sort_by(f64::total_cmp);
         Self { p20: quantile(&samples, 0.2), median: quantile(&samples, 0.5), p80: quantile(&samples, 0.8) }
     }
+
+    /// Each so much later.
+    pub fn later(self, by: f64) -> Self {
+        Self { p20: self.p20 + by, median: self.median + by, p80: self.p80 + by }
+    }
 }
 
 /// Between the two neighbours of the position asked for, as NumPy has it.

@@ -3,21 +3,17 @@
 //! Errors are in units of the magnitude of the terms: a sum that cancels is as exact as what is added up, and so is the
 //! gradient to the input, which is a difference.
 
-use std::cmp::Ordering;
-
-use wgpu_norm::{AdaptiveDescriptor, Affine, MemoryFormat, NormDescriptor, NormKind};
-use wgpu_norm_tools::check::{Comparison, largest};
+use wgpu_norm::Element;
+use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{Descriptor, Inputs, Planned};
+use wgpu_norm_tools::norm::{Descriptor, Planned};
 
 use crate::cases::Case;
 
+use super::terms::{self, Units};
 use super::{GUARDS, Results, Station, Tier, Verdict};
-
-/// The gradients in the order in which they stand everywhere here.
-const NAMES: [&str; 4] = ["grad_input", "grad_scale", "grad_bias", "grad_style"];
 
 /// One case under the schedules that the tier takes; from given statistics there is but one.
 pub fn verify(
@@ -44,7 +40,14 @@ pub fn verify(
             norms.iter().enumerate().try_for_each(|(index, (schedule, norm))| {
                 // given statistics are computed at the odd offset
                 let guard = GUARDS[usize::from(channels.is_some()).max(index % 2)];
-                let run = Run { gpu, norm, tensors: &tensors, grad_output: &grad_output, guard };
+                let run = Run {
+                    gpu,
+                    norm,
+                    tensors: &tensors,
+                    grad_output: &grad_output,
+                    multiplies: case.multiplies(),
+                    guard,
+                };
                 results.add(case, fill, schedule.clone(), run.verify(&expected))
             })
         };
@@ -60,79 +63,22 @@ pub fn verify(
 
 /// What one gradient should be.
 struct Expected {
-    /// Empty where the norm has no such input.
+    /// To what it leads.
+    to: &'static str,
     values: Vec<f64>,
     /// Magnitude of the terms.
     unit: f64,
 }
 
-fn expected(descriptor: &Descriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<[Expected; 4], Failure> {
-    let inputs = tensors.as_inputs();
-    let exact = descriptor.backward(&inputs, grad_output)?;
-    let normalized = bare(descriptor).forward(&Inputs { scale: None, bias: None, ..inputs })?;
-    let terms = |grad_output: &[f32]| descriptor.backward(&inputs, grad_output);
-    let of_mean = terms(&grad_output.iter().map(|grad| grad.abs()).collect::<Vec<_>>())?;
-    let aligned = grad_output.iter().zip(&normalized.output).map(|(grad, x)| grad.abs() * x.signum() as f32);
-    let of_deviation = terms(&aligned.collect::<Vec<_>>())?;
-    let unit = match tensors.given {
-        Some(_) => largest(&exact.input),
-        None => largest_frozen(descriptor, &inputs, (&normalized.mean, &normalized.variance), grad_output)?,
+/// All gradients that the norm has.
+fn expected(descriptor: &Descriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<Vec<Expected>, Failure> {
+    let exact = descriptor.backward(&tensors.as_inputs(), grad_output)?;
+    let units: Units = match descriptor {
+        Descriptor::Norm(descriptor) => terms::of_norm(descriptor, &tensors.as_inputs(), grad_output)?,
+        Descriptor::Adaptive(descriptor) => terms::of_adaptive(descriptor, &tensors.as_inputs(), grad_output)?,
     };
-    let style_unit = largest(&of_mean.style).max(largest(&of_deviation.style));
-    Ok([
-        Expected { values: exact.input, unit },
-        Expected { values: exact.scale, unit: largest(&of_deviation.scale) },
-        Expected { values: exact.bias, unit: largest(&of_mean.bias) },
-        Expected { values: exact.style, unit: style_unit },
-    ])
-}
-
-/// The norm without scale and bias. An adaptive norm is an instance norm by the numbers of its style.
-fn bare<'a>(descriptor: &Descriptor<'a>) -> Descriptor<'a> {
-    Descriptor::Norm(match descriptor {
-        Descriptor::Norm(descriptor) => NormDescriptor { affine: Affine::None, ..descriptor.clone() },
-        Descriptor::Adaptive(descriptor) => instance(descriptor, descriptor.shape),
-    })
-}
-
-fn instance<'a>(descriptor: &AdaptiveDescriptor<'a>, shape: &'a [u64]) -> NormDescriptor<'a> {
-    let (format, eps) = (descriptor.format, descriptor.eps);
-    NormDescriptor { format, eps, affine: Affine::None, ..NormDescriptor::new(NormKind::Instance, shape) }
-}
-
-/// The largest gradient to the input with the input's own statistics as constants: its largest term.
-fn largest_frozen(
-    descriptor: &Descriptor<'_>,
-    inputs: &Inputs<'_>,
-    (mean, variance): (&[f64], &[f64]),
-    grad_output: &[f32],
-) -> Result<f64, Failure> {
-    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
-    let (mean, variance) = (narrow(mean), narrow(variance));
-    let (norm, scale) = match descriptor {
-        Descriptor::Norm(descriptor) => (descriptor.clone(), 1.0),
-        Descriptor::Adaptive(descriptor) => {
-            let style = Inputs { input: inputs.style.unwrap_or_default(), ..Inputs::default() };
-            let style = Descriptor::Norm(instance(descriptor, descriptor.style_shape)).forward(&style)?;
-            (instance(descriptor, descriptor.shape), largest(&style.variance).sqrt())
-        }
-    };
-    let kind = match norm.kind {
-        // It takes given statistics a channel; group norm takes them a segment.
-        NormKind::Instance => NormKind::Group { groups: channels(&norm) },
-        ref kind => kind.clone(),
-    };
-    let inputs = Inputs { given: Some((&mean, &variance)), ..*inputs };
-    let frozen = Descriptor::Norm(NormDescriptor { kind, ..norm }).backward(&inputs, grad_output)?;
-    Ok(scale * largest(&frozen.input))
-}
-
-fn channels(descriptor: &NormDescriptor<'_>) -> u64 {
-    let axis = match descriptor.format {
-        MemoryFormat::ChannelsFirst => 1,
-        MemoryFormat::ChannelsLast => descriptor.shape.len() - 1,
-    };
-    descriptor.shape[axis]
+    let unit = |to| units.get(to).copied().unwrap_or(0.0);
+    Ok(exact.named().map(|(to, values)| Expected { to, values, unit: unit(to) }).collect())
 }
 
 /// One norm on the device.
@@ -141,48 +87,62 @@ struct Run<'a> {
     norm: &'a Planned,
     tensors: &'a Tensors,
     grad_output: &'a [f32],
+    /// Whether the prologue multiplies.
+    multiplies: bool,
     /// Elements around input and gradients.
     guard: u64,
 }
 
+/// A gradient, with its guards.
+struct Gradient {
+    to: &'static str,
+    element: Element,
+    values: Vec<f32>,
+}
+
 impl Run<'_> {
     /// The worst of the gradients.
-    fn verify(&self, expected: &[Expected; 4]) -> Result<Verdict, Failure> {
-        let runs = [self.once(expected)?, self.once(expected)?];
-        let types = self.norm.content().types();
-        let types = [types.grad_input, types.grad_scale, types.grad_bias, types.grad_input];
-        let verdicts = (0..NAMES.len()).filter_map(|index| {
-            let runs = [runs[0][index].as_deref()?, runs[1][index].as_deref()?];
-            let Expected { values, unit } = &expected[index];
-            Some(Verdict::of(NAMES[index], runs, self.guard, |inside| {
-                Comparison::in_units(inside, values, types[index], *unit)
+    fn verify(&self, expected: &[Expected]) -> Result<Verdict, Failure> {
+        let [first, second] = [self.once()?, self.once()?];
+        let runs = || first.iter().zip(&second);
+        let verdicts = expected.iter().filter_map(|Expected { to, values, unit }| {
+            let (first, second) = runs().find(|(first, _)| first.to == *to)?;
+            let (what, runs) = (format!("gradient to {to}"), [first.values.as_slice(), &second.values]);
+            Some(Verdict::of(what, runs, self.guard, |inside| {
+                Comparison::in_units(inside, values, first.element, *unit)
             }))
         });
-        let badness = |verdict: &Verdict| (!verdict.passed(), verdict.comparison.relative);
-        let order = |a: &Verdict, b: &Verdict| badness(a).partial_cmp(&badness(b)).unwrap_or(Ordering::Equal);
         // The gradient to the input is always there.
-        verdicts.max_by(order).ok_or_else(|| Failure::Usage("no gradient to verify".to_owned()))
+        Verdict::worst(verdicts).ok_or_else(|| Failure::Usage("no gradient to verify".to_owned()))
     }
 
-    /// Forward with saved or imported statistics, then all gradients that the norm has; with their guards.
-    fn once(&self, expected: &[Expected; 4]) -> Result<[Option<Vec<f32>>; 4], Failure> {
+    /// Forward with saved or imported statistics, then all gradients that the norm has.
+    fn once(&self) -> Result<Vec<Gradient>, Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
         let types = self.norm.content().types();
         let input = gpu.upload_guarded("input", types.input, &tensors.input, guard)?;
         let grad_output = gpu.upload_guarded("grad_output", types.grad_output, self.grad_output, guard)?;
         let output = gpu.tensor_of("output", types.output, input.len)?;
-        let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?;
-        let mut work = match &tensors.given {
-            None => runner.train(input.view(), output.view())?,
-            Some(_) => runner.import()?,
+        let runner = Runner::new(gpu, self.norm.clone(), tensors.as_inputs(), None, 0)?
+            .with_fused(&tensors.fused, tensors.sum, guard)?
+            .with_fused_gradients(self.multiplies, guard)?;
+        let mut work = match (&tensors.given, &runner.sum) {
+            (None, _) => runner.train(input.view(), output.view())?,
+            (Some(_), None) => runner.import()?,
+            // which makes the sum
+            (Some(_), Some(_)) => runner.forward(input.view(), output.view())?,
         };
-        let wanted = expected.each_ref().map(|expected| !expected.values.is_empty());
+        let wanted = [true, tensors.scale.is_some(), tensors.bias.is_some(), tensors.style.is_some()];
         let gradients = runner.gradients(wanted, guard)?;
         work.push(runner.backward(input.view(), grad_output.view(), &gradients)?);
         gpu.healthy()?;
         gpu.run_all(&work)?;
-        let read = |gradient: &Option<Tensor>| gradient.as_ref().map(|tensor| gpu.download_guarded(tensor)).transpose();
-        let [input, scale, bias, style] = gradients.each_ref().map(read);
-        Ok([input?, scale?, bias?, style?])
+        let own = ["input", "scale", "bias", "style"].into_iter().zip(&gradients);
+        let own = own.filter_map(|(to, gradient)| Some((to, gradient.as_ref()?)));
+        own.chain(runner.fused_gradients.as_ref().named()).map(|(to, tensor)| self.read(to, tensor)).collect()
+    }
+
+    fn read(&self, to: &'static str, tensor: &Tensor) -> Result<Gradient, Failure> {
+        Ok(Gradient { to, element: tensor.element, values: self.gpu.download_guarded(tensor)? })
     }
 }

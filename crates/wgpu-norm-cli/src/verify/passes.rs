@@ -68,11 +68,12 @@ impl Pass {
 
     /// Whether a schedule is forced on a norm that accepts it; the chosen one is always run.
     pub fn forces(self, norm: &Planned, descriptor: &Descriptor<'_>) -> Result<bool, Failure> {
-        if self != Self::AsGpu {
+        // those with something around them are all small
+        if self != Self::AsGpu || descriptor.is_fused() {
             return Ok(true);
         }
         let recipes =
-            norm.outline(descriptor.affine(), Which::Forward)?.into_iter().flat_map(|outline| outline.recipes);
+            norm.outline(descriptor.affine(), Which::Forward, None)?.into_iter().flat_map(|outline| outline.recipes);
         let dispatches = recipes.flat_map(|recipe| recipe.dispatches);
         let workgroups = dispatches.map(|dispatch| dispatch.workgroups.into_iter().map(u64::from).product::<u64>());
         Ok(workgroups.max().unwrap_or(0) <= MAX_WORKGROUPS)
@@ -92,6 +93,7 @@ impl Pass {
     pub fn backward_fills(self, case: &Case) -> &'static [Fill] {
         match self {
             Self::Adapter => case.backward_fills(),
+            Self::Defaults | Self::AsGpu if case.drops_nan() => &[Fill::Normal],
             Self::Defaults | Self::AsGpu => self.fills(case),
         }
     }

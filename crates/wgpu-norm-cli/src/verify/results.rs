@@ -160,7 +160,8 @@ fn in_words(shape: &[u64], verdict: Verdict) -> String {
     let Comparison { index, actual, expected, relative, misplaced, first_misplaced, .. } = verdict.comparison;
     let what = verdict.what;
     // Parameters are vectors, and so is all that has not the shape of the case.
-    let at = |index| if ["output", "grad_input"].contains(&what) { unravel(index, shape) } else { vec![index as u64] };
+    let whole = ["output", "sum", "gradient to input", "gradient to z", "gradient to addend"];
+    let at = |index| if whole.contains(&what.as_str()) { unravel(index, shape) } else { vec![index as u64] };
     let mut text = format!("{what}: error {relative:.2e} at {:?} (got {actual:?}, reference {expected:?})", at(index));
     if let Some(first) = first_misplaced {
         text += &format!(", {misplaced} NaN or infinities differ, the first at {:?}", at(first));
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn passes_are_counted_apart_and_named_in_failures() {
         let verdict = |value| Verdict {
-            what: "output",
+            what: "output".to_owned(),
             comparison: Comparison::new(&[value], &[1.0], Element::F32),
             fault: None,
         };

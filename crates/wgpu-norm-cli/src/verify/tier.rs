@@ -41,7 +41,8 @@ impl<'a> Tier<'a> {
     /// Whether a schedule of a case is verified; the one with index 0 is the one that is chosen.
     pub fn takes(&mut self, case: &Case<'_>, index: usize, schedule: &str) -> bool {
         // what differs in 16 bits are the ends of a kernel, and not how it is scheduled
-        let by_type = case.is_half().then_some(index == 0);
+        let is_chosen = case.is_half() || (case.is_fused() && self.seen.is_some());
+        let by_case = is_chosen.then_some(index == 0);
         let by_schedule = |seen: &mut HashSet<String>| {
             let by_kernel = seen.insert(kernels(case, schedule));
             // Kernels know no kind of norm; what a kind chooses is run for each kind.
@@ -49,7 +50,7 @@ impl<'a> Tier<'a> {
             let by_kind = index == 0 && seen.insert(format!("{kind} {:?} {backward}", case.format));
             by_kernel || by_kind
         };
-        let takes = by_type.unwrap_or_else(|| self.seen.as_mut().is_none_or(by_schedule));
+        let takes = by_case.unwrap_or_else(|| self.seen.as_mut().is_none_or(by_schedule));
         self.norms += usize::from(takes);
         takes
     }
@@ -90,7 +91,7 @@ mod tests {
     use wgpu_norm::MemoryFormat;
 
     use super::*;
-    use crate::cases::{CASES, HALVES};
+    use crate::cases::{self, CASES, HALVES};
 
     #[test]
     fn the_quick_tier_takes_a_family_once_and_what_each_kind_chooses() {
@@ -107,6 +108,9 @@ mod tests {
         assert!(tier.takes(last, 0, "fused 8x1"));
         assert!(tier.takes(of("rms"), 1, "fused 8x1"));
         assert_eq!(tier.norms(), 5);
+        let fused = cases::fused();
+        assert!(fused.iter().all(|case| tier.takes(case, 0, "fused 8x1") && !tier.takes(case, 1, "rows 8x1")));
+        tier.rest();
         assert!(HALVES.iter().all(|case| tier.takes(case, 0, "fused 8x1") && !tier.takes(case, 1, "rows 8x1")));
         let mut all = Tier::all(&cases);
         assert!(all.takes(batch, 1, "fused 8x1") && all.takes(batch, 1, "fused 8x1"));
