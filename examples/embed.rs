@@ -5,13 +5,13 @@
 //! cargo run --example embed -- default  WebGPU's default limits, no feature
 //! ```
 //!
-//! A small signal chain: the application writes a ramp of rows, layer norm normalizes each row in place, and the
-//! application squares the result. All of it is one compute pass, one encoder and one submit; nothing is copied in
-//! between.
+//! A small signal chain: the application writes a ramp of rows and a residual, layer norm normalizes each row of their
+//! sum in place and leaves the sum for later, all in one dispatch, and the application squares the result. All of it is
+//! one compute pass, one encoder and one submit; nothing is copied in between.
 
 use wgpu_norm::{
-    Affine, BufferView, Destination, ForwardArgs, NormDescriptor, NormEngine, NormEngineDescriptor, NormKind,
-    TensorView,
+    Affine, BufferView, Destination, ForwardArgs, FusedArgs, Fusion, NormDescriptor, NormEngine, NormEngineDescriptor,
+    NormKind, Prologue, TensorView,
 };
 
 const ROWS: u64 = 1000;
@@ -22,6 +22,9 @@ const APPLICATION: &str = "
     @group(0) @binding(0) var<storage, read_write> data: array<f32>;
     @compute @workgroup_size(64) fn fill(@builtin(global_invocation_id) id: vec3<u32>) {
         if id.x < arrayLength(&data) { data[id.x] = 1e5 + f32(id.x % 300u); }
+    }
+    @compute @workgroup_size(64) fn residual(@builtin(global_invocation_id) id: vec3<u32>) {
+        if id.x < arrayLength(&data) { data[id.x] = f32(id.x / 300u % 7u) * f32(id.x % 300u); }
     }
     @compute @workgroup_size(64) fn square(@builtin(global_invocation_id) id: vec3<u32>) {
         if id.x < arrayLength(&data) { data[id.x] = data[id.x] * data[id.x]; }
@@ -42,18 +45,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         device.features()
     );
 
-    // the application's buffer and pipelines
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("signal"),
-        size: ROWS * COLS * 4,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
+    // the application's buffers and pipelines
+    let [signal, residual, stream] = ["signal", "residual", "stream"].map(|label| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: ROWS * COLS * 4,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        })
     });
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
         source: wgpu::ShaderSource::Wgsl(APPLICATION.into()),
     });
-    let [fill, square] = ["fill", "square"].map(|entry_point| {
+    let stages = [("fill", &signal), ("residual", &residual), ("square", &signal)];
+    let [fill, fill_residual, square] = stages.map(|(entry_point, buffer)| {
         let (layout, compilation_options, cache) = (None, Default::default(), None);
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(entry_point),
@@ -76,19 +82,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = NormEngine::new(&device, &NormEngineDescriptor::default())?;
     let norm = engine.create_norm(&NormDescriptor {
         affine: Affine::None,
+        fusion: Fusion::default().prologue(Prologue::residual(&[0, 1])),
         ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[ROWS, COLS])
     })?;
     let workspace = norm.create_workspace();
-    let args = ForwardArgs::new(TensorView::whole(&buffer), Destination::InPlace);
+    let sum = FusedArgs::default().residual(TensorView::whole(&residual)).sum(TensorView::whole(&stream));
+    let args = ForwardArgs::new(TensorView::whole(&signal), Destination::InPlace).fused(sum);
     let bound = norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))?;
     println!("norm: {}, workspace {} bytes", norm.schedule(), norm.workspace_size());
     bound.kernels().for_each(|kernel| println!("  {kernel}"));
 
-    // record: fill, normalize, square in one pass
+    // record: fill, add and normalize, square in one pass
     let mut encoder = device.create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
     let workgroups = (ROWS * COLS).div_ceil(64) as u32;
-    for stage in [Some(&fill), None, Some(&square)] {
+    for stage in [Some(&fill), Some(&fill_residual), None, Some(&square)] {
         match stage {
             Some((pipeline, bind_group)) => {
                 pass.set_pipeline(pipeline);
@@ -100,15 +108,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     drop(pass);
     queue.submit([encoder.finish()]);
-    println!("recorded fill, norm ({} dispatch) and square into one compute pass; 1 submit", bound.dispatch_count());
+    println!("recorded fill, sum and norm ({} dispatch) and square into one pass; 1 submit", bound.dispatch_count());
 
     // the mean of the squares of normalized rows is their variance: 1
-    let bytes = wgpu_norm::read_buffer_blocking(&device, &queue, &buffer, 0..buffer.size())?;
-    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    let read = |buffer: &wgpu::Buffer| wgpu_norm::read_buffer_blocking(&device, &queue, buffer, 0..buffer.size());
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&read(&signal)?);
     let mean_square = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
     println!("mean square of {} normalized values: {mean_square:.7} (1 expected)", values.len());
     if (mean_square - 1.0).abs() > 1e-5 {
         return Err("the norm is off".into());
     }
+    let sums: Vec<f32> = bytemuck::pod_collect_to_vec(&read(&stream)?);
+    let is_sum = |(i, &sum): (usize, &f32)| sum == 1e5 + (1 + i / 300 % 7) as f32 * (i % 300) as f32;
+    if !sums.iter().enumerate().all(is_sum) {
+        return Err("the sum is off".into());
+    }
+    println!("and the sum of signal and residual is there for what comes later");
     Ok(())
 }

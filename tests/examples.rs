@@ -13,6 +13,8 @@ mod four_norms;
 mod perceptron;
 #[path = "../examples/running_statistics.rs"]
 mod running_statistics;
+#[path = "../examples/transformer_block.rs"]
+mod transformer_block;
 
 use approx::assert_abs_diff_eq;
 
@@ -77,6 +79,16 @@ fn normalized_perceptrons_learn_faster() {
             assert!(losses.is_sorted_by(|before, after| before > after), "seed {k}, {name}: {losses:?}");
         }
     }
+}
+
+#[test]
+fn a_transformer_block_and_its_gradients_are_those_of_f64() {
+    let (rows, kernels) = transformer_block::measure().unwrap();
+    assert_eq!(rows.iter().map(|row| row.elements).collect::<Vec<_>>(), [96, 96, 16, 8, 8, 16]);
+    for transformer_block::Row { name, scale, error, .. } in rows {
+        assert!(scale > 0.1 && error < 1e-5 * scale.max(1.0), "{name}: {error} off, the largest is {scale}");
+    }
+    assert!(kernels.len() >= 8, "{kernels:?}");
 }
 
 #[test]
