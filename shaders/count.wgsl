@@ -1,7 +1,9 @@
-// Counts one update. A dispatch of its own, since the running update reads the counter in many workgroups.
+// Counts one update, if running statistics took it in: a batch without an element changed nothing. A dispatch of its
+// own, since the running update reads the counter in many workgroups.
 //
-// bindings: parameters, batches (read and write)
+// bindings: parameters, moments (read), batches (read and write)
 
 fn run(group: u32, local: u32) {
-    if group * WORKGROUP + local < p.each.segments { store_batches(0u, load_batches(0u) + 1u); }
+    let counts = group * WORKGROUP + local < p.each.segments && load_moments(0u).w > 0.0;
+    if counts { store_batches(0u, load_batches(0u) + 1u); }
 }

@@ -25,20 +25,21 @@ fn activation4(kind: u32, slope: f32, t: vec4<f32>) -> vec4<f32> {
 }
 fn activation_slope4(kind: u32, slope: f32, t: vec4<f32>) -> vec4<f32> {
     switch kind {
-        case RELU: { return select(vec4(0.0), vec4(1.0), t > vec4(0.0)); }
-        case LEAKY_RELU: { return select(vec4(slope), vec4(1.0), t > vec4(0.0)); }
+        case RELU: { return slope_at4(select(vec4(0.0), vec4(1.0), t > vec4(0.0)), t); }
+        case LEAKY_RELU: { return slope_at4(select(vec4(slope), vec4(1.0), t > vec4(0.0)), t); }
         case SILU: {
             let s = sigmoid4(t);
             return s * fma(clamp(t, vec4(-FAR), vec4(FAR)), 1.0 - s, vec4(1.0));
         }
         case GELU: {
             let near = clamp(t, vec4(-FAR), vec4(FAR));
-            return fma(near, 0.3989422804 * exp(-0.5 * near * near), normal_below4(t));
+            return slope_at4(fma(near, 0.3989422804 * exp(-0.5 * near * near), normal_below4(t)), t);
         }
         case GELU_TANH: {
             let near = clamp(t, vec4(-FAR), vec4(FAR));
             let s = sigmoid4(2.0 * tanh_argument4(t));
-            return s * fma(near * (1.0 - s), 1.5957691216 * fma(vec4(0.134145), near * near, vec4(1.0)), vec4(1.0));
+            let bent = fma(near * (1.0 - s), 1.5957691216 * fma(vec4(0.134145), near * near, vec4(1.0)), vec4(1.0));
+            return slope_at4(s * bent, t);
         }
         case SIGMOID: {
             let s = sigmoid4(t);
@@ -47,6 +48,10 @@ fn activation_slope4(kind: u32, slope: f32, t: vec4<f32>) -> vec4<f32> {
         case ONE: { return vec4(0.0); }
         default: { return vec4(1.0); }
     }
+}
+// A slope made of comparisons or of a clamped number; NaN where t is NaN.
+fn slope_at4(slope: vec4<f32>, t: vec4<f32>) -> vec4<f32> {
+    return select(slope, t, magnitude_bits4(t) > vec4(INFINITY));
 }
 // Beyond it slopes are 0 or 1.
 const FAR = 100.0;

@@ -273,7 +273,7 @@ impl Entry {
             Self::Export => &[(Moments, false), (Mean, true), (Spread, true)],
             Self::Import => &[(Mean, false), (Variance, false), (Records, true)],
             Self::Running => &[(Moments, false), (Batches, false), (Mean, true), (Variance, true)],
-            Self::Count => &[(Batches, true)],
+            Self::Count => &[(Moments, false), (Batches, true)],
             Self::Compose => &[
                 (Scale, false),
                 (Bias, false),

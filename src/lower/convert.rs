@@ -61,9 +61,11 @@ impl Lowering {
         self.each(draft(Entry::Import), reduction.partition.segments(), &parameters, statistics, &accesses)
     }
 
-    /// Counts a batch.
-    pub(crate) fn count(&mut self, counter: Tensor) -> Result<(), Unbindable> {
-        let accesses = |range: &Range<u64>| vec![access(Operand::Batches, counter, range)];
+    /// Counts a batch whose moments these are, unless it had no element.
+    pub(crate) fn count(&mut self, statistics: Tensor, counter: Tensor) -> Result<(), Unbindable> {
+        let accesses = |range: &Range<u64>| {
+            vec![access(Operand::Moments, statistics, range), access(Operand::Batches, counter, range)]
+        };
         self.each(draft(Entry::Count), 1, &Parameters::default().with(Exact::NEW), counter, &accesses)
     }
 

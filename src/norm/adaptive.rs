@@ -2,7 +2,7 @@
 //! and bias of the content: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics per sample and channel.
 
 use super::args::optional;
-use super::backward::Bound;
+use super::bound::Bound;
 use super::{BackwardStatistics, Cutter, FusedArgs, MapArgs, NormPlan, Operands, Planner, Role};
 use crate::descriptor::{
     AdaptiveDescriptor, Affine, AffineAxes, Epsilon, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,

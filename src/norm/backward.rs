@@ -1,6 +1,6 @@
 //! The backward pass.
 
-use super::fused_backward::FusedRegions;
+use super::bound::{Bound, Regions};
 use super::operands::check_in_place;
 use super::{BackwardArgs, BackwardStatistics, Cutter, GradientSumsArgs, InputGradientArgs, NormPlan, Operands, Role};
 use crate::element::Element;
@@ -8,117 +8,18 @@ use crate::error::BindError;
 use crate::kernel::Source;
 use crate::lower::bindings::Unbindable;
 use crate::lower::{
-    AffineGradients, Around, BackwardMap, GradientOperands, Lowering, MergeOperands, MergeSums, SegmentData, SumParts,
-    Summed, Tensor,
+    AffineGradients, Around, Lowering, MergeOperands, MergeSums, SegmentData, SumParts, Summed, Tensor,
 };
 use crate::moments::RECORD;
 use crate::operand::Operand;
 use crate::partition::Partition;
-use crate::plan::{Plan, Reduction};
+use crate::plan::Reduction;
 use crate::recipe::Recipe;
 use crate::schedule::{Backward, MapWalk, Reduce};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
 
 /// A partition of nothing in particular.
 const ONE: Partition = Partition::new(1, 1, 1, 1);
-
-/// Regions of a backward workspace.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Regions {
-    /// What maps take of segments: two records each.
-    coefficients: u64,
-    /// Sums of statistics segments.
-    sums: u64,
-    /// Sums of finer segments, of affine ones, or of slices of rows.
-    records: u64,
-    /// Partial sums, those of columns too.
-    partials: u64,
-    /// Gradients to scale and bias as f32, where they are wanted in another type, or are those of two maps in one.
-    pub(super) parameters: [u64; 2],
-    pub(super) fused: FusedRegions,
-    pub(super) size: u64,
-}
-
-/// Operands of a backward pass in the table.
-pub(super) struct Bound {
-    pub(super) input: Tensor,
-    pub(super) grad_output: Tensor,
-    pub(super) statistics: Tensor,
-    pub(super) indexed: Partition,
-    pub(super) given: bool,
-    pub(super) scale: Option<Tensor>,
-    pub(super) bias: Option<Tensor>,
-    pub(super) grad_input: Option<Tensor>,
-    pub(super) grad_scale: Option<Tensor>,
-    pub(super) grad_bias: Option<Tensor>,
-    /// On the gradients to scale and bias: those of a style are means over it.
-    pub(super) factor: [f32; 2],
-    pub(super) scratch: Tensor,
-    pub(super) regions: Regions,
-    /// The caller's own sums.
-    pub(super) sums: Option<Tensor>,
-    /// The scale is a factor of the gradient to the input, not a weight in its sums.
-    pub(super) scale_last: bool,
-    pub(super) around: Around,
-}
-
-impl Bound {
-    pub(super) fn at(&self, offset: u64) -> Tensor {
-        self.scratch.at(offset)
-    }
-
-    /// Tensors and parameters of the gradient to the input.
-    fn map(&self, plan: &Plan) -> BackwardMap {
-        BackwardMap {
-            input: self.input,
-            grad_output: self.grad_output,
-            grad_input: self.grad_input,
-            row_len: plan.computed.row_len,
-            statistics: (self.statistics, self.indexed),
-            scale: self.scale.zip(plan.affine),
-            scale_last: self.scale_last,
-            around: self.around,
-        }
-    }
-
-    fn wants_any(&self) -> bool {
-        self.maps() || self.wants_affine()
-    }
-
-    /// Whether gradients of elements are wanted.
-    pub(super) fn maps(&self) -> bool {
-        let terms = self.around.terms.as_ref();
-        self.grad_input.is_some() || terms.is_some_and(|t| t.grad_residual.is_some() || t.grad_z.is_some())
-    }
-
-    fn wants_affine(&self) -> bool {
-        self.grad_scale.is_some() || self.grad_bias.is_some()
-    }
-
-    /// Gradient operands of sums over segments that do or do not share their statistics.
-    fn sums(&self, hoisted: bool, scale: Option<(Tensor, Partition)>) -> GradientOperands {
-        let needs_input = self.maps() || self.grad_scale.is_some() || self.sums.is_some();
-        let input = needs_input.then_some((self.input, Some(self.statistics)));
-        let (grad_output, indexed, normalized) = (self.grad_output, self.indexed, Element::F32);
-        GradientOperands { input, grad_output, indexed, hoisted, scale, normalized }
-    }
-
-    /// To the caller's own sums, where there are such.
-    fn to_sums<'a>(&self, merge: MergeSums<'a>) -> MergeSums<'a> {
-        match self.sums {
-            Some(sums) => MergeSums { coefficients: None, sums: Some(sums), ..merge },
-            None => merge,
-        }
-    }
-
-    /// The gradients to scale and bias, where they are wanted.
-    fn affine<'a>(&self, plan: &'a Plan) -> Option<AffineGradients<'a>> {
-        let (grad_scale, grad_bias, factor) = (self.grad_scale, self.grad_bias, self.factor);
-        let partials = self.at(self.regions.partials);
-        let affine = plan.affine.as_ref().filter(|_| self.wants_affine())?;
-        Some(AffineGradients { affine, grad_scale, grad_bias, factor, partials })
-    }
-}
 
 impl NormPlan {
     /// How gradients are computed from saved statistics.
@@ -216,19 +117,22 @@ impl NormPlan {
     /// # Errors
     /// [`BindError`] says which operand is wrong.
     pub fn backward<B: Buffer>(&self, args: &BackwardArgs<B>) -> Result<Recipe<B>, BindError> {
-        if !self.plan.fused.is_none() || args.fused_gradients.arriving.is_some() {
-            return self.fused_backward(args);
+        if self.plan.fused.quantization.is_some() {
+            let operation = "way back through a quantization";
+            return Err(BindError::NoSuchOperation { kind: self.plan.kind, operation });
         }
-        self.check_unfused(args)?;
         let mut operands = Operands::default();
         let bound = self.backward_operands(&mut operands, args, None)?;
-        if !bound.wants_any() {
-            return Err(BindError::NothingWanted { operation: "backward" });
-        }
-        let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
-        let bound = Bound { scratch, ..bound };
+        let mut all = self.fused_operands(&mut operands, args, bound)?;
+        all.bound.scratch = operands.workspace(args.workspace.as_ref(), all.bound.regions.size)?;
         self.lower("backward", operands, |lowering| {
-            self.with_f32_parameters(lowering, &bound, false, |lowering, bound| self.lower_backward(lowering, bound))
+            let before = lowering.dispatches.len();
+            let first = self.lower_fused(lowering, &all, false);
+            if !matches!(first, Err(Unbindable::TooMany { .. })) {
+                return first;
+            }
+            lowering.dispatches.truncate(before);
+            self.lower_fused(lowering, &all, true)
         })
     }
 
@@ -312,6 +216,7 @@ impl NormPlan {
             sums,
             scale_last: !given && plan.shares_scale(),
             around: Around::default(),
+            merges: true,
         })
     }
 
@@ -495,7 +400,8 @@ impl NormPlan {
         let walk = self.map_walk(bound, columns).filter(|_| merge.coefficients.is_some());
         let (elements, profile) = (self.plan.elements, &self.planner.profile);
         let whole = merge.parts.bytes().max(4 * self.plan.affine_len());
-        let itself = whole <= profile.max_binding
+        let itself = bound.merges
+            && whole <= profile.max_binding
             && lowering.has_all_slots()
             && walk.is_some_and(|walk| {
                 bound.map(&self.plan).writes_words(walk.width)

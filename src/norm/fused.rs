@@ -1,5 +1,6 @@
 //! What stands around a norm, bound: the caller's views to operands of stages.
 
+use super::bound::ListRegions;
 use super::operands::{Operands, Role};
 use super::{Cutter, FusedArgs, NormPlan};
 use crate::element::Element;
@@ -31,18 +32,6 @@ pub(super) struct FusedTensors {
     pub multiplied: Option<Tensor>,
     /// Where the bytes of the result go, and its scales.
     pub quantized: Option<[Tensor; 2]>,
-}
-
-/// Regions of a workspace for lists that are made of others.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ListRegions {
-    /// Scale and bias of two maps in one; without a modulation those of the norm, put beside the others.
-    affine: [u64; 2],
-    prologue: u64,
-    gate: u64,
-    out_gate: u64,
-    /// Whether there is room for lists that are given.
-    packs: bool,
 }
 
 /// A list of f32.

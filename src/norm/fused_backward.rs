@@ -8,8 +8,9 @@
 //! lists       from dS2, dS1 to the gradients of scale, bias and modulation                    over lists alone
 //! ```
 
-use super::backward::{Bound, reduce_sums};
-use super::fused::{FusedTensors, ListRegions, floats, multiplier_gate, parameter, terms};
+use super::backward::reduce_sums;
+use super::bound::{Bound, FusedRegions};
+use super::fused::{FusedTensors, floats, multiplier_gate, parameter, terms};
 use super::operands::{Operands, Role};
 use super::{BackwardArgs, Cutter, FusedArgs, FusedGradients, NormPlan};
 use crate::element::Element;
@@ -23,23 +24,8 @@ use crate::moments::{Accumulator, Divisor, Infinities, RECORD};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::{self, Parameter, Plan, Reduction};
-use crate::recipe::Recipe;
 use crate::schedule::Reduce;
 use crate::view::{Buffer, TensorView};
-
-/// Regions of a backward workspace for what stands around a norm.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct FusedRegions {
-    lists: ListRegions,
-    /// Tensors of f32: dv, core, ds.
-    delta: u64,
-    core: u64,
-    sum: u64,
-    /// Gradients to lists as f32: two at a time.
-    gradients: [u64; 2],
-    records: u64,
-    partials: u64,
-}
 
 /// Gradients that are wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,9 +41,9 @@ struct Wanted {
     out_gate: Option<Tensor>,
 }
 
-/// Everything of a fused backward pass.
-struct FusedBound {
-    bound: Bound,
+/// Everything of a backward pass.
+pub(super) struct FusedBound {
+    pub bound: Bound,
     tensors: FusedTensors,
     wanted: Wanted,
 }
@@ -69,25 +55,6 @@ impl Wanted {
 }
 
 impl NormPlan {
-    /// Nothing of a fusion where there is none.
-    pub(super) fn check_unfused<B: Buffer>(&self, args: &BackwardArgs<B>) -> Result<(), BindError> {
-        let mut operands = Operands::default();
-        self.fused_lists(&mut operands, &args.fused, true)?;
-        self.wanted(&mut operands, &args.fused_gradients)?;
-        let others = [
-            (Operand::Residual, args.fused.residual),
-            (Operand::Z, args.fused.z),
-            (Operand::Addend, args.fused.addend),
-            (Operand::OutResidual, args.fused.out_residual),
-            (Operand::Sum, args.fused.sum),
-            (Operand::Multiplied, args.fused.multiplied),
-        ];
-        match others.into_iter().find(|(_, view)| view.is_some()) {
-            Some((operand, _)) => Err(BindError::Unexpected { operand }),
-            None => Ok(()),
-        }
-    }
-
     /// Cuts regions for what stands around the norm.
     pub(super) fn fused_regions(&self, cutter: &mut Cutter) -> FusedRegions {
         let (plan, fused) = (&self.plan, &self.plan.fused);
@@ -120,36 +87,25 @@ impl NormPlan {
         own.into_iter().chain([bias]).flatten()
     }
 
-    /// A backward pass of a norm with something around it.
-    pub(super) fn fused_backward<B: Buffer>(&self, args: &BackwardArgs<B>) -> Result<Recipe<B>, BindError> {
-        if self.plan.fused.quantization.is_some() {
-            let operation = "way back through a quantization";
-            return Err(BindError::NoSuchOperation { kind: self.plan.kind, operation });
-        }
-        let mut operands = Operands::default();
-        let bound = self.backward_operands(&mut operands, args, None)?;
-        let wanted = self.wanted(&mut operands, &args.fused_gradients)?;
-        let tensors = self.given_back(&mut operands, &args.fused, &wanted)?;
-        let arriving = self.arriving(&mut operands, &args.fused_gradients, &bound, &wanted)?;
+    /// What stands around the norm, beside the operands of its own backward pass.
+    pub(super) fn fused_operands<B: Buffer>(
+        &self,
+        operands: &mut Operands<B>,
+        args: &BackwardArgs<B>,
+        bound: Bound,
+    ) -> Result<FusedBound, BindError> {
+        let wanted = self.wanted(operands, &args.fused_gradients)?;
+        let tensors = self.given_back(operands, &args.fused, &wanted)?;
+        let arriving = self.arriving(operands, &args.fused_gradients, &bound, &wanted)?;
         let wanted = Wanted { arriving, ..wanted };
         let bound = self.with_terms(bound, &wanted, &tensors);
-        let affine = bound.grad_scale.is_some() || bound.grad_bias.is_some() || wanted.affine();
+        let affine = bound.wants_affine() || wanted.affine();
         let after = wanted.z.is_some() || wanted.addend.is_some() || wanted.out_gate.is_some();
         if !(bound.maps() || self.sums_wanted(&wanted) || affine || after) {
             return Err(BindError::NothingWanted { operation: "backward" });
         }
         self.check_given(&bound, &wanted)?;
-        let scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
-        let all = FusedBound { bound: Bound { scratch, ..bound }, tensors, wanted };
-        self.lower("backward", operands, |lowering| {
-            let before = lowering.dispatches.len();
-            let first = self.lower_fused(lowering, &all, false);
-            if !matches!(first, Err(Unbindable::TooMany { .. })) {
-                return first;
-            }
-            lowering.dispatches.truncate(before);
-            self.lower_fused(lowering, &all, true)
-        })
+        Ok(FusedBound { bound, tensors, wanted })
     }
 
     /// Scale and bias of the forward pass, where the result of the affine map has to be known.
@@ -299,8 +255,11 @@ impl NormPlan {
         wanted.gate.is_some() || wanted.prologue_bias.is_some() || residual
     }
 
-    fn lower_fused(&self, lowering: &mut Lowering, all: &FusedBound, packs: bool) -> Result<(), Unbindable> {
+    /// With each list in a binding of its own. Where those are too many (`short`), lists go into the workspace; a norm
+    /// with nothing around it has no room for them there, and merges before what its map would have merged.
+    pub(super) fn lower_fused(&self, lowering: &mut Lowering, all: &FusedBound, short: bool) -> Result<(), Unbindable> {
         let (bound, plan) = (&all.bound, &self.plan);
+        let packs = short && !plan.fused.is_none();
         let regions = bound.regions.fused;
         let at = |region| bound.at(region);
         let map = MapOperands {
@@ -313,7 +272,7 @@ impl NormPlan {
             around: Around::default(),
         };
         let map = self.lower_lists(lowering, &map, &all.tensors, (bound.scratch, &regions.lists, packs))?;
-        let mut bound = Bound { scale: map.scale, ..copy(bound) };
+        let mut bound = Bound { scale: map.scale, merges: packs || !short, ..copy(bound) };
         bound.around.normalized = self.normalized_element();
         if plan.fused.has_epilogue() {
             self.lower_delta(lowering, all, &map)?;

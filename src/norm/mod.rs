@@ -3,6 +3,7 @@
 mod adaptive;
 mod args;
 mod backward;
+mod bound;
 mod fused;
 mod fused_backward;
 pub(crate) mod operands;
@@ -25,7 +26,8 @@ use crate::plan::{Plan, Reduction, Refusal};
 use crate::recipe::Recipe;
 use crate::schedule::{Backward, Schedule};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
-use fused::{FusedTensors, ListRegions};
+use bound::ListRegions;
+use fused::FusedTensors;
 use operands::{Operands, Role, Shape};
 
 pub use adaptive::{AdaptiveArgs, AdaptiveBackwardArgs, AdaptivePlan};
@@ -409,10 +411,11 @@ impl NormPlan {
             RunningTensors { counter: counter.filter(|_| args.update.momentum == Momentum::Cumulative), ..tensors };
         let samples = self.segment_count().checked_div(channels).unwrap_or(0);
         self.lower("running update", operands, |lowering| {
-            if samples > 0 {
-                lowering.running((channels, samples), params, &read)?;
+            if samples == 0 {
+                return Ok(());
             }
-            counter.map_or(Ok(()), |counter| lowering.count(counter))
+            lowering.running((channels, samples), params, &read)?;
+            counter.map_or(Ok(()), |counter| lowering.count(statistics, counter))
         })
     }
 

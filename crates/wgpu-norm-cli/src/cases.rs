@@ -266,18 +266,9 @@ impl<'a> Case<'a> {
     /// Those of them that gradients are computed from.
     pub fn backward_fills(&self) -> &'static [Fill] {
         match self.len() <= SMALL || self.is_half() {
-            _ if self.drops_nan() => &[Fill::Normal],
             true => self.fills(),
             false => &[Fill::LargeMean],
         }
-    }
-
-    /// Whether kernels take the slope of a NaN for that of some number, as PyTorch takes that of ReLU: those of the
-    /// activations that are bent or clamped.
-    pub fn drops_nan(&self) -> bool {
-        use Activation::{Gelu, GeluTanh, LeakyRelu, Relu};
-        let activation = self.around.map(|around| around.fusion.epilogue.activation);
-        matches!(activation, Some(Relu | LeakyRelu { .. } | Gelu | GeluTanh))
     }
 
     /// Number of elements.

@@ -70,8 +70,7 @@ fn all() -> Result<BTreeMap<String, Kernel>, Failure> {
     for case in Suite::Reference.cases() {
         kernels.extend(case.case().descriptor().kernels(&devices())?);
     }
-    // outlines have no operands of what stands around a norm
-    for case in cases::all().into_iter().filter(|case| !case.is_fused()) {
+    for case in cases::all() {
         kernels.extend(case.descriptor().kernels(&devices())?);
     }
     Ok(kernels)
@@ -122,10 +121,18 @@ fn table(written: &[Written]) -> String {
     table.trim_fmt()
 }
 
-/// Letters, digits and `-_.=+!` of a kernel's name.
+/// Letters, digits and `-_.=+!` of a kernel's name; a long one is cut, since file systems take 255 bytes, and ends in
+/// a number of its own.
 pub fn file_name(kernel: &str) -> String {
+    const LONGEST: usize = 200;
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.=+!".contains(c) { c } else { '_' };
-    kernel.chars().map(safe).collect()
+    if kernel.len() <= LONGEST {
+        return kernel.chars().map(safe).collect();
+    }
+    // FNV-1a
+    let number =
+        kernel.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    kernel.chars().take(LONGEST).map(safe).chain(format!("-{number:016x}").chars()).collect()
 }
 
 /// File extension and contents of a kernel in the target language.
@@ -205,7 +212,9 @@ mod tests {
                 let (extension, bytes) = translate(&kernel, target).unwrap();
                 assert!(!bytes.is_empty(), "{name}.{extension}");
             }
-            assert!(files.insert(file_name(&name)), "{name} has the file of another");
+            let file = file_name(&name);
+            assert!(file.len() < 240, "{file} is too long for a file's name");
+            assert!(files.insert(file), "{name} has the file of another");
         }
     }
 }

@@ -148,7 +148,7 @@ pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Res
         Running {
             mean: round(&mean),
             variance: round(&variance),
-            batches: running.batches.map(|batches| batches + 1),
+            batches: running.batches.map(|batches| batches.wrapping_add(u32::from(count > 0))),
             ..running.clone()
         }
     });

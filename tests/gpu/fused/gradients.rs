@@ -64,6 +64,26 @@ fn a_gradient_may_arrive_in_place() {
     all_or_report("arriving gradients", &failures, cases);
 }
 
+/// With nothing else around the norm, and every operand in a buffer of its own: a dispatch has not enough bindings for
+/// what it could do by itself then.
+#[test]
+fn a_gradient_arrives_at_every_norm() {
+    let gpu = gpu();
+    let (mut failures, mut cases) = (Vec::new(), 0);
+    for base in bases() {
+        let schedules = families(gpu.engine.create_norm(&base.norm).unwrap().backward_schedules()).len();
+        for turn in 0..schedules {
+            cases += 1;
+            let way = Way { picks: [0, turn], arriving: Arriving::Apart, ..Way::default() };
+            let case = Case { descriptor: base.norm.clone(), way, seed: cases as u64 };
+            let run = Run::forward(gpu, &case).unwrap();
+            let results = run.backward(&run.numbers.gradients()).and_then(|results| run.compare(&results, SHARES));
+            failures.extend(results.err().map(|error| format!("{turn} of {:?}: {error}", base.norm)));
+        }
+    }
+    all_or_report("gradients that arrive at a plain norm", &failures, cases);
+}
+
 #[test]
 fn gradients_of_nothing_are_zero() {
     let gpu = gpu();

@@ -93,7 +93,6 @@ impl Pass {
     pub fn backward_fills(self, case: &Case) -> &'static [Fill] {
         match self {
             Self::Adapter => case.backward_fills(),
-            Self::Defaults | Self::AsGpu if case.drops_nan() => &[Fill::Normal],
             Self::Defaults | Self::AsGpu => self.fills(case),
         }
     }
