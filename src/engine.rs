@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::descriptor::{AdaptiveDescriptor, NormDescriptor};
 use crate::device::Device;
+use crate::device::compiler::Compiler;
 use crate::device::pipelines::{self, PipelineCache};
 use crate::error::{BindError, EngineError, PlanError};
 use crate::facts::DeviceFacts;
@@ -49,12 +50,12 @@ impl NormEngine {
     pub fn new(device: &wgpu::Device, descriptor: &NormEngineDescriptor<'_>) -> Result<Self, EngineError> {
         check_limits(&device.limits())?;
         let facts = DeviceFacts::of(device);
-        let device = Device {
+        let compiler = Compiler {
             device: device.clone(),
             label: descriptor.label.unwrap_or("wgpu-norm").to_string(),
             driver_cache: descriptor.pipeline_cache.cloned(),
-            pipelines: PipelineCache::default(),
         };
+        let device = Device { compiler, pipelines: PipelineCache::default() };
         Ok(Self { planner: planner(facts, descriptor.profile), device: Arc::new(device) })
     }
 
@@ -93,7 +94,7 @@ impl NormEngine {
 
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
-        &self.device.device
+        self.device.device()
     }
 
     /// What plans its norms.
@@ -116,15 +117,31 @@ impl NormEngine {
     /// same kind and profile; those that are compiled already cost nothing.
     ///
     /// # Errors
-    /// [`BindError::Pipeline`] of the first kernel that this device cannot compile; natively all others are compiled
-    /// nevertheless.
+    /// [`BindError::Pipeline`] of the first kernel that this device cannot compile; all others are compiled
+    /// nevertheless. In a browser, where errors come later, [`NormEngine::warm_up_async`] finds them.
     ///
     /// [`BoundNorm::kernels`]: crate::BoundNorm::kernels
     pub fn warm_up(&self, kernels: &[Kernel]) -> Result<(), BindError> {
-        // each once: a thread that finds a kernel in the making would wait
-        let mut known = HashSet::new();
-        let kernels: Vec<Kernel> = kernels.iter().copied().filter(|key| known.insert(*key)).collect();
-        pipelines::for_each(&kernels, |kernel| self.device.compile(kernel).map(drop))
+        pipelines::for_each(&distinct(kernels), |kernel| self.device.compile(kernel).map(drop))
+    }
+
+    /// As [`NormEngine::warm_up`], waiting until the device has found the kernels sound: in a browser that comes later.
+    /// Keys come from recipes too ([`Recipe::kernels`](crate::Recipe::kernels)). All are started before the first is
+    /// waited for.
+    ///
+    /// What binds without this in a browser does not wait: what is wrong with a kernel reaches the device's own handler
+    /// (`wgpu::Device::on_uncaptured_error`), and whoever binds it after that.
+    ///
+    /// # Errors
+    /// As [`NormEngine::warm_up`].
+    pub async fn warm_up_async(&self, kernels: &[Kernel]) -> Result<(), BindError> {
+        let kernels = distinct(kernels);
+        let started: Vec<_> = kernels.iter().map(|kernel| self.device.compile_later(kernel)).collect();
+        let mut first = Ok(());
+        for compiled in started {
+            first = first.and(compiled.await);
+        }
+        first
     }
 
     /// Plans a norm: host work only, cheap enough to repeat when the batch size changes.
@@ -173,6 +190,12 @@ impl NormEngine {
     pub fn schedules(&self, descriptor: &NormDescriptor<'_>) -> Result<Vec<Schedule>, PlanError> {
         self.planner.schedules(descriptor)
     }
+}
+
+/// Each once: a thread that finds a kernel in the making would wait.
+fn distinct(kernels: &[Kernel]) -> Vec<Kernel> {
+    let mut known = HashSet::new();
+    kernels.iter().copied().filter(|key| known.insert(*key)).collect()
 }
 
 /// With the caller's profile where the device can do what it says, else with the default.

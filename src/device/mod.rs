@@ -1,5 +1,6 @@
 //! All that touches wgpu: facts of a device, kernels compiled for it, recipes recorded, buffers read back.
 
+pub(crate) mod compiler;
 mod facts;
 pub(crate) mod pipelines;
 mod readback;

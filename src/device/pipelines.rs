@@ -1,57 +1,95 @@
-//! Compiled kernels, made when first needed.
+//! A cache of compiled kernels, made when first needed. It does not know what they are compiled to.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
 #[cfg(not(target_arch = "wasm32"))]
 use std::num::NonZero;
+use std::pin::Pin;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::{scope, trusted};
+use super::scope;
 use crate::error::BindError;
 use crate::kernel::Kernel;
 
-/// A pipeline and the layout of its bind group.
-#[derive(Clone, Debug)]
-pub(crate) struct Compiled {
-    pub pipeline: wgpu::ComputePipeline,
-    pub layout: wgpu::BindGroupLayout,
-}
+/// What a compiler has to say of a kernel: what is wrong with it, if anything. Known at once natively, later in a
+/// browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type Verdict = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+#[cfg(target_arch = "wasm32")]
+pub(crate) type Verdict = Pin<Box<dyn Future<Output = Option<String>>>>;
 
 /// A kernel's place in the cache.
-#[derive(Debug, Default)]
-struct Entry {
-    compiled: OnceLock<Compiled>,
-    /// Held while the kernel is compiled, so that nobody else compiles it too.
-    making: Mutex<()>,
+struct Entry<C> {
+    compiled: OnceLock<C>,
+    /// Held while the kernel is compiled, so that nobody else compiles it too; what is left to learn of it afterwards.
+    making: Mutex<Option<Verdict>>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct PipelineCache {
-    entries: Mutex<HashMap<Kernel, Arc<Entry>>>,
+impl<C> Default for Entry<C> {
+    fn default() -> Self {
+        Self { compiled: OnceLock::new(), making: Mutex::default() }
+    }
 }
 
-impl PipelineCache {
-    /// The pipeline of `key`, compiled if it is not there yet. Threads wait for each other only where they need the
-    /// same kernel.
+/// Compiled kernels by their keys.
+pub(crate) struct PipelineCache<C> {
+    entries: Mutex<HashMap<Kernel, Arc<Entry<C>>>>,
+}
+
+impl<C> Default for PipelineCache<C> {
+    fn default() -> Self {
+        Self { entries: Mutex::default() }
+    }
+}
+
+impl<C> fmt::Debug for PipelineCache<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipelineCache").field("kernels", &self.len()).finish()
+    }
+}
+
+impl<C> PipelineCache<C> {
+    /// What a kernel is compiled to, by `compile` if it is not there yet. Threads wait for each other only where they
+    /// need the same kernel. One that has turned out to be wrong since it was compiled leaves the cache with its error.
     pub(crate) fn get(
         &self,
-        device: &wgpu::Device,
-        driver_cache: Option<&wgpu::PipelineCache>,
-        label: &str,
-        key: &Kernel,
-    ) -> Result<Compiled, BindError> {
-        let entry = self.entries().entry(*key).or_default().clone();
-        if let Some(found) = entry.compiled.get() {
-            return Ok(found.clone());
-        }
+        kernel: &Kernel,
+        compile: impl FnOnce() -> Result<(C, Option<Verdict>), BindError>,
+    ) -> Result<C, BindError>
+    where
+        C: Clone,
+    {
+        let entry = self.entries().entry(*kernel).or_default().clone();
         // a panic elsewhere leaves the entry empty, as it was
-        let _making = entry.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut making = entry.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = making.as_mut().and_then(scope::now) {
+            *making = None;
+            if let Some(message) = message {
+                self.entries().remove(kernel);
+                return Err(BindError::Pipeline { kernel: kernel.to_string(), message });
+            }
+        }
         if let Some(found) = entry.compiled.get() {
             return Ok(found.clone());
         }
-        let made = compile(device, driver_cache, label, key)?;
+        let (made, verdict) = compile()?;
+        *making = verdict;
         Ok(entry.compiled.get_or_init(|| made).clone())
+    }
+
+    /// Keeps what a kernel was compiled to elsewhere.
+    pub(crate) fn put(&self, kernel: &Kernel, made: C) {
+        let entry = self.entries().entry(*kernel).or_default().clone();
+        entry.compiled.get_or_init(|| made);
+    }
+
+    /// Whether a kernel is there, and nothing is left to learn of it.
+    pub(crate) fn has(&self, kernel: &Kernel) -> bool {
+        let Some(entry) = self.entries().get(kernel).cloned() else { return false };
+        entry.compiled.get().is_some() && entry.making.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// Number of compiled kernels.
@@ -59,7 +97,7 @@ impl PipelineCache {
         self.entries().values().filter(|entry| entry.compiled.get().is_some()).count()
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Entry>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Entry<C>>>> {
         // a panic elsewhere cannot leave the map half-written
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,51 +139,57 @@ pub(crate) fn for_each(keys: &[Kernel], work: impl Fn(&Kernel) -> Result<(), Bin
     keys.iter().try_for_each(work)
 }
 
-fn compile(
-    device: &wgpu::Device,
-    driver_cache: Option<&wgpu::PipelineCache>,
-    label: &str,
-    key: &Kernel,
-) -> Result<Compiled, BindError> {
-    let name = format!("{label} {key}");
-    scope::catch(device, || {
-        let source = key.source();
-        let constants = key.constants_of(&source);
-        let source = wgpu::ShaderSource::Wgsl(source.into());
-        let module = trusted::create_shader_module(device, wgpu::ShaderModuleDescriptor { label: Some(&name), source });
-        let layout = bind_group_layout(device, &name, key);
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(&name),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some(key.entry_point()),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
-                // kernels write all workgroup memory that they read
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: driver_cache,
-        });
-        Compiled { pipeline, layout }
-    })
-    .map_err(|error| BindError::Pipeline { kernel: key.to_string(), message: error.to_string() })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Affine, BufferId, DeviceFacts, ForwardArgs, NormDescriptor, NormKind, Planner, TensorView};
+    use std::sync::atomic::AtomicU32;
 
-fn bind_group_layout(device: &wgpu::Device, label: &str, kernel: &Kernel) -> wgpu::BindGroupLayout {
-    let entry = |binding: u32, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-        count: None,
-    };
-    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-    for (writes, binding) in kernel.bindings().zip(1..) {
-        entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only: !writes }));
+    /// A verdict that comes at the second time of asking.
+    struct Slow(Option<Option<String>>, u32);
+
+    impl Future for Slow {
+        type Output = Option<String>;
+
+        fn poll(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<String>> {
+            self.1 += 1;
+            if self.1 < 2 { std::task::Poll::Pending } else { std::task::Poll::Ready(self.0.take().flatten()) }
+        }
     }
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
+
+    fn kernel() -> Kernel {
+        let descriptor = NormDescriptor { affine: Affine::None, ..NormDescriptor::new(NormKind::Instance, &[2, 1, 4]) };
+        let plan = Planner::new(DeviceFacts::DEFAULT).plan(&descriptor).expect("a plan");
+        let view = |id| TensorView::new(BufferId { id, size: 32 }, 0, 8);
+        plan.forward(&ForwardArgs::new(view(0), view(1))).expect("a recipe").kernels[0]
+    }
+
+    #[test]
+    fn a_kernel_that_turns_out_to_be_wrong_leaves_the_cache_with_its_error() {
+        let (cache, kernel, made) = (PipelineCache::default(), kernel(), AtomicU32::new(0));
+        let compile = |verdict: Option<&str>| {
+            let slow = Slow(Some(verdict.map(str::to_owned)), 0);
+            cache.get(&kernel, || Ok((made.fetch_add(1, Ordering::Relaxed), Some(Box::pin(slow) as Verdict))))
+        };
+        // compiled, nothing known yet, known to be wrong, compiled again
+        assert_eq!(compile(Some("no such type")), Ok(0));
+        assert!(!cache.has(&kernel));
+        assert_eq!(compile(None), Ok(0));
+        let wrong = BindError::Pipeline { kernel: kernel.to_string(), message: "no such type".to_owned() };
+        assert_eq!((compile(None), cache.len()), (Err(wrong), 0));
+        assert_eq!(compile(None), Ok(1));
+        // not known yet, known to be right, and never asked again
+        assert_eq!([compile(None), compile(None), compile(None)], [Ok(1), Ok(1), Ok(1)]);
+        assert!(cache.has(&kernel));
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_is_not_kept() {
+        let (cache, kernel) = (PipelineCache::<u32>::default(), kernel());
+        let wrong = BindError::Pipeline { kernel: String::new(), message: String::new() };
+        assert_eq!(cache.get(&kernel, || Err(wrong.clone())), Err(wrong));
+        assert_eq!((cache.len(), cache.has(&kernel)), (0, false));
+        cache.put(&kernel, 3);
+        assert_eq!(cache.get(&kernel, || Ok((4, None))), Ok(3));
+    }
 }

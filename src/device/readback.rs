@@ -19,9 +19,11 @@ pub async fn read_buffer(
     if range.is_empty() {
         return Ok(Vec::new());
     }
+    check(buffer, &range)?;
     let (sender, receiver) = futures_channel::oneshot::channel();
     // a receiver that is gone no longer wants the answer
-    let staging = start(device, queue, buffer, range, move |result| drop(sender.send(result)))?;
+    let mapped = move |result| drop(sender.send(result));
+    let staging = scope::catch_later(device, || copy(device, queue, buffer, range, mapped)).await.map_err(refused)?;
     let result = receiver.await.map_err(|_| ReadError::Device { message: "the device dropped the request".into() })?;
     finish(&staging, result)
 }
@@ -40,8 +42,10 @@ pub fn read_buffer_blocking(
     if range.is_empty() {
         return Ok(Vec::new());
     }
+    check(buffer, &range)?;
     let (sender, receiver) = std::sync::mpsc::channel();
-    let staging = start(device, queue, buffer, range, move |result| drop(sender.send(result)))?;
+    let mapped = move |result| drop(sender.send(result));
+    let staging = scope::catch(device, || copy(device, queue, buffer, range, mapped)).map_err(refused)?;
     loop {
         device
             .poll(wgpu::PollType::wait_indefinitely())
@@ -59,42 +63,45 @@ pub fn read_buffer_blocking(
 
 type Mapped = Result<(), wgpu::BufferAsyncError>;
 
-fn start(
+fn refused(error: wgpu::Error) -> ReadError {
+    ReadError::Device { message: error.to_string() }
+}
+
+fn check(buffer: &wgpu::Buffer, range: &Range<u64>) -> Result<(), ReadError> {
+    let needed = wgpu::BufferUsages::COPY_SRC;
+    let in_words = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
+    if buffer.usage().contains(needed) && range.end <= buffer.size() && in_words {
+        return Ok(());
+    }
+    let message = format!(
+        "bytes {range:?} of a buffer of {} bytes with usage {:?}; needs {needed:?} and multiples of 4",
+        buffer.size(),
+        buffer.usage()
+    );
+    Err(ReadError::Map { message })
+}
+
+/// Submits a copy to a buffer that can be mapped, and asks for it.
+fn copy(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
     range: Range<u64>,
     mapped: impl FnOnce(Mapped) + wgpu::WasmNotSend + 'static,
-) -> Result<wgpu::Buffer, ReadError> {
-    let needed = wgpu::BufferUsages::COPY_SRC;
-    if !buffer.usage().contains(needed)
-        || range.end > buffer.size()
-        || !range.start.is_multiple_of(4)
-        || !range.end.is_multiple_of(4)
-    {
-        let message = format!(
-            "bytes {range:?} of a buffer of {} bytes with usage {:?}; needs {needed:?} and multiples of 4",
-            buffer.size(),
-            buffer.usage()
-        );
-        return Err(ReadError::Map { message });
-    }
+) -> wgpu::Buffer {
     let size = range.end - range.start;
-    scope::catch(device, || {
-        let staging = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgpu-norm read back"),
-            size,
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
-        let mut encoder =
-            device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-norm read back") });
-        encoder.copy_buffer_to_buffer(buffer, range.start, &staging, 0, size);
-        queue.submit([encoder.finish()]);
-        staging.map_async(wgpu::MapMode::Read, .., mapped);
-        staging
-    })
-    .map_err(|error| ReadError::Device { message: error.to_string() })
+    let staging = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("wgpu-norm read back"),
+        size,
+        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+        mapped_at_creation: false,
+    });
+    let mut encoder =
+        device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("wgpu-norm read back") });
+    encoder.copy_buffer_to_buffer(buffer, range.start, &staging, 0, size);
+    queue.submit([encoder.finish()]);
+    staging.map_async(wgpu::MapMode::Read, .., mapped);
+    staging
 }
 
 fn finish(staging: &wgpu::Buffer, result: Mapped) -> Result<Vec<u8>, ReadError> {

@@ -1,6 +1,7 @@
 //! Recipes on wgpu: pipelines and bind groups, ready to be recorded.
 
-use super::pipelines::{Compiled, PipelineCache};
+use super::compiler::{Compiled, Compiler};
+use super::pipelines::PipelineCache;
 use super::scope;
 use crate::error::BindError;
 use crate::kernel::Kernel;
@@ -9,10 +10,8 @@ use crate::recipe::{Dispatch, Recipe};
 /// A device and what is compiled for it.
 #[derive(Debug)]
 pub(crate) struct Device {
-    pub device: wgpu::Device,
-    pub label: String,
-    pub driver_cache: Option<wgpu::PipelineCache>,
-    pub pipelines: PipelineCache,
+    pub compiler: Compiler,
+    pub pipelines: PipelineCache<Compiled>,
 }
 
 /// A norm bound to buffers. Recording it allocates nothing, submits nothing and waits for nothing.
@@ -31,16 +30,31 @@ struct Step {
 }
 
 impl Device {
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.compiler.device
+    }
+
     /// The pipeline of a kernel, compiled if it is not there yet.
     pub(crate) fn compile(&self, kernel: &Kernel) -> Result<Compiled, BindError> {
-        self.pipelines.get(&self.device, self.driver_cache.as_ref(), &self.label, kernel)
+        self.pipelines.get(kernel, || self.compiler.compile(kernel))
+    }
+
+    /// As [`Self::compile`]; starts at once, and its result comes when the device knows it.
+    pub(crate) fn compile_later(&self, kernel: &Kernel) -> impl Future<Output = Result<(), BindError>> {
+        let made = (!self.pipelines.has(kernel)).then(|| self.compiler.compile_later(kernel));
+        async move {
+            if let Some(made) = made {
+                self.pipelines.put(kernel, made.await?);
+            }
+            Ok(())
+        }
     }
 
     /// Makes what a recipe needs of the device.
     pub(crate) fn bind(&self, label: &str, recipe: &Recipe<&wgpu::Buffer>) -> Result<BoundNorm, BindError> {
         let label = format!("{label} {}", recipe.operation);
         let compiled = recipe.kernels.iter().map(|kernel| self.compile(kernel)).collect::<Result<Vec<_>, _>>()?;
-        let steps = scope::catch(&self.device, || self.steps(&label, recipe, &compiled))
+        let steps = scope::catch(self.device(), || self.steps(&label, recipe, &compiled))
             .map_err(|error| BindError::Device { message: error.to_string() })?;
         Ok(BoundNorm { label, steps })
     }
@@ -49,8 +63,8 @@ impl Device {
         if recipe.dispatches.is_empty() {
             return Vec::new();
         }
-        let align = self.device.limits().min_uniform_buffer_offset_alignment.into();
-        let (uniforms, offsets) = uniforms(&self.device, label, &recipe.dispatches, align);
+        let align = self.device().limits().min_uniform_buffer_offset_alignment.into();
+        let (uniforms, offsets) = uniforms(self.device(), label, &recipe.dispatches, align);
         let step = |(dispatch, offset): (&Dispatch, u64)| {
             let Compiled { pipeline, layout } = &compiled[dispatch.kernel];
             let parameters = binding(&uniforms, offset, dispatch.parameters.len() as u64);
@@ -63,7 +77,7 @@ impl Device {
             let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries };
             Step {
                 pipeline: pipeline.clone(),
-                bind_group: self.device.create_bind_group(&descriptor),
+                bind_group: self.device().create_bind_group(&descriptor),
                 workgroups: dispatch.workgroups,
                 kernel: recipe.kernels[dispatch.kernel],
             }

@@ -24,7 +24,7 @@ macro_rules! norm {
 
         impl $name {
             pub(super) fn new(engine: &NormEngine, plan: $plan, label: Option<&str>) -> Self {
-                let label = format!("{} {}", engine.device.label, label.unwrap_or($kind));
+                let label = format!("{} {}", engine.device.compiler.label, label.unwrap_or($kind));
                 Self { device: engine.device.clone(), plan: Arc::new(plan), label: label.into() }
             }
 
@@ -44,7 +44,7 @@ macro_rules! norm {
                 let usage = wgpu::BufferUsages::STORAGE;
                 let descriptor =
                     wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
-                (size > 0).then(|| self.device.device.create_buffer(&descriptor))
+                (size > 0).then(|| self.device.device().create_buffer(&descriptor))
             }
 
             /// A buffer of `workspace_size` bytes, if any are needed. One serves any number of norms in turn.

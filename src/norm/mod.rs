@@ -108,7 +108,7 @@ impl NormPlan {
     }
 
     /// Whether shards of a batch can share statistics.
-    pub(crate) fn crosses_samples(&self) -> bool {
+    pub fn crosses_samples(&self) -> bool {
         self.plan.crosses_samples
     }
 

@@ -42,6 +42,19 @@ fn binding_compiles_none_of_what_was_warmed_up() {
 }
 
 #[test]
+fn a_page_waits_for_its_kernels() {
+    let keys = kernels(harness::gpu());
+    let distinct = keys.iter().collect::<std::collections::HashSet<_>>().len();
+    let gpu = open();
+    pollster::block_on(gpu.engine.warm_up_async(&keys)).unwrap();
+    assert_eq!(gpu.engine.compiled_kernels(), distinct);
+    // in the cache they are those that binding takes
+    assert_eq!(kernels(&gpu), keys);
+    assert_eq!(gpu.engine.compiled_kernels(), distinct);
+    pollster::block_on(gpu.engine.warm_up_async(&keys)).unwrap();
+}
+
+#[test]
 fn threads_that_need_the_same_kernels_compile_each_once() {
     let keys = kernels(harness::gpu());
     let (gpu, distinct) = (open(), keys.iter().collect::<std::collections::HashSet<_>>().len());
