@@ -52,9 +52,14 @@ impl DeviceFacts {
     /// The limits of `wgpu::Limits::downlevel_defaults`: four storage buffers, which serve inference.
     pub const DOWNLEVEL: Self = Self { max_storage_buffers: 4, ..Self::DEFAULT };
 
+    /// What offsets of bindings are multiples of: a vector, where the device would allow less.
+    pub(crate) fn align(&self) -> u64 {
+        u64::from(self.storage_align).max(16)
+    }
+
     /// Most bytes of a range that can be bound wherever it starts.
     pub(crate) fn max_range(&self) -> u64 {
-        self.max_binding.saturating_sub(self.storage_align.into()) / 4 * 4
+        self.max_binding.saturating_sub(self.align()) / 4 * 4
     }
 
     /// Most invocations of a workgroup, a power of two: workgroup memory has a vector and a word for each.

@@ -85,7 +85,7 @@ impl Lowering {
             // a range is bound in words
             max_bytes: facts.max_binding / 4 * 4,
             max_slots: facts.max_storage_buffers,
-            align: facts.storage_align.into(),
+            align: facts.align(),
         };
         Self { facts, limits, profile, sizes, one_plus: false, dispatches: Vec::new() }
     }

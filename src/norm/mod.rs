@@ -175,8 +175,8 @@ impl NormPlan {
     fn workspace(&self) -> Workspace {
         let mut cutter = Cutter::default();
         let (statistics, partials) = match &self.schedule {
-            // whatever the schedule, a view may have to be dealt by words
-            _ if self.plan.types.output.grain() > 1 && self.plan.elements > 0 => {
+            // whatever the schedule, a view may have to be dealt by words: of the output, or of a sum in 16 bits
+            _ if self.plan.elements > 0 && (self.plan.types.output.grain() > 1 || self.plan.fused.has_prologue()) => {
                 (self.statistics_size(), self.moments_workspace_size())
             }
             Schedule::Split(reduce) if self.plan.elements > 0 => {
@@ -227,7 +227,7 @@ impl NormPlan {
         let mut operands = Operands::default();
         let saved = self.saved(&mut operands, saved)?;
         let (map, tensors) = self.map(&mut operands, args)?;
-        let scratch = operands.workspace(args.workspace.as_ref(), self.needed(&map))?;
+        let scratch = operands.workspace(args.workspace.as_ref(), self.needed(&map, &tensors))?;
         self.lower("forward", operands, |lowering| {
             self.with_lists(lowering, &map, &tensors, scratch, |lowering, map| {
                 self.lower_computed(lowering, map, saved, scratch)
@@ -261,16 +261,18 @@ impl NormPlan {
     }
 
     /// Bytes of workspace that a pass over these operands needs.
-    fn needed(&self, map: &MapOperands) -> u64 {
-        if self.holds(map) && !self.composes() { 0 } else { self.workspace_size() }
+    fn needed(&self, map: &MapOperands, tensors: &FusedTensors) -> u64 {
+        let whole = |width| map.has_whole_words(width) && tensors.sum.is_none_or(|sum| sum.has_whole_words(width));
+        if self.holds(whole) && !self.composes() { 0 } else { self.workspace_size() }
     }
 
-    /// Whether segments are held in registers, and written from there.
-    fn holds(&self, map: &MapOperands) -> bool {
+    /// Whether segments are held in registers, and written from there: rows of so many elements have to be `whole`
+    /// words then.
+    fn holds(&self, whole: impl Fn(u64) -> bool) -> bool {
         let [_, _, c, d] = self.plan.computed.partition.dims();
         match self.schedule {
-            Schedule::Rows(_) => map.has_whole_words(self.segment_len()),
-            Schedule::Tiles(_) => map.has_whole_words(c * d),
+            Schedule::Rows(_) => whole(self.segment_len()),
+            Schedule::Tiles(_) => whole(c * d),
             Schedule::Split(_) => false,
         }
     }
@@ -311,9 +313,10 @@ impl NormPlan {
             let nothing = MergeOperands::nothing(self.segment_count(), saved);
             return saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing));
         }
+        let holds = self.holds(|width| map.has_whole_words(width));
         match self.schedule {
-            Schedule::Rows(rows) if self.holds(map) => return lowering.row_forward(reduction, &rows, map, saved),
-            Schedule::Tiles(tiles) if self.holds(map) => return lowering.tile_forward(reduction, &tiles, map, saved),
+            Schedule::Rows(rows) if holds => return lowering.row_forward(reduction, &rows, map, saved),
+            Schedule::Tiles(tiles) if holds => return lowering.tile_forward(reduction, &tiles, map, saved),
             Schedule::Rows(_) | Schedule::Tiles(_) | Schedule::Split(_) => {}
         }
         let reduce = self.moments_schedule();

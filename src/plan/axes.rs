@@ -1,7 +1,7 @@
 //! The axes of a tensor, and which of them a row of the table of kinds keeps.
 
-use super::Refinement;
 use super::kinds::{Axes, Row};
+use super::{Refinement, check_product, check_slots};
 use crate::descriptor::{AffineAxes, MemoryFormat, NormDescriptor};
 use crate::error::PlanError;
 use crate::partition::Partition;
@@ -50,6 +50,8 @@ impl TensorAxes {
         let mut shape = descriptor.shape.to_vec();
         shape[channel] = channels / groups;
         shape.insert(channel, groups);
+        // of no channels there are any number of groups
+        check_product(&shape)?;
         let rank = shape.len();
         let affine = match descriptor.affine_axes {
             AffineAxes::OfKind => keep(rank, &[channel, channel + 1]),
@@ -81,10 +83,7 @@ impl TensorAxes {
     }
 
     pub(super) fn partition(&self, kept: &[bool]) -> Result<Partition, PlanError> {
-        Partition::from_axes(&self.shape, kept).ok_or_else(|| PlanError::AxesInterleave {
-            kept: (0..kept.len()).filter(|&axis| kept[axis]).collect(),
-            shape: self.shape.clone(),
-        })
+        partition(&self.shape, kept)
     }
 
     /// `None` where one of its partitions does not fit four slots.
@@ -95,9 +94,9 @@ impl TensorAxes {
             |flags: &[bool]| flags.iter().zip(&both).filter(|(_, both)| **both).map(|(&f, _)| f).collect::<Vec<_>>();
         let shape: Vec<u64> = self.shape.iter().zip(&both).filter(|(_, both)| **both).map(|(&size, _)| size).collect();
         Some(Refinement {
-            partition: Partition::from_axes(&self.shape, &both)?,
-            statistics: Partition::from_axes(&shape, &of_both(&self.statistics))?,
-            affine: Partition::from_axes(&shape, &of_both(&affine))?,
+            partition: partition(&self.shape, &both).ok()?,
+            statistics: partition(&shape, &of_both(&self.statistics)).ok()?,
+            affine: partition(&shape, &of_both(&affine)).ok()?,
         })
     }
 
@@ -118,6 +117,16 @@ fn named(axes: &[usize], rank: usize, split: Option<usize>) -> Result<Vec<bool>,
     let moved =
         |&axis: &usize| if axis == channel { vec![axis, axis + 1] } else { vec![axis + usize::from(axis > channel)] };
     Ok(keep(rank, &axes.iter().flat_map(moved).collect::<Vec<_>>()))
+}
+
+/// The partition that keeps these axes, if kernels can walk it.
+pub(super) fn partition(shape: &[u64], kept: &[bool]) -> Result<Partition, PlanError> {
+    let partition = Partition::from_axes(shape, kept).ok_or_else(|| PlanError::AxesInterleave {
+        kept: (0..kept.len()).filter(|&axis| kept[axis]).collect(),
+        shape: shape.to_vec(),
+    })?;
+    check_slots(partition, shape)?;
+    Ok(partition)
 }
 
 fn keep(rank: usize, axes: &[usize]) -> Vec<bool> {

@@ -1,6 +1,6 @@
 //! What stands around a norm, as partitions and flags.
 
-use super::axes::TensorAxes;
+use super::axes::{TensorAxes, partition};
 use crate::descriptor::{Affine, NormDescriptor};
 use crate::error::PlanError;
 use crate::fusion::{Activation, Fusion, Multiplier, NormalizedRounding, QuantScale, Quantization, SumRounding};
@@ -217,11 +217,7 @@ impl TensorAxes {
         let shape = self.sizes(&both);
         let part = |kept: &[bool]| {
             let of_both: Vec<bool> = kept.iter().zip(&both).filter(|(_, both)| **both).map(|(&kept, _)| kept).collect();
-            let partition = Partition::from_axes(&shape, &of_both).ok_or_else(|| PlanError::AxesInterleave {
-                kept: (0..of_both.len()).filter(|&axis| of_both[axis]).collect(),
-                shape: shape.clone(),
-            })?;
-            Ok(Parameter { partition, row_len: self.innermost(kept) })
+            Ok(Parameter { partition: partition(&shape, &of_both)?, row_len: self.innermost(kept) })
         };
         Ok(Composition { finer: self.partition(&both)?, first: part(first)?, second: part(second)? })
     }

@@ -93,9 +93,8 @@ impl Plan {
         let modulated = fused.modulation.as_ref();
         let has_affine = has_affine || modulated.is_some();
         let partition = axes.partition(&axes.statistics)?;
-        check_slots(partition, descriptor.shape)?;
         let given = if row.running { Some(axes.channels(descriptor)?) } else { None };
-        let affine = axes.partition(&axes.affine).and_then(|p| check_slots(p, descriptor.shape).map(|()| p));
+        let affine = axes.partition(&axes.affine);
         if row.refuses_empty && partition.segment_len() == 0 {
             return Err(PlanError::EmptySegments { kind: row.name, shape: descriptor.shape.to_vec() });
         }
@@ -173,16 +172,20 @@ pub(crate) fn elements_of(shape: &[u64]) -> Result<u64, PlanError> {
     if shape.len() > MAX_RANK {
         return Err(PlanError::RankTooHigh { rank: shape.len(), max: MAX_RANK });
     }
-    // zero sizes do not excuse an overflow of the others: statistics and parameters have their shapes
-    let overflows = || PlanError::ShapeOverflows { shape: shape.to_vec() };
-    let product =
-        shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size.max(1))).ok_or_else(overflows)?;
-    if product > MAX_ELEMENTS {
-        return Err(overflows());
-    }
+    check_product(shape)?;
     Ok(shape.iter().product())
 }
 
+/// Zero sizes do not excuse an overflow of the others: statistics and parameters have their shapes.
+fn check_product(shape: &[u64]) -> Result<(), PlanError> {
+    let product = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size.max(1)));
+    match product {
+        Some(product) if product <= MAX_ELEMENTS => Ok(()),
+        _ => Err(PlanError::ShapeOverflows { shape: shape.to_vec() }),
+    }
+}
+
+/// Kernels count in 32 bits.
 pub(crate) fn check_slots(partition: Partition, shape: &[u64]) -> Result<(), PlanError> {
     if partition.dims().iter().any(|&size| size > MAX_SLOT) {
         return Err(PlanError::ShapeOverflows { shape: shape.to_vec() });

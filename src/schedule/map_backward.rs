@@ -162,6 +162,9 @@ impl MapWalk {
 
     /// Bytes of the sums of columns that the map of the whole tensor leaves, and slices of it.
     pub(crate) fn column_sums(&self, elements: u64, profile: &DeviceProfile) -> (u64, u64) {
+        if elements == 0 {
+            return (0, 1);
+        }
         let blocks = elements / self.width / self.block;
         let slices = self.slices(blocks, self.block, self.width, true, false, profile);
         if slices == 1 {

@@ -106,7 +106,7 @@ impl Reduce {
     fn rows(partition: &Partition, profile: &DeviceProfile) -> Self {
         let (segments, vectors) = (partition.segments().max(1), Self::segment_vectors(partition));
         // larger workgroups where slices are too few to fill the device
-        let few = segments * MAX_SLICES * u64::from(profile.workgroup_size) < profile.lanes() / 4;
+        let few = segments.saturating_mul(MAX_SLICES * u64::from(profile.workgroup_size)) < profile.lanes() / 4;
         let larger = 2 * profile.workgroup_size;
         let fits = larger <= profile.max_lanes && profile.has_registers(larger, Self::flight(profile) + 4);
         let workgroup = if few && fits { larger } else { profile.workgroup_size };
