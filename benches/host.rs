@@ -87,7 +87,7 @@ impl Gpu {
             input: tensor(norm.len()),
             output: tensor(norm.len()),
             parameters: tensor(norm.affine_len()),
-            workspace: norm.create_workspace(),
+            workspace: norm.create_workspace().unwrap(),
         }
     }
 

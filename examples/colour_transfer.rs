@@ -59,7 +59,8 @@ pub fn transfer(content: &Lab, style: &Lab) -> Result<Lab> {
     let eps = Epsilon::InsideRoot(1e-9);
     let descriptor = AdaptiveDescriptor { eps, ..AdaptiveDescriptor::new(&content.shape, &style.shape) };
     let norm = gpu.engine.create_adaptive_norm(&descriptor)?;
-    let (picture, style, workspace) = (gpu.upload(&content.values), gpu.upload(&style.values), norm.create_workspace());
+    let (picture, style, workspace) =
+        (gpu.upload(&content.values), gpu.upload(&style.values), norm.create_workspace()?);
     let args = AdaptiveArgs::new(TensorView::whole(&picture), TensorView::whole(&style), Destination::InPlace);
     gpu.run(&[&norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))?]);
     Ok(Lab { values: gpu.download(&picture)?, shape: content.shape })

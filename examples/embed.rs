@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         fusion: Fusion::default().prologue(Prologue::residual(&[0, 1])),
         ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[ROWS, COLS])
     })?;
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace()?;
     let sum = FusedArgs::default().residual(TensorView::whole(&residual)).sum(TensorView::whole(&stream));
     let args = ForwardArgs::new(TensorView::whole(&signal), Destination::InPlace).fused(sum);
     let bound = norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))?;

@@ -66,7 +66,7 @@ impl Hidden {
         let [input, output, grad_output, grad_input] = [(); 4].map(|()| gpu.buffer(norm.len()));
         let [scale, bias, grad_scale, grad_bias] = [(); 4].map(|()| gpu.buffer(norm.affine_len()));
         let saved = gpu.buffer(norm.statistics_size() / 4);
-        let (workspace, backward_workspace) = (norm.create_workspace(), norm.create_backward_workspace());
+        let (workspace, backward_workspace) = (norm.create_workspace()?, norm.create_backward_workspace()?);
         let (x, statistics) = (TensorView::whole(&input), BufferView::whole(&saved));
         let args = TrainingArgs::new(x, TensorView::whole(&output), statistics)
             .scale(TensorView::whole(&scale))

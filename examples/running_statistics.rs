@@ -82,7 +82,7 @@ fn run(gpu: &Gpu, name: &'static str, kind: NormKind<'static>, batches: &[Vec<f3
     let (input, output, saved) =
         (gpu.buffer(norm.len()), gpu.buffer(norm.len()), gpu.buffer(norm.statistics_size() / 4));
     let (mean, variance) = (gpu.upload(&[0.0; DEVIATIONS.len()]), gpu.upload(&[1.0; DEVIATIONS.len()]));
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace()?;
     let update = RunningUpdate { momentum: Momentum::Weight(MOMENTUM), variance: Variance::Unbiased };
     let statistics = BufferView::whole(&saved);
     let args = TrainingArgs::new(TensorView::whole(&input), TensorView::whole(&output), statistics)

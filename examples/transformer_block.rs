@@ -304,7 +304,7 @@ impl RmsNorm {
     }
 
     fn forward<'a>(&'a self, input: View<'a>, output: View<'a>, fused: FusedArgs<&'a wgpu::Buffer>) -> Result<Step> {
-        let workspace = self.norm.create_workspace();
+        let workspace = self.norm.create_workspace()?;
         let args = TrainingArgs::new(input, output, BufferView::whole(&self.saved))
             .scale(TensorView::whole(&self.scale))
             .fused(fused)
@@ -320,7 +320,7 @@ impl RmsNorm {
         grad_input: View<'a>,
         arriving: Option<View<'a>>,
     ) -> Result<Step> {
-        let workspace = self.norm.create_backward_workspace();
+        let workspace = self.norm.create_backward_workspace()?;
         let statistics = BackwardStatistics::Saved(BufferView::whole(&self.saved));
         let args = BackwardArgs::new(input, grad_output, statistics)
             .scale(TensorView::whole(&self.scale))

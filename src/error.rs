@@ -347,6 +347,14 @@ pub enum BindError {
         /// wgpu's words.
         message: String,
     },
+    /// The device has no room for a workspace.
+    #[error("the device refused a workspace of {size} bytes: {message}")]
+    NoWorkspace {
+        /// Bytes of the workspace.
+        size: u64,
+        /// wgpu's words.
+        message: String,
+    },
     /// The device refused a kernel.
     #[error("the device refused kernel {kernel}: {message}")]
     Pipeline {

@@ -60,7 +60,7 @@ impl Gpu {
         let norm = self.engine.create_norm(descriptor)?;
         let [scale, bias] = [inputs.scale, inputs.bias].map(|values| values.map(|values| self.upload(values)));
         let (input, output) = (self.upload(inputs.input), self.buffer(norm.len()));
-        let workspace = norm.create_workspace();
+        let workspace = norm.create_workspace()?;
         let args = ForwardArgs::new(TensorView::whole(&input), TensorView::whole(&output))
             .scale(scale.as_ref().map(TensorView::whole))
             .bias(bias.as_ref().map(TensorView::whole))

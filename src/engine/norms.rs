@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::NormEngine;
-use crate::device::{BoundNorm, Device};
+use crate::device::{BoundNorm, Device, scope};
 use crate::error::BindError;
 use crate::norm::*;
 
@@ -39,16 +39,24 @@ macro_rules! norm {
             )*
 
             /// A buffer of so many bytes, if there are any.
-            fn create_buffer(&self, what: &str, size: u64) -> Option<wgpu::Buffer> {
+            fn create_buffer(&self, what: &str, size: u64) -> Result<Option<wgpu::Buffer>, BindError> {
+                if size == 0 {
+                    return Ok(None);
+                }
                 let label = format!("{} {what}", self.label);
                 let usage = wgpu::BufferUsages::STORAGE;
                 let descriptor =
                     wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
-                (size > 0).then(|| self.device.device().create_buffer(&descriptor))
+                let device = self.device.device();
+                let made = scope::catch(device, || device.create_buffer(&descriptor));
+                made.map(Some).map_err(|error| BindError::NoWorkspace { size, message: error.to_string() })
             }
 
             /// A buffer of `workspace_size` bytes, if any are needed. One serves any number of norms in turn.
-            pub fn create_workspace(&self) -> Option<wgpu::Buffer> {
+            ///
+            /// # Errors
+            /// [`BindError::NoWorkspace`] where the device has no room for it.
+            pub fn create_workspace(&self) -> Result<Option<wgpu::Buffer>, BindError> {
                 self.create_buffer("workspace", self.workspace_size())
             }
         }
@@ -110,7 +118,10 @@ norm! {
 
 impl Norm {
     /// A buffer of [`NormPlan::backward_workspace_size`] bytes, if any are needed.
-    pub fn create_backward_workspace(&self) -> Option<wgpu::Buffer> {
+    ///
+    /// # Errors
+    /// [`BindError::NoWorkspace`] where the device has no room for it.
+    pub fn create_backward_workspace(&self) -> Result<Option<wgpu::Buffer>, BindError> {
         self.create_buffer("backward workspace", self.backward_workspace_size())
     }
 
@@ -123,7 +134,10 @@ impl Norm {
 
 impl AdaptiveNorm {
     /// A buffer of [`AdaptivePlan::backward_workspace_size`] bytes, if any are needed.
-    pub fn create_backward_workspace(&self) -> Option<wgpu::Buffer> {
+    ///
+    /// # Errors
+    /// [`BindError::NoWorkspace`] where the device has no room for it.
+    pub fn create_backward_workspace(&self) -> Result<Option<wgpu::Buffer>, BindError> {
         self.create_buffer("backward workspace", self.backward_workspace_size())
     }
 }

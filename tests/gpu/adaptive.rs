@@ -62,7 +62,7 @@ fn run(norm: &AdaptiveNorm, case: &Case, wanted: [bool; 2]) -> Result<[Vec<f32>;
         .map(|(element, len)| Lone::empty(gpu, element, len));
     let saved = gpu.buffer(&vec![POISON; norm.statistics_size().max(16) as usize / 4]);
     let saved = BufferView::new(&saved, 0, norm.statistics_size());
-    let (forward, backward) = (norm.create_workspace(), norm.create_backward_workspace());
+    let (forward, backward) = (norm.create_workspace().unwrap(), norm.create_backward_workspace().unwrap());
     let args = AdaptiveArgs::new(content.view(), style.view(), output.view())
         .saved(saved)
         .workspace(forward.as_ref().map(BufferView::whole));
@@ -119,7 +119,7 @@ fn content_is_normalized_in_place() {
     let norm = gpu.engine.create_adaptive_norm(&d).unwrap();
     let case = Case::random(&d, 5.0, 7);
     let (content, style) = (gpu.guarded(&case.content), gpu.guarded(&case.style));
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace().unwrap();
     let (content_view, style_view) = (guarded_view(&content, 210), guarded_view(&style, 48));
     let args = AdaptiveArgs::new(content_view, style_view, Destination::InPlace);
     gpu.run(&[&norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole))).unwrap()]);

@@ -24,7 +24,7 @@ pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wan
     let records = if data.given.is_some() { norm.given_segment_count() } else { norm.segment_count() };
     let statistics = gpu.buffer(&vec![POISON; 4 * records.max(1) as usize]);
     let statistics = BufferView::new(&statistics, 0, 16 * records);
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace().unwrap();
     let before = match &data.given {
         Some((mean, variance)) => {
             let (mean, variance) = (gpu.buffer(mean), gpu.buffer(variance));
@@ -43,7 +43,7 @@ pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wan
     let flags = [wanted.input, wanted.scale, wanted.bias];
     let gradients: Vec<Option<wgpu::Buffer>> =
         flags.iter().zip(lens).map(|(&want, len)| want.then(|| gpu.guarded(&vec![POISON; len]))).collect();
-    let workspace = norm.create_backward_workspace();
+    let workspace = norm.create_backward_workspace().unwrap();
     let statistics = match data.given {
         Some(_) => BackwardStatistics::Given(statistics),
         None => BackwardStatistics::Saved(statistics),

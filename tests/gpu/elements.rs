@@ -182,7 +182,7 @@ fn run(gpu: &Gpu, norm: &Norm, arena: &mut Arena, at: &Places) -> Result<[Vec<u8
     let [first, second] = [(); 2].map(|()| arena.upload(gpu));
     let records = gpu.buffer(&vec![POISON; 4 * norm.segment_count() as usize]);
     let saved = BufferView::whole(&records);
-    let (workspace, scratch) = (norm.create_workspace(), norm.create_backward_workspace());
+    let (workspace, scratch) = (norm.create_workspace().unwrap(), norm.create_backward_workspace().unwrap());
     let view = |buffer, place: Option<Place>| place.map(|place| place.view(buffer));
     let args = TrainingArgs::new(at.input.view(&first), Places::destination(&first, at.output, at.input), saved)
         .scale(view(&first, at.scale))

@@ -43,7 +43,7 @@ fn norms_follow_each_other_in_one_pass() {
     let [x, y, z] = [&data.input, &vec![POISON; 1200], &vec![POISON; 1200]].map(|d| gpu.buffer(d));
     let bind = |descriptor: &NormDescriptor<'_>, from: &wgpu::Buffer, to: &wgpu::Buffer| {
         let norm = gpu.engine.create_norm(descriptor).unwrap();
-        let workspace = norm.create_workspace();
+        let workspace = norm.create_workspace().unwrap();
         let args = ForwardArgs::new(TensorView::whole(from), TensorView::whole(to));
         norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole))).unwrap()
     };

@@ -138,7 +138,7 @@ fn views_of_16_bits_are_checked() {
     let layer = NormKind::Layer { axes: 1..2 };
     let norm = gpu.engine.create_norm(&NormDescriptor { types, ..NormDescriptor::new(layer, &[3, 5]) }).unwrap();
     let (buffer, statistics) = (gpu.buffer(&[POISON; 128]), gpu.buffer(&[POISON; 12]));
-    let (workspace, scratch) = (norm.create_workspace(), norm.create_backward_workspace());
+    let (workspace, scratch) = (norm.create_workspace().unwrap(), norm.create_backward_workspace().unwrap());
     let view = |at: u64| TensorView::at(&buffer, at);
     let base = ForwardArgs::new(view(0), view(64)).scale(view(128)).bias(view(160));
     let base = base.workspace(workspace.as_ref().map(BufferView::whole));
@@ -256,18 +256,6 @@ fn the_callers_error_scopes_stay_theirs() {
     let data = Data::random(&gpu, &descriptor, 0.0, 1);
     assert!(run_training(&gpu, &norm, &data).is_ok());
     assert!(pollster::block_on(scope.pop()).is_none());
-}
-
-#[test]
-fn a_lost_device_is_an_error_and_no_hang() {
-    let gpu = open(&adapter(), wgpu::Limits::default());
-    let descriptor = NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[4, 8]);
-    let norm = gpu.engine.create_norm(&descriptor).unwrap();
-    let buffer = gpu.buffer(&[0.0; 256]);
-    gpu.device.destroy();
-    let bound = norm.bind_forward(&args(&buffer));
-    let read = read_buffer_blocking(&gpu.device, &gpu.queue, &buffer, 0..buffer.size());
-    assert!(bound.is_err() || read.is_err(), "{:?} {:?}", bound.map(|_| ()), read.map(|_| ()));
 }
 
 /// Empty tensors are bound to nothing, and what they save is the identity.

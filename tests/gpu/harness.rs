@@ -183,7 +183,7 @@ pub fn run_training(gpu: &Gpu, norm: &Norm, data: &Data) -> Result<Outcome, Bind
     let [scale, bias] = [&data.scale, &data.bias].map(|values| guarded_of(gpu, values));
     let (segments, affine) = (norm.segment_count(), norm.affine_len() as usize);
     let saved = gpu.buffer(&vec![POISON; 4 * segments.max(1) as usize]);
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace().unwrap();
     let statistics = BufferView::new(&saved, 0, norm.statistics_size());
     let args = TrainingArgs::new(guarded_view(&input, len), guarded_view(&output, len), statistics)
         .scale(view_of(&scale, affine))

@@ -138,8 +138,8 @@ fn check_apart(gpu: &Gpu, d: &NormDescriptor<'_>) -> Result<(), String> {
     let [output, grad_input] = [types.output, types.grad_input].map(|element| Lone::empty(gpu, element, n));
     let [grad_scale, grad_bias] = [types.grad_scale, types.grad_bias].map(|element| Lone::empty(gpu, element, affine));
     let records = gpu.buffer(&vec![POISON; 4 * norm.segment_count() as usize]);
-    let (saved, workspace) = (BufferView::whole(&records), norm.create_workspace());
-    let scratch = norm.create_backward_workspace();
+    let (saved, workspace) = (BufferView::whole(&records), norm.create_workspace().unwrap());
+    let scratch = norm.create_backward_workspace().unwrap();
     let args = TrainingArgs::new(input.view(), output.view(), saved).scale(scale.view()).bias(bias.view());
     let args = args.workspace(workspace.as_ref().map(BufferView::whole));
     let training = norm.bind_training(&args).map_err(|e| e.to_string())?;

@@ -20,5 +20,6 @@ mod spectral;
 mod state;
 mod statistics;
 mod sync;
+mod trouble;
 mod views;
 mod warm_up;

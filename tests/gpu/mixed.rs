@@ -148,7 +148,7 @@ fn statistics_may_be_given_in_16_bits() {
             [n, n, channels, channels].map(|len| Lone::empty(gpu, element, len));
         let args = ForwardArgs::new(input.view(), output.view()).scale(scale.view()).bias(bias.view());
         let forward = norm.bind_forward(&args.statistics(StatisticsSource::Given(statistics))).unwrap();
-        let scratch = norm.create_backward_workspace();
+        let scratch = norm.create_backward_workspace().unwrap();
         let args = BackwardArgs::new(input.view(), dy.view(), BackwardStatistics::Given(statistics))
             .scale(scale.view())
             .grad_input(grad_input.view())
@@ -182,7 +182,7 @@ fn statistics_are_exported_in_16_bits() {
         let numbers = Numbers::random(gpu, &descriptor, channels);
         let input = Lone::new(gpu, Element::F16, &numbers.data.input);
         let records = workspace(gpu, norm.statistics_size());
-        let scratch = norm.create_workspace();
+        let scratch = norm.create_workspace().unwrap();
         let statistics = BufferView::whole(&records);
         let args = TrainingArgs::new(input.view(), Destination::InPlace, statistics);
         let training = norm.bind_training(&args.workspace(scratch.as_ref().map(BufferView::whole))).unwrap();
@@ -203,7 +203,7 @@ fn running_statistics_stay_f32() {
     let norm = gpu.engine.create_norm(&descriptor).unwrap();
     let numbers = Numbers::random(gpu, &descriptor, 1);
     let input = Lone::new(gpu, Element::F16, &numbers.data.input);
-    let (records, scratch) = (workspace(gpu, norm.statistics_size()), norm.create_workspace());
+    let (records, scratch) = (workspace(gpu, norm.statistics_size()), norm.create_workspace().unwrap());
     let statistics = BufferView::whole(&records);
     let args = TrainingArgs::new(input.view(), Destination::InPlace, statistics);
     let training = norm.bind_training(&args.workspace(scratch.as_ref().map(BufferView::whole))).unwrap();
@@ -231,7 +231,7 @@ fn norms_without_elements_write_zeros_in_16_bits() {
         let [scale, bias, grad_scale, grad_bias] = [(); 4].map(|()| Lone::empty(gpu, element, 3));
         let records = gpu.buffer(&[POISON; 12]);
         let statistics = BufferView::whole(&records);
-        let scratch = norm.create_backward_workspace();
+        let scratch = norm.create_backward_workspace().unwrap();
         let args = TrainingArgs::new(nothing.view(), output.view(), statistics).scale(scale.view()).bias(bias.view());
         let training = norm.bind_training(&args).unwrap();
         let args = BackwardArgs::new(nothing.view(), nothing.view(), BackwardStatistics::Saved(statistics))

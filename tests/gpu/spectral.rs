@@ -25,7 +25,7 @@ fn check((shape, dim, iterations, order, spread): Case<'_>, types: Types) {
     let [gu, gv] = [&u, &v].map(|values| Lone::new(gpu, Element::F32, values));
     let (output, grad) = (Lone::empty(gpu, types.output, n), Lone::empty(gpu, types.grad_input, n));
     let sigma = Lone::empty(gpu, Element::F32, 1);
-    let workspace = norm.create_workspace().expect("a workspace");
+    let workspace = norm.create_workspace().unwrap().expect("a workspace");
     let vectors = (shape.len() > 1).then(|| (gu.view(), gv.view()));
     let workspace = BufferView::whole(&workspace);
     let mut args = SpectralArgs::new(w.view(), output.view(), sigma.view(), workspace);

@@ -77,7 +77,8 @@ fn training_goes_on_from_a_pytorch_checkpoint() {
     let descriptor = NormDescriptor { affine: Affine::None, ..NormDescriptor::new(NormKind::Batch, &shape) };
     let norm = gpu.engine.create_norm(&descriptor).unwrap();
     let [input, output] = [gpu.buffer(&input), gpu.buffer(&vec![POISON; input.len()])];
-    let (saved, workspace) = (gpu.buffer(&vec![POISON; norm.statistics_size() as usize / 4]), norm.create_workspace());
+    let (saved, workspace) =
+        (gpu.buffer(&vec![POISON; norm.statistics_size() as usize / 4]), norm.create_workspace().unwrap());
     let [mean, variance] = ["mean", "var"].map(|name| gpu.buffer(state.f32(&format!("batch.running_{name}")).unwrap()));
     let batches = gpu.bytes(&state.counter("batch.num_batches_tracked").unwrap().to_le_bytes());
     let statistics = BufferView::whole(&saved);
@@ -109,7 +110,7 @@ fn spectral_norms_of_a_pytorch_checkpoint_give_their_weights() {
         let [weight, u, v] = names.map(|name| state.f32(&format!("{module}.{name}")).ok().map(|data| gpu.buffer(data)));
         let weight = weight.unwrap();
         let [sigma, output] = [1, norm.len() as usize].map(|len| gpu.buffer(&vec![POISON; len]));
-        let workspace = norm.create_workspace().expect("a workspace");
+        let workspace = norm.create_workspace().unwrap().expect("a workspace");
         let [weight, output_view, sigma] = [&weight, &output, &sigma].map(TensorView::whole);
         let mut args = SpectralArgs::new(weight, output_view, sigma, BufferView::whole(&workspace));
         args.vectors = u.as_ref().map(TensorView::whole).zip(v.as_ref().map(TensorView::whole));

@@ -58,7 +58,8 @@ fn running(kind: NormKind<'_>, shape: &[u64], update: RunningUpdate, single: Sin
     let (gpu_mean, gpu_variance) = (gpu.buffer(&vec![0.0; channels]), gpu.buffer(&vec![1.0; channels]));
     let batches = gpu.bytes(bytemuck::bytes_of(&0u32));
     let (input, output) = (gpu.buffer(&vec![0.0; norm.len() as usize]), gpu.buffer(&vec![0.0; norm.len() as usize]));
-    let (saved, workspace) = (gpu.buffer(&vec![0.0; norm.statistics_size() as usize / 4]), norm.create_workspace());
+    let (saved, workspace) =
+        (gpu.buffer(&vec![0.0; norm.statistics_size() as usize / 4]), norm.create_workspace().unwrap());
     let statistics = BufferView::new(&saved, 0, norm.statistics_size());
     let (from, to) = (TensorView::new(&input, 0, norm.len()), TensorView::new(&output, 0, norm.len()));
     let training = TrainingArgs::new(from, to, statistics).workspace(workspace.as_ref().map(BufferView::whole));

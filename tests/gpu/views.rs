@@ -36,7 +36,7 @@ fn check_in_arena(gpu: &Gpu, descriptor: &NormDescriptor<'_>, data: &Data, norm:
     let before = all.clone();
     let buffer = gpu.buffer(&all);
     let view = |at: u64, len: u64| TensorView::new(&buffer, 4 * at, len);
-    let workspace = norm.create_workspace();
+    let workspace = norm.create_workspace().unwrap();
     let output = if in_place { Destination::InPlace } else { view(arena.output, norm.len()).into() };
     let args = ForwardArgs::new(view(arena.input, norm.len()), output)
         .scale(data.scale.as_ref().map(|_| view(arena.scale, norm.affine_len())))
@@ -103,7 +103,7 @@ fn rows_may_be_padded() {
                 let input = gpu.buffer(&pad(&data.input, row, row + pad_in));
                 let output = gpu.buffer(&vec![POISON; data.input.len() / row * (row + pad_out)]);
                 let [scale, bias] = [&data.scale, &data.bias].map(|d| gpu.buffer(d.as_ref().unwrap()));
-                let workspace = norm.create_workspace();
+                let workspace = norm.create_workspace().unwrap();
                 let args = ForwardArgs::new(
                     TensorView::new(&input, 0, norm.len()).with_row_stride((row + pad_in) as u64),
                     TensorView::new(&output, 0, norm.len()).with_row_stride((row + pad_out) as u64),
@@ -164,7 +164,7 @@ fn interleaved_columns_of_halves_are_disjoint() {
         let rows = pad(&numbers.data.input, 5, stride);
         let buffer = gpu.bytes(&[&encode(&rows, element)[..], &vec![0; 4 - rows.len() * 2 % 4]].concat());
         let view = |column: u64| TensorView::new(&buffer, 2 * column, 35).with_row_stride(stride as u64);
-        let workspace = norm.create_workspace();
+        let workspace = norm.create_workspace().unwrap();
         let args = ForwardArgs::new(view(0), view(5)).workspace(workspace.as_ref().map(BufferView::whole));
         gpu.run(&[&norm.bind_forward(&args).unwrap()]);
         let bytes = read_buffer_blocking(&gpu.device, &gpu.queue, &buffer, 0..buffer.size()).unwrap();

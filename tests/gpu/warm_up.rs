@@ -18,7 +18,7 @@ fn kernels(gpu: &Gpu) -> Vec<Kernel> {
     let tensor = || gpu.buffer(&vec![0.0; SHAPE.iter().product::<u64>() as usize]);
     let (x, y) = (tensor(), tensor());
     let bind = |norm: Norm| {
-        let workspace = norm.create_workspace();
+        let workspace = norm.create_workspace().unwrap();
         let args = ForwardArgs::new(TensorView::whole(&x), TensorView::whole(&y));
         norm.bind_forward(&args.workspace(workspace.as_ref().map(BufferView::whole)))
     };
