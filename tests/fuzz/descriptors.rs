@@ -116,7 +116,7 @@ impl Descriptors {
         let mut prologue = Prologue::default();
         prologue.residual = yes(2).then_some(a);
         prologue.bias = yes(3).then_some(b);
-        let [gated, gate_after, modulated, one_plus, quantized, stored] = [3, 3, 3, 4, 6, 4].map(|k| yes(k));
+        let [gated, gate_after, modulated, one_plus, quantized, stored] = [3, 3, 3, 4, 6, 4].map(yes);
         if gated {
             let activation = one(rng, &activations);
             prologue.multiplier = one(rng, &[Multiplier::Gate(c), Multiplier::Activation(activation)]);
