@@ -15,11 +15,12 @@ fn run(group: u32, local: u32) {
 }
 fn export_segment(segment: u32) {
     let moments = load_moments(segment);
-    store_mean(segment, moments.x + moments.y);
+    let mean = record_as_is(moments);
+    store_mean(segment, mean.x + mean.y);
     let divisor = at_least(record_divisor(moments), p.divisor.eps_minimum) + p.divisor.eps_added;
     switch SPREAD {
         case 1u: { store_spread(segment, inverse(divisor)); }
         case 2u: { store_spread(segment, divisor); }
-        default: { store_spread(segment, record_spread(moments)); }
+        default: { store_spread(segment, record_spread(record_as_is(moments))); }
     }
 }

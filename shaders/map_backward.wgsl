@@ -35,7 +35,6 @@ override LANES: u32 = 64u;               // side by side; WORKGROUP / LANES line
 override STATISTICS: u32 = 0u;           // as AFFINE: ROW, COLUMNS, MIXED
 override FULL: bool = false;             // every lane's vectors are whole and the row's
 override SUMS: bool = false;
-override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
 struct Me { lane: u32, group: u32 }      // group: the line
 var<private> me: Me;
 // The segment of a run of columns of a row, both numbered from the tensor's start.
@@ -50,14 +49,6 @@ fn run_of(column: u32) -> u32 {
     if STATISTICS == MIXED { return c / p.map_backward.statistics.run; }
     return c;
 }
-// Of vector v of a row.
-fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
-    if STATISTICS == ROW { return splat_coefficients(coefficients_at(n, 0u)); }
-    let c = min(columns_of(row, vector_of(row, v)), vec4(row.width - 1u));
-    return join_coefficients(coefficients_at(n, run_of(c.x)), coefficients_at(n, run_of(c.y)),
-        coefficients_at(n, run_of(c.z)), coefficients_at(n, run_of(c.w)));
-}
-
 fn row_of(n: u32) -> Row { return row_at(n * p.map_backward.width, p.map_backward.width); }
 var<private> first_vector: u32;
 fn lane_vector(v: u32) -> u32 { return first_vector + v * LANES; }
@@ -132,6 +123,7 @@ fn run(group: u32, local: u32) {
                 var u = weighed * own.by.r * own.by.k;
                 if !GIVEN { u = input_gradient4(x[k], weighed, own); }
                 if SCALE_LAST { u *= weight; }
+                if !GIVEN && !are_common(own.by) { u = gradient_again(n + r, row, v, x[k], g[k], weight, u); }
                 if first + q * lines < end { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
             }
         }
@@ -139,12 +131,19 @@ fn run(group: u32, local: u32) {
         load(base, first, end);
     }
     if !SUMS { return; }
+    var tiny = false;
     for (var v = 0u; v < VECTORS; v += 1u) {
-        let sum_scale = sum_groups(d_scale[v], local, LANES);
-        let sum_bias = sum_groups(d_bias[v], local, LANES);
+        d_scale[v] = sum_groups(d_scale[v], local, LANES);
+        d_bias[v] = sum_groups(d_bias[v], local, LANES);
+        tiny |= any(are_tiny(d_scale[v], d_bias[v]));
+    }
+    let again = any_columns(tiny, local);
+    for (var v = 0u; v < VECTORS; v += 1u) {
+        var sums = mat2x4(d_scale[v], d_bias[v]);
+        if again { sums = tiny_columns(sums, columns_again(base, n, begin + me.group, end, v), local, LANES); }
         if me.group == 0u {
-            leave_scale(slice, parameters.first, top, lane_vector(v), sum_scale);
-            leave_bias(slice, parameters.first, top, lane_vector(v), sum_bias);
+            leave_scale(slice, parameters.first, top, lane_vector(v), sums[0]);
+            leave_bias(slice, parameters.first, top, lane_vector(v), sums[1]);
         }
     }
 }

@@ -7,7 +7,6 @@
 //
 // bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input (write)
 
-override SCALE_LAST: bool = false;       // a segment has one scale, a factor of the gradient and no weight in its sums
 
 fn segment_at(n: u32, run: u32) -> u32 { return n; }
 fn select_coefficients(all: Coefficients4, one: Coefficients, here: vec4<bool>) -> Coefficients4 {
@@ -36,5 +35,12 @@ fn run(group: u32, local: u32) {
     var u = weighed * own.by.r * own.by.k;
     if !GIVEN { u = input_gradient4(taken(i), weighed, own); }
     if SCALE_LAST { u *= weight; }
+    if !GIVEN && !are_common(own.by) {
+        let x = taken(i);
+        for (var e = 0u; e < 4u; e += 1u) {
+            let c = coefficients_of(i[e]);
+            if c.by.x < 0.0 { u[e] = careful_gradient(x[e], g[e], weight[e], c); }
+        }
+    }
     give_gradient_words(at, u);
 }

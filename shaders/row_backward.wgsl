@@ -16,7 +16,7 @@
 //    take a long way.
 // 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a
 //    large one costs no digits.
-// 3. A row whose sums are not finite, or that has a unit of its own, is not stored, but done again by streaming after
+// 3. A row whose sums overflow or vanish, or that has a unit of its own, is not stored, but done again by streaming after
 //    the loop, which only marks it.
 // 4. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
@@ -99,7 +99,10 @@ fn run(group: u32, local: u32) {
                 if !PLAIN { g[k] *= by.k; }
             }
             // no branches, hence no && and ||
-            let ordinary = is_finite(means.x + means.y) & ((by.k.x == 1.0) | !PLAIN);
+            let size = abs(means.x) + abs(start[r]);
+            let reach = by.r.x * by.k.x;
+            let ordinary = keep_all(size, means.y) & (is_ordinary(reach) | PLAIN) & keep_all(size * reach, means.y * reach)
+                & ((by.k.x == 1.0) | !PLAIN);
             marks |= select(0u, 1u << ((known + r) % (TURNS * ROWS)), is_row(place + r) & !ordinary);
             if ordinary & is_row(place + r) {
                 for (var v = 0u; v < VECTORS; v += 1u) {
@@ -109,12 +112,19 @@ fn run(group: u32, local: u32) {
         }
         known += ROWS;
     }
+    var tiny = false;
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
-        let sum_scale = sum_groups(d_scale[v], local, LANES);
-        let sum_bias = sum_groups(d_bias[v], local, LANES);
+        d_scale[v] = sum_groups(d_scale[v], local, LANES);
+        d_bias[v] = sum_groups(d_bias[v], local, LANES);
+        tiny |= any(are_tiny(d_scale[v], d_bias[v]));
+    }
+    let again = SUMS && any_columns(tiny, local);
+    for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
+        var sums = mat2x4(d_scale[v], d_bias[v]);
+        if again { sums = tiny_columns(sums, columns_again(at, v), local, LANES); }
         if me.group == 0u && group < p.places.workgroups {
-            leave_scale(group, parameters.first, columns, column_vector(v), sum_scale);
-            leave_bias(group, parameters.first, columns, column_vector(v), sum_bias);
+            leave_scale(group, parameters.first, columns, column_vector(v), sums[0]);
+            leave_bias(group, parameters.first, columns, column_vector(v), sums[1]);
         }
     }
     if MAPS && any_lanes(marks != 0u) { map_again(at, parameters, marks); }

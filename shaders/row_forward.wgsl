@@ -46,7 +46,7 @@ fn run(group: u32, local: u32) {
 // The moments of a segment in units.
 fn save_all(m: Measured, unit: vec4<u32>) {
     for (var e = 0u; SAVE && e < SEGMENTS; e += 1u) {
-        save(record_times(moments_of(m, e), power_of_two(i32(unit[e]))), e);
+        save(record_from_units(moments_of(m, e), unit[e]), e);
     }
 }
 
@@ -54,10 +54,10 @@ fn save_all(m: Measured, unit: vec4<u32>) {
 fn forward_again(stores: bool, rare: bool, ordinary: Measured) {
     var top = Bits(0u);
     for (var k = 0u; k < p.held.turns; k += 1u) {
-        top = max(top, largest(select(vec4(0u), magnitude_bits4(input4(k)), live(k))));
+        top = max(top, largest(select(vec4(0u), ranked4(magnitude_bits4(input4(k))), live(k))));
     }
-    top = max_lanes(top, 2u);
-    var unit = units(top);
+    top = bits_of(ranked4(four_bits(max_lanes(top, 2u))));
+    var unit = units(bits_of(extent4(four_bits(top))));
     var m = measure_in_units(unit, top);
     var r = four(inverses_in_units(m, unit));
     if !rare {

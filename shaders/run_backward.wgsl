@@ -9,7 +9,7 @@
 //
 // Departures:
 // 1. Where a segment has one scale (SCALE_LAST) that is a factor of the result, and the sums are without it.
-// 2. A segment whose sums are not finite is done again by streaming: it is not stored before.
+// 2. A segment whose sums overflow or vanish is done again by streaming, lib/run_again.wgsl: it is not stored before.
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [partials] (write)
 
 struct RunBackward {
@@ -24,7 +24,6 @@ override RUN_LANES: u32 = 32u;
 override FULL: bool = false;             // every lane's vectors are whole and the run's
 override MAPS: bool = true;              // grad_input is wanted
 override SUMS: bool = true;              // grad_scale or grad_bias is wanted
-override SCALE_LAST: bool = false;
 var<workgroup> run_words: array<vec2<f32>, WORKGROUP>;
 
 // Run t of a lane: number in its segment, row, weight.
@@ -81,17 +80,16 @@ fn run(group: u32, local: u32) {
         own += sums[t] * select(scale[t], 1.0, SCALE_LAST);
     }
     let whole = sum2_lanes(own, 0u);
+    let means = whole * p.run_backward.inverse_len;
+    let ordinary = is_common(vec4(whole, 0.0, 0.0), means, one);
     for (var t = 0u; t < RUNS && SUMS; t += 1u) {
         var sum = whole;
         if RUN_LANES != LANES || !SCALE_LAST { sum = sum_run(sums[t], local); }
-        if there && is_run(t) && lane_vector(0u) == 0u {
-            store_partials(number_of(segment, t), vec4(sum * SHRINK, 0.0, f32(p.run_backward.width)));
+        if ordinary && there && is_run(t) && lane_vector(0u) == 0u {
+            store_partials(number_of(segment, t), vec4(sum, 0.0, f32(p.run_backward.width)));
         }
     }
-    if !MAPS { return; }
-    let means = whole * p.run_backward.inverse_len;
-    let finite = is_finite(means.x + means.y);
-    if finite && there {
+    if MAPS && ordinary && there {
         let pull = Pull4(vec4(0.0), -means.y * slope.x * by.r, slope.yyyy);
         for (var t = 0u; t < RUNS; t += 1u) {
             let row = row_of(segment, t);
@@ -104,7 +102,7 @@ fn run(group: u32, local: u32) {
             }
         }
     }
-    if any_lanes(!finite) { map_again(segment, there && !finite); }
+    if any_lanes(!ordinary) { segment_again(segment, there && !ordinary, local); }
 }
 // Over the lanes of a run.
 fn sum_run(x: vec2<f32>, local: u32) -> vec2<f32> {
@@ -116,35 +114,4 @@ fn sum_run(x: vec2<f32>, local: u32) -> vec2<f32> {
         if lane_vector(0u) < half { run_words[local] += run_words[local + half]; }
     }
     return run_words[local];
-}
-
-// For loops that stay loops: unrolled they take more registers than the path beside them, where lanes hold vectors.
-fn unknown_zero() -> u32 { return select(0u, p.exact.zero, has_vectors()); }
-// A segment from what memory holds.
-fn map_again(segment: u32, stores: bool) {
-    let record = load_moments(segment);
-    let by = splat_normalizer(normalizer(record));
-    var sums = vec4(0.0);
-    for (var t = 0u; t < RUNS; t += 1u) {
-        let row = row_of(segment, t);
-        let weight = SHRINK * select(scale_of(segment, t), 1.0, SCALE_LAST);
-        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
-            let here = is_here(row, t, v);
-            let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
-            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * weight, here);
-            sums += vec4(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x), 0.0);
-        }
-    }
-    sums = sum4_lanes(sums, 1u);
-    let all = splat_coefficients(coefficients(record, vec4(sums.xyz, p.run_backward.len)));
-    if !stores { return; }
-    for (var t = 0u; t < RUNS; t += 1u) {
-        let row = row_of(segment, t);
-        let scale = scale_of(segment, t);
-        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
-            let g = grad4(row, vector_of(row, v)) * select(scale, 1.0, SCALE_LAST);
-            let u = input_gradient4(take4(row, vector_of(row, v)), g, all);
-            give_gradient4(row, lane_vector(v), is_here(row, t, v), u * select(1.0, scale, SCALE_LAST));
-        }
-    }
 }

@@ -35,13 +35,13 @@ fn run(group: u32, local: u32) {
     enter_lanes(local);
     let value = group * (WORKGROUP / LANES) + me.group;
     let live = value < p.running.segments;
-    let head = load_moments(select(0u, value, live));
+    let head = record_plain(load_moments(select(0u, value, live)));
     // averages relative to the first sample's mean, so that a large mean costs nothing; an infinite one has no
     // differences
     let base = select(vec2(0.0), head.xy, is_finite(head.x + head.y));
     var sums = vec2(0.0);
     for (var sample = me.lane; live && sample < p.running.samples; sample += LANES) {
-        let record = load_moments(sample * p.running.segments + value);
+        let record = record_plain(load_moments(sample * p.running.segments + value));
         sums += vec2(opaque(record.x - base.x) + (record.y - base.y), record.z * record.z);
     }
     sums = sum2_lanes(sums, 0u) / f32(p.running.samples);

@@ -138,7 +138,8 @@ pub enum NormKind<'a> {
     /// `x / norm_p(x)` over one range of axes. With [`Epsilon::Minimum`] as PyTorch's `normalize`; a
     /// divisor of 0 gives 0, as ONNX LpNormalization has it.
     LpNormalize {
-        /// Any positive number, infinity included.
+        /// Any number: of 0 the norm is the number of elements that are not 0, of infinity the largest magnitude, of
+        /// minus infinity the smallest.
         p: f32,
         /// The axes that share a norm.
         axes: Range<usize>,

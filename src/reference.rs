@@ -109,8 +109,8 @@ pub enum ReferenceError {
         /// Kind of norm.
         kind: &'static str,
     },
-    /// The order of an Lp norm is not positive.
-    #[error("p must be positive, got {p}")]
+    /// The order of an Lp norm is not a number.
+    #[error("p must be a number or infinite, got {p}")]
     NormOrder {
         /// p given.
         p: f32,

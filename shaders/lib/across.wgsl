@@ -32,6 +32,7 @@ var<workgroup> flag: u32;
 fn splat(x: vec4<f32>) -> vec4<f32> { return x; }
 fn splat_bits(x: vec4<u32>) -> vec4<u32> { return x; }
 fn component(x: vec4<f32>, e: u32) -> f32 { return x[e]; }
+fn sum_of(x: vec4<f32>) -> Sum { return x; }
 
 // The columns of one segment that column c is of: the first of them.
 fn fold_start(c: u32) -> u32 { return c - c % p.columns.fold; }

@@ -13,6 +13,7 @@ fn even(n: Count) -> f32 { return n.x; }
 fn splat(x: f32) -> vec4<f32> { return vec4(x); }
 fn splat_bits(x: u32) -> vec4<u32> { return vec4(x); }
 fn component(x: f32, e: u32) -> f32 { return x; }
+fn sum_of(x: vec4<f32>) -> Sum { return x.x; }   // of four that are the same
 fn sum_all(x: vec4<f32>, slot: u32) -> f32 { return sum_lanes((x.x + x.y) + (x.z + x.w), slot); }
 // With what all lanes have taken in.
 fn sum_counted(x: vec4<f32>, n: Count, slot: u32) -> Counted {

@@ -26,7 +26,7 @@ fn inverse(x: f32) -> f32 {
     return select(select(1.0 / x, 0.0, bits == INFINITY), p.divisor.inverse_of_zero, bits == 0u);
 }
 
-fn record_divisor(record: vec4<f32>) -> f32 { return record_norm(record, p.divisor.eps_inside); }
+fn record_divisor(record: vec4<f32>) -> f32 { return record_norm(record_as_is(record), p.divisor.eps_inside); }
 fn record_inverse(record: vec4<f32>) -> f32 {
     return inverse(at_least(record_divisor(record), p.divisor.eps_minimum) + p.divisor.eps_added);
 }
@@ -41,5 +41,8 @@ fn inverse_in_units(record: vec4<f32>, unit: u32) -> f32 {
     let scale = power_of_two(254 - larger);
     let eps = p.divisor.eps_root * scale;
     let norm = record_norm(record_times(record, down), eps * abs(eps));
-    return inverse(at_least(norm, p.divisor.eps_minimum * scale) + p.divisor.eps_added * scale) * down;
+    let divisor = at_least(norm, p.divisor.eps_minimum * scale) + p.divisor.eps_added * scale;
+    // constants that vanish beside numbers that are huge, and all equal: any inverse but infinity will do
+    let vanishes = divisor == 0.0 && constants > 0u;
+    return select(inverse(divisor) * down, power_of_two(254), vanishes);
 }

@@ -27,6 +27,23 @@ fn is_finite(x: f32) -> bool { return magnitude_bits(x) < INFINITY; }
 fn unit_of(bits: u32) -> u32 { return clamp(bits >> 23u, 1u, 253u); }
 fn power_of_two(field: i32) -> f32 { return bitcast<f32>(u32(clamp(field, 0, 254)) << 23u); }
 
+// Moments of tiny numbers would be denormal, and lose digits: their records are stored times 2^64, and their counts
+// negative.
+const TINY = 65;
+fn record_from(record: vec4<f32>, unit: i32) -> vec4<f32> {
+    if unit < TINY { return vec4(record.xyz * power_of_two(unit + 64), -record.w); }
+    return vec4(record.xyz * power_of_two(unit), record.w);
+}
+// The record as it is, of moments as they are.
+fn record_plain(record: vec4<f32>) -> vec4<f32> {
+    return select(record, vec4(record.xyz * power_of_two(63), -record.w), record.w < 0.0);
+}
+
+// The count of a record where many are merged at once: that of tiny numbers is infinite, so that they merge one by one.
+fn count_of(record: vec4<f32>) -> f32 {
+    return select(record.w, bitcast<f32>(INFINITY | p.exact.zero), record.w < 0.0);
+}
+
 // x in units, exactly. Denormal numbers as integers: a device that flushes them does not see them.
 fn in_units4(x: vec4<f32>, unit: vec4<u32>) -> vec4<f32> {
     let bits = bitcast<vec4<u32>>(x);

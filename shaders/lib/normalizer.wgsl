@@ -24,7 +24,7 @@ fn normalizer(record: vec4<f32>) -> vec4<f32> {
     if PLAIN {
         let square = fma(record.z, record.z, p.divisor.eps_inside);
         // the bits of a negative deviation (a negative variance), of an infinite one and of a NaN are larger
-        if bitcast<u32>(record.z) < LARGEST_SPREAD && bitcast<u32>(square) >= SMALLEST_SQUARE {
+        if bitcast<u32>(record.z) < LARGEST_SPREAD && bitcast<u32>(square) >= SMALLEST_SQUARE && record.w >= 0.0 {
             let center = record_center(record);
             let r = inverseSqrt(square);
             return vec4(1.0, center.x, opaque(-center.y * r), r);
@@ -35,6 +35,12 @@ fn normalizer(record: vec4<f32>) -> vec4<f32> {
 
 // In units of the divisor: no number on the way leaves the range. Where a mean is huge beside the divisor it decides.
 fn normalizer_in_units(record: vec4<f32>) -> vec4<f32> {
+    if is_tiny(record) {
+        // in units of 2^-64 as it is
+        let center = record_center(record);
+        let r = inverse_in_units(record, 63u);
+        return vec4(power_of_two(191), opaque(center.x), opaque(-center.y * r), r);
+    }
     let divisor = at_least(record_divisor(record), p.divisor.eps_minimum) + p.divisor.eps_added;
     let mean = magnitude_bits(record_center(record).x);
     // a divisor of 0 has no unit: its inverse is what the plan says, of numbers as they are

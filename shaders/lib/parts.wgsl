@@ -29,7 +29,11 @@ fn partial_at(dims: vec4<u32>, segment: u32, i: u32, weighs: bool) -> vec4<f32> 
     let part = part_of(dims, segment, i % members);
     let sums = load_partials(i / members * p.parts.stride + part);
     if !WEIGHED || !weighs { return sums; }
-    return vec4(sums.xyz * load_scale(segment_of_part(p.parts.affine, part)), sums.w);
+    let scale = load_scale(segment_of_part(p.parts.affine, part));
+    let weighed = sums.xy * scale;
+    // what vanishes counts as sums in units
+    let lost = any((weighed == vec2(0.0)) & (sums.xy != vec2(0.0))) && scale != 0.0;
+    return vec4(weighed, select(sums.z, 1.0, lost), sums.w);
 }
 // The sum over a segment by `lines` lanes, one of `columns` side by side, valid in its first lane. To be called by all.
 fn merged(dims: vec4<u32>, segment: u32, local: u32, columns: u32, lines: u32, weighs: bool) -> vec4<f32> {
@@ -48,7 +52,21 @@ fn merged(dims: vec4<u32>, segment: u32, local: u32, columns: u32, lines: u32, w
         workgroupBarrier();
         if line < step { words[local] += words[local + step * columns]; }
     }
-    return words[local];
+    let all = words[local];
+    if are_plain(all) || line > 0u { return all; }
+    return merged_carefully(dims, segment, weighs);
+}
+// Record by record, over the whole range. Rare.
+fn merged_carefully(dims: vec4<u32>, segment: u32, weighs: bool) -> vec4<f32> {
+    let members = dims.y * dims.w;
+    var all = vec4(0.0);
+    for (var i = 0u; i < members * p.parts.slices; i += 1u) {
+        let part = part_of(dims, segment, i % members);
+        var sums = load_partials(i / members * p.parts.stride + part);
+        if WEIGHED && weighs { sums = sums_times(sums, load_scale(segment_of_part(p.parts.affine, part))); }
+        all = sums_merged(all, sums);
+    }
+    return all;
 }
 // The gradients of scale and bias, of affine segments side by side.
 fn merge_affine(group: u32, local: u32) {
@@ -58,6 +76,6 @@ fn merge_affine(group: u32, local: u32) {
     let segment = min(place, dims.x * dims.z - 1u);
     let sums = merged(dims, segment, local, columns, p.parts.affine_lines, false);
     if local >= columns || place != segment { return; }
-    store_grad_scale(segment, sums.y * GROW * p.parts.factor_scale);
-    store_grad_bias(segment, sums.x * GROW * p.parts.factor_bias);
+    store_grad_scale(segment, scaled(sums.y * p.parts.factor_scale, unit_power(sums)));
+    store_grad_bias(segment, scaled(sums.x * p.parts.factor_bias, unit_power(sums)));
 }

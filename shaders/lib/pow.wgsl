@@ -20,8 +20,9 @@ fn exp2_fraction(f: f32) -> f32 {
 
 fn power(x: f32, y: f32) -> f32 {
     let bits = bitcast<u32>(x);
-    if bits == 0u { return 0.0; }
-    if bits >= INFINITY { return x; }
+    let infinity = bitcast<f32>(INFINITY | p.exact.zero);
+    if bits == 0u { return select(0.0, infinity, y < 0.0); }
+    if bits >= INFINITY { return select(x, 0.0, y < 0.0 && bits == INFINITY); }
     // a denormal is scaled up first, by 2^24
     let small = bits < 0x00800000u;
     let scaled = bitcast<u32>(select(x, x * 16777216.0, small));
@@ -31,6 +32,8 @@ fn power(x: f32, y: f32) -> f32 {
     let whole_part = y * f32(exponent);
     let part = y * log2_mantissa(mantissa);
     let whole = round(whole_part + part);
+    if whole > 127.0 { return infinity; }
+    if whole < -126.0 { return 0.0; }
     let fraction = difference(whole_part, whole) + part;
-    return ldexp(exp2_fraction(fraction), clamp(i32(whole), -126, 127));
+    return ldexp(exp2_fraction(fraction), i32(whole));
 }

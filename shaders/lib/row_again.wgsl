@@ -89,7 +89,7 @@ fn exchange_pair(sums: ptr<function, array<vec2<f32>, ROWS>>, r: u32, slot: u32)
     (*sums)[(r + 1u) % ROWS] = both.zw;
 }
 
-// The marked rows, from what memory holds. The groups of a workgroup take their barriers together.
+// The marked rows, from what memory holds, their gradients multiplied with a power of two. The groups of a workgroup take their barriers together.
 fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
     var left = marks;
     for (var slot = 0u; any_lanes(left != 0u); slot = 1u - slot) {
@@ -97,21 +97,47 @@ fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
         let row = row_of_segment(segment);
         let record = load_moments(segment);
         let by = splat_normalizer(normalizer(record));
-        var sums = vec4(0.0);
+        var fields = vec4(0u);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            let own = fields4(grad4(row, vector_of(row, v)), column_scale4(parameters, row, v));
+            fields = max(fields, select(vec4(0u), own, is_here(row, v)));
+        }
+        let up = to_units(max_lanes(max(max(fields.x, fields.y), max(fields.z, fields.w)), slot));
+        var sums = vec3(0.0);
         for (var v = 0u; v < VECTORS; v += 1u) {
             let here = is_here(row, v);
             let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
-            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * SHRINK
-                * column_scale4(parameters, row, v), here);
-            sums += vec4(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x), 0.0);
+            let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * up * column_scale4(parameters, row, v), here);
+            sums += vec3(total(g), total(select(vec4(0.0), g * hat4(x, by), here)), total(g * x));
         }
-        sums = sum4_lanes(sums, slot % SLOTS);
-        let all = splat_coefficients(coefficients(record, vec4(sums.xyz, f32(p.row_backward.width))));
+        let whole = sum4_lanes(vec4(sums, 0.0), slot).xyz;
+        let all = coefficients(record, sums_of(whole, up, f32(p.row_backward.width)));
         for (var v = 0u; v < VECTORS; v += 1u) {
-            let g = grad4(row, vector_of(row, v)) * column_scale4(parameters, row, v);
-            let u = input_gradient4(take4(row, vector_of(row, v)), g, all);
+            let x = take4(row, vector_of(row, v));
+            let dy = grad4(row, vector_of(row, v));
+            let scale = column_scale4(parameters, row, v);
+            var u: vec4<f32>;
+            for (var e = 0u; e < 4u; e += 1u) { u[e] = careful_gradient(x[e], dy[e], scale[e], all); }
             if left != 0u { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
         }
         left &= left - 1u;
     }
+}
+// The sums of vector v of the columns over a group's rows, lifted.
+fn columns_again(at: Worker, v: u32) -> mat2x4<f32> {
+    var sums = mat2x4<f32>();
+    var known = me.group * TURNS * ROWS;
+    for (var step = at.first; is_row(step); step += at.stride) {
+        for (var r = 0u; r < ROWS; r += 1u) {
+            let place = step + me.group * ROWS + r;
+            let row = row_of(at, place);
+            let here = is_here(row, v) & vec4(is_row(place));
+            let by = splat_normalizer(normalizers[known + r]);
+            let x_hat = hat4(take4(row, vector_of(row, v)), by);
+            let dy = select(vec4(0.0), grad4(row, vector_of(row, v)) * LIFT, here);
+            sums += mat2x4(dy * select(vec4(0.0), seen4(x_hat), here), dy);
+        }
+        known += ROWS;
+    }
+    return sums;
 }

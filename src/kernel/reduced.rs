@@ -41,9 +41,9 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     }
     let mut all = vec![fragment!("lib/exact.wgsl", "exact": "Exact")];
     let of = kernel.accumulator.map(accumulated);
-    let powers = kernel.accumulator == Some(Accumulator::Power);
+    let ordered = matches!(kernel.accumulator, Some(Accumulator::Power | Accumulator::Largest));
     let divides = matches!(kernel.entry, Entry::MapRows | Entry::MapColumns | Entry::MapWords | Entry::Export);
-    if divides || powers {
+    if divides || ordered {
         all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")]);
         all.extend(kernel.accumulator.map(divisor_of));
     }

@@ -63,9 +63,12 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                     fragment!("lib/row_again.wgsl"),
                     fragment!("row_backward.wgsl", "row_backward": "RowBackward"),
                 ]),
-                Entry::RunBackward => all.push(fragment!("run_backward.wgsl", "run_backward": "RunBackward")),
+                Entry::RunBackward => all.extend([
+                    fragment!("lib/run_again.wgsl"),
+                    fragment!("run_backward.wgsl", "run_backward": "RunBackward"),
+                ]),
                 _ => {
-                    all.push(columns);
+                    all.extend([columns, fragment!("lib/gradient/again.wgsl")]);
                     all.extend(known(kernel));
                     all.push(fragment!("map_backward.wgsl", "map_backward": "MapBackward"));
                 }

@@ -41,8 +41,8 @@ impl Lowering {
                 pad: [0; 3],
             };
             let parameters = Parameters::default().with(Exact::NEW).with(block);
-            let powers = reduction.accumulator == Accumulator::Power;
-            let parameters = if powers { parameters.with(Divisor::from(&reduction.divisor)) } else { parameters };
+            let ordered = matches!(reduction.accumulator, Accumulator::Power | Accumulator::Largest);
+            let parameters = if ordered { parameters.with(Divisor::from(&reduction.divisor)) } else { parameters };
             let draft = Draft {
                 entry: Entry::MergeMoments,
                 accumulator: Some(reduction.accumulator),

@@ -145,7 +145,7 @@ pub(super) fn row<'a>(kind: &NormKind<'a>, eps: Option<Epsilon>) -> Row<'a> {
             affine: Axes::Reduced,
             accumulator: accumulator_of_order(p),
             sums: true,
-            p,
+            p: told_apart(p),
             inverse_of_zero: 0.0,
             // the root of a norm other than the second is no square root: there is no place for eps inside it
             roots: false,
@@ -177,11 +177,23 @@ pub(super) fn row<'a>(kind: &NormKind<'a>, eps: Option<Epsilon>) -> Row<'a> {
 }
 
 fn accumulator_of_order(p: f32) -> Accumulator {
-    match p {
+    match told_apart(p) {
         1.0 => Accumulator::Magnitude,
         2.0 => Accumulator::Uncentred,
-        f32::INFINITY => Accumulator::Largest,
+        p if p.is_infinite() => Accumulator::Largest,
         _ => Accumulator::Power,
+    }
+}
+
+/// The order, where powers of that order tell any two f32 apart; beyond it the infinite one, or the smallest: norms of
+/// those have the same bits.
+fn told_apart(p: f32) -> f32 {
+    const LARGEST: f32 = (1 << 30) as f32;
+    const SMALLEST: f32 = 1.0 / (LARGEST * LARGEST * LARGEST);
+    match p.abs() {
+        0.0 => 0.0,
+        size if size >= LARGEST => f32::INFINITY.copysign(p),
+        size => size.max(SMALLEST).copysign(p),
     }
 }
 

@@ -98,8 +98,7 @@ impl Plan {
         if row.refuses_empty && partition.segment_len() == 0 {
             return Err(PlanError::EmptySegments { kind: row.name, shape: descriptor.shape.to_vec() });
         }
-        // a denormal p is 0 to devices that flush
-        if row.accumulator == Accumulator::Power && !(f32::MIN_POSITIVE..f32::INFINITY).contains(&row.p) {
+        if row.p.is_nan() {
             return Err(PlanError::NormOrder { p: row.p });
         }
         Ok(Self {

@@ -162,7 +162,7 @@ pub(super) fn check_kind(kind: &NormKind, rank: usize) -> Result<(), ReferenceEr
         NormKind::Weight { dim: Some(dim) } if dim >= rank => {
             Err(ReferenceError::AxesOutOfRange { axes: vec![dim], rank })
         }
-        NormKind::LpNormalize { p, .. } if p.is_nan() || p <= 0.0 => Err(ReferenceError::NormOrder { p }),
+        NormKind::LpNormalize { p, .. } if p.is_nan() => Err(ReferenceError::NormOrder { p }),
         _ => Ok(()),
     }
 }

@@ -141,5 +141,10 @@ fn sharers_of_largest<T: Copy + Into<f64>>(p: &Prepared, input: &[T]) -> Vec<f64
 
 /// Derivative of the norm of order `p` of a segment by one of its elements; the largest magnitude is not shared.
 fn norm_derivative(x: f64, norm: f64, p: f64) -> f64 {
-    if x == 0.0 || (p.is_infinite() && x.abs() < norm) { 0.0 } else { x.signum() * power(x.abs() / norm, p - 1.0) }
+    let is_flat = x == 0.0 || p == 0.0;
+    if is_flat || (p.is_infinite() && (x.abs() - norm) * p < 0.0) {
+        0.0
+    } else {
+        x.signum() * power(x.abs() / norm, p - 1.0)
+    }
 }

@@ -69,12 +69,18 @@ pub(super) fn values(sums: Vec<Sum>) -> Vec<f64> {
     sums.into_iter().map(Sum::value).collect()
 }
 
-/// `sum(|x|^p)^(1/p)`, taken relative to the largest magnitude: a large power would leave the range of f64.
+/// `sum(|x|^p)^(1/p)`, taken relative to the largest magnitude, or of a negative p to the smallest: a large power would
+/// leave the range of f64. Of p = 0 the number of elements that are not 0.
 fn norms<T: Copy + Into<f64>>(input: &[T], sizes: &[usize], segments: &Lookup, p: f64) -> Vec<f64> {
-    let mut largest = vec![0.0_f64; segments.len];
+    if p == 0.0 {
+        return sums(wide(input), sizes, segments, |x, _| f64::from(u8::from(x != 0.0)));
+    }
+    let is_empty = segments.count == 0.0;
+    let mut largest = vec![if p < 0.0 && !is_empty { f64::INFINITY } else { 0.0 }; segments.len];
     walk(wide(input), sizes, [segments], |x, [segment]| {
+        let replaces = if p < 0.0 { x.abs() < largest[segment] } else { x.abs() > largest[segment] };
         // Not `f64::max`, which drops NaN.
-        if x.abs() > largest[segment] || x.is_nan() {
+        if replaces || x.is_nan() {
             largest[segment] = x.abs();
         }
     });

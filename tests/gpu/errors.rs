@@ -40,7 +40,7 @@ fn descriptors_are_checked() {
         (eps(Epsilon::InsideRoot(-1e-5)), "eps must be a finite number not below 0, got -0.00001"),
         (eps(Epsilon::Minimum(f32::NAN)), "eps must be a finite number not below 0, got NaN"),
         (eps(Epsilon::AsGiven(f32::INFINITY)), "eps must be a finite number not below 0, got inf"),
-        (norm(NormKind::LpNormalize { p: 0.0, axes: 0..1 }, &[3]), "p must be positive, got 0"),
+        (norm(NormKind::LpNormalize { p: f32::NAN, axes: 0..1 }, &[3]), "p must be a number or infinite, got NaN"),
         (
             NormDescriptor { eps: Epsilon::Machine, ..norm(NormKind::LpNormalize { p: 2.0, axes: 0..1 }, &[3]) },
             "an Lp norm takes eps as a minimum of the norm or added to it, not inside its root (eps 0.00000011920929)",

@@ -13,6 +13,7 @@ mod limits;
 mod mixed;
 mod numbers;
 mod properties;
+mod range;
 #[cfg(feature = "json")]
 mod recipes;
 mod spectral;

@@ -8,6 +8,7 @@ fn four(x: Sum) -> vec4<f32> { return x; }
 fn four_bits(x: Bits) -> vec4<u32> { return x; }
 fn any_bits(x: Bits) -> bool { return x.x != 0u; }
 fn of_four(x: vec4<f32>) -> Sum { return x; }
+fn bits_of(x: vec4<u32>) -> Bits { return x; }
 fn part(x: Sum, e: u32) -> f32 { return x[e]; }
 fn units(top: Bits) -> Bits { return vec4(unit_of(top.x), unit_of(top.y), unit_of(top.z), unit_of(top.w)); }
 fn inverses_in_units(m: Measured, unit: Bits) -> Sum {

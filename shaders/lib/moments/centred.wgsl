@@ -68,8 +68,12 @@ fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     let shift = component(known.shift, e);
     let rest = component(whole.rest, e);
     let up = from_unit(known, e);
-    let deviation = sqrt(component(whole.variance, e)) * up;
+    let root = sqrt(component(whole.variance, e));
+    let deviation = root * up;
     if !is_finite(shift) { return vec4(shift, 0.0, bitcast<f32>(p.exact.nan), whole.count); }
+    if unit_in(known, e) < TINY {
+        return record_from(vec4(shift * component(known.to_unit, e), rest, root, whole.count), unit_in(known, e));
+    }
     // a difference reaches twice the range
     if !is_finite(rest * up) {
         return vec4(record_centred(shift * component(known.to_unit, e), rest, up), deviation, whole.count);

@@ -7,8 +7,9 @@ struct Whole { top: Bits, ties: Sum, count: f32 }
 
 fn partial_none() -> Partial { return Partial(vec4(0u), vec4(0.0), Count(0.0)); }
 fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
-    let top = max(m.top, select(vec4(0u), magnitude_bits4(x), live));
-    let tie = select(vec4(0.0), vec4(1.0), magnitude_bits4(x) == top);
+    let rank = ranked4(magnitude_bits4(x));
+    let top = max(m.top, select(vec4(0u), rank, live));
+    let tie = select(vec4(0.0), vec4(1.0), rank == top);
     let ties = select(vec4(0.0), m.ties, m.top == top) + select(vec4(0.0), tie, live);
     return Partial(top, ties, m.count + select(Count(0.0), Count(1.0), live));
 }
@@ -19,5 +20,5 @@ fn whole_of(m: Partial, known: Known) -> Whole {
 }
 fn is_rare(whole: Whole, known: Known) -> bool { return false; }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
-    return vec4(0.0, component(whole.ties, e), component(bitcast<Sum>(whole.top), e), whole.count);
+    return vec4(0.0, component(whole.ties, e), bitcast<f32>(ranked(bitcast<u32>(component(bitcast<Sum>(whole.top), e)))), whole.count);
 }

@@ -20,5 +20,5 @@ fn is_rare(whole: Whole, known: Known) -> bool {
     return !(is_ordinary(means.x) && is_ordinary(means.y) && is_ordinary(means.z) && is_ordinary(means.w));
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
-    return vec4(0.0, 0.0, component(whole.mean, e) * from_unit(known, e), whole.count);
+    return record_from(vec4(0.0, 0.0, component(whole.mean, e), whole.count), unit_in(known, e));
 }

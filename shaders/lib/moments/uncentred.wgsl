@@ -21,5 +21,5 @@ fn is_rare(whole: Whole, known: Known) -> bool {
     return !ordinary || any(squares == vec4(0.0));
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
-    return vec4(0.0, 0.0, sqrt(component(whole.square, e)) * from_unit(known, e), whole.count);
+    return record_from(vec4(0.0, 0.0, sqrt(component(whole.square, e)), whole.count), unit_in(known, e));
 }

@@ -2,9 +2,9 @@
 // that a NaN stays.
 
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    let bits = vec2(magnitude_bits(a.z), magnitude_bits(b.z));
+    let bits = vec2(ranked(magnitude_bits(a.z)), ranked(magnitude_bits(b.z)));
     let ties = select(0.0, a.y, bits.x >= bits.y) + select(0.0, b.y, bits.y >= bits.x);
-    return vec4(0.0, ties, bitcast<f32>(max(bits.x, bits.y)), a.w + b.w);
+    return vec4(0.0, ties, bitcast<f32>(ranked(max(bits.x, bits.y))), a.w + b.w);
 }
 
 // Of many records at once: never, they merge one by one.

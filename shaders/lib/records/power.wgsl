@@ -3,13 +3,14 @@
 
 // (x / largest)^p; 1 where they are equal, infinity included.
 fn relative_power(x: f32, largest: f32) -> f32 {
+    if p.divisor.order == 0.0 { return select(1.0, 0.0, magnitude_bits(x) == 0u); }
     if magnitude_bits(x) == magnitude_bits(largest) { return 1.0; }
     return power(abs(x) / abs(largest), p.divisor.order);
 }
 
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let n = a.w + b.w;
-    let top = bitcast<f32>(max(magnitude_bits(a.x), magnitude_bits(b.x)));
+    let top = bitcast<f32>(ranked(max(ranked(magnitude_bits(a.x)), ranked(magnitude_bits(b.x)))));
     let parts = vec2(relative_power(a.x, top), relative_power(b.x, top)) * vec2(a.z, b.z)
         * (vec2(a.w, b.w) / max(n, 1.0));
     // nothing, where nothing counts

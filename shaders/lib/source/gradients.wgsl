@@ -12,8 +12,9 @@ override BY_ELEMENT: bool = false;
 override WEIGHED: bool = false;
 override PRODUCTS: bool = false;        // the sum of g * x is wanted
 
-// What normalizes the elements of a walk.
-struct Known { by: Normalizer4 }
+// What normalizes the elements of a walk, and what gradients are multiplied with: 1, or in a second attempt a power of
+// two that makes their sums ordinary.
+struct Known { by: Normalizer4, to_unit: Sum }
 struct Fetched {
     x: vec4<f32>,
     g: vec4<f32>,
@@ -34,12 +35,17 @@ fn join_normalizers(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> N
     return Normalizer4(by[0], by[1], by[2], by[3]);
 }
 fn known_at(n: u32, row: Row, j: u32) -> Known {
-    if BY_ELEMENT { return Known(); }
+    var known: Known;
+    known.to_unit = Sum(1.0);
+    if BY_ELEMENT { return known; }
     let at = statistics_of(n, row, j);
     let first = normalizer(load_moments(at.x));
-    if STATISTICS == ROW { return Known(splat_normalizer(first)); }
-    return Known(join_normalizers(first, normalizer(load_moments(at.y)), normalizer(load_moments(at.z)),
-        normalizer(load_moments(at.w))));
+    known.by = splat_normalizer(first);
+    if STATISTICS != ROW {
+        known.by = join_normalizers(first, normalizer(load_moments(at.y)), normalizer(load_moments(at.z)),
+            normalizer(load_moments(at.w)));
+    }
+    return known;
 }
 fn fetch(n: u32, row: Row, j: u32) -> Fetched {
     var f: Fetched;
@@ -58,11 +64,11 @@ struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: Count 
 struct Whole { g: Sum, g_x_hat: Sum, g_x: Sum, count: f32 }
 fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), Count(0.0)); }
 fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partial {
-    var g = f.g;
+    var g = f.g * splat(known.to_unit);
     if WEIGHED { g *= f.weight; }
     var by = known.by;
     if BY_ELEMENT { by = f.by; by.k = abs(by.k); }
-    g = select(vec4(0.0), g * SHRINK, live);
+    g = select(vec4(0.0), g, live);
     var sum = m;
     sum.g += g;
     sum.g_x_hat = fma(g, select(vec4(0.0), seen4(hat4(f.x, by)), live), sum.g_x_hat);
@@ -77,14 +83,26 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     return Whole(g.sum, sum_all(m.g_x_hat, 1u), g_x, g.count);
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
-    return vec4(component(whole.g, e), component(whole.g_x_hat, e), component(whole.g_x, e), whole.count);
+    let sums = vec3(component(whole.g, e), component(whole.g_x_hat, e), component(whole.g_x, e));
+    return sums_of(sums, component(known.to_unit, e), whole.count);
 }
-fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return a + b; }
+fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> { return sums_merged(a, b); }
 
-// Sums are what they are: no second attempt.
-const RETRIES = false;
-struct Extremes { nothing: u32 }
-fn is_rare(whole: Whole, known: Known) -> bool { return false; }
-fn extremes_none() -> Extremes { return Extremes(0u); }
-fn extremes_push(e: Extremes, f: Fetched, live: vec4<bool>) -> Extremes { return e; }
-fn known_again(known: Known, e: Extremes) -> Known { return known; }
+// Sums that overflowed, or so small that products may have vanished.
+const RETRIES = true;
+fn is_rare(whole: Whole, known: Known) -> bool {
+    let g = splat(whole.g);
+    let h = splat(whole.g_x_hat);
+    return !(keep_all(g.x, h.x) & keep_all(g.y, h.y) & keep_all(g.z, h.z) & keep_all(g.w, h.w));
+}
+struct Extremes { fields: vec4<u32> }
+fn extremes_none() -> Extremes { return Extremes(vec4(0u)); }
+fn extremes_push(e: Extremes, f: Fetched, live: vec4<bool>) -> Extremes {
+    var weight = vec4(1.0);
+    if WEIGHED { weight = f.weight; }
+    return Extremes(max(e.fields, select(vec4(0u), fields4(f.g, weight), live)));
+}
+fn known_again(known: Known, e: Extremes) -> Known {
+    let top = splat_bits(max_all(e.fields, 3u));
+    return Known(known.by, sum_of(vec4(to_units(top.x), to_units(top.y), to_units(top.z), to_units(top.w))));
+}

@@ -35,7 +35,8 @@ fn known_again(known: Known, e: Extremes) -> Known {
     let shift = select(infinite, known.shift, infinite == Sum(0.0));
     return Known(shift, to_unit, bitcast<Sum>(bitcast<Bits>(-shift * to_unit) ^ Bits(p.exact.zero)));
 }
-// 2^unit of segment e.
+// The unit of segment e, and 2^unit.
+fn unit_in(known: Known, e: u32) -> i32 { return 254 - i32(bitcast<u32>(component(known.to_unit, e)) >> 23u); }
 fn from_unit(known: Known, e: u32) -> f32 {
     return bitcast<f32>((254u << 23u) - bitcast<u32>(component(known.to_unit, e)));
 }

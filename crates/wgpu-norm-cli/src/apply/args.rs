@@ -328,7 +328,7 @@ Examples:
 pub struct LpArgs {
     #[command(flatten)]
     pub files: Files,
-    /// Any positive number, or inf.
+    /// Any number, inf or -inf; of 0 the norm is the number of elements that are not 0.
     #[arg(short, long, default_value_t = 2.0, allow_hyphen_values = true)]
     pub p: f32,
     /// Axes that share a norm: 1 or 1,2 or -1 or 1..3 (without 3) or 1.. [default: the last].
