@@ -135,7 +135,7 @@ fn run(group: u32, local: u32) {
     for (var v = 0u; v < VECTORS; v += 1u) {
         d_scale[v] = sum_groups(d_scale[v], local, LANES);
         d_bias[v] = sum_groups(d_bias[v], local, LANES);
-        tiny |= any(are_tiny(d_scale[v], d_bias[v]));
+        tiny |= any(are_tiny(d_scale[v]) | are_tiny(d_bias[v]));
     }
     let again = any_columns(tiny, local);
     for (var v = 0u; v < VECTORS; v += 1u) {

@@ -77,7 +77,9 @@ fn run(group: u32, local: u32) {
             sum_g_x_hat = fma(g[k], hat_of_kept4(x[k], by), sum_g_x_hat);
         }
         sums[t] = vec2(total(sum_g), total(sum_g_x_hat));
-        own += sums[t] * select(scale[t], 1.0, SCALE_LAST);
+        let weighed = sums[t] * select(scale[t], 1.0, SCALE_LAST);
+        let lost = any((weighed == vec2(0.0)) & (sums[t] != vec2(0.0))) & (scale[t] != 0.0);
+        own += vec2(unless_lost(weighed.x, lost), weighed.y);
     }
     let whole = sum2_lanes(own, 0u);
     let means = whole * p.run_backward.inverse_len;

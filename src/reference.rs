@@ -23,6 +23,7 @@ mod rounding;
 mod spectral;
 mod statistics;
 mod sum;
+mod units;
 
 use crate::descriptor::{Momentum, NormDescriptor, RunningUpdate};
 use axes::{Axes, Lookup, check_length, check_operand, walk, wide};
@@ -34,6 +35,7 @@ pub use backward::{ReferenceGradients, backward};
 pub use fused::{FusedOutput, FusedReferenceGradients, ReferenceFused, fused, fused_backward};
 pub use rounding::rounded;
 pub use spectral::{SpectralOrder, SpectralOutput, SpectralReference, spectral, spectral_backward};
+pub use units::{output_units, segment_units};
 
 /// What [`forward`] and [`backward`] compute from, in f32 or f64.
 #[derive(Clone, Copy, Debug, Default)]

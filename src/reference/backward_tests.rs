@@ -153,6 +153,18 @@ fn gradients_are_derivatives() {
 }
 
 #[test]
+fn gradients_of_norms_of_other_orders_are_derivatives() {
+    let random = &mut fastrand::Rng::with_seed(4);
+    for p in [0.0, -0.5, -1.0, -2.5, -INF] {
+        for (eps, affine) in [(Minimum(1e-12), Plain), (InsideRoot(0.0), ScaleAndBias), (Minimum(9.0), WithScale)] {
+            let kind = LpNormalize { p, axes: 1..2 };
+            let d = NormDescriptor { eps, affine, ..NormDescriptor::new(kind, &[2, 5, 3]) };
+            check_derivatives(&d, false, random);
+        }
+    }
+}
+
+#[test]
 fn gradients_of_scales_along_other_axes_are_derivatives() {
     let random = &mut fastrand::Rng::with_seed(2);
     let shape = [2, 4, 3];
@@ -241,6 +253,10 @@ fn gradients_by_hand() {
         ("l2 of zeros", lp(2.0), Minimum(0.5), &[2], &[0.0, 0.0], &[1.0, 2.0], &[2.0, 4.0]),
         ("l2 of zeros by zero", lp(2.0), Minimum(0.0), &[2], &[0.0, 0.0], &[1.0, 2.0], &[0.0, 0.0]),
         ("l1", lp(1.0), InsideRoot(0.0), &[3], &[1.0, 0.0, -3.0], &[0.0, 2.0, 4.0], &[0.75, 0.5, 0.25]),
+        ("l0", lp(0.0), Minimum(1e-12), &[3], &[1.0, 0.0, -3.0], &[0.0, 2.0, 4.0], &[0.0, 1.0, 2.0]),
+        // of a zero the norm is 0, and at its minimum; without one the smallest of [2, -2, 4] is 2, twice
+        ("l-1 with a zero", lp(-1.0), Minimum(0.5), &[2], &[1.0, 0.0], &[1.0, 2.0], &[2.0, 4.0]),
+        ("l-inf", lp(f32::NEG_INFINITY), Minimum(0.0), &[3], &[2.0, -2.0, 4.0], &[0.0, 0.0, 1.0], &[-0.5, 0.5, 0.5]),
         ("l1/2 at 0", lp(0.5), InsideRoot(0.0), &[2], &[0.0, 2.0], &[4.0, 1.0], &[2.0, 0.0]),
         ("l inf", lp(INF), InsideRoot(0.0), &[2], &[1.0, -2.0], &[1.0, 0.0], &[0.5, 0.25]),
         ("l inf, ties", lp(INF), InsideRoot(0.0), &[3], &[2.0, -2.0, 1.0], &[1.0, 0.0, 0.0], &[0.25, 0.25, 0.0]),

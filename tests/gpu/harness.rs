@@ -113,6 +113,39 @@ impl Gpu {
     }
 }
 
+/// Whether the adapter computes with denormal numbers, by a kernel that does: many take them for 0, and results too.
+pub fn keeps_denormals(gpu: &Gpu) -> bool {
+    const SOURCE: &str = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+        @compute @workgroup_size(1) fn main() { x[0] = x[1] * x[2]; x[3] = x[4] + x[5]; }";
+    let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(SOURCE.into()),
+    });
+    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let buffer = gpu.buffer(&[0.0, 1e-20, 1e-20, 0.0, 1e-40, 1e-40]);
+    let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }],
+    });
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    pass.set_pipeline(&pipeline);
+    pass.set_bind_group(0, &group, &[]);
+    pass.dispatch_workgroups(1, 1, 1);
+    drop(pass);
+    gpu.queue.submit([encoder.finish()]);
+    let found = gpu.read(&buffer);
+    found[0] != 0.0 && found[3] != 0.0
+}
+
 /// The view of a guarded tensor.
 pub fn guarded_view(buffer: &wgpu::Buffer, len: usize) -> TensorView<&wgpu::Buffer> {
     TensorView::new(buffer, GUARD * 4, len as u64)

@@ -12,7 +12,7 @@
 
 use safetensors::Dtype;
 use wgpu_norm::{BindError, Element, Operand, PlanError};
-use wgpu_norm_tools::check::{Comparison, is_same};
+use wgpu_norm_tools::check::{Comparison, Misplaced, is_same};
 use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
 
@@ -246,8 +246,7 @@ impl Recorded {
         let found = Comparison::with_excuse(ours, &self.oracle, element, self.scale, excused);
         match found.first_misplaced {
             None => Ok(found.relative),
-            Some(index) => {
-                let (actual, expected) = (ours[index], self.oracle[index]);
+            Some(Misplaced { index, actual, expected }) => {
                 Err(Fault::NotFinite { count: found.misplaced, index, actual, expected })
             }
         }

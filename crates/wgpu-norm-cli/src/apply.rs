@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, QuantFormat, RunningStatistics, State, StateSpec, Types};
-use wgpu_norm_tools::check::{Comparison, unravel};
+use wgpu_norm_tools::check::{Comparison, Misplaced, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
@@ -33,7 +33,7 @@ mod quantize;
 mod settings;
 mod spectral;
 
-/// What `--check` allows, in units of the largest value.
+/// What `--check` allows, in units of the largest value of a segment.
 const TOLERANCE: f64 = 1e-5;
 
 /// Applies what is asked for.
@@ -320,17 +320,27 @@ fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome, tole
             let (passed, scales) = (check.passed && judged.scales.holds(tolerance), judged.scales.relative);
             Check { passed, scales: quantize.given.is_none().then_some(scales), ..check }
         }
-        _ => Check::of(Comparison::new(&outcome.output, &reference.output, output), shape, tolerance),
+        _ => {
+            let units = tensors.units(descriptor, &reference.output)?;
+            let comparison = Comparison::in_own_units(&outcome.output, &reference.output, output, &units);
+            Check::of(comparison, shape, tolerance)
+        }
     };
     if let (Some(actual), Some(element)) = (&outcome.sum, tensors.sum) {
-        let comparison = Comparison::new(actual, &sum, element);
+        let units = descriptor.segment_units(tensors.given.is_some(), &sum)?;
+        let comparison = Comparison::in_own_units(actual, &sum, element, &units);
         check.passed &= comparison.holds(tolerance);
         check.sum = Some(comparison.relative);
     }
     if let (Some(before), Some(after)) = (&tensors.running, &outcome.running) {
         let (mean, variance) = before.reference(&reference, tensors.segment_len(reference.mean.len()));
-        let compare = |actual: &[f32], expected: &[f64]| Comparison::new(actual, expected, Element::F32);
-        let comparisons = [compare(&after.mean, &mean), compare(&after.variance, &variance)];
+        // each channel by itself: a mean by what its values are
+        let spread = mean.iter().zip(&variance).map(|(mean, variance)| mean.abs() + variance.abs().sqrt());
+        let compare = |actual: &[f32], expected: &[f64], units: &[f64]| {
+            Comparison::in_own_units(actual, expected, Element::F32, units)
+        };
+        let comparisons =
+            [compare(&after.mean, &mean, &spread.collect::<Vec<_>>()), compare(&after.variance, &variance, &variance)];
         check.passed &= comparisons.iter().all(|comparison| comparison.holds(TOLERANCE));
         check.running = comparisons.iter().map(|comparison| comparison.relative).reduce(f64::max);
     }
@@ -344,7 +354,7 @@ impl Check {
 
     fn of(comparison: Comparison, shape: &[u64], tolerance: f64) -> Self {
         let (passed, at) = (comparison.holds(tolerance), unravel(comparison.index, shape));
-        Self { passed, tolerance, at, running: None, sum: None, scales: None, comparison }
+        Self { passed, tolerance, at, shape: shape.to_vec(), running: None, sum: None, scales: None, comparison }
     }
 }
 
@@ -354,6 +364,8 @@ struct Check {
     tolerance: f64,
     /// Index of the largest error along each axis.
     at: Vec<u64>,
+    #[serde(skip)]
+    shape: Vec<u64>,
     /// Largest error of the running statistics, in units of the largest of them.
     running: Option<f64>,
     /// Largest error of the sum before the norm, in units of the largest of it.
@@ -458,13 +470,19 @@ fn dispatches(kernels: &[String]) -> String {
 impl Check {
     fn text(&self) -> String {
         let Comparison { error, actual, expected, scale, relative, misplaced, .. } = &self.comparison;
+        let whose = if self.at.is_empty() { "the" } else { "its segment's" };
         let mut text = format!(
-            "largest error {error:.3e} at {:?} (got {actual:?}, reference {expected:?}), {relative:.3e} of the scale \
-             {scale:.3e}, allowed {:.0e}",
+            "largest error {error:.3e} at {:?} (got {actual:?}, reference {expected:?}), {relative:.3e} of {whose} \
+             scale {scale:.3e}, allowed {:.0e}",
             self.at, self.tolerance
         );
         if let Some(first) = self.comparison.first_misplaced {
-            text += &format!("; NaN or infinity differ at {misplaced} elements, the first flat index {first}");
+            let Misplaced { index, actual, expected } = first;
+            text += &format!(
+                "; NaN or infinity differ at {misplaced} elements, the first at {:?} (got {actual:?}, reference \
+                 {expected:?})",
+                unravel(index, &self.shape)
+            );
         }
         if let Some(sum) = self.sum {
             text += &format!("; sum {sum:.3e} of its scale");

@@ -11,7 +11,7 @@ use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{self, Gpu, POISON};
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{Exact, Planned};
+use wgpu_norm_tools::norm::{Descriptor, Exact, Planned};
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
@@ -27,7 +27,8 @@ use passes::{Pass, Station};
 use results::Results;
 use tier::Tier;
 
-/// Largest error in units of the largest value or term: some 30 roundings of f32, whatever the length of a segment.
+/// Largest error in units of the largest value of a segment, or of the largest term: some 30 roundings of f32, whatever
+/// the length of a segment.
 const TOLERANCE: f64 = 2e-6;
 /// Elements before and after a tensor: a multiple of every binding alignment, and an odd number.
 const GUARDS: [u64; 2] = [64, 61];
@@ -141,23 +142,43 @@ fn verify(station: &Station, case: &Case, tier: &mut Tier, results: &mut Results
     for &fill in station.pass.fills(case) {
         if !norms.is_empty() {
             let tensors = case.tensors(fill, first.affine_len(), None);
-            let exact = tensors.exact(&descriptor)?;
+            let expected = Expected::of(&tensors, &descriptor)?;
             for (index, (schedule, norm)) in norms.iter().enumerate() {
                 let run = Run { gpu, norm, tensors: &tensors, guard: GUARDS[index % 2] };
-                results.add(case, fill, schedule.clone(), run.verify(&exact))?;
+                results.add(case, fill, schedule.clone(), run.verify(&expected))?;
             }
         }
         if given {
             let tensors = case.tensors(fill, first.affine_len(), Some(first.content().given_segment_count()));
-            let exact = tensors.exact(&descriptor)?;
+            let expected = Expected::of(&tensors, &descriptor)?;
             for guard in GUARDS {
                 let run = Run { gpu, norm: &first, tensors: &tensors, guard };
-                results.add(case, fill, "given".to_owned(), run.verify(&exact))?;
+                results.add(case, fill, "given".to_owned(), run.verify(&expected))?;
             }
         }
     }
     gradients::verify(station, case, &first, tier, results)?;
     gpu.healthy()
+}
+
+/// What a norm should give, and units of its errors: each segment is judged by itself.
+struct Expected {
+    exact: Exact,
+    output_units: Vec<f64>,
+    sum_units: Vec<f64>,
+}
+
+impl Expected {
+    fn of(tensors: &Tensors, descriptor: &Descriptor<'_>) -> Result<Self, Failure> {
+        let exact = tensors.exact(descriptor)?;
+        let output_units = tensors.units(descriptor, &exact.norm.output)?;
+        let sum_units = if exact.sum.is_empty() {
+            Vec::new()
+        } else {
+            descriptor.segment_units(tensors.given.is_some(), &exact.sum)?
+        };
+        Ok(Self { exact, output_units, sum_units })
+    }
 }
 
 /// One norm on the device.
@@ -212,7 +233,7 @@ impl Verdict {
 
 impl Run<'_> {
     /// The output, or the sum that is normalized where that is worse.
-    fn verify(&self, exact: &Exact) -> Result<Verdict, Failure> {
+    fn verify(&self, expected: &Expected) -> Result<Verdict, Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
         let types = self.norm.content().types();
         let input = gpu.upload_guarded("input", types.input, &tensors.input, guard)?;
@@ -230,11 +251,12 @@ impl Run<'_> {
             outputs.push(gpu.download_guarded(&output)?);
             sums.extend(runner.sum.as_ref().map(|sum| gpu.download_guarded(sum)).transpose()?);
         }
-        let written = [("output", &outputs, &exact.norm.output, types.output)];
-        let sum = tensors.sum.map(|element| ("sum", &sums, &exact.sum, element));
-        let verdicts = written.into_iter().chain(sum).map(|(what, runs, expected, element)| {
+        let Expected { exact, output_units, sum_units } = expected;
+        let written = [("output", &outputs, (&exact.norm.output, output_units), types.output)];
+        let sum = tensors.sum.map(|element| ("sum", &sums, (&exact.sum, sum_units), element));
+        let verdicts = written.into_iter().chain(sum).map(|(what, runs, (expected, units), element)| {
             Verdict::of(what.to_owned(), [&runs[0], &runs[1]], guard, |inside| {
-                Comparison::new(inside, expected, element)
+                Comparison::in_own_units(inside, expected, element, units)
             })
         });
         Verdict::worst(verdicts).ok_or_else(|| Failure::Usage("no output to verify".to_owned()))
@@ -245,7 +267,7 @@ impl Run<'_> {
 mod tests {
     use wgpu_norm::{Affine, Element, Fusion, NormDescriptor};
     use wgpu_norm_tools::elements;
-    use wgpu_norm_tools::norm::{Descriptor, Inputs};
+    use wgpu_norm_tools::norm::Inputs;
 
     use super::*;
 

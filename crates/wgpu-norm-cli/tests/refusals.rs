@@ -119,7 +119,7 @@ fn both_paths_refuse_alike() {
         ("instance 2x3.npy y.npy".to_owned(), "one element a segment"),
         ("layer x.npy y.npy --eps -1".to_owned(), "eps must be"),
         ("layer x.npy y.npy --axes 3".to_owned(), "axis 3 is outside"),
-        ("lp x.npy y.npy -p -1".to_owned(), "error: "),
+        ("lp x.npy y.npy -p nan".to_owned(), "p must be a number or infinite, got NaN"),
         ("adain x.npy y.npy --style 2x3.npy".to_owned(), "style shape [2, 3] does not fit"),
     ];
     let mut faults = Vec::new();

@@ -8,7 +8,8 @@ use crate::elements;
 /// Where and how far a result is from the reference.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// Largest |actual - expected| where both are finite; in 16 bits what it exceeds half a step of the type by.
+    /// |actual - expected| where both are finite and it is largest in its unit; what it exceeds half a step of the type
+    /// by.
     pub error: f64,
     /// Flat index of it.
     pub index: usize,
@@ -16,14 +17,25 @@ pub struct Comparison {
     pub actual: f32,
     /// The reference there.
     pub expected: f64,
-    /// Largest finite |expected|, or another unit; 1 where that is 0.
+    /// The unit there.
     pub scale: f64,
     /// `error / scale`.
     pub relative: f64,
     /// Positions where only one is NaN or infinite, or both in different ways.
     pub misplaced: usize,
     /// The first of them.
-    pub first_misplaced: Option<usize>,
+    pub first_misplaced: Option<Misplaced>,
+}
+
+/// A NaN or an infinity that is not where it should be, or the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Misplaced {
+    /// Flat index.
+    pub index: usize,
+    /// The result there.
+    pub actual: f32,
+    /// The reference there.
+    pub expected: f64,
 }
 
 impl Comparison {
@@ -33,7 +45,7 @@ impl Comparison {
         Self::in_units(actual, expected, element, largest_in(expected, element))
     }
 
-    /// As [`Comparison::new`], in other units; an absolute error where they are 0.
+    /// As [`Comparison::new`], in another unit; an absolute error where it is 0.
     pub fn in_units(actual: &[f32], expected: &[f64], element: Element, unit: f64) -> Self {
         Self::with_excuse(actual, expected, element, unit, |_| false)
     }
@@ -46,15 +58,36 @@ impl Comparison {
         unit: f64,
         excused: impl Fn(usize) -> bool,
     ) -> Self {
+        let unit = if unit > 0.0 { unit } else { 1.0 };
+        let rounding = |_, expected| rounding(expected, element);
+        Self::compare((actual, expected, element), |_| unit, rounding, excused)
+    }
+
+    /// As [`Comparison::new`], each element in a unit of its own: that of its segment, so that a segment of small values
+    /// is judged by itself. What has a unit of 0 is judged by the largest value of all.
+    pub fn in_own_units(actual: &[f32], expected: &[f64], element: Element, units: &[f64]) -> Self {
+        assert_eq!(units.len(), expected.len(), "units and reference of one tensor");
+        let largest = largest_in(expected, element);
+        let largest = if largest > 0.0 { largest } else { 1.0 };
+        let unit = |index: usize| if units[index] > 0.0 { units[index] } else { largest };
+        let rounding = |actual, expected| rounding(expected, element).max(denormal(actual, expected));
+        Self::compare((actual, expected, element), unit, rounding, |_| false)
+    }
+
+    fn compare(
+        (actual, expected, element): (&[f32], &[f64], Element),
+        unit: impl Fn(usize) -> f64,
+        rounding: impl Fn(f32, f64) -> f64,
+        excused: impl Fn(usize) -> bool,
+    ) -> Self {
         assert_eq!(actual.len(), expected.len(), "result and reference of one tensor");
-        let scale = if unit > 0.0 { unit } else { 1.0 };
-        let first = (actual.first().copied().unwrap_or(0.0), expected.first().copied().unwrap_or(0.0));
+        let start = |values: usize| if values == 0 { 1.0 } else { unit(0) };
         let mut worst = Self {
             error: 0.0,
             index: 0,
-            actual: first.0,
-            expected: first.1,
-            scale,
+            actual: actual.first().copied().unwrap_or(0.0),
+            expected: expected.first().copied().unwrap_or(0.0),
+            scale: start(expected.len()),
             relative: 0.0,
             misplaced: 0,
             first_misplaced: None,
@@ -62,21 +95,22 @@ impl Comparison {
         for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
             let rounded = elements::round(expected, element) as f32;
             if !(actual.is_finite() && rounded.is_finite()) {
-                let same = is_same(actual, rounded) || excused(index);
-                worst.misplaced += usize::from(!same);
-                worst.first_misplaced = worst.first_misplaced.or((!same).then_some(index));
+                if !is_same(actual, rounded) && !excused(index) {
+                    worst.misplaced += 1;
+                    worst.first_misplaced = worst.first_misplaced.or(Some(Misplaced { index, actual, expected }));
+                }
                 continue;
             }
-            let error = (f64::from(actual) - expected).abs() - rounding(expected, element);
-            if error > worst.error {
-                (worst.error, worst.index, worst.actual, worst.expected) = (error, index, actual, expected);
+            let error = (f64::from(actual) - expected).abs() - rounding(actual, expected);
+            let relative = error / unit(index);
+            if relative > worst.relative {
+                worst = Self { error, index, actual, expected, scale: unit(index), relative, ..worst };
             }
         }
-        worst.relative = worst.error / scale;
         worst
     }
 
-    /// Whether all is within `tolerance` of the scale, NaN and infinities in their places.
+    /// Whether all is within `tolerance` of its unit, NaN and infinities in their places.
     pub fn holds(&self, tolerance: f64) -> bool {
         self.misplaced == 0 && self.relative <= tolerance
     }
@@ -85,6 +119,13 @@ impl Comparison {
 /// How far a value may be from the exact one because it is rounded. Steps of f32 are small beside any tolerance.
 fn rounding(expected: f64, element: Element) -> f64 {
     if element == Element::F32 { 0.0 } else { elements::half_step(expected, element) }
+}
+
+/// But for denormal numbers, beside units that are denormal too; devices may take them for 0.
+fn denormal(actual: f32, expected: f64) -> f64 {
+    const HALF_OF_SMALLEST: f64 = 1.0 / (1u128 << 75) as f64 / (1u128 << 75) as f64;
+    let is_flushed = actual == 0.0 && expected.abs() < f64::from(f32::MIN_POSITIVE);
+    if is_flushed { expected.abs() } else { HALF_OF_SMALLEST }
 }
 
 /// Whether both are one number, or both NaN.
@@ -143,6 +184,27 @@ mod tests {
             assert_eq!((found.error, found.index, found.misplaced), (*error, *index, *misplaced), "{actual:?}");
             assert_eq!(found.holds(1e-5), *error == 0.0 && *misplaced == 0, "{actual:?}");
         }
+    }
+
+    #[test]
+    fn segments_are_judged_by_themselves() {
+        let units = [1.0, 1.0, 1e-6, 1e-6, 0.0];
+        let judge =
+            |actual: &[f32]| Comparison::in_own_units(actual, &[1.0, 0.5, 1e-6, 1e-6, 0.0], Element::F32, &units);
+        assert!(judge(&[1.0, 0.5, 1e-6, 1e-6, 0.0]).holds(1e-5));
+        // wholly wrong, and small beside the largest value
+        let found = judge(&[1.0, 0.500001, 1e-6, 0.0, 0.0]);
+        assert_eq!((found.index, found.actual, found.expected, found.scale), (3, 0.0, 1e-6, 1e-6));
+        assert!((found.relative - 1.0).abs() < 1e-9 && !found.holds(1e-5));
+        assert!(!judge(&[1.0, 0.5, 1e-6, 1e-6, 1e-4]).holds(1e-5), "where all is 0, by the largest value");
+        // denormal: one rounding, or nothing
+        let tiny = |actual| Comparison::in_own_units(&[actual], &[1.000003e-41], Element::F32, &[1e-41]).holds(1e-5);
+        assert!(tiny(1e-41) && tiny(0.0) && !tiny(1.1e-41));
+        // both kinds are named
+        let found = judge(&[1.0, 0.6, f32::NAN, f32::INFINITY, 0.0]);
+        let first = found.first_misplaced.unwrap();
+        assert_eq!((found.index, found.misplaced, first.index, first.expected), (1, 2, 2, 1e-6));
+        assert!(first.actual.is_nan());
     }
 
     #[test]

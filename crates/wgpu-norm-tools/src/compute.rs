@@ -92,6 +92,11 @@ impl Tensors {
         Ok(self.exact(descriptor)?.norm)
     }
 
+    /// Units of errors of the exact output, an element each.
+    pub fn units(&self, descriptor: &Descriptor<'_>, output: &[f64]) -> Result<Vec<f64>, Failure> {
+        Ok(descriptor.output_units(&self.as_inputs(), output)?)
+    }
+
     /// The f64 reference, and the sum that it normalized.
     pub fn exact(&self, descriptor: &Descriptor<'_>) -> Result<Exact, Failure> {
         Ok(descriptor.exact(&self.as_inputs())?)

@@ -9,8 +9,8 @@ use wgpu_norm::wgpu;
 use wgpu_norm::{
     AdaptiveArgs, AdaptiveBackwardArgs, AdaptiveDescriptor, AdaptiveNorm, AdaptivePlan, Affine, BackwardArgs,
     BackwardStatistics, BindError, BoundNorm, Buffer, BufferView, ForwardArgs, FusedArgs, FusedGradients, Fusion,
-    MemoryFormat, Norm, NormDescriptor, NormEngine, NormPlan, PlanError, Planner, Recipe, Schedule, StatisticsSource,
-    TensorView, TrainingArgs, Types,
+    MemoryFormat, Norm, NormDescriptor, NormEngine, NormKind, NormPlan, PlanError, Planner, Recipe, Schedule,
+    StatisticsSource, TensorView, TrainingArgs, Types,
 };
 
 use crate::fused::Fused;
@@ -205,6 +205,25 @@ impl<'a> Descriptor<'a> {
     /// Whether something stands around it.
     pub fn is_fused(&self) -> bool {
         matches!(self, Self::Norm(descriptor) if descriptor.fusion != Fusion::default())
+    }
+
+    /// Units of errors of a tensor in the shape of the norm: the largest magnitude of each element's segment.
+    pub fn segment_units(&self, given: bool, values: &[f64]) -> Result<Vec<f64>, ReferenceError> {
+        match self {
+            Self::Norm(descriptor) => reference::segment_units(descriptor, given, values),
+            Self::Adaptive(d) => {
+                let content = NormDescriptor { format: d.format, ..NormDescriptor::new(NormKind::Instance, d.shape) };
+                reference::segment_units(&content, given, values)
+            }
+        }
+    }
+
+    /// Units of errors of the exact output.
+    pub fn output_units(&self, inputs: &Inputs<'_>, output: &[f64]) -> Result<Vec<f64>, ReferenceError> {
+        match self {
+            Self::Norm(descriptor) if !self.is_fused() => reference::output_units(descriptor, &inputs.as_reference()),
+            _ => self.segment_units(inputs.given.is_some(), output),
+        }
     }
 
     /// The exact output.

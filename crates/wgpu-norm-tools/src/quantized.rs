@@ -121,7 +121,8 @@ impl Quantize {
         let exact = if self.given.is_some() { &[][..] } else { &exact };
         Judgement {
             numbers: Comparison::with_excuse(&numbers, &expected, Element::F32, range, excused),
-            scales: Comparison::new(scales, exact, Element::F32),
+            // each by itself
+            scales: Comparison::in_own_units(scales, exact, Element::F32, exact),
         }
     }
 }

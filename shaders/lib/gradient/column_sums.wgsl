@@ -28,12 +28,8 @@ fn sum_groups(x: vec4<f32>, local: u32, lanes: u32) -> vec4<f32> {
     return column_words[local % lanes];
 }
 
-// Columns whose sums are so small that products may have vanished are added up once more, times 2^100: neither can be
-// told from nothing if both are 0.
-fn are_tiny(scale: vec4<f32>, bias: vec4<f32>) -> vec4<bool> {
-    let t = abs(scale) + abs(bias);
-    return (t < vec4(8.3e-25)) & (t != vec4(0.0));
-}
+// Columns whose sums are so small that products may have vanished are added up once more, times 2^100.
+fn are_tiny(sums: vec4<f32>) -> vec4<bool> { return (abs(sums) < vec4(8.3e-25)) & (sums != vec4(0.0)); }
 const LIFT = 1.2676506e30;
 const DROP = 7.888609e-31;
 // Whether it is so in any lane of the workgroup.
@@ -47,8 +43,7 @@ fn any_columns(x: bool, local: u32) -> bool {
 fn tiny_columns(sums: mat2x4<f32>, lifted: mat2x4<f32>, local: u32, lanes: u32) -> mat2x4<f32> {
     let scale = sum_groups(lifted[0], local, lanes) * DROP;
     let bias = sum_groups(lifted[1], local, lanes) * DROP;
-    let tiny = are_tiny(sums[0], sums[1]);
-    return mat2x4(select(sums[0], scale, tiny), select(sums[1], bias, tiny));
+    return mat2x4(select(sums[0], scale, are_tiny(sums[0])), select(sums[1], bias, are_tiny(sums[1])));
 }
 
 // Vector j of the sums of the columns of a row, to the block of parameters that starts at `parameter`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm_tools::check::{Comparison, unravel};
+use wgpu_norm_tools::check::{Comparison, Misplaced, unravel};
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::terminal;
 
@@ -151,7 +151,7 @@ impl Results {
         }
         let (cases, failed) = (self.passes.iter().map(|(_, line)| line.cases).sum(), self.failures.len());
         let all = Line { cases, failed, ..Line::default() }.counts();
-        text + &format!("\n{all}; allowed {TOLERANCE:.0e} of the largest value or term")
+        text + &format!("\n{all}; allowed {TOLERANCE:.0e} of a segment's largest value, or of the largest term")
     }
 }
 
@@ -164,7 +164,11 @@ fn in_words(shape: &[u64], verdict: Verdict) -> String {
     let at = |index| if whole.contains(&what.as_str()) { unravel(index, shape) } else { vec![index as u64] };
     let mut text = format!("{what}: error {relative:.2e} at {:?} (got {actual:?}, reference {expected:?})", at(index));
     if let Some(first) = first_misplaced {
-        text += &format!(", {misplaced} NaN or infinities differ, the first at {:?}", at(first));
+        let Misplaced { index, actual, expected } = first;
+        text += &format!(
+            ", {misplaced} NaN or infinities differ, the first at {:?} (got {actual:?}, reference {expected:?})",
+            at(index)
+        );
     }
     if let Some(fault) = verdict.fault {
         text += &format!(", {fault}");
