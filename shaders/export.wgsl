@@ -6,6 +6,8 @@
 
 // 0: variance (or mean square, or norm), 1: 1 / divisor, 2: divisor
 override SPREAD: u32 = 0u;
+// 1: means over no element, which are 0 / 0
+override EMPTY: u32 = 0u;
 
 fn run(group: u32, local: u32) {
     let first = first_of(group, local);
@@ -14,6 +16,11 @@ fn run(group: u32, local: u32) {
     }
 }
 fn export_segment(segment: u32) {
+    if EMPTY == 1u {
+        store_mean(segment, bitcast<f32>(p.exact.nan));
+        store_spread(segment, bitcast<f32>(p.exact.nan));
+        return;
+    }
     let moments = load_moments(segment);
     let mean = record_as_is(moments);
     store_mean(segment, mean.x + mean.y);

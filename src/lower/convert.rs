@@ -36,9 +36,12 @@ impl Lowering {
         let written = mean.or(spread.map(|(_, list)| list)).unwrap_or(Tensor::NOWHERE);
         let kind = spread.map_or(Spread::Variance, |(kind, _)| kind);
         let parameters = Parameters::default().with(Exact::NEW).with(Divisor::from(&reduction.divisor));
+        // a norm over no element is 0: it is a sum, whose factor is 0 there
+        let is_empty = reduction.partition.segment_len() == 0 && reduction.divisor.factor != 0.0;
+        let overrides = Settings::default().with("SPREAD", kind as u32);
         let draft = Draft {
             accumulator: Some(reduction.accumulator),
-            overrides: Settings::default().with("SPREAD", kind as u32),
+            overrides: if is_empty { overrides.with("EMPTY", true) } else { overrides },
             ..draft(Entry::Export)
         };
         self.each(draft, reduction.partition.segments(), &parameters, written, &accesses)

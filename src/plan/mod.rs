@@ -201,7 +201,7 @@ fn divisor_of(row: &Row<'_>, eps: Epsilon, segment_len: u64) -> Result<Divisor, 
         Epsilon::AddedToDeviation(eps) => divisor.added = checked_eps(eps)?,
         Epsilon::Minimum(eps) => divisor.minimum = checked_eps(eps)?,
         Epsilon::Machine => divisor.inside = f32::EPSILON,
-        Epsilon::AsGiven(eps) if eps.is_finite() => divisor.inside = eps,
+        Epsilon::AsGiven(eps) if eps.is_finite() => divisor.inside = eps + 0.0,
         Epsilon::AsGiven(eps) => return Err(PlanError::Epsilon { eps }),
     }
     if !row.roots && divisor.inside != 0.0 {
@@ -218,7 +218,8 @@ pub(crate) fn unbiased_factor(variance: Variance, n: u64) -> f32 {
 }
 
 pub(crate) fn checked_eps(eps: f32) -> Result<f32, PlanError> {
-    if eps.is_finite() && eps >= 0.0 { Ok(eps) } else { Err(PlanError::Epsilon { eps }) }
+    // kernels compare the bits of what is not negative: -0 becomes 0
+    if eps.is_finite() && eps >= 0.0 { Ok(eps + 0.0) } else { Err(PlanError::Epsilon { eps }) }
 }
 
 /// PyTorch's rules.
@@ -248,4 +249,23 @@ pub fn normalized_axes(shape: &[u64], normalized: &[u64]) -> Result<Range<usize>
         return Err(PlanError::NormalizedShape { normalized: normalized.to_vec(), shape: shape.to_vec() });
     }
     Ok(shape.len() - normalized.len()..shape.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::NormKind;
+
+    #[test]
+    fn an_eps_of_minus_0_is_0() {
+        let plan = |eps| {
+            let kind = NormKind::LpNormalize { p: 2.0, axes: 0..1 };
+            let plan = Plan::new(&NormDescriptor { eps, ..NormDescriptor::new(kind, &[3]) }).unwrap();
+            let Divisor { inside, added, minimum, .. } = plan.computed.divisor;
+            [inside, added, minimum].map(f32::to_bits)
+        };
+        for eps in [Epsilon::InsideRoot, Epsilon::AddedToDeviation, Epsilon::Minimum, Epsilon::AsGiven] {
+            assert_eq!(plan(eps(-0.0)), [0; 3], "{:?}", eps(-0.0));
+        }
+    }
 }
