@@ -150,8 +150,9 @@ pub enum NormKind<'a> {
         /// The axis that is kept: one norm and one g for each of its indices. `None`: one for the whole tensor.
         dim: Option<usize>,
     },
-    /// `(x - mean) / divisor` over any set of axes (ONNX MeanVarianceNormalization with
-    /// [`Epsilon::AddedToDeviation`] of 1e-9).
+    /// `(x - mean) / divisor` over any set of axes that interleaves with the others at most as kept, reduced, kept,
+    /// reduced (ONNX MeanVarianceNormalization with [`Epsilon::AddedToDeviation`] of 1e-9). Other sets need the axes in
+    /// another order: [`PlanError::AxesInterleave`](crate::PlanError::AxesInterleave) names one.
     MeanVariance {
         /// The axes that share statistics, ascending.
         axes: &'a [usize],

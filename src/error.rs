@@ -43,7 +43,10 @@ pub enum PlanError {
         channels: u64,
     },
     /// An axis range or set that is empty, out of order, or outside the shape.
-    #[error("axes {axes:?} are not an ascending set of axes of a tensor of rank {rank}")]
+    #[error(
+        "axes {axes:?} of a tensor of rank {rank}: name one or more, each once, in ascending order{}",
+        last_axis(*rank)
+    )]
     AxesOutOfRange {
         /// Axes given.
         axes: Vec<usize>,
@@ -52,7 +55,9 @@ pub enum PlanError {
     },
     /// The axes interleave too often to be walked as four nested loops.
     #[error(
-        "keeping axes {kept:?} of shape {shape:?} interleaves kept and reduced axes too often: at most kept, reduced, kept, reduced from the outermost on"
+        "keeping axes {kept:?} of shape {shape:?} interleaves kept and reduced axes too often: at most kept, reduced, \
+         kept, reduced from the outermost on; put the axes in the order {:?}, which works for any set",
+        kept_first(kept, shape.len())
     )]
     AxesInterleave {
         /// Axes that are kept, of the shape in `shape`.
@@ -144,6 +149,16 @@ pub enum PlanError {
         /// Shape of the tensor.
         shape: Vec<u64>,
     },
+}
+
+/// What a list of axes may name at most.
+pub(crate) fn last_axis(rank: usize) -> String {
+    rank.checked_sub(1).map_or_else(|| ", and it has none".to_owned(), |last| format!(", {last} at most"))
+}
+
+/// The axes of a tensor, those that are kept before the others.
+fn kept_first(kept: &[usize], rank: usize) -> Vec<usize> {
+    kept.iter().copied().chain((0..rank).filter(|axis| !kept.contains(axis))).collect()
 }
 
 /// Why buffers cannot be bound to a norm. Nothing has been recorded or written when it is returned.
@@ -299,7 +314,9 @@ pub enum BindError {
         operand: Operand,
     },
     /// Statistics of one element a segment, asked of a norm that refuses them.
-    #[error("{kind} norm computes statistics of one element a segment (shape {shape:?})")]
+    #[error(
+        "{kind} norm computes statistics of one element a segment (shape {shape:?}): SingleElement::Allow takes them"
+    )]
     SingleElement {
         /// Kind of norm.
         kind: &'static str,

@@ -26,6 +26,7 @@ mod sum;
 mod units;
 
 use crate::descriptor::{Momentum, NormDescriptor, RunningUpdate};
+use crate::error::last_axis;
 use axes::{Axes, Lookup, check_length, check_operand, walk, wide};
 use statistics::{Divisor, Statistics, compute_statistics, given_statistics, is_centred, variance_correction};
 use sum::Sum;
@@ -90,7 +91,10 @@ pub enum ReferenceError {
         min: usize,
     },
     /// A set of axes that is empty, out of order, or outside the shape.
-    #[error("axes {axes:?} are not an ascending set of axes of a tensor of rank {rank}")]
+    #[error(
+        "axes {axes:?} of a tensor of rank {rank}: name one or more, each once, in ascending order{}",
+        last_axis(*rank)
+    )]
     AxesOutOfRange {
         /// Axes given.
         axes: Vec<usize>,

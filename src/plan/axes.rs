@@ -152,7 +152,8 @@ fn kept(
         }
         // a range: at least one axis, all of them there
         Axes::AllBut(axes) if axes.is_empty() || axes.end > rank => {
-            return Err(PlanError::AxesOutOfRange { axes: vec![axes.start, axes.end], rank });
+            // so many already reach outside the tensor
+            return Err(PlanError::AxesOutOfRange { axes: axes.clone().take(rank + 2).collect(), rank });
         }
         Axes::AllBut(axes) => (0..rank).map(|axis| !axes.contains(&axis)).collect(),
         Axes::AllButSet(axes) => {

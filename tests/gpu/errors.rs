@@ -27,15 +27,21 @@ fn descriptors_are_checked() {
             "shape [0, 18446744073709551615, 3] has more elements than can be addressed",
         ),
         (norm(layer(0..1), &[1 << 33]), "shape [8589934592] has more elements than can be addressed"),
-        (norm(layer(2..3), &[2, 3]), "axes [2, 3] are not an ascending set of axes of a tensor of rank 2"),
-        (norm(layer(1..1), &[2, 3]), "axes [1, 1] are not an ascending set of axes of a tensor of rank 2"),
+        (
+            norm(layer(2..3), &[2, 3]),
+            "axes [2] of a tensor of rank 2: name one or more, each once, in ascending order, 1 at most",
+        ),
+        (
+            norm(layer(1..1), &[2, 3]),
+            "axes [] of a tensor of rank 2: name one or more, each once, in ascending order, 1 at most",
+        ),
         (
             norm(NormKind::MeanVariance { axes: &[2, 1] }, &[2, 3, 4]),
-            "axes [2, 1] are not an ascending set of axes of a tensor of rank 3",
+            "axes [2, 1] of a tensor of rank 3: name one or more, each once, in ascending order, 2 at most",
         ),
         (
             norm(NormKind::MeanVariance { axes: &[0, 2] }, &[2, 3, 4, 5]),
-            "keeping axes [1, 3] of shape [2, 3, 4, 5] interleaves kept and reduced axes too often: at most kept, reduced, kept, reduced from the outermost on",
+            "keeping axes [1, 3] of shape [2, 3, 4, 5] interleaves kept and reduced axes too often: at most kept, reduced, kept, reduced from the outermost on; put the axes in the order [1, 3, 0, 2], which works for any set",
         ),
         (eps(Epsilon::InsideRoot(-1e-5)), "eps must be a finite number not below 0, got -0.00001"),
         (eps(Epsilon::Minimum(f32::NAN)), "eps must be a finite number not below 0, got NaN"),
