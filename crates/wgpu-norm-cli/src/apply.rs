@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wgpu_norm::{Affine, Element, NormDescriptor, NormKind, QuantFormat, RunningStatistics, State, StateSpec, Types};
+use wgpu_norm::{Affine, Element, QuantFormat, RunningStatistics, State, StateSpec, Types};
 use wgpu_norm_tools::check::{Comparison, Misplaced, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
@@ -26,12 +26,16 @@ use args::{Files, Kind, Operation};
 use fusion::FusionArgs;
 use quantize::QuantizeArgs;
 use settings::{Settings, Update};
+use walk::Walk;
 
 mod args;
+mod checks;
 mod fusion;
 mod quantize;
 mod settings;
 mod spectral;
+mod walk;
+mod ways_out;
 
 /// What `--check` allows, in units of the largest value of a segment.
 const TOLERANCE: f64 = 1e-5;
@@ -62,29 +66,34 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let name = files.output_tensor.clone().or(operands.input.name.clone()).unwrap_or_else(|| "output".to_owned());
     let style_shape = operands.style.as_ref().map(|style| style.shape().to_vec()).unwrap_or_default();
     let axes = settings.fusion.map(|fusion| fusion.axes(operands.fused.as_ref(), &shape)).transpose()?;
-    let axes = axes.unwrap_or_default();
-    let descriptor = settings.descriptor((&shape, &style_shape), types, &axes);
-    descriptor.validate()?;
-    if let Descriptor::Norm(descriptor) = &descriptor {
-        operands.check(descriptor)?;
-    }
-    shapes::check_statistics(&descriptor, operands.running.is_some() && settings.update.is_none())?;
+    let refused = |failure| settings.way_out(failure, &shape);
+    let walked = settings.walked((&shape, &style_shape), types, &axes.unwrap_or_default()).map_err(refused)?;
+    let walk = &walked.walk;
+    let descriptor = settings.descriptor(&walked, &style_shape, types);
+    let parameters = operands.check(&settings, &descriptor, walk)?;
+    let is_given = operands.running.is_some() && settings.update.is_none();
+    shapes::check_statistics(&descriptor, is_given).map_err(refused)?;
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }
     let norm = gpu.as_ref().map(|gpu| descriptor.create(&gpu.engine)).transpose()?;
-    let mut tensors = Tensors { sum: targets.sum.as_ref().map(|&(_, element)| element), ..operands.read(&settings)? };
+    let sum = targets.sum.as_ref().map(|&(_, element)| element);
+    let mut tensors = Tensors { sum, ..operands.read(&settings, walk, &parameters)? };
     let outcome = match (&gpu, &norm) {
         (Some(gpu), Some(norm)) => on_gpu(gpu, norm, &mut tensors, files.check, settings.mode)?,
         _ => on_cpu(&descriptor, &tensors, settings.mode)?,
     };
     let tolerance = settings.fusion.map_or(0.0, |fusion| fusion.step(types.output)).max(TOLERANCE);
     let check = if files.check { Some(check(&descriptor, &tensors, &outcome, tolerance)?) } else { None };
+    let check = check.map(|check| Check { at: walk.index_of_input(&check.at), ..check });
     drop(tensors);
     let scales_shape = quantization.map(|how| Quantize::scales_shape(&how, &shape)).unwrap_or_default();
-    targets.write((&name, &shape, output_type), [&settings.statistics_shape(&shape), &scales_shape], &outcome)?;
+    let statistics_shape = settings.statistics_shape(&shape);
+    let shapes = [&shape, &statistics_shape, &scales_shape].map(Vec::as_slice);
+    let outcome = walk.outcome(outcome, shapes);
+    targets.write((&name, output_type), shapes, &outcome)?;
 
     let state_output = settings.update.map(|update| update.out);
     let report = Report::new(descriptor.name(), &shape, types, gpu.as_ref(), &outcome, files);
@@ -177,8 +186,8 @@ impl Targets {
     /// The output, by its name, shape and type, and what else there is.
     fn write(
         &self,
-        (name, shape, output_type): (&str, &[u64], OutputType),
-        [statistics_shape, scales_shape]: [&[u64]; 2],
+        (name, output_type): (&str, OutputType),
+        [shape, statistics_shape, scales_shape]: [&[u64]; 3],
         outcome: &Outcome,
     ) -> Result<(), Failure> {
         // all files are whole before the first has its name
@@ -253,23 +262,10 @@ impl Operands {
         Types::default().input(input).output(output.unwrap_or(content)).scale(of(&self.scale)).bias(of(&self.bias))
     }
 
-    /// Compares the shapes with what the norm needs, before any element is read.
-    fn check(&self, descriptor: &NormDescriptor<'_>) -> Result<(), Failure> {
-        let (mean, variance) = self.running.as_ref().map(|(mean, variance)| (mean, variance)).unzip();
-        let [affine, channels, one] = [shapes::affine(descriptor), shapes::channels(descriptor), vec![1]];
-        let scale = if matches!(descriptor.kind, NormKind::Weight { .. }) { "g" } else { "scale" };
-        let needed = [
-            (scale, self.scale.as_ref(), &affine),
-            ("bias", self.bias.as_ref(), &affine),
-            ("running mean", mean, &channels),
-            ("running variance", variance, &channels),
-            ("static scale", self.static_scale.as_ref(), &one),
-        ];
-        let mut given = needed.into_iter().filter_map(|(operand, file, expected)| Some((operand, file?, expected)));
-        given.try_for_each(|(operand, file, expected)| shapes::check(operand, file.shape(), expected))
-    }
-
-    fn read(self, settings: &Settings<'_>) -> Result<Tensors, Failure> {
+    /// Reads all, in the order in which it is walked; scale and bias have the shape `parameters`.
+    fn read(self, settings: &Settings<'_>, walk: &Walk, parameters: &[u64]) -> Result<Tensors, Failure> {
+        let arranged = |file: TensorFile, shape: &[u64]| file.read().map(|values| walk.arrange(values, shape));
+        let parameter = |file: Option<TensorFile>| file.map(|file| arranged(file, parameters)).transpose();
         let optional = |file: Option<TensorFile>| file.map(TensorFile::read).transpose();
         let statistics = match self.running {
             Some((mean, variance)) => Some((mean.read()?, variance.read()?)),
@@ -282,32 +278,26 @@ impl Operands {
             (statistics, _) => (statistics, None),
         };
         let width = self.input.shape().last().copied().unwrap_or(1);
-        let given = self.static_scale.map(static_scale).transpose()?;
+        let given = self.static_scale.map(checks::static_scale).transpose()?;
         let quantization = settings.quantize().and_then(QuantizeArgs::quantization);
         Ok(Tensors {
             quantize: quantization.map(|how| Quantize { how, width, given }),
-            input: self.input.read()?,
-            scale: optional(self.scale)?,
-            bias: optional(self.bias)?,
+            scale: parameter(self.scale)?,
+            bias: parameter(self.bias)?,
             style: optional(self.style)?,
             given: statistics,
             running,
             fused: self.fused.try_map(|_, file| {
-                let element = file.element();
-                file.read().map(|values| Numbers { element, values })
+                let (element, shape) = (file.element(), file.shape().to_vec());
+                arranged(file, &shape).map(|values| Numbers { element, values })
             })?,
+            input: {
+                let shape = self.input.shape().to_vec();
+                arranged(self.input, &shape)?
+            },
             sum: None,
         })
     }
-}
-
-/// The one scale that a file holds.
-fn static_scale(file: TensorFile) -> Result<f32, Failure> {
-    let scale = file.read()?.first().copied().unwrap_or(0.0);
-    if scale.is_finite() && scale > 0.0 {
-        return Ok(scale);
-    }
-    Err(Failure::Usage(format!("--static-scale holds {scale}: numbers are divided by it, so it is finite and above 0")))
 }
 
 fn check(descriptor: &Descriptor<'_>, tensors: &Tensors, outcome: &Outcome, tolerance: f64) -> Result<Check, Failure> {

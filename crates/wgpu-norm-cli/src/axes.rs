@@ -1,26 +1,45 @@
-//! Axes on the command line: `1`, `1,2,3`, `-1`, `1..3`, `1..`.
+//! Axes on the command line: `1`, `1,2,3`, `-1`, `1..3`, `1..`. Negative ones count from the end.
 
-use std::ops::Range;
 use std::str::FromStr;
 
-use wgpu_norm::PlanError;
 use wgpu_norm_tools::failure::Failure;
 
-/// Axes of a tensor whose rank is not known yet; negative ones count from the end.
+/// An axis of a tensor whose rank is not known yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Axis(i64);
+
+impl Axis {
+    /// Of a tensor of `rank`; `option` has named it.
+    pub fn of(self, rank: usize, option: &'static str) -> Result<usize, Failure> {
+        let axis = if self.0 < 0 { self.0.saturating_add_unsigned(rank as u64) } else { self.0 };
+        let within = usize::try_from(axis).ok().filter(|&axis| axis < rank);
+        within.ok_or(Failure::NoAxis { option, axis: self.0, rank })
+    }
+}
+
+impl FromStr for Axis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.trim().parse().map(Self).map_err(|_| format!("'{text}' is no axis; write 0, 1, ... or -1, -2, ..."))
+    }
+}
+
+/// Axes of a tensor whose rank is not known yet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AxesSpec {
     /// Each by itself.
-    List(Vec<i64>),
+    List(Vec<Axis>),
     /// From one up to another, which is left out; without it up to the last.
-    Range(i64, Option<i64>),
+    Range(Axis, Option<Axis>),
 }
 
 impl FromStr for AxesSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let axis = |text: &str| {
-            text.trim().parse::<i64>().map_err(|_| format!("'{text}' is no axis; write 1 or 1,2 or -1 or 1..3 or 1.."))
+        let axis = |text: &str| -> Result<Axis, String> {
+            text.parse().map_err(|_| format!("'{text}' is no axis; write 1 or 1,2 or -1 or 1..3 or 1.."))
         };
         match text.split_once("..") {
             Some((start, "")) => Ok(Self::Range(axis(start)?, None)),
@@ -31,33 +50,47 @@ impl FromStr for AxesSpec {
 }
 
 impl AxesSpec {
-    /// The axes of a tensor of `rank`, as given.
-    pub fn resolve(&self, rank: usize) -> Result<Vec<usize>, Failure> {
-        let from_end = |axis: i64| if axis < 0 { axis.saturating_add_unsigned(rank as u64) } else { axis };
-        let within = |axis: i64| usize::try_from(axis).ok().filter(|&axis| axis < rank);
-        let out_of_range = |axis: i64| Failure::Usage(format!("axis {axis} is outside a tensor of rank {rank}"));
+    /// The axes of a tensor of `rank`, ascending, in whatever order they were named; `option` has named them.
+    pub fn of(&self, rank: usize, option: &'static str) -> Result<Vec<usize>, Failure> {
         match self {
             Self::List(axes) => {
-                axes.iter().map(|&axis| within(from_end(axis)).ok_or_else(|| out_of_range(axis))).collect()
+                let mut axes = axes.iter().map(|axis| axis.of(rank, option)).collect::<Result<Vec<_>, _>>()?;
+                axes.sort_unstable();
+                match axes.windows(2).find(|pair| pair[0] == pair[1]) {
+                    Some(pair) => Err(Failure::AxisTwice { option, axis: pair[0] }),
+                    None => Ok(axes),
+                }
             }
             Self::Range(start, end) => {
-                let first = within(from_end(*start)).ok_or_else(|| out_of_range(*start))?;
-                let end = end.unwrap_or(rank as i64);
-                match usize::try_from(from_end(end)) {
-                    Ok(last) if first < last && last <= rank => Ok((first..last).collect()),
-                    _ => Err(Failure::Usage(format!("{start}..{end} is no range of axes of a tensor of rank {rank}"))),
-                }
+                let first = start.of(rank, option)?;
+                // the end is left out: it may be one behind the last
+                let end = match end {
+                    Some(Axis(end)) if *end == rank as i64 => rank,
+                    Some(end) => end.of(rank, option)?,
+                    None => rank,
+                };
+                if first < end { Ok((first..end).collect()) } else { Err(Failure::NoAxes { option, first, end }) }
             }
         }
     }
+}
 
-    /// As [`AxesSpec::resolve`], where the norm needs one contiguous range.
-    pub fn range(&self, rank: usize) -> Result<Range<usize>, Failure> {
-        let axes = self.resolve(rank)?;
-        match (axes.first(), axes.last()) {
-            (Some(&first), Some(&last)) if axes.iter().copied().eq(first..=last) => Ok(first..last + 1),
-            _ => Err(PlanError::AxesOutOfRange { axes, rank }.into()),
-        }
+/// Axes, or `none` of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SomeAxes(Option<AxesSpec>);
+
+impl FromStr for SomeAxes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { text.parse().map(|axes| Self(Some(axes))) }
+    }
+}
+
+impl SomeAxes {
+    /// As [`AxesSpec::of`].
+    pub fn of(&self, rank: usize, option: &'static str) -> Result<Vec<usize>, Failure> {
+        self.0.as_ref().map_or(Ok(Vec::new()), |axes| axes.of(rank, option))
     }
 }
 
@@ -76,6 +109,10 @@ mod tests {
             ("1..", 4, Some(&[1, 2, 3])),
             ("-2..", 4, Some(&[2, 3])),
             ("0..-1", 3, Some(&[0, 1])),
+            ("2,0", 4, Some(&[0, 2])),
+            ("-1,-3", 4, Some(&[1, 3])),
+            ("1,1", 4, None),
+            ("3,-1", 4, None),
             ("4", 4, None),
             ("1..0", 4, None),
             ("3..1", 4, None),
@@ -89,21 +126,27 @@ mod tests {
             ("0..-9223372036854775808", 3, None),
         ];
         for (text, rank, expected) in cases {
-            let axes = text.parse::<AxesSpec>().unwrap().resolve(*rank).ok();
+            let axes = text.parse::<AxesSpec>().unwrap().of(*rank, "--axes").ok();
             assert_eq!(axes.as_deref(), *expected, "{text} of rank {rank}");
+            let some = text.parse::<SomeAxes>().unwrap().of(*rank, "--axes").ok();
+            assert_eq!(some, axes, "{text} of rank {rank}");
         }
-        for text in ["", "x", "1,", "..", "1..x", "1...3", "99999999999999999999"] {
+        assert_eq!("none".parse::<SomeAxes>().unwrap().of(0, "--scale-axes").ok(), Some(Vec::new()));
+        for text in ["", "x", "1,", "..", "1..x", "1...3", "none", "99999999999999999999"] {
             assert!(text.parse::<AxesSpec>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn ranges_have_no_gaps() {
-        let range = |text: &str| text.parse::<AxesSpec>().unwrap().range(4).ok();
-        assert_eq!(range("1,2"), Some(1..3));
-        assert_eq!(range("2.."), Some(2..4));
-        for text in ["0,2", "2,1", "1,1", "3..1"] {
-            assert_eq!(range(text), None, "{text}");
-        }
+    fn refusals_say_which_option_and_which_axes_there_are() {
+        let refusal =
+            |text: &str, rank: usize| text.parse::<AxesSpec>().unwrap().of(rank, "--axes").unwrap_err().to_string();
+        assert_eq!(
+            refusal("0,3", 3),
+            "--axes names axis 3: a tensor of rank 3 has axes 0 to 2, or -3 to -1 from the end"
+        );
+        assert_eq!(refusal("-1", 0), "--axes names axis -1: a tensor of rank 0 has none");
+        assert_eq!(refusal("2,-1", 3), "--axes names axis 2 twice");
+        assert_eq!(refusal("2..1", 3), "--axes: there is no axis from 2 up to 1, which is left out");
     }
 }

@@ -5,15 +5,17 @@ mod apply;
 mod axes;
 mod bench;
 mod cases;
+mod numbers;
 mod plan;
 mod shaders;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::{BoolValueParser, OsStringValueParser, TypedValueParser};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use wgpu_norm_tools::device::DeviceArgs;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::{output, terminal};
@@ -103,12 +105,26 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return terminal::usage(&error),
     };
     output::remove_on_interrupt();
     run(cli).unwrap_or_else(|failure| failure.report())
+}
+
+fn parse(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&with_negative_numbers(Cli::command()).try_get_matches_from(line)?)
+}
+
+/// A negative number behind an option is its value, which its parser may refuse, and no option of its own.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+    let command = command.mut_args(|arg| {
+        let numbers = takes_value(&arg) && !arg.is_allow_hyphen_values_set();
+        if numbers { arg.allow_negative_numbers(true) } else { arg }
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -137,7 +153,7 @@ mod tests {
 
     #[test]
     fn command_line_is_consistent() {
-        Cli::command().debug_assert();
+        with_negative_numbers(Cli::command()).debug_assert();
     }
 
     #[test]
@@ -150,10 +166,10 @@ mod tests {
             ("wgpu-norm verify", Json::No),
             ("wgpu-norm verify --json", Json::Stdout),
         ] {
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let cli = parse(line.split(' ')).unwrap();
             assert_eq!(cli.global.json, expected, "{line}");
         }
-        assert!(Cli::try_parse_from(["wgpu-norm", "verify", "--json=r.json"]).is_err());
+        assert!(parse(["wgpu-norm", "verify", "--json=r.json"]).is_err());
     }
 
     #[test]

@@ -1,38 +1,8 @@
 //! Bad commands: the GPU and the CPU refuse them alike, in the same words, and write nothing.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
-/// Writes a `.npy` file of f32 with this shape.
-fn write(folder: &Path, name: &str, shape: &[usize]) {
-    let elements = (0..shape.iter().product()).flat_map(|index: usize| (index as f32 + 1.0).to_le_bytes());
-    write_as(folder, name, "<f4", shape, &elements.collect::<Vec<u8>>());
-}
-
-/// Writes a `.npy` file of elements of this type and shape.
-fn write_as(folder: &Path, name: &str, descr: &str, shape: &[usize], elements: &[u8]) {
-    let sizes: String = shape.iter().map(|size| format!("{size},")).collect();
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}\n");
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(elements);
-    std::fs::write(folder.join(name), bytes).unwrap();
-}
-
-fn apply(folder: &Path, arguments: &str, cpu: bool) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wgpu-norm"));
-    command.current_dir(folder).env("NODEVICE_SELECT", "1").arg("apply").args(arguments.split(' '));
-    if cpu {
-        command.arg("--cpu");
-    }
-    command.output().unwrap()
-}
-
-fn error(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    text.lines().find(|line| line.starts_with("error: ")).unwrap_or(&text).to_owned()
-}
+use common::{apply, data, error, write, write_as};
 
 #[test]
 fn both_paths_refuse_alike() {
@@ -45,6 +15,9 @@ fn both_paths_refuse_alike() {
     for (name, shape) in [("x.npy", &[4, 2, 3][..]), ("nchw.npy", &[2, 4, 3, 3]), ("c.npy", &[1, 4, 1, 1])] {
         write(path, name, shape);
     }
+    for (name, shape) in [("nlc.npy", &[5, 2, 4][..]), ("nc1.npy", &[2, 3, 1]), ("6.npy", &[6]), ("4x1.npy", &[4, 1])] {
+        write(path, name, shape);
+    }
     write_as(path, "whole.npy", "<i4", &[4], &[0; 16]);
     write_as(path, "zero.npy", "<f4", &[1], &[0; 4]);
     let one_scale = "--quantize int8 --quantize-scale static";
@@ -53,31 +26,96 @@ fn both_paths_refuse_alike() {
         |of: &str| format!("--training --running-mean {of}.npy --running-var {of}.npy --running-out s.safetensors");
     let bad = [
         // running statistics of another length: [52, 103] where the means are [2, 4.5, 7, 8], and NaN
-        (format!("batch 2x4.npy y.npy {} --momentum 0.5 --check", running("2")), "running mean has shape [2]"),
-        (format!("batch 2x3.npy y.npy {}", running("5")), "running mean has shape [5], the norm needs [1, 3]"),
-        ("batch 2x4.npy y.npy --running-mean 4.npy --running-var 2.npy".to_owned(), "running variance has shape [2]"),
+        (format!("batch 2x4.npy y.npy {} --momentum 0.5 --check", running("2")), "--running-mean has shape [2]"),
+        (format!("batch 2x3.npy y.npy {}", running("5")), "--running-mean has shape [5], the norm needs [1, 3]"),
+        ("batch 2x4.npy y.npy --running-mean 4.npy --running-var 2.npy".to_owned(), "--running-var has shape [2]"),
         ("instance x.npy y.npy --running-mean 3.npy --running-var 3.npy".to_owned(), "the norm needs [1, 2, 1]"),
         // as many elements in another shape
         ("layer x.npy y.npy --normalized-shape 2,3 --scale 3x2.npy".to_owned(), "[3, 2], the norm needs [1, 2, 3]"),
-        ("weight 2x2.npy y.npy --dim 1 --g 2x1.npy".to_owned(), "g has shape [2, 1], the norm needs [1, 2]"),
-        ("weight 2x2.npy y.npy --dim 0 --g 1x2.npy".to_owned(), "g has shape [1, 2], the norm needs [2, 1]"),
-        ("weight 2x2.npy y.npy --dim none --g 2.npy".to_owned(), "g has shape [2], the norm needs [1, 1]"),
-        ("rms x.npy y.npy --axes 1.. --scale 3x2.npy".to_owned(), "scale has shape [3, 2]"),
+        ("weight 2x2.npy y.npy --dim 1 --g 2x1.npy".to_owned(), "--g has shape [2, 1], the norm needs [1, 2]"),
+        ("weight 2x2.npy y.npy --dim 0 --g 1x2.npy".to_owned(), "--g has shape [1, 2], the norm needs [2, 1]"),
+        ("weight 2x2.npy y.npy --dim none --g 2.npy".to_owned(), "--g has shape [2], the norm needs [1, 1]"),
+        ("rms x.npy y.npy --axes 1.. --scale 3x2.npy".to_owned(), "--scale has shape [3, 2]"),
         ("mvn x.npy y.npy --axes 0,2 --bias 3.npy".to_owned(), "the norm needs [4, 1, 3]"),
-        ("mvn x.npy y.npy --axes 1,2 --bias 3x2.npy".to_owned(), "bias has shape [3, 2], the norm needs [1, 2, 3]"),
+        ("mvn x.npy y.npy --axes 1,2 --bias 3x2.npy".to_owned(), "--bias has shape [3, 2], the norm needs [1, 2, 3]"),
         (
             "group nchw.npy y.npy --groups 2 --scale 2.npy".to_owned(),
-            "scale has shape [2], the norm needs [1, 4, 1, 1]",
+            "--scale has shape [2], the norm needs [1, 4, 1, 1]",
         ),
         ("group nchw.npy y.npy --groups 2 --scale-per-group --scale 4.npy".to_owned(), "the norm needs [1, 2, 1, 1]"),
         ("group nchw.npy y.npy --groups 3".to_owned(), "3 groups do not divide 4 channels"),
         ("batch nchw.npy y.npy --training --format channels-last --scale c.npy".to_owned(), "needs [1, 1, 1, 3]"),
-        ("spectral 2x3.npy y.npy --u 2.npy --v 2.npy".to_owned(), "v has shape [2], the norm needs [3]"),
-        ("spectral 2x3.npy y.npy --u 2x1.npy --v 3.npy".to_owned(), "u has shape [2, 1], the norm needs [2]"),
+        ("spectral 2x3.npy y.npy --u 2.npy --v 2.npy".to_owned(), "--v has shape [2], the norm needs [3]"),
+        ("spectral 2x3.npy y.npy --u 2x1.npy --v 3.npy".to_owned(), "--u has shape [2, 1], the norm needs [2]"),
         ("spectral 2x3.npy y.npy --eps -1".to_owned(), "eps must be a finite number not below 0"),
-        ("spectral 2x3.npy y.npy --iterations 0".to_owned(), "power iteration"),
-        ("spectral 2x3.npy y.npy --dim 2".to_owned(), "axes [2]"),
-        ("spectral 2.npy y.npy --u 2.npy --v 1.npy".to_owned(), "u and v was given"),
+        ("spectral 2x3.npy y.npy --iterations 0".to_owned(), "'0' is no whole number from 1 to 4294967295"),
+        (
+            "spectral 2x3.npy y.npy --dim 2".to_owned(),
+            "--dim names axis 2: a tensor of rank 2 has axes 0 to 1, or -2 to -1 from the end",
+        ),
+        ("spectral 2.npy y.npy --u 2.npy --v 1.npy".to_owned(), "--u and --v: a weight of rank 1 has neither"),
+        ("spectral 2x3.npy y.npy --u 3.npy --v 2.npy".to_owned(), "--u has an element a row, --v one a column"),
+        // the way out: the other format, another axis, another order
+        (
+            "batch nlc.npy y.npy --running-mean 4.npy --running-var 4.npy".to_owned(),
+            "--format channels-last has its channels along axis 2, 4 of them",
+        ),
+        (
+            "batch nlc.npy y.npy --format channels-last --training --bias 2.npy".to_owned(),
+            "--format channels-first has its channels along axis 1, 2 of them",
+        ),
+        (
+            "batch nlc.npy y.npy --running-mean 5.npy --running-var 5.npy".to_owned(),
+            "it has the size of axis 0, not of the channels",
+        ),
+        ("layer nlc.npy y.npy --scale 5.npy".to_owned(), "it fits --scale-axes 0"),
+        ("layer x.npy y.npy --axes 1.. --scale 3x2.npy".to_owned(), "in another order: transpose it"),
+        ("layer x.npy y.npy --axes 1.. --scale 6.npy".to_owned(), "as many elements: give it that shape"),
+        ("weight 2x4.npy y.npy --g 4.npy".to_owned(), "it fits --dim 1"),
+        ("layer x.npy y.npy --gate 4x1.npy".to_owned(), "[4, 1, 1] is one with its sizes"),
+        ("group nlc.npy y.npy --groups 4".to_owned(), "--format channels-last has 4 along axis 2"),
+        ("instance 2x3.npy y.npy".to_owned(), "a length of 3 has shape [1, 2, 3]"),
+        (
+            "instance 2x3.npy y.npy --format channels-last".to_owned(),
+            "a length of 2 and 3 channels has shape [1, 2, 3]",
+        ),
+        ("batch 1x2.npy y.npy --training".to_owned(), "--allow-single-element"),
+        ("group 1x2.npy y.npy --groups 2".to_owned(), "--allow-single-element"),
+        ("adain nc1.npy y.npy --style nc1.npy --unbiased".to_owned(), "--allow-single-element computes them; without"),
+        // axes and numbers that say nothing
+        (
+            "layer x.npy y.npy --axes 0,3".to_owned(),
+            "--axes names axis 3: a tensor of rank 3 has axes 0 to 2, or -3 to -1",
+        ),
+        ("lp x.npy y.npy --axes 1,-2".to_owned(), "--axes names axis 1 twice"),
+        ("mvn x.npy y.npy --axes 2..1".to_owned(), "--axes: there is no axis from 2 up to 1"),
+        ("weight x.npy y.npy --g 4.npy --dim -4".to_owned(), "--dim names axis -4"),
+        ("spectral x.npy y.npy --dim -4".to_owned(), "--dim names axis -4"),
+        ("spectral x.npy y.npy --dim one".to_owned(), "'one' is no axis; write 0, 1, ... or -1, -2, ..."),
+        ("layer x.npy y.npy --scale-axes 0".to_owned(), "--scale-axes: there is no --scale and no --bias"),
+        ("rms x.npy y.npy --scale 3.npy --scale-axes -4".to_owned(), "--scale-axes names axis -4"),
+        ("rms x.npy y.npy --scale 3.npy --scale-axes 1".to_owned(), "--scale has shape [3], the norm needs [1, 2, 1]"),
+        (
+            "group nchw.npy y.npy --groups 2 --scale 4.npy --scale-axes 1 --scale-per-group".to_owned(),
+            "cannot be used with",
+        ),
+        ("group nchw.npy y.npy --groups -1".to_owned(), "'--groups <GROUPS>': '-1' is no whole number from 1"),
+        ("group nchw.npy y.npy --groups 0".to_owned(), "'--groups <GROUPS>': '0' is no whole number from 1"),
+        ("rms x.npy y.npy --groups -2".to_owned(), "'--groups <GROUPS>': '-2' is no whole number from 1"),
+        ("rms x.npy y.npy --groups 2".to_owned(), "2 groups do not divide 3 channels"),
+        ("rms x.npy y.npy --groups 3 --axes 1".to_owned(), "cannot be used with"),
+        ("layer x.npy y.npy --normalized-shape -3".to_owned(), "'--normalized-shape <SIZES>': '-3' is no whole number"),
+        (format!("batch 2x4.npy y.npy {} --batches -1", running("4")), "'--batches <N>'"),
+        (format!("batch 2x4.npy y.npy {} --momentum 1e-60", running("4")), "'1e-60' would be 0"),
+        (format!("batch 2x4.npy y.npy {} --momentum -0.5", running("4")), "momentum must be within 0..=1, got -0.5"),
+        ("spectral 2x3.npy y.npy --iterations -1".to_owned(), "'--iterations <N>': '-1' is no whole number from 1"),
+        ("layer x.npy y.npy --eps 1e-50".to_owned(), "'--eps <EPS>': '1e-50' would be 0"),
+        ("mvn x.npy y.npy --eps 1e39".to_owned(), "'--eps <EPS>': '1e39' would be infinite"),
+        ("lp x.npy y.npy -p 1e-50".to_owned(), "'1e-50' would be 0"),
+        ("lp x.npy y.npy --eps nan".to_owned(), "eps must be a finite number not below 0, got NaN"),
+        ("rms x.npy y.npy --factor 1e40".to_owned(), "'--factor <NUMBER>': '1e40' would be infinite"),
+        ("rms x.npy y.npy --activation leaky-relu --slope -1e-70".to_owned(), "'--slope <SLOPE>': '-1e-70' would be 0"),
+        ("rms x.npy y.npy --quantize e4m3 --quantize-scale -1 --scales-out s.npy".to_owned(), "'-1' is none of row"),
         // types that a file cannot have, or that no norm has
         ("layer x.npy y.npy --dtype bf16".to_owned(), "y.npy: a .npy file cannot hold bf16; a .safetensors file can"),
         ("rms b.safetensors y.npy".to_owned(), "a .npy file cannot hold bf16"),
@@ -86,11 +124,11 @@ fn both_paths_refuse_alike() {
         ("layer whole.npy y.npy --dtype f16".to_owned(), "<i4 (signed integer) is not supported, only floats"),
         ("layer x.npy y.npy --scale whole.npy".to_owned(), "whole.npy: element type <i4"),
         // what stands around a norm and does not fit
-        ("rms x.npy y.npy --residual 3x2.npy".to_owned(), "residual has shape [3, 2], the input [4, 2, 3]: write"),
-        ("layer x.npy y.npy --gate 4.npy".to_owned(), "gate has shape [4], the input [4, 2, 3]"),
-        ("layer x.npy y.npy --out-gate 2x4.npy".to_owned(), "out gate has shape [2, 4]"),
-        ("mvn x.npy y.npy --z 3.npy".to_owned(), "z has shape [3], the norm needs [4, 2, 3]"),
-        ("rms x.npy y.npy --out-residual 2x3.npy".to_owned(), "out residual has shape [2, 3], the norm needs"),
+        ("rms x.npy y.npy --residual 3x2.npy".to_owned(), "--residual has shape [3, 2], the input [4, 2, 3]: write"),
+        ("layer x.npy y.npy --gate 4.npy".to_owned(), "--gate has shape [4], the input [4, 2, 3]"),
+        ("layer x.npy y.npy --out-gate 2x4.npy".to_owned(), "--out-gate has shape [2, 4]"),
+        ("mvn x.npy y.npy --z 3.npy".to_owned(), "--z has shape [3], the norm needs [4, 2, 3]"),
+        ("rms x.npy y.npy --out-residual 2x3.npy".to_owned(), "--out-residual has shape [2, 3], the norm needs"),
         (
             "layer x.npy y.npy --modulation-scale 3.npy --modulation-shift 2x3.npy".to_owned(),
             "--modulation-scale varies along axes [2] and --modulation-shift along axes [1, 2]",
@@ -104,7 +142,10 @@ fn both_paths_refuse_alike() {
         ("rms x.npy y.npy --quantize int8".to_owned(), "bytes are nothing without their scales: --scales-out FILE"),
         ("rms x.npy y.npy --quantize int8 --scales-out y.npy".to_owned(), "two outputs would go there"),
         (format!("rms x.npy y.npy {one_scale}"), "needs its one scale: --static-scale FILE"),
-        (format!("rms x.npy y.npy {one_scale} --static-scale 3.npy"), "static scale has shape [3], the norm needs [1]"),
+        (
+            format!("rms x.npy y.npy {one_scale} --static-scale 3.npy"),
+            "--static-scale has shape [3], the norm needs [1]",
+        ),
         (format!("rms x.npy y.npy {one_scale} --static-scale zero.npy"), "--static-scale holds 0: numbers are divided"),
         (format!("rms x.npy y.npy {one_scale} --static-scale 1.npy --scales-out s.npy"), "none is computed"),
         ("rms x.npy y.npy --quantize int8 --scales-out s.npy --static-scale 1.npy".to_owned(), "is the scale of"),
@@ -118,7 +159,7 @@ fn both_paths_refuse_alike() {
         ("batch 2x2.npy y.npy --training --eps 0".to_owned(), "needs eps above 0"),
         ("instance 2x3.npy y.npy".to_owned(), "one element a segment"),
         ("layer x.npy y.npy --eps -1".to_owned(), "eps must be"),
-        ("layer x.npy y.npy --axes 3".to_owned(), "axis 3 is outside"),
+        ("layer x.npy y.npy --axes 3".to_owned(), "--axes names axis 3"),
         ("lp x.npy y.npy -p nan".to_owned(), "p must be a number or infinite, got NaN"),
         ("adain x.npy y.npy --style 2x3.npy".to_owned(), "style shape [2, 3] does not fit"),
     ];
@@ -136,7 +177,7 @@ fn both_paths_refuse_alike() {
 }
 
 /// Runs a command that must succeed, and gives its report.
-fn report(folder: &Path, arguments: &str, cpu: bool) -> serde_json::Value {
+fn report(folder: &std::path::Path, arguments: &str, cpu: bool) -> serde_json::Value {
     let output = apply(folder, &format!("{arguments} --force --check --json"), cpu);
     assert!(output.status.success(), "{arguments}: {}{}", error(&output), String::from_utf8_lossy(&output.stdout));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -205,13 +246,6 @@ fn what_stands_around_a_norm_is_computed_on_both_paths() {
     assert!(sum.ends_with(&expected));
 }
 
-/// Elements of the only tensor of a `.npy` file: all that is behind the header's line.
-fn elements(path: &Path) -> Vec<u8> {
-    let bytes = std::fs::read(path).unwrap();
-    let end = bytes.iter().skip(10).position(|&byte| byte == b'\n').unwrap();
-    bytes[10 + end + 1..].to_vec()
-}
-
 #[test]
 fn results_are_bytes_with_scales_on_both_paths() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,13 +270,13 @@ fn results_are_bytes_with_scales_on_both_paths() {
             [("y.npy", "'|u1'", 70), ("b.npy", "'<f4'", 4 * 5 * 2 * 3), ("c.npy", "'|i1'", 70), ("s.npy", "'<f4'", 40)]
         {
             let text = String::from_utf8_lossy(&std::fs::read(path.join(name)).unwrap()).into_owned();
-            assert!(text.contains(expected) && elements(&path.join(name)).len() == len, "{name}");
+            assert!(text.contains(expected) && data(&path.join(name)).1.len() == len, "{name}");
         }
         let text = String::from_utf8_lossy(&std::fs::read(path.join("z.safetensors")).unwrap()).into_owned();
         assert!(text.contains("F8_E4M3"), "{text}");
     }
     // (1 to 7, less its mean, over its deviation of 2) + 1 to 7: the others lie between two numbers
-    let whole: Vec<i8> = elements(&path.join("c.npy")).into_iter().map(|byte| byte as i8).collect();
+    let whole: Vec<i8> = data(&path.join("c.npy")).1.into_iter().map(|byte| byte as i8).collect();
     assert_eq!([whole[1], whole[3], whole[5]], [1, 4, 7], "{whole:?}");
 }
 

@@ -30,28 +30,75 @@ pub enum Failure {
     /// The norm cannot be planned.
     #[error(transparent)]
     Plan(#[from] wgpu_norm::PlanError),
+    /// An option names an axis that the tensor has not.
+    #[error("{option} names axis {axis}: {}", axes_of(*rank))]
+    NoAxis {
+        /// The option.
+        option: &'static str,
+        /// What it names.
+        axis: i64,
+        /// Rank of the tensor.
+        rank: usize,
+    },
+    /// An option names an axis more than once.
+    #[error("{option} names axis {axis} twice")]
+    AxisTwice {
+        /// The option.
+        option: &'static str,
+        /// The axis.
+        axis: usize,
+    },
+    /// An option names a range without an axis.
+    #[error("{option}: there is no axis from {first} up to {end}, which is left out")]
+    NoAxes {
+        /// The option.
+        option: &'static str,
+        /// First axis of the range.
+        first: usize,
+        /// The one behind its last.
+        end: usize,
+    },
     /// A parameter does not fit the norm.
-    #[error("{operand} has shape {actual:?}, the norm needs {expected:?}, of which sizes of 1 may be left out")]
+    #[error(
+        "{operand} has shape {actual:?}, the norm needs {expected:?}, of which sizes of 1 may be left out{way_out}"
+    )]
     Shape {
-        /// Which parameter.
-        operand: &'static str,
+        /// Which parameter, as the caller names it.
+        operand: String,
         /// Its shape.
         actual: Vec<u64>,
         /// The shape that it should have.
         expected: Vec<u64>,
+        /// What would help, from its punctuation on; may be empty.
+        way_out: String,
     },
     /// A parameter around the norm does not fit the input.
     #[error(
         "{operand} has shape {actual:?}, the input {shape:?}: write the input's size along each axis that it varies \
-         along, and 1 along the others; leading sizes of 1 may be left out"
+         along, and 1 along the others; leading sizes of 1 may be left out{way_out}"
     )]
     Axes {
-        /// Which parameter.
-        operand: &'static str,
+        /// Which parameter, as the caller names it.
+        operand: String,
         /// Its shape.
         actual: Vec<u64>,
         /// The input's.
         shape: Vec<u64>,
+        /// What would help, from its punctuation on; may be empty.
+        way_out: String,
+    },
+    /// Statistics of one element a segment.
+    #[error(
+        "{kind} norm of shape {shape:?} has one element a segment, of which statistics say nothing; \
+         --allow-single-element computes them{way_out}"
+    )]
+    SingleElement {
+        /// Kind of norm.
+        kind: &'static str,
+        /// Shape of the tensor.
+        shape: Vec<u64>,
+        /// What else would help, from its punctuation on; may be empty.
+        way_out: String,
     },
     /// The tensors do not fit the norm.
     #[error(transparent)]
@@ -129,6 +176,14 @@ pub enum Failure {
     /// Standard output is closed or full.
     #[error("standard output: {0}")]
     Stdout(io::Error),
+}
+
+/// What can be named of a tensor.
+fn axes_of(rank: usize) -> String {
+    match rank {
+        0 => "a tensor of rank 0 has none".to_owned(),
+        _ => format!("a tensor of rank {rank} has axes 0 to {}, or -{rank} to -1 from the end", rank - 1),
+    }
 }
 
 impl Failure {

@@ -1,9 +1,7 @@
 //! What a norm asks of its parameters and statistics, before any path computes: checked here and nowhere else, so that
 //! the GPU and the CPU refuse alike.
 
-use wgpu_norm::{
-    AffineAxes, BindError, DeviceFacts, MemoryFormat, NormDescriptor, NormKind, PlanError, Planner, PowerIterations,
-};
+use wgpu_norm::{AffineAxes, DeviceFacts, MemoryFormat, NormDescriptor, NormKind, Planner, SpectralDescriptor};
 
 use crate::failure::Failure;
 use crate::norm::Descriptor;
@@ -11,6 +9,9 @@ use crate::outline::Which;
 
 /// Shape of scale and bias of a valid norm: the input's, 1 along the axes along which they do not vary.
 pub fn affine(descriptor: &NormDescriptor<'_>) -> Vec<u64> {
+    if let AffineAxes::Axes(axes) = descriptor.affine_axes {
+        return along(descriptor.shape, axes);
+    }
     match &descriptor.kind {
         NormKind::Group { groups } if descriptor.affine_axes == AffineAxes::Groups => {
             let mut shape = channels(descriptor);
@@ -42,8 +43,24 @@ fn channel_axis(descriptor: &NormDescriptor<'_>) -> usize {
     }
 }
 
-/// Refuses a tensor that has not the shape `expected`, of which it may leave sizes of 1 out.
-pub fn check(operand: &'static str, actual: &[u64], expected: &[u64]) -> Result<(), Failure> {
+/// The sizes of a shape along these axes, 1 along the others.
+pub fn along(shape: &[u64], axes: &[usize]) -> Vec<u64> {
+    shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { size } else { 1 }).collect()
+}
+
+/// The axes of `shape` that have the sizes of `actual`, in its order: where it has a size of 1 it has none, or any.
+pub fn axes_like(actual: &[u64], shape: &[u64]) -> Option<Vec<usize>> {
+    let is_broadcast = actual.len() == shape.len() && actual.iter().zip(shape).all(|(a, b)| a == b || *a == 1);
+    if is_broadcast {
+        return Some((0..shape.len()).filter(|&axis| actual[axis] != 1).collect());
+    }
+    let mut rest = 0..shape.len();
+    let sizes = actual.iter().filter(|&&size| size != 1);
+    sizes.map(|size| rest.find(|&axis| shape[axis] == *size)).collect()
+}
+
+/// Whether a tensor has the shape `expected`, of which it may leave sizes of 1 out.
+pub fn fits(actual: &[u64], expected: &[u64]) -> bool {
     let mut rest = actual;
     let fits = expected.iter().all(|&size| match rest.split_first() {
         Some((&first, others)) if first == size => {
@@ -52,16 +69,26 @@ pub fn check(operand: &'static str, actual: &[u64], expected: &[u64]) -> Result<
         }
         _ => size == 1,
     });
-    if fits && rest.is_empty() {
+    fits && rest.is_empty()
+}
+
+/// Refuses a tensor that does not fit; `way_out` says what would help.
+pub fn check(operand: &str, actual: &[u64], expected: &[u64], way_out: impl FnOnce() -> String) -> Result<(), Failure> {
+    if fits(actual, expected) {
         return Ok(());
     }
-    Err(Failure::Shape { operand, actual: actual.to_vec(), expected: expected.to_vec() })
+    let (actual, expected) = (actual.to_vec(), expected.to_vec());
+    Err(Failure::Shape { operand: operand.to_owned(), actual, expected, way_out: way_out() })
 }
 
 /// The axes along which a parameter of shape `actual` varies in a tensor of `shape`: those whose size it has. Along the
 /// others it has 1; leading axes may be left out.
-pub fn varying_axes(operand: &'static str, actual: &[u64], shape: &[u64]) -> Result<Vec<usize>, Failure> {
-    let refused = || Failure::Axes { operand, actual: actual.to_vec(), shape: shape.to_vec() };
+pub fn varying_axes(operand: &str, actual: &[u64], shape: &[u64]) -> Result<Vec<usize>, Failure> {
+    let refused = || {
+        let written = axes_like(actual, shape).filter(|axes| !axes.is_empty()).map(|axes| along(shape, &axes));
+        let way_out = written.map_or_else(String::new, |written| format!("; {written:?} is one with its sizes"));
+        Failure::Axes { operand: operand.to_owned(), actual: actual.to_vec(), shape: shape.to_vec(), way_out }
+    };
     let first = shape.len().checked_sub(actual.len()).ok_or_else(refused)?;
     let sizes = || (first..).zip(actual.iter().zip(&shape[first..]));
     if sizes().any(|(_, (size, whole))| size != whole && *size != 1) {
@@ -83,15 +110,10 @@ pub fn check_statistics(descriptor: &Descriptor<'_>, given: bool) -> Result<(), 
     Ok(())
 }
 
-/// Refuses what the engine refuses of a spectral norm beyond its shapes.
-pub fn check_spectral(eps: f32, iterations: PowerIterations) -> Result<(), Failure> {
-    if !(eps.is_finite() && eps >= 0.0) {
-        return Err(PlanError::Epsilon { eps }.into());
-    }
-    match iterations {
-        PowerIterations::Count(0) => Err(BindError::PowerIterations.into()),
-        _ => Ok(()),
-    }
+/// Refuses what the engine refuses of a spectral norm.
+pub fn check_spectral(descriptor: &SpectralDescriptor<'_>) -> Result<(), Failure> {
+    Planner::new(DeviceFacts::DEFAULT).plan_spectral(descriptor)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -120,7 +142,25 @@ mod tests {
             (&[], &[2], false),
         ];
         for (actual, expected, fits) in cases {
-            assert_eq!(check("scale", actual, expected).is_ok(), *fits, "{actual:?} for {expected:?}");
+            assert_eq!(super::fits(actual, expected), *fits, "{actual:?} for {expected:?}");
+        }
+    }
+
+    #[test]
+    fn axes_are_found_by_their_sizes() {
+        let shape = &[2, 3, 4, 3];
+        for (actual, expected) in [
+            (&[3][..], Some(&[1][..])),
+            (&[3, 4], Some(&[1, 2])),
+            (&[3, 3], Some(&[1, 3])),
+            (&[1, 1, 1, 3], Some(&[3])),
+            (&[2, 1, 4, 1], Some(&[0, 2])),
+            (&[4, 1], Some(&[2])),
+            (&[1], Some(&[])),
+            (&[4, 2], None),
+            (&[5], None),
+        ] {
+            assert_eq!(axes_like(actual, shape).as_deref(), expected, "{actual:?}");
         }
     }
 
@@ -159,7 +199,8 @@ mod tests {
         assert_eq!(of(NormKind::Weight { dim: Some(2) }), [1, 1, 4, 1]);
         assert_eq!(of(NormKind::Weight { dim: None }), [1, 1, 1, 1]);
         let group = NormDescriptor::new(NormKind::Group { groups: 3 }, &shape);
-        assert_eq!(affine(&NormDescriptor { affine_axes: AffineAxes::Groups, ..group }), [1, 3, 1, 1]);
+        assert_eq!(affine(&NormDescriptor { affine_axes: AffineAxes::Groups, ..group.clone() }), [1, 3, 1, 1]);
+        assert_eq!(affine(&NormDescriptor { affine_axes: AffineAxes::Axes(&[0, 3]), ..group }), [2, 1, 1, 5]);
         let last =
             NormDescriptor { format: MemoryFormat::ChannelsLast, ..NormDescriptor::new(NormKind::Batch, &shape) };
         assert_eq!(channels(&last), [1, 1, 1, 5]);

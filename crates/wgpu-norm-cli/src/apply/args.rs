@@ -9,7 +9,8 @@ use wgpu_norm::{Element, Momentum};
 use wgpu_norm_tools::files::TensorSpec;
 use wgpu_norm_tools::types;
 
-use crate::axes::AxesSpec;
+use crate::axes::{AxesSpec, Axis, SomeAxes};
+use crate::numbers::{count, number, whole};
 
 use super::fusion::FusionArgs;
 
@@ -53,7 +54,7 @@ Examples:
 pub enum Kind {
     /// Statistics per channel over batch and space; running ones in inference.
     Batch(BatchArgs),
-    /// Statistics over trailing axes, or any range of axes.
+    /// Statistics over trailing axes, or any set of axes.
     Layer(LayerArgs),
     /// Statistics per sample and channel.
     Instance(InstanceArgs),
@@ -63,7 +64,7 @@ pub enum Kind {
     Rms(RmsArgs),
     /// Adaptive instance norm: the content takes mean and deviation of the style.
     Adain(AdainArgs),
-    /// x / norm_p(x) over one range of axes.
+    /// x / norm_p(x) over any set of axes.
     Lp(LpArgs),
     /// (x - mean) / deviation over any set of axes.
     Mvn(MvnArgs),
@@ -109,6 +110,10 @@ pub struct AffineArgs {
     /// Summand (beta).
     #[arg(long, value_parser = spec(), value_name = "FILE")]
     pub bias: Option<TensorSpec>,
+    /// Axes along which scale and bias vary: 0,2 or -1 or 1.. or `none` [default: the channels, or the axes that share
+    /// statistics].
+    #[arg(long, value_name = "AXES|none", allow_hyphen_values = true)]
+    pub scale_axes: Option<SomeAxes>,
 }
 
 /// Running statistics, both or none.
@@ -150,11 +155,12 @@ pub enum EpsMode {
 /// Which axes share statistics.
 #[derive(Args)]
 pub struct AxesArgs {
-    /// Axes that share statistics: 1 or 1,2 or -1 or 1..3 (without 3) or 1.. [default: the last].
+    /// Axes that share statistics, any set: 1 or 0,2 or -1 or 1..3 (without 3) or 1.. [default: the last].
     #[arg(long, allow_hyphen_values = true, conflicts_with = "normalized_shape")]
     pub axes: Option<AxesSpec>,
     /// The same as sizes of the trailing axes, as PyTorch has it: 64,120,120.
-    #[arg(long, value_delimiter = ',', value_name = "SIZES")]
+    #[arg(long, value_delimiter = ',', value_name = "SIZES", allow_hyphen_values = true)]
+    #[arg(value_parser = |size: &str| whole(size, 0, u64::MAX))]
     pub normalized_shape: Option<Vec<u64>>,
 }
 
@@ -189,7 +195,7 @@ pub struct BatchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(..i64::from(u32::MAX)))]
     pub batches: Option<u32>,
     /// Added to the variance.
-    #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-5, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     #[command(flatten)]
     pub fusion: FusionArgs,
@@ -198,7 +204,7 @@ pub struct BatchArgs {
 fn parse_momentum(text: &str) -> Result<Momentum, String> {
     match text {
         "cumulative" => Ok(Momentum::Cumulative),
-        _ => text.parse().map(Momentum::Weight).map_err(|_| format!("'{text}' is neither a number nor 'cumulative'")),
+        _ => number(text).map(Momentum::Weight).map_err(|error| format!("{error}; or write 'cumulative'")),
     }
 }
 
@@ -215,7 +221,7 @@ pub struct LayerArgs {
     #[command(flatten)]
     pub axes: AxesArgs,
     /// Added to the variance.
-    #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-5, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     /// Write the mean of each segment too.
     #[arg(long, value_name = "FILE")]
@@ -242,7 +248,7 @@ pub struct InstanceArgs {
     #[command(flatten)]
     pub format: FormatArgs,
     /// Added to the variance.
-    #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-5, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     #[command(flatten)]
     pub fusion: FusionArgs,
@@ -256,17 +262,17 @@ pub struct GroupArgs {
     #[command(flatten)]
     pub files: Files,
     /// Number of groups; divides the channels.
-    #[arg(long)]
+    #[arg(long, value_parser = count, allow_hyphen_values = true)]
     pub groups: u64,
     #[command(flatten)]
     pub affine: AffineArgs,
     /// Scale and bias have one element a group, as in ONNX GroupNormalization 18.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "scale_axes")]
     pub scale_per_group: bool,
     #[command(flatten)]
     pub format: FormatArgs,
     /// Added to the variance.
-    #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-5, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     #[command(flatten)]
     pub fusion: FusionArgs,
@@ -278,6 +284,7 @@ Examples:
   wgpu-norm apply rms x.npy y.npy --scale w.npy --eps 1e-6
   wgpu-norm apply rms x.npy y.npy --scale w.npy --one-plus-scale --out-residual r.npy
   wgpu-norm apply rms x.npy y.npy --scale w.npy --z z.npy
+  wgpu-norm apply rms x.npy y.npy --scale w.npy --groups 8 --eps 1e-5
   wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --axes -1")]
 pub struct RmsArgs {
     #[command(flatten)]
@@ -286,8 +293,12 @@ pub struct RmsArgs {
     pub affine: AffineArgs,
     #[command(flatten)]
     pub axes: AxesArgs,
+    /// Grouped RMS: the last axis in so many groups, each with statistics of its own, and a scale for all of it.
+    #[arg(long, value_parser = count, allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["axes", "normalized_shape", "quantize"])]
+    pub groups: Option<u64>,
     /// Added to the mean square [default: the machine epsilon of f32, as PyTorch takes].
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, value_parser = number, allow_hyphen_values = true)]
     pub eps: Option<f32>,
     #[command(flatten)]
     pub fusion: FusionArgs,
@@ -310,7 +321,7 @@ pub struct AdainArgs {
     #[command(flatten)]
     pub format: FormatArgs,
     /// Added to the variance, or to the deviation: see --eps-mode.
-    #[arg(long, default_value_t = 1e-5, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-5, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     /// Where eps is added.
     #[arg(long, value_enum, default_value = "inside")]
@@ -329,13 +340,13 @@ pub struct LpArgs {
     #[command(flatten)]
     pub files: Files,
     /// Any number, inf or -inf; of 0 the norm is the number of elements that are not 0.
-    #[arg(short, long, default_value_t = 2.0, allow_hyphen_values = true)]
+    #[arg(short, long, default_value_t = 2.0, value_parser = number, allow_hyphen_values = true)]
     pub p: f32,
-    /// Axes that share a norm: 1 or 1,2 or -1 or 1..3 (without 3) or 1.. [default: the last].
+    /// Axes that share a norm, any set: 1 or 0,2 or -1 or 1..3 (without 3) or 1.. [default: the last].
     #[arg(long, allow_hyphen_values = true)]
     pub axes: Option<AxesSpec>,
     /// Smallest divisor; 0 gives ONNX's LpNormalization.
-    #[arg(long, default_value_t = 1e-12, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-12, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
 }
 
@@ -353,7 +364,7 @@ pub struct MvnArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub axes: Option<AxesSpec>,
     /// Added to the deviation, or to the variance: see --eps-mode.
-    #[arg(long, default_value_t = 1e-9, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-9, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     /// Where eps is added.
     #[arg(long, value_enum, default_value = "added")]
@@ -375,14 +386,14 @@ pub struct WeightArgs {
     /// The norm that each row of the result has: one element a row, or one for all with --dim none.
     #[arg(long, value_parser = spec(), value_name = "FILE")]
     pub g: TensorSpec,
-    /// The axis whose indices are the rows; `none`: the whole tensor is one.
+    /// The axis whose indices are the rows, -1 the last; `none`: the whole tensor is one.
     #[arg(long, default_value = "0", value_name = "AXIS|none", allow_hyphen_values = true)]
     pub dim: Dim,
 }
 
 /// An axis or none.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dim(pub Option<usize>);
+pub struct Dim(pub Option<Axis>);
 
 impl FromStr for Dim {
     type Err = String;
@@ -390,10 +401,7 @@ impl FromStr for Dim {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self(None)),
-            _ => text
-                .parse()
-                .map(|axis| Self(Some(axis)))
-                .map_err(|_| format!("'{text}' is no axis; write 0, 1, ... or none")),
+            _ => text.parse().map(|axis| Self(Some(axis))).map_err(|error: String| format!("{error} or none")),
         }
     }
 }
@@ -416,16 +424,16 @@ pub struct SpectralArgs {
     #[arg(long, value_parser = spec(), value_name = "FILE", requires = "u")]
     pub v: Option<TensorSpec>,
     /// Power iterations before the division [default: 1, without --u and --v 15].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| whole(text, 1, u32::MAX), allow_hyphen_values = true)]
     pub iterations: Option<u32>,
     /// No power iteration, as in evaluation.
     #[arg(long, conflicts_with = "iterations", requires = "u")]
     pub frozen: bool,
-    /// The axis whose indices are the rows of the matrix: 0, or 1 for transposed convolutions.
-    #[arg(long, default_value_t = 0, value_name = "AXIS")]
-    pub dim: usize,
+    /// The axis whose indices are the rows of the matrix: 0, or 1 for transposed convolutions; -1 is the last.
+    #[arg(long, default_value = "0", value_name = "AXIS", allow_hyphen_values = true)]
+    pub dim: Axis,
     /// Smallest length that a vector is divided by.
-    #[arg(long, default_value_t = 1e-12, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1e-12, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     /// Which vector an iteration computes first.
     #[arg(long, value_enum, default_value = "u-then-v")]
@@ -455,14 +463,17 @@ mod tests {
 
     #[test]
     fn axes_and_momenta_are_read() {
-        for (text, expected) in [("0", Some(Dim(Some(0)))), ("12", Some(Dim(Some(12)))), ("none", Some(Dim(None)))] {
-            assert_eq!(text.parse::<Dim>().ok(), expected, "{text}");
+        for (text, expected) in [("0", Some(0)), ("12", Some(12)), ("-1", Some(12)), ("none", None)] {
+            let axis = text.parse::<Dim>().unwrap().0.map(|axis| axis.of(13, "--dim").unwrap());
+            assert_eq!(axis, expected, "{text}");
         }
-        for text in ["", "-1", "all", "0.5"] {
+        for text in ["", "all", "0.5", "--1"] {
             assert!(text.parse::<Dim>().is_err(), "{text}");
         }
         assert_eq!(parse_momentum("cumulative"), Ok(Momentum::Cumulative));
         assert_eq!(parse_momentum("0.25"), Ok(Momentum::Weight(0.25)));
-        assert!(parse_momentum("often").is_err());
+        for text in ["often", "1e-60", "1e60"] {
+            assert!(parse_momentum(text).is_err(), "{text}");
+        }
     }
 }

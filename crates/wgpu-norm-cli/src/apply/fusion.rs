@@ -11,6 +11,8 @@ use wgpu_norm_tools::files::{TensorFile, TensorSpec};
 use wgpu_norm_tools::fused::Fused;
 use wgpu_norm_tools::{elements, shapes, types};
 
+use crate::numbers::number;
+
 use super::args::spec;
 use super::quantize::QuantizeArgs;
 
@@ -59,7 +61,7 @@ pub struct FusionArgs {
     #[arg(long, value_enum, value_name = "FUNCTION")]
     activation: Option<Function>,
     /// Slope of leaky-relu below 0.
-    #[arg(long, value_name = "SLOPE", default_value_t = 0.01, allow_hyphen_values = true)]
+    #[arg(long, value_name = "SLOPE", default_value_t = 0.01, value_parser = number, allow_hyphen_values = true)]
     slope: f32,
     /// A tensor of INPUT's shape whose --z-activation is a factor of the result.
     #[arg(long, value_parser = spec(), value_name = "FILE")]
@@ -74,7 +76,7 @@ pub struct FusionArgs {
     #[arg(long, value_parser = spec(), value_name = "FILE")]
     out_gate: Option<TensorSpec>,
     /// A number that the result is multiplied with.
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", value_parser = number, allow_hyphen_values = true)]
     factor: Option<f32>,
     /// Added to the result in the end, of INPUT's shape.
     #[arg(long, value_parser = spec(), value_name = "FILE")]
@@ -144,11 +146,16 @@ impl FusionArgs {
     /// The axes along which each varies, by the shapes of the files.
     pub fn axes(&self, files: Fused<&TensorFile>, shape: &[u64]) -> Result<Fused<Vec<usize>>, Failure> {
         let all = || (0..shape.len()).collect::<Vec<_>>();
-        let axes = files.try_map(|operand, file| match operand {
-            "z" | "addend" | "out residual" => shapes::check(operand, file.shape(), shape).map(|()| all()),
-            // sizes of 1 say nothing: one that is as long as the input has all axes
-            "residual" if shapes::check(operand, file.shape(), shape).is_ok() => Ok(all()),
-            _ => shapes::varying_axes(operand, file.shape(), shape),
+        let axes = files.try_map(|operand, file| {
+            let option = format!("--{}", operand.replace(' ', "-"));
+            match operand {
+                "z" | "addend" | "out residual" => {
+                    shapes::check(&option, file.shape(), shape, String::new).map(|()| all())
+                }
+                // sizes of 1 say nothing: one that is as long as the input has all axes
+                "residual" if shapes::fits(file.shape(), shape) => Ok(all()),
+                _ => shapes::varying_axes(&option, file.shape(), shape),
+            }
         })?;
         match (&axes.modulation_scale, &axes.modulation_shift) {
             (Some(scale), Some(shift)) if scale != shift => Err(Failure::Usage(format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wgpu_norm::{
     AdaptiveDescriptor, Affine, AffineAxes, BindError, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind,
-    RunningUpdate, SingleElement, StyleEpsilon, Types, Variance,
+    PlanError, RunningUpdate, SingleElement, StyleEpsilon, Types, Variance,
 };
 use wgpu_norm_tools::compute::Mode;
 use wgpu_norm_tools::failure::Failure;
@@ -13,20 +13,21 @@ use wgpu_norm_tools::files::TensorSpec;
 use wgpu_norm_tools::fused::Fused;
 use wgpu_norm_tools::norm::Descriptor;
 
-use crate::axes::AxesSpec;
-
 use super::args::{
     AdainArgs, AffineArgs, AxesArgs, BatchArgs, EpsMode, Files, Format, FormatArgs, Kind, LayerArgs, RunningArgs,
 };
 use super::fusion::FusionArgs;
 use super::quantize::QuantizeArgs;
+use super::walk::Walk;
 
-/// A norm over a shape that is not known yet, and the files of its operands.
+/// A norm over an input, and the files of its operands.
 pub struct Settings<'a> {
-    which: Which,
-    format: MemoryFormat,
+    /// Which norm.
+    pub which: Which,
+    /// Where it has its channels.
+    pub format: MemoryFormat,
     eps: Epsilon,
-    scale_per_group: bool,
+    parameters: Parameters,
     single_element: SingleElement,
     /// How it is computed.
     pub mode: Mode,
@@ -57,17 +58,38 @@ pub struct Update<'a> {
     pub out: &'a Path,
 }
 
-/// The kind of norm with what it owns.
-enum Which {
+/// The kind of norm with what it owns. Axes are those of the input, ascending.
+pub enum Which {
     Batch,
     Instance,
     Group { groups: u64 },
-    Layer { axes: Range<usize> },
-    Rms { axes: Range<usize> },
+    Layer { axes: Vec<usize> },
+    Rms { axes: Vec<usize> },
+    GroupedRms { groups: u64 },
     Adain { variance: Variance, style_eps: StyleEpsilon },
-    Lp { p: f32, axes: Range<usize> },
+    Lp { p: f32, axes: Vec<usize> },
     Mvn { axes: Vec<usize> },
     Weight { dim: Option<usize> },
+}
+
+/// Along what scale and bias vary.
+enum Parameters {
+    OfKind,
+    Groups,
+    /// These axes of the input.
+    Axes(Vec<usize>),
+}
+
+/// The axes of a norm and of what stands around it, as they are walked.
+pub struct Walked {
+    /// In which order.
+    pub walk: Walk,
+    shape: Vec<u64>,
+    /// Those that share statistics.
+    reduced: Vec<usize>,
+    /// Those along which scale and bias vary, where that is not the kind's affair.
+    parameters: Option<Vec<usize>>,
+    fused: Fused<Vec<usize>>,
 }
 
 impl<'a> Settings<'a> {
@@ -76,7 +98,7 @@ impl<'a> Settings<'a> {
             which,
             format: MemoryFormat::default(),
             eps,
-            scale_per_group: false,
+            parameters: Parameters::OfKind,
             single_element: SingleElement::Refuse,
             mode: Mode::Forward,
             scale: None,
@@ -89,8 +111,17 @@ impl<'a> Settings<'a> {
         }
     }
 
-    fn affine(self, affine: &'a AffineArgs) -> Self {
-        Self { scale: affine.scale.as_ref(), bias: affine.bias.as_ref(), ..self }
+    /// With scale and bias over a tensor of `rank`.
+    fn affine(self, affine: &'a AffineArgs, rank: usize) -> Result<Self, Failure> {
+        let (scale, bias) = (affine.scale.as_ref(), affine.bias.as_ref());
+        let parameters = match &affine.scale_axes {
+            Some(_) if scale.is_none() && bias.is_none() => {
+                return Err(Failure::Usage("--scale-axes: there is no --scale and no --bias".to_owned()));
+            }
+            Some(axes) => Parameters::Axes(axes.of(rank, "--scale-axes")?),
+            None => self.parameters,
+        };
+        Ok(Self { scale, bias, parameters, ..self })
     }
 
     fn format(self, args: &FormatArgs) -> Self {
@@ -102,20 +133,90 @@ impl<'a> Settings<'a> {
         Self { format, single_element, ..self }
     }
 
-    /// The descriptor over `shape`, with the style's shape where there is one, and with a fusion that varies along
-    /// these axes.
-    pub fn descriptor<'b>(
-        &'b self,
-        (shape, style_shape): (&'b [u64], &'b [u64]),
+    /// The norm over an input of `shape` as it can be planned: in the first order of its axes in which the engine takes
+    /// them. What stands around the norm varies along the axes of `fused`.
+    ///
+    /// # Errors
+    /// [`PlanError`](wgpu_norm::PlanError) says what is wrong with it in any order.
+    pub fn walked(
+        &self,
+        (shape, style_shape): (&[u64], &[u64]),
         types: Types,
-        axes: &'b Fused<Vec<usize>>,
-    ) -> Descriptor<'b> {
+        fused: &Fused<Vec<usize>>,
+    ) -> Result<Walked, Failure> {
+        let groups = if let Which::GroupedRms { groups } = self.which { Some(groups) } else { None };
+        match (groups, shape.last()) {
+            (Some(_), None) => return Err(PlanError::RankTooLow { kind: "rms", rank: 0, min: 1 }.into()),
+            (Some(groups), Some(&channels)) if !channels.is_multiple_of(groups) => {
+                return Err(PlanError::GroupsDoNotDivideChannels { groups, channels }.into());
+            }
+            _ => {}
+        }
+        let mut refused = None;
+        // a kind of one range refuses axes that are none in an order
+        for walk in Walk::new(shape, groups).orders(|axis| self.may_move(axis, shape.len())) {
+            let walked = self.in_order(walk, fused);
+            match self.descriptor(&walked, style_shape, types).validate() {
+                Ok(()) => return Ok(walked),
+                Err(PlanError::AxesOutOfRange { axes, .. }) if axes.is_empty() && !walked.reduced.is_empty() => {}
+                Err(error @ PlanError::AxesInterleave { .. }) => refused = refused.or(Some(error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let none = PlanError::AxesOutOfRange { axes: Vec::new(), rank: shape.len() };
+        Err(refused.unwrap_or(none).into())
+    }
+
+    /// Whether an axis of a tensor of `rank` may be walked at the place of another. Kinds that know batch and channels
+    /// by their places keep them there, and scales of rows keep the rows.
+    fn may_move(&self, axis: usize, rank: usize) -> bool {
+        let has_rows = self.quantize().and_then(QuantizeArgs::quantization).is_some();
+        let is_last = axis + 1 == rank;
+        match &self.which {
+            _ if has_rows && is_last => false,
+            Which::Layer { .. }
+            | Which::Rms { .. }
+            | Which::GroupedRms { .. }
+            | Which::Lp { .. }
+            | Which::Mvn { .. } => true,
+            Which::Batch | Which::Instance | Which::Group { .. } => match self.format {
+                MemoryFormat::ChannelsFirst => axis > 1,
+                MemoryFormat::ChannelsLast => axis > 0 && !is_last,
+            },
+            Which::Adain { .. } | Which::Weight { .. } => false,
+        }
+    }
+
+    fn in_order(&self, walk: Walk, fused: &Fused<Vec<usize>>) -> Walked {
+        let shape = walk.shape();
+        let (reduced, own) = match &self.which {
+            Which::Layer { axes } | Which::Rms { axes } | Which::Lp { axes, .. } | Which::Mvn { axes } => {
+                (walk.places(axes), None)
+            }
+            // the second half of the last axis, and all of it
+            Which::GroupedRms { .. } => {
+                let last = shape.len().saturating_sub(1);
+                (walk.places(&[last]), Some(walk.places_of_input(&[last.saturating_sub(1)])))
+            }
+            _ => (Vec::new(), None),
+        };
+        let parameters = match &self.parameters {
+            Parameters::Axes(axes) => Some(walk.places_of_input(axes)),
+            Parameters::OfKind | Parameters::Groups => own,
+        };
+        let fused = fused.as_ref().map(|axes| walk.places_of_input(axes));
+        Walked { walk, shape, reduced, parameters, fused }
+    }
+
+    /// The descriptor in an order of axes, with the style's shape where there is one.
+    pub fn descriptor<'b>(&'b self, walked: &'b Walked, style_shape: &'b [u64], types: Types) -> Descriptor<'b> {
+        let Walked { shape, reduced, fused, .. } = walked;
         let kind = match &self.which {
             Which::Batch => NormKind::Batch,
             Which::Instance => NormKind::Instance,
             Which::Group { groups } => NormKind::Group { groups: *groups },
-            Which::Layer { axes } => NormKind::Layer { axes: axes.clone() },
-            Which::Rms { axes } => NormKind::Rms { axes: axes.clone() },
+            Which::Layer { .. } => NormKind::Layer { axes: range(reduced) },
+            Which::Rms { .. } | Which::GroupedRms { .. } => NormKind::Rms { axes: range(reduced) },
             Which::Adain { variance, style_eps } => {
                 return Descriptor::Adaptive(AdaptiveDescriptor {
                     format: self.format,
@@ -127,18 +228,23 @@ impl<'a> Settings<'a> {
                     ..AdaptiveDescriptor::new(shape, style_shape)
                 });
             }
-            Which::Lp { p, axes } => NormKind::LpNormalize { p: *p, axes: axes.clone() },
-            Which::Mvn { axes } => NormKind::MeanVariance { axes },
+            Which::Lp { p, .. } => NormKind::LpNormalize { p: *p, axes: range(reduced) },
+            Which::Mvn { .. } => NormKind::MeanVariance { axes: reduced },
             Which::Weight { dim } => NormKind::Weight { dim: *dim },
+        };
+        let affine_axes = match (&self.parameters, &walked.parameters) {
+            (Parameters::Groups, _) => AffineAxes::Groups,
+            (_, Some(axes)) => AffineAxes::Axes(axes),
+            (_, None) => AffineAxes::OfKind,
         };
         Descriptor::Norm(NormDescriptor {
             format: self.format,
             eps: self.eps,
             affine: Affine::with(self.scale.map(|_| ()), self.bias.map(|_| ())),
-            affine_axes: if self.scale_per_group { AffineAxes::Groups } else { AffineAxes::OfKind },
+            affine_axes,
             single_element: self.single_element,
             types,
-            fusion: self.fusion.map(|fusion| fusion.fusion(axes)).unwrap_or_default(),
+            fusion: self.fusion.map(|fusion| fusion.fusion(fused)).unwrap_or_default(),
             ..NormDescriptor::new(kind, shape)
         })
     }
@@ -157,6 +263,15 @@ impl<'a> Settings<'a> {
     pub fn statistics_shape(&self, shape: &[u64]) -> Vec<u64> {
         let shared = |axis: usize| matches!(&self.which, Which::Layer { axes } if axes.contains(&axis));
         shape.iter().enumerate().map(|(axis, &size)| if shared(axis) { 1 } else { size }).collect()
+    }
+}
+
+/// Axes as one range; an empty one where they are none.
+fn range(axes: &[usize]) -> Range<usize> {
+    match axes {
+        [first, .., last] if axes.iter().copied().eq(*first..=*last) => *first..last + 1,
+        [axis] => *axis..axis + 1,
+        _ => 0..0,
     }
 }
 
@@ -194,38 +309,42 @@ impl Kind {
     }
 
     fn norm(&self, shape: &[u64]) -> Result<Settings<'_>, Failure> {
-        let inside = Epsilon::InsideRoot;
+        let (inside, rank) = (Epsilon::InsideRoot, shape.len());
         Ok(match self {
-            Self::Batch(args) => args.settings()?,
+            Self::Batch(args) => args.settings(rank)?,
             Self::Layer(args) => args.settings(shape)?,
             Self::Instance(args) => Settings {
                 running: args.running.both(),
-                ..Settings::new(Which::Instance, inside(args.eps)).affine(&args.affine).format(&args.format)
+                ..Settings::new(Which::Instance, inside(args.eps)).affine(&args.affine, rank)?.format(&args.format)
             },
-            Self::Group(args) => Settings {
-                scale_per_group: args.scale_per_group,
-                ..Settings::new(Which::Group { groups: args.groups }, inside(args.eps))
-                    .affine(&args.affine)
-                    .format(&args.format)
-            },
+            Self::Group(args) => {
+                let parameters = if args.scale_per_group { Parameters::Groups } else { Parameters::OfKind };
+                let settings = Settings::new(Which::Group { groups: args.groups }, inside(args.eps));
+                Settings { parameters, ..settings }.affine(&args.affine, rank)?.format(&args.format)
+            }
             Self::Rms(args) => {
                 let eps = args.eps.map_or(Epsilon::Machine, inside);
-                Settings::new(Which::Rms { axes: args.axes.range(shape)? }, eps).affine(&args.affine)
+                let which = match args.groups {
+                    Some(groups) => Which::GroupedRms { groups },
+                    None => Which::Rms { axes: args.axes.of(shape)? },
+                };
+                Settings::new(which, eps).affine(&args.affine, rank)?
             }
             Self::Adain(args) => args.settings(),
             Self::Lp(args) => {
                 // A tensor of rank 0 has one element, and one axis for it.
-                let rank = shape.len().max(1);
-                let axes = args.axes.as_ref().map_or(Ok(rank - 1..rank), |axes| axes.range(rank))?;
+                let rank = rank.max(1);
+                let axes = args.axes.as_ref().map_or(Ok(vec![rank - 1]), |axes| axes.of(rank, "--axes"))?;
                 Settings::new(Which::Lp { p: args.p, axes }, Epsilon::Minimum(args.eps))
             }
             Self::Mvn(args) => {
-                let all_but_channels = || Ok((0..shape.len()).filter(|&axis| axis != 1).collect());
-                let axes = args.axes.as_ref().map_or_else(all_but_channels, |axes| axes.resolve(shape.len()))?;
-                Settings::new(Which::Mvn { axes }, args.eps_mode.of(args.eps)).affine(&args.affine)
+                let all_but_channels = || Ok((0..rank).filter(|&axis| axis != 1).collect());
+                let axes = args.axes.as_ref().map_or_else(all_but_channels, |axes| axes.of(rank, "--axes"))?;
+                Settings::new(Which::Mvn { axes }, args.eps_mode.of(args.eps)).affine(&args.affine, rank)?
             }
             Self::Weight(args) => {
-                let settings = Settings::new(Which::Weight { dim: args.dim.0 }, inside(0.0));
+                let dim = args.dim.0.map(|axis| axis.of(rank, "--dim")).transpose()?;
+                let settings = Settings::new(Which::Weight { dim }, inside(0.0));
                 Settings { scale: Some(&args.g), ..settings }
             }
         })
@@ -233,7 +352,7 @@ impl Kind {
 }
 
 impl BatchArgs {
-    fn settings(&self) -> Result<Settings<'_>, Failure> {
+    fn settings(&self, rank: usize) -> Result<Settings<'_>, Failure> {
         let usage = |message: &str| Failure::Usage(message.to_owned());
         let running = self.running.both();
         let mode = match (self.training, running, &self.running_out) {
@@ -248,7 +367,7 @@ impl BatchArgs {
         };
         let update = self.running_out.as_deref().map(|out| self.update(out)).transpose()?;
         let settings = Settings::new(Which::Batch, Epsilon::InsideRoot(self.eps));
-        Ok(Settings { mode, running, update, ..settings.affine(&self.affine).format(&self.format) })
+        Ok(Settings { mode, running, update, ..settings.affine(&self.affine, rank)?.format(&self.format) })
     }
 
     fn update<'a>(&self, out: &'a Path) -> Result<Update<'a>, Failure> {
@@ -269,8 +388,8 @@ impl LayerArgs {
     fn settings(&self, shape: &[u64]) -> Result<Settings<'_>, Failure> {
         let statistics_out = [self.mean_out.as_deref(), self.rstd_out.as_deref()];
         let mode = if statistics_out == [None, None] { Mode::Forward } else { Mode::WithStatistics };
-        let which = Which::Layer { axes: self.axes.range(shape)? };
-        let settings = Settings::new(which, Epsilon::InsideRoot(self.eps)).affine(&self.affine);
+        let which = Which::Layer { axes: self.axes.of(shape)? };
+        let settings = Settings::new(which, Epsilon::InsideRoot(self.eps)).affine(&self.affine, shape.len())?;
         Ok(Settings { mode, statistics_out, ..settings })
     }
 }
@@ -291,11 +410,11 @@ impl RunningArgs {
 }
 
 impl AxesArgs {
-    fn range(&self, shape: &[u64]) -> Result<Range<usize>, Failure> {
-        match (&self.axes, &self.normalized_shape) {
-            (Some(axes), _) => axes.range(shape.len()),
-            (None, Some(sizes)) => Ok(wgpu_norm::normalized_axes(shape, sizes)?),
-            (None, None) => AxesSpec::List(vec![-1]).range(shape.len()),
+    fn of(&self, shape: &[u64]) -> Result<Vec<usize>, Failure> {
+        match (&self.axes, &self.normalized_shape, shape.len()) {
+            (Some(axes), ..) => axes.of(shape.len(), "--axes"),
+            (None, Some(sizes), _) => Ok(wgpu_norm::normalized_axes(shape, sizes)?.collect()),
+            (None, None, rank) => Ok(rank.checked_sub(1).into_iter().collect()),
         }
     }
 }

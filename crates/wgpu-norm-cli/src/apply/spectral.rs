@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use wgpu_norm::reference::{self, SpectralOrder, SpectralOutput, SpectralReference};
-use wgpu_norm::{
-    BindError, BufferView, Operand, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec, Types,
-};
+use wgpu_norm::{BufferView, PlanError, PowerIterations, PowerOrder, SpectralDescriptor, State, StateSpec, Types};
 use wgpu_norm_tools::compute::Outcome;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::elements;
@@ -58,13 +56,16 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let weight = TensorFile::open(&input, "--tensor NAME")?;
     let shape = weight.shape().to_vec();
     let name = files.output_tensor.clone().or(weight.name.clone()).unwrap_or_else(|| "output".to_owned());
-    // Which checks the axis too, before the product that needs it.
-    let spec = StateSpec::spectral(&shape, args.dim)?;
+    let dim = match shape.len() {
+        0 => return Err(PlanError::RankTooLow { kind: "spectral", rank: 0, min: 1 }.into()),
+        rank => args.dim.of(rank, "--dim")?,
+    };
+    let spec = StateSpec::spectral(&shape, dim)?;
     let types = Types::default().input(weight.element()).output(files.dtype.unwrap_or(weight.element()));
     output.check_element(types.output)?;
-    let request = Request { args, shape: &shape, types };
-    shapes::check_spectral(args.eps, request.iterations())?;
-    let operands = Operands::read(weight, vectors, &shape, args.dim)?;
+    let request = Request { args, shape: &shape, dim, types };
+    shapes::check_spectral(&request.descriptor())?;
+    let operands = Operands::read(weight, vectors, &shape, dim)?;
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
@@ -104,17 +105,22 @@ impl Operands {
         shape: &[u64],
         dim: usize,
     ) -> Result<Self, Failure> {
-        let rows = shape.get(dim).copied().unwrap_or(0);
-        let columns = weight.elements().checked_div(rows).unwrap_or(0);
+        let rows = shape[dim];
+        let columns = (0..shape.len()).filter(|&axis| axis != dim).map(|axis| shape[axis]).product();
         let (u, v) = match vectors {
             Some((u, v)) => {
                 let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");
                 let (u, v) = (open(u)?, open(v)?);
+                let way_out = |u: &TensorFile, v: &TensorFile| {
+                    let is_swapped = u.elements() == columns && v.elements() == rows;
+                    if is_swapped { "; --u has an element a row, --v one a column" } else { "" }.to_owned()
+                };
                 if shape.len() == 1 {
-                    return Err(BindError::Unexpected { operand: Operand::SingularVectors }.into());
+                    let message = "--u and --v: a weight of rank 1 has neither, it is divided by its length";
+                    return Err(Failure::Usage(message.to_owned()));
                 }
-                shapes::check("u", u.shape(), &[rows])?;
-                shapes::check("v", v.shape(), &[columns])?;
+                shapes::check("--u", u.shape(), &[rows], || way_out(&u, &v))?;
+                shapes::check("--v", v.shape(), &[columns], || way_out(&u, &v))?;
                 (u.read()?, v.read()?)
             }
             None if shape.len() == 1 => (Vec::new(), Vec::new()),
@@ -136,6 +142,7 @@ fn unit_vector(len: u64, seed: u64) -> Vec<f32> {
 struct Request<'a> {
     args: &'a SpectralArgs,
     shape: &'a [u64],
+    dim: usize,
     types: Types,
 }
 
@@ -149,15 +156,18 @@ impl Request<'_> {
         }
     }
 
-    fn on_gpu(&self, gpu: &Gpu, operands: &Operands) -> Result<Divided, Failure> {
+    fn descriptor(&self) -> SpectralDescriptor<'_> {
         let order = match self.args.order {
             Order::UThenV => PowerOrder::UThenV,
             Order::VThenU => PowerOrder::VThenU,
         };
-        let (dim, eps, types) = (self.args.dim, self.args.eps, self.types);
-        let descriptor = SpectralDescriptor { dim, eps, order, types, ..SpectralDescriptor::new(self.shape) };
-        let norm = gpu.engine.create_spectral_norm(&descriptor)?;
-        let start = Instant::now();
+        let (dim, eps, types) = (self.dim, self.args.eps, self.types);
+        SpectralDescriptor { dim, eps, order, types, ..SpectralDescriptor::new(self.shape) }
+    }
+
+    fn on_gpu(&self, gpu: &Gpu, operands: &Operands) -> Result<Divided, Failure> {
+        let norm = gpu.engine.create_spectral_norm(&self.descriptor())?;
+        let (types, start) = (self.types, Instant::now());
         let weight = gpu.upload_of("weight", types.input, &operands.weight)?;
         let output = gpu.tensor_of("output", types.output, norm.len())?;
         let (u, v, sigma) = (gpu.upload("u", &operands.u)?, gpu.upload("v", &operands.v)?, gpu.tensor("sigma", 1)?);
@@ -210,7 +220,7 @@ impl Request<'_> {
         Ok(reference::spectral(&SpectralReference {
             weight: &operands.weight,
             shape: self.shape,
-            dim: self.args.dim,
+            dim: self.dim,
             u: &operands.u,
             v: &operands.v,
             iterations,

@@ -1,7 +1,10 @@
 //! One case on the command line: `group 8x64x120x120 --groups 32 --format channels-last --backward`.
 
 use clap::ValueEnum;
+use wgpu_norm::MAX_RANK;
 use wgpu_norm_tools::failure::Failure;
+
+use crate::numbers::{count, number, whole};
 
 use super::case::{BenchCase, Format, Pass, Variant};
 
@@ -18,13 +21,13 @@ pub struct CaseArgs {
     /// Its sizes: rows and width, or N, C and spatial axes in this order whatever the format: 8x64x120x120.
     shape: Option<String>,
     /// Groups of a group norm.
-    #[arg(long, value_name = "N", requires = "variant")]
+    #[arg(long, value_name = "N", requires = "variant", value_parser = count)]
     groups: Option<u64>,
     /// Trailing axes of layer, rms and lp [default: all but the first].
-    #[arg(long, value_name = "N", requires = "variant")]
+    #[arg(long, value_name = "N", requires = "variant", value_parser = |text: &str| whole(text, 0, MAX_RANK))]
     axes: Option<usize>,
     /// Order of lp [default: 2].
-    #[arg(long, value_name = "P", requires = "variant")]
+    #[arg(long, value_name = "P", requires = "variant", value_parser = number)]
     p: Option<f32>,
     /// Where channels lie in memory [default: channels-first].
     #[arg(long, value_enum, requires = "variant")]
