@@ -6,7 +6,7 @@
 
 // 0: variance (or mean square, or norm), 1: 1 / divisor, 2: divisor
 override SPREAD: u32 = 0u;
-// 1: means over no element, which are 0 / 0
+// 1: segments without an element. Their own means are 0 / 0; an empty shard may have those of others.
 override EMPTY: u32 = 0u;
 
 fn run(group: u32, local: u32) {
@@ -16,12 +16,12 @@ fn run(group: u32, local: u32) {
     }
 }
 fn export_segment(segment: u32) {
-    if EMPTY == 1u {
+    let moments = load_moments(segment);
+    if EMPTY == 1u && all(moments == vec4(0.0)) {
         store_mean(segment, bitcast<f32>(p.exact.nan));
         store_spread(segment, bitcast<f32>(p.exact.nan));
         return;
     }
-    let moments = load_moments(segment);
     let mean = record_as_is(moments);
     store_mean(segment, mean.x + mean.y);
     let divisor = at_least(record_divisor(moments), p.divisor.eps_minimum) + p.divisor.eps_added;

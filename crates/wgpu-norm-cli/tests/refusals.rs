@@ -15,7 +15,14 @@ fn both_paths_refuse_alike() {
     for (name, shape) in [("x.npy", &[4, 2, 3][..]), ("nchw.npy", &[2, 4, 3, 3]), ("c.npy", &[1, 4, 1, 1])] {
         write(path, name, shape);
     }
-    for (name, shape) in [("nlc.npy", &[5, 2, 4][..]), ("nc1.npy", &[2, 3, 1]), ("6.npy", &[6]), ("4x1.npy", &[4, 1])] {
+    for (name, shape) in [
+        ("nlc.npy", &[5, 2, 4][..]),
+        ("nc1.npy", &[2, 3, 1]),
+        ("6.npy", &[6]),
+        ("4x1.npy", &[4, 1]),
+        ("5x4.npy", &[5, 4]),
+        ("1x3x4.npy", &[1, 3, 4]),
+    ] {
         write(path, name, shape);
     }
     write_as(path, "whole.npy", "<i4", &[4], &[0; 16]);
@@ -74,6 +81,20 @@ fn both_paths_refuse_alike() {
         ("weight 2x4.npy y.npy --g 4.npy".to_owned(), "it fits --dim 1"),
         ("layer x.npy y.npy --gate 4x1.npy".to_owned(), "[4, 1, 1] is one with its sizes"),
         ("group nlc.npy y.npy --groups 4".to_owned(), "--format channels-last has 4 along axis 2"),
+        ("layer nlc.npy y.npy --normalized-shape 5,2".to_owned(), "the end of shape [5, 2, 4]; --axes 0,1 has these"),
+        (
+            "layer nlc.npy y.npy --normalized-shape 7".to_owned(),
+            "normalized shape [7] is not the end of shape [5, 2, 4]",
+        ),
+        ("adain nlc.npy y.npy --style 1x3x4.npy".to_owned(), "--format channels-last has the channels along axis 2"),
+        (
+            "layer nlc.npy y.npy --axes 0,2 --scale 5x4.npy --modulation-scale 2x1.npy".to_owned(),
+            "vary along axes [0, 2] and others along axes [1]",
+        ),
+        (
+            "rms nlc.npy y.npy --groups 2 --scale 4.npy --modulation-scale 2x1.npy".to_owned(),
+            "vary along axes [2] and others along axes [1]",
+        ),
         ("instance 2x3.npy y.npy".to_owned(), "a length of 3 has shape [1, 2, 3]"),
         (
             "instance 2x3.npy y.npy --format channels-last".to_owned(),

@@ -146,6 +146,26 @@ mod tests {
         }
     }
 
+    /// All shapes of up to four axes against all others: one fits that is left when sizes of 1 are taken away.
+    #[test]
+    fn what_fits_is_what_is_left_without_sizes_of_1() {
+        let shapes: Vec<Vec<u64>> = (0..=4u32)
+            .flat_map(|rank| {
+                (0..3u64.pow(rank)).map(move |code| (0..rank).map(|at| code / 3u64.pow(at) % 3 + 1).collect())
+            })
+            .collect();
+        for expected in &shapes {
+            let mut left: Vec<Vec<u64>> = vec![Vec::new()];
+            for &size in expected {
+                let with = left.iter().map(|shape| [&shape[..], &[size]].concat()).collect::<Vec<_>>();
+                left = if size == 1 { [left, with].concat() } else { with };
+            }
+            for actual in &shapes {
+                assert_eq!(fits(actual, expected), left.contains(actual), "{actual:?} for {expected:?}");
+            }
+        }
+    }
+
     #[test]
     fn axes_are_found_by_their_sizes() {
         let shape = &[2, 3, 4, 3];

@@ -19,6 +19,7 @@ use super::args::{
 use super::fusion::FusionArgs;
 use super::quantize::QuantizeArgs;
 use super::walk::Walk;
+use super::ways_out;
 
 /// A norm over an input, and the files of its operands.
 pub struct Settings<'a> {
@@ -160,6 +161,10 @@ impl<'a> Settings<'a> {
                 Ok(()) => return Ok(walked),
                 Err(PlanError::AxesOutOfRange { axes, .. }) if axes.is_empty() && !walked.reduced.is_empty() => {}
                 Err(error @ PlanError::AxesInterleave { .. }) => refused = refused.or(Some(error)),
+                Err(PlanError::Unrelated { first, second }) => {
+                    let [first, second] = [first, second].map(|places| walked.walk.axes_of_input(&places));
+                    return Err(PlanError::Unrelated { first, second }.into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -413,7 +418,10 @@ impl AxesArgs {
     fn of(&self, shape: &[u64]) -> Result<Vec<usize>, Failure> {
         match (&self.axes, &self.normalized_shape, shape.len()) {
             (Some(axes), ..) => axes.of(shape.len(), "--axes"),
-            (None, Some(sizes), _) => Ok(wgpu_norm::normalized_axes(shape, sizes)?.collect()),
+            (None, Some(sizes), _) => match wgpu_norm::normalized_axes(shape, sizes) {
+                Ok(axes) => Ok(axes.collect()),
+                Err(error) => Err(ways_out::of_normalized_shape(error, sizes, shape)),
+            },
             (None, None, rank) => Ok(rank.checked_sub(1).into_iter().collect()),
         }
     }

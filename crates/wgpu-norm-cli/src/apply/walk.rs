@@ -62,6 +62,16 @@ impl Walk {
         self.places(&axes.iter().copied().chain(both).collect::<Vec<_>>())
     }
 
+    /// The axes of INPUT that are walked at these places, ascending.
+    pub fn axes_of_input(&self, places: &[usize]) -> Vec<usize> {
+        let last = self.sizes.len().saturating_sub(2);
+        let axis = |&place: &usize| if self.is_split { self.order[place].min(last) } else { self.order[place] };
+        let mut axes: Vec<usize> = places.iter().map(axis).collect();
+        axes.sort_unstable();
+        axes.dedup();
+        axes
+    }
+
     /// What a tensor walked with this shape has along the axes of INPUT.
     pub fn shape_of_input(&self, walked: &[u64]) -> Vec<u64> {
         let mut shape = vec![1; self.sizes.len()];
@@ -190,6 +200,7 @@ mod tests {
         let walked = walk.arrange(values.clone(), &[2, 3, 2]);
         assert_eq!(walked, [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]);
         assert_eq!((walk.shape(), walk.places(&[0, 2])), (vec![2, 2, 3], vec![0, 1]));
+        assert_eq!(walk.axes_of_input(&[0, 1]), [0, 2]);
         assert_eq!(walk.restore(walked, &[2, 3, 2]), values);
         assert_eq!(walk.arrange(vec![1, 2, 3], &[1, 3, 1]), [1, 2, 3]);
         assert_eq!(walk.arrange(vec![1, 2, 3, 4, 5, 6], &[3, 2]), [1, 3, 5, 2, 4, 6]);
@@ -204,6 +215,7 @@ mod tests {
         let walk = walk(&[5, 6], Some(2), &[1, 0, 2]);
         assert_eq!(walk.shape(), [2, 5, 3]);
         assert_eq!((walk.places_of_input(&[1]), walk.places_of_input(&[0])), (vec![0, 2], vec![1]));
+        assert_eq!((walk.axes_of_input(&[0, 2]), walk.axes_of_input(&[0, 1])), (vec![1], vec![0, 1]));
         assert_eq!((walk.shape_of_input(&[2, 1, 3]), walk.shape_of_input(&[1, 5, 1])), (vec![1, 6], vec![5, 1]));
         assert_eq!(walk.index_of_input(&[1, 4, 2]), [4, 5]);
         let values: Vec<u32> = (0..30).collect();

@@ -22,6 +22,7 @@ impl Settings<'_> {
                     _ => error.into(),
                 }
             }
+            Failure::Plan(error @ PlanError::StyleShape { .. }) => self.style(error),
             failure => failure,
         }
     }
@@ -37,14 +38,27 @@ impl Settings<'_> {
                  [1, {length}, {channels}]"
             ),
             (Which::Batch, _) => "; --running-mean and --running-var without --training normalize by others".to_owned(),
-            (Which::Adain { .. }, _) => "; without --unbiased it is taken as it is".to_owned(),
+            (Which::Adain { .. }, _) => "; without --unbiased they are computed".to_owned(),
             _ => String::new(),
+        }
+    }
+
+    /// A style that fits where the channels are elsewhere.
+    fn style(&self, error: PlanError) -> Failure {
+        let PlanError::StyleShape { style, content, .. } = &error else { return error.into() };
+        let is_alike = style.len() == content.len() && (style[0] == 1 || style[0] == content[0]);
+        match self.other_format(content) {
+            Some((format, axis)) if is_alike && style[axis] == content[axis] => {
+                Failure::Usage(format!("{error}; {format} has the channels along axis {axis}, where both have them"))
+            }
+            _ => error.into(),
         }
     }
 
     /// The option that takes another axis for the channels, and that axis.
     fn other_format(&self, shape: &[u64]) -> Option<(&'static str, usize)> {
-        let has_channels = matches!(self.which, Which::Batch | Which::Instance | Which::Group { .. });
+        let has_channels =
+            matches!(self.which, Which::Batch | Which::Instance | Which::Group { .. } | Which::Adain { .. });
         match self.format {
             _ if !has_channels || shape.len() < 3 => None,
             MemoryFormat::ChannelsFirst => Some(("--format channels-last", shape.len() - 1)),
@@ -75,7 +89,7 @@ impl Settings<'_> {
         }
         let axes = axes_like(actual, shape).filter(|axes| !axes.is_empty());
         let Some(axes) = axes else { return String::new() };
-        let list = axes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let list = listed(&axes);
         match (&self.which, option) {
             (Which::Weight { .. }, _) if axes.len() == 1 => format!("; it fits --dim {list}"),
             (_, "--scale" | "--bias") => format!("; it fits --scale-axes {list}"),
@@ -83,4 +97,17 @@ impl Settings<'_> {
             _ => String::new(),
         }
     }
+}
+
+/// A normalized shape that is not the end of the input's, and the axes that have its sizes.
+pub fn of_normalized_shape(error: PlanError, sizes: &[u64], shape: &[u64]) -> Failure {
+    match axes_like(sizes, shape).filter(|axes| !axes.is_empty()) {
+        Some(axes) => Failure::Usage(format!("{error}; --axes {} has these sizes", listed(&axes))),
+        None => error.into(),
+    }
+}
+
+/// As the command line has axes.
+fn listed(axes: &[usize]) -> String {
+    axes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
