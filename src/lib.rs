@@ -66,7 +66,10 @@ pub use plan::{MAX_RANK, normalized_axes};
 pub use recipe::{Binding, Dispatch, Recipe};
 pub use schedule::{Backward, DeviceProfile, Held, HeldRows, HeldTiles, ProfileMismatch, Reduce, Schedule, Walk};
 #[cfg(feature = "state")]
-pub use state::{RunningStatistics, State, StateEntry, StateError, StateMistake, StateSpec, StateType, StateValues};
+pub use state::{
+    AbsentCounters, ExtraTensors, RunningStatistics, State, StateEntry, StateError, StateMistake, StateOptions,
+    StatePrefix, StateSpec, StateType, StateValues, foreign_format,
+};
 pub use view::{Buffer, BufferId, BufferView, Destination, TensorView};
 #[cfg(feature = "wgpu")]
 pub use wgpu;

@@ -1,18 +1,21 @@
 //! Checkpoints: named values on the host, to and from the bytes of a safetensors file, under PyTorch's state_dict
 //! names.
 
+mod error;
+mod foreign;
+mod load;
+mod numbers;
 mod spec;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, View};
 
+pub use error::{StateError, StateMistake};
+pub use foreign::foreign_format;
+pub use load::{AbsentCounters, ExtraTensors, StateOptions, StatePrefix};
 pub use spec::{RunningStatistics, StateEntry, StateSpec, StateType};
-
-/// Length of the number that a safetensors file starts with: the bytes of its header.
-const PREFIX: usize = 8;
 
 /// Values of one tensor. For use with [`State::insert`].
 #[derive(Clone, Debug, PartialEq)]
@@ -58,44 +61,12 @@ impl StateValues {
         }
     }
 
-    /// Values of a spec's type from elements of a file's; `None` where the one takes no such elements. The format is
-    /// little-endian, and its elements lie at any byte.
-    fn from_bytes(wanted: StateType, dtype: Dtype, bytes: &[u8]) -> Option<Self> {
-        match (wanted, dtype) {
-            (StateType::F32, Dtype::F32) => Some(Self::F32(numbers(bytes, f32::from_le_bytes))),
-            (StateType::F32, Dtype::F16) => Some(Self::F32(numbers(bytes, f16_from_le_bytes))),
-            (StateType::F32, Dtype::BF16) => Some(Self::F32(numbers(bytes, bf16_from_le_bytes))),
-            (StateType::F32, Dtype::F64) => Some(Self::F32(numbers(bytes, |bytes| f64::from_le_bytes(bytes) as f32))),
-            (StateType::I64, Dtype::I64) => Some(Self::I64(numbers(bytes, i64::from_le_bytes))),
-            _ => None,
-        }
-    }
-
     fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         }
     }
-}
-
-fn numbers<T, const N: usize>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|&number| from(number)).collect()
-}
-
-/// The upper half of an f32.
-fn bf16_from_le_bytes([low, high]: [u8; 2]) -> f32 {
-    f32::from_le_bytes([0, 0, low, high])
-}
-
-/// Exactly: exponent and mantissa at their places in an f32 are the magnitude times 2^-112, subnormals too.
-fn f16_from_le_bytes(bytes: [u8; 2]) -> f32 {
-    const UNIT: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32::from(u16::from_le_bytes(bytes));
-    let magnitude = (f32::from_bits((bits & 0x7fff) << 13) * UNIT).to_bits();
-    // infinity and NaN have all bits of the exponent
-    let special = if bits & 0x7c00 == 0x7c00 { 0xff << 23 } else { 0 };
-    f32::from_bits((bits & 0x8000) << 16 | magnitude | special)
 }
 
 /// Parameters, running statistics, vectors and counters of norms, on the host and by name. Their place on the GPU is
@@ -125,22 +96,44 @@ pub struct State {
 
 impl State {
     /// Reads the tensors of `spec` from the bytes of a safetensors file. Names outside the spec's prefixes are passed
-    /// over. Floats of 16 bits become f32 as they are, those of 64 bits are rounded.
+    /// over. Numbers may have other types than the spec's, as PyTorch takes them too: floats of 16 bits become f32 as
+    /// they are, those of 64 bits are rounded, a counter may be an integer of any size or a whole float, with the
+    /// shape `[1]` of old checkpoints. What departs further is a matter of [`State::load_with`].
     ///
     /// # Errors
-    /// [`StateError::Format`] for bytes that are no such file; [`StateError::Mismatch`] with every mistake at once.
+    /// [`StateError::Format`] for bytes that are no such file; [`StateError::Mismatch`] with every mistake at once, and
+    /// with the names that the file has.
     pub fn load(bytes: &[u8], spec: &StateSpec) -> Result<Self, StateError> {
-        let (metadata, data) = parse(bytes)?;
-        let tensors = metadata.tensors();
-        let mut mistakes = name_mistakes(spec, tensors.keys().map(String::as_str));
-        let mut values = BTreeMap::new();
-        for entry in &spec.entries {
-            match tensor(entry, tensors.get(&entry.name).copied(), data) {
-                Ok(tensor) => drop(values.insert(entry.name.clone(), tensor)),
-                Err(wrong) => mistakes.extend(wrong),
-            }
-        }
-        if mistakes.is_empty() { Ok(Self { values }) } else { Err(StateError::Mismatch { mistakes }) }
+        Self::load_with(bytes, spec, &StateOptions::default())
+    }
+
+    /// As [`State::load`], from a file whose names stand behind a prefix, or which lacks counters, or has more.
+    ///
+    /// ```
+    /// use wgpu_norm::{AbsentCounters, Affine, RunningStatistics, State, StateOptions, StatePrefix, StateSpec};
+    ///
+    /// let spec = StateSpec::batch(1, Affine::None, RunningStatistics::Tracked);
+    /// # let names = ["mean", "var"].map(|name| (format!("module.running_{name}"), vec![2.0f32]));
+    /// # let old = names.iter().fold(StateSpec::default(), |s, (n, _)| s.with(n, &[1], wgpu_norm::StateType::F32));
+    /// # let mut state = State::default();
+    /// # names.into_iter().for_each(|(name, values)| state.insert(name, values));
+    /// # let bytes = state.save(&old)?;
+    /// let options = StateOptions {
+    ///     prefix: StatePrefix::Found,
+    ///     counters: AbsentCounters::Zero,
+    ///     ..StateOptions::default()
+    /// };
+    /// // an old checkpoint of a model within `DataParallel`: module.running_mean and module.running_var
+    /// let state = State::load_with(&bytes, &spec, &options)?;
+    /// assert_eq!(state.f32("running_mean")?, [2.0]);
+    /// assert_eq!(state.counter("num_batches_tracked")?, 0);
+    /// # Ok::<(), wgpu_norm::StateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`State::load`].
+    pub fn load_with(bytes: &[u8], spec: &StateSpec, options: &StateOptions) -> Result<Self, StateError> {
+        Ok(Self { values: load::load(bytes, spec, options)? })
     }
 
     /// The bytes of a safetensors file with the tensors of `spec`, floats as f32, the same for the same values. Values
@@ -149,7 +142,8 @@ impl State {
     /// # Errors
     /// [`StateError::Mismatch`] with every mistake at once.
     pub fn save(&self, spec: &StateSpec) -> Result<Vec<u8>, StateError> {
-        let mut mistakes = name_mistakes(spec, self.values.keys().map(String::as_str));
+        let mut mistakes = listed_twice(spec);
+        mistakes.extend(extra(spec, "", self.values.keys().map(String::as_str)));
         let mut views = Vec::new();
         for entry in &spec.entries {
             match self.view(entry) {
@@ -158,7 +152,8 @@ impl State {
             }
         }
         if !mistakes.is_empty() {
-            return Err(StateError::Mismatch { mistakes });
+            let available = self.values.keys().cloned().collect();
+            return Err(StateError::Mismatch { mistakes, available, prefixes: Vec::new() });
         }
         safetensors::serialize(views, None).map_err(|error| StateError::Format { message: error.to_string() })
     }
@@ -226,51 +221,20 @@ impl State {
     }
 }
 
-/// Names that are claimed but not listed, sorted, and names that are listed twice.
-fn name_mistakes<'a>(spec: &StateSpec, names: impl Iterator<Item = &'a str>) -> Vec<StateMistake> {
+/// Names that a spec lists twice.
+fn listed_twice(spec: &StateSpec) -> Vec<StateMistake> {
     let mut listed = BTreeSet::new();
     let twice = spec.entries.iter().filter(|entry| !listed.insert(entry.name.as_str()));
-    let mut mistakes: Vec<_> = twice.map(|entry| StateMistake::ListedTwice { name: entry.name.clone() }).collect();
-    let claimed = |name: &str| spec.prefixes.iter().any(|prefix| name.starts_with(prefix));
-    let extra: BTreeSet<&str> = names.filter(|name| claimed(name) && !listed.contains(name)).collect();
-    mistakes.extend(extra.into_iter().map(|name| StateMistake::Extra { name: name.to_owned() }));
-    mistakes
+    twice.map(|entry| StateMistake::ListedTwice { name: entry.name.clone() }).collect()
 }
 
-/// The header, checked against the bytes after it: the format's crate adds up the sizes of a hostile header without a
-/// check for overflow when it is given all bytes, but not when it is given the header alone.
-fn parse(bytes: &[u8]) -> Result<(Metadata, &[u8]), StateError> {
-    let corrupt = |message: String| StateError::Format { message };
-    let (start, rest) = bytes
-        .split_first_chunk::<PREFIX>()
-        .ok_or_else(|| corrupt(format!("it has {} bytes, the smallest has {PREFIX}", bytes.len())))?;
-    let len = u64::from_le_bytes(*start);
-    let header = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
-    let (header, data) =
-        header.ok_or_else(|| corrupt(format!("a header of {len} bytes in a file of {}", bytes.len())))?;
-    // checks order, gaps, overlaps, and the size of every tensor against its shape
-    let metadata: Metadata = serde_json::from_slice(header).map_err(|error| corrupt(error.to_string()))?;
-    if metadata.data_len() != data.len() {
-        return Err(corrupt(format!("{} bytes of tensors, the header needs {}", data.len(), metadata.data_len())));
-    }
-    Ok((metadata, data))
-}
-
-/// The values of one tensor, or what is wrong with it.
-fn tensor(entry: &StateEntry, info: Option<&TensorInfo>, data: &[u8]) -> Result<StateValues, Vec<StateMistake>> {
-    let name = || entry.name.clone();
-    let info = info.ok_or_else(|| vec![StateMistake::Missing { name: name() }])?;
-    let shape: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
-    let (start, end) = info.data_offsets;
-    let values = StateValues::from_bytes(entry.dtype, info.dtype, &data[start..end]);
-    let mut mistakes = Vec::new();
-    if values.is_none() {
-        mistakes.push(StateMistake::Type { name: name(), expected: entry.dtype, actual: info.dtype.to_string() });
-    }
-    if shape != entry.shape {
-        mistakes.push(StateMistake::Shape { name: name(), expected: entry.shape.clone(), actual: shape });
-    }
-    values.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+/// Names behind a prefix that are claimed but not listed, sorted.
+fn extra<'a>(spec: &StateSpec, prefix: &str, names: impl Iterator<Item = &'a str>) -> Vec<StateMistake> {
+    let listed: BTreeSet<&str> = spec.entries.iter().map(|entry| entry.name.as_str()).collect();
+    let claimed = |name: &str| spec.prefixes.iter().any(|claim| name.starts_with(claim));
+    let of_spec = |name: &'a str| name.strip_prefix(prefix).filter(|rest| claimed(rest) && !listed.contains(rest));
+    let extra: BTreeSet<&str> = names.filter(|name| of_spec(name).is_some()).collect();
+    extra.into_iter().map(|name| StateMistake::Extra { name: name.to_owned() }).collect()
 }
 
 /// Values with their shape, as the format's crate wants to see them.
@@ -294,140 +258,5 @@ impl View for SavedTensor<'_> {
 
     fn data_len(&self) -> usize {
         self.values.len() * self.dtype().bitsize() / 8
-    }
-}
-
-/// Why a checkpoint cannot be read or written.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// The bytes are not a whole safetensors file.
-    #[error("not a whole safetensors file: {message}")]
-    Format {
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The tensors are not those of the spec.
-    #[error("the state does not fit: {}", list(.mistakes))]
-    Mismatch {
-        /// Every mistake.
-        mistakes: Vec<StateMistake>,
-    },
-    /// No values of this name.
-    #[error("no tensor {name:?}")]
-    NoSuchName {
-        /// The name.
-        name: String,
-    },
-    /// Values of another type.
-    #[error("{name:?} is {actual:?}, not {expected:?}")]
-    OtherType {
-        /// The name.
-        name: String,
-        /// Type asked for.
-        expected: StateType,
-        /// Type of the values.
-        actual: StateType,
-    },
-    /// A counter that does not fit the engine's 32 bits.
-    #[error("counter {name:?} must be within 0..={}, got {value}", u32::MAX)]
-    Counter {
-        /// The name.
-        name: String,
-        /// Its value.
-        value: i64,
-    },
-    /// A tensor that is no counter.
-    #[error("{name:?} has {len} values, a counter has one")]
-    SeveralValues {
-        /// The name.
-        name: String,
-        /// Number of values.
-        len: usize,
-    },
-}
-
-impl StateError {
-    fn other_type(name: &str, expected: StateType, values: &StateValues) -> Self {
-        Self::OtherType { name: name.to_owned(), expected, actual: values.dtype() }
-    }
-}
-
-fn list(mistakes: &[StateMistake]) -> String {
-    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// How one tensor departs from a [`StateSpec`]. For use with [`StateError::Mismatch`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateMistake {
-    /// The spec lists a name twice: a module without a prefix among several.
-    #[error("{name:?} is listed twice")]
-    ListedTwice {
-        /// The name.
-        name: String,
-    },
-    /// A tensor that the spec claims by its prefix but does not list.
-    #[error("{name:?} is extra")]
-    Extra {
-        /// Its name.
-        name: String,
-    },
-    /// A tensor of the spec is absent.
-    #[error("{name:?} is missing")]
-    Missing {
-        /// Its name.
-        name: String,
-    },
-    /// Another element type.
-    #[error("{name:?} is {actual}, needed {expected:?}")]
-    Type {
-        /// The tensor.
-        name: String,
-        /// Type of the spec.
-        expected: StateType,
-        /// Type found, as safetensors spells it.
-        actual: String,
-    },
-    /// Another shape.
-    #[error("{name:?} has shape {actual:?}, needed {expected:?}")]
-    Shape {
-        /// The tensor.
-        name: String,
-        /// Shape of the spec.
-        expected: Vec<u64>,
-        /// Shape found.
-        actual: Vec<u64>,
-    },
-    /// Another number of values than the shape to be saved has.
-    #[error("{name:?} has {actual} values, shape {shape:?} does not")]
-    Length {
-        /// The tensor.
-        name: String,
-        /// Shape of the spec.
-        shape: Vec<u64>,
-        /// Number of values.
-        actual: usize,
-    },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_f16_is_read_exactly() {
-        for bits in 0..=u16::MAX {
-            let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-            let magnitude = match exponent {
-                0 => mantissa * 2f64.powi(-24),
-                31 if mantissa == 0.0 => f64::INFINITY,
-                31 => f64::NAN,
-                _ => (1024.0 + mantissa) * 2f64.powi(exponent - 25),
-            };
-            let expected = magnitude.copysign(if bits >> 15 == 0 { 1.0 } else { -1.0 });
-            let actual = f64::from(f16_from_le_bytes(bits.to_le_bytes()));
-            assert!(actual.is_nan() && expected.is_nan() || actual.to_bits() == expected.to_bits(), "{bits:#x}");
-        }
     }
 }

@@ -166,8 +166,97 @@ fn floats_of_other_sizes_are_read_as_f32() {
         assert_eq!(tensors.tensor("running_var").unwrap().dtype(), safetensors::Dtype::F32);
         let counter = StateSpec::default().with("running_var", &[4], StateType::I64);
         let refused = State::load(&file(dtype, data), &counter).unwrap_err().to_string();
-        assert_eq!(refused, format!(r#"the state does not fit: "running_var" is {dtype}, needed I64"#));
+        let expected = r#"the state does not fit: "running_var" holds 1.5, needed whole numbers of 64 bits"#;
+        assert!(refused.starts_with(expected) || dtype == safetensors::Dtype::F64, "{refused}");
     }
+}
+
+/// A file of tensors: name, type, shape, bytes.
+fn file(tensors: &[(&str, safetensors::Dtype, &[usize], &[u8])]) -> Vec<u8> {
+    let views = tensors.iter().map(|&(name, dtype, shape, data)| {
+        (name, safetensors::tensor::TensorView::new(dtype, shape.to_vec(), data).unwrap())
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn counters_are_read_in_every_form_that_checkpoints_have() {
+    use safetensors::Dtype;
+    let spec = StateSpec::default().with("num_batches_tracked", &[], StateType::I64);
+    let forms: [(Dtype, &[usize], &[u8]); 6] = [
+        (Dtype::I64, &[], &7i64.to_le_bytes()),
+        (Dtype::I64, &[1], &7i64.to_le_bytes()),
+        (Dtype::I32, &[], &7i32.to_le_bytes()),
+        (Dtype::F32, &[1, 1], &7f32.to_le_bytes()),
+        (Dtype::F64, &[], &7f64.to_le_bytes()),
+        (Dtype::F16, &[], &0x4700u16.to_le_bytes()),
+    ];
+    for (dtype, shape, data) in forms {
+        let state = State::load(&file(&[("num_batches_tracked", dtype, shape, data)]), &spec).unwrap();
+        assert_eq!(state.counter("num_batches_tracked"), Ok(7), "{dtype} {shape:?}");
+    }
+    for (dtype, shape, data, expected) in [
+        (Dtype::F32, &[][..], &7.5f32.to_le_bytes()[..], "holds 7.5, needed whole numbers"),
+        (Dtype::U64, &[], &u64::MAX.to_le_bytes(), "holds 18446744073709551615, needed whole numbers"),
+        (Dtype::BOOL, &[], &[1], "is BOOL, needed I64"),
+        (Dtype::I32, &[2], &[0; 8], "has shape [2], needed []"),
+    ] {
+        let error = State::load(&file(&[("num_batches_tracked", dtype, shape, data)]), &spec).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_a_file_departs_from_is_an_option() {
+    use safetensors::Dtype::F32;
+    let (one, two) = (1f32.to_le_bytes(), 2f32.to_le_bytes());
+    let pair = |prefix: &str| [format!("{prefix}running_mean"), format!("{prefix}running_var")];
+    let with = |prefixes: &[&str], more: &[&str]| {
+        let mut names: Vec<String> = prefixes.iter().flat_map(|prefix| pair(prefix)).collect();
+        names.extend(more.iter().map(|&name| name.to_owned()));
+        let value = |name: &str| if name.ends_with("mean") { &one[..] } else { &two[..] };
+        file(&names.iter().map(|name| (name.as_str(), F32, &[1][..], value(name))).collect::<Vec<_>>())
+    };
+    let spec = StateSpec::batch(1, Affine::None, RunningStatistics::Tracked);
+    let (found, none) = (StatePrefix::Found, StatePrefix::None);
+    let given = |prefix: &str| StatePrefix::Given(prefix.to_owned());
+    let lacking = |prefix| StateOptions { prefix, counters: AbsentCounters::Zero, ..StateOptions::default() };
+    let lax = |prefix| StateOptions { extra: ExtraTensors::Ignore, ..lacking(prefix) };
+    let good = [
+        (with(&[""], &[]), lacking(none.clone())),
+        (with(&[""], &[]), lacking(found.clone())),
+        (with(&["module."], &[]), lacking(given("module."))),
+        (with(&["module."], &[]), lacking(found.clone())),
+        (with(&["model/bn1/"], &["head.weight"]), lacking(found.clone())),
+        // one fits, the other has more than is listed
+        (with(&["a.", "b."], &["b.weight"]), lacking(found.clone())),
+        (with(&["a.", "b."], &["b.weight"]), lax(given("b."))),
+        (with(&["", "module."], &[]), lax(found.clone())),
+    ];
+    for (bytes, options) in good {
+        let state = State::load_with(&bytes, &spec, &options).unwrap_or_else(|error| panic!("{options:?}: {error}"));
+        assert_eq!((state.f32("running_mean"), state.f32("running_var")), (Ok(&[1.0][..]), Ok(&[2.0][..])));
+        assert_eq!(state.counter("num_batches_tracked"), Ok(0));
+        assert_eq!(state.names().count(), 3);
+    }
+    let bad = [
+        (with(&[""], &[]), StateOptions::default(), "is missing (AbsentCounters::Zero takes 0"),
+        (with(&["module."], &[]), lacking(none.clone()), r#"there behind "module.", which StatePrefix::Found takes"#),
+        (with(&["a.", "b."], &[]), lacking(found.clone()), r#"behind each of "a.", "b.": StatePrefix::Given chooses"#),
+        (with(&["xmodule"], &[]), lacking(found.clone()), r#"; there is "xmodulerunning_mean", "xmodulerunning_var""#),
+        (with(&["a."], &["a.weight"]), lacking(found.clone()), r#"not fit: "a.weight" is extra"#),
+        (with(&["a."], &[]), lacking(given("b.")), r#""b.running_mean" is missing"#),
+        (file(&[]), lacking(found), "there is no tensor at all"),
+    ];
+    for (bytes, options, expected) in bad {
+        let error = State::load_with(&bytes, &spec, &options).unwrap_err().to_string();
+        assert!(error.contains(expected), "{options:?}: {error}");
+    }
+    // a model's thousand tensors are not all listed
+    let many: Vec<String> = (0..1000).map(|index| format!("layer{index:04}.gamma")).collect();
+    let many = with(&[], &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = State::load_with(&many, &spec, &lax(none)).unwrap_err().to_string();
+    assert!(error.ends_with("\"layer0023.gamma\", and 976 more") && error.len() < 2000, "{error}");
 }
 
 #[test]
@@ -206,13 +295,19 @@ fn every_departure_from_the_spec_is_named_at_once() {
         r#""batch.running_var" is extra"#,
         r#""group.weight" is extra"#,
         r#""batch.weight" has shape [8], needed [9]"#,
-        r#""group.bias" is F32, needed I64"#,
+        r#""group.bias" holds 1.3670096, needed whole numbers of 64 bits"#,
         r#""group.scale" is missing"#,
     ];
-    assert_eq!(message, expected.join("; "));
+    assert!(message.starts_with(&expected.join("; ")), "{message}");
+    let first = r#"; there is "batch.bias", "batch.num_batches_tracked", "#;
+    assert!(message.contains(first) && message.ends_with(r#""old_weight.weight_v", and 12 more"#), "{message}");
     // without a prefix the spec claims the whole file
     let whole = State::load(CHECKPOINT, &StateSpec::group(8, BOTH)).unwrap_err();
-    let StateError::Mismatch { mistakes } = whole else { panic!("{whole}") };
+    assert!(
+        whole.to_string().ends_with(r#"; all of it is there behind "group.", which StatePrefix::Found takes"#),
+        "{whole}"
+    );
+    let StateError::Mismatch { mistakes, .. } = whole else { panic!("{whole}") };
     let extra = mistakes.iter().filter(|mistake| matches!(mistake, StateMistake::Extra { .. })).count();
     assert_eq!((extra, mistakes.len()), (model().entries().len(), model().entries().len() + 2));
 }
@@ -233,6 +328,7 @@ fn what_cannot_be_saved_is_named_at_once() {
         r#""bias" is I64, needed F32"#,
         r#""running_var" is missing"#,
         r#""huge" has 1 values, shape [18446744073709551615, 2] does not"#,
+        r#"there is "bias", "gamma", "huge", "num_batches_tracked", "running_mean", "weight""#,
     ];
     assert_eq!(state.save(&spec).unwrap_err().to_string(), expected.join("; "));
 }
@@ -270,6 +366,9 @@ fn corrupt_files_are_refused() {
     let wrapping: Vec<String> = (0..8).map(|i| tensor(i, i as u64 * step, (i as u64 + 1) * step)).collect();
     let cases = [
         (vec![1, 2], "it has 2 bytes, the smallest has 8"),
+        (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "it is a git LFS pointer"),
+        (b"PK\x03\x04".to_vec(), "it is a zip archive"),
+        (b"<!doctype html>".to_vec(), "it is an HTML page"),
         (u64::MAX.to_le_bytes().to_vec(), "a header of 18446744073709551615 bytes in a file of 8"),
         (file("not json", &[]), "expected ident"),
         (file(&"[".repeat(50_000), &[]), "invalid type"),

@@ -15,7 +15,8 @@ use serde_json::Value;
 use wgpu_norm::Element;
 use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::files::FileError;
+use wgpu_norm_tools::file_error::FileError;
+use wgpu_norm_tools::files::Choice;
 use wgpu_norm_tools::safetensors_file::Header;
 
 use crate::fused::attributes::Format;
@@ -365,7 +366,7 @@ impl Store {
             return Err(Failure::Usage(format!("the index names no file for tensor {tensor}")));
         };
         let read = || {
-            let (_, info) = header.find(Some(tensor), "")?;
+            let (_, info) = header.find(Choice { name: Some(tensor), prefix: Some(""), option: "" })?;
             let bytes = header.bytes(&mut File::open(path)?, info)?;
             let shape = info.shape.iter().map(|&size| size as u64).collect();
             match decode(&bytes, info.dtype) {

@@ -26,9 +26,9 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use wgpu_norm::{BindError, Element, PlanError};
-use wgpu_norm_tools::device::{DeviceArgs, Gpu};
+use wgpu_norm_tools::device::{self, DeviceArgs, Gpu};
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
-use wgpu_norm_tools::files::FileError;
+use wgpu_norm_tools::file_error::FileError;
 use wgpu_norm_tools::{elements, output, terminal};
 
 use golden::{Case, Family};
@@ -168,6 +168,10 @@ impl Array {
 }
 
 fn main() -> ExitCode {
+    if device::is_selection_idle() {
+        // SAFETY: first of all, no other thread runs yet that could read the environment meanwhile.
+        unsafe { std::env::set_var(device::NO_SELECTION, "1") };
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return terminal::usage(&error),

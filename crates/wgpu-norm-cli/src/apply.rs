@@ -12,10 +12,11 @@ use wgpu_norm_tools::check::{Comparison, Misplaced, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
-use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
+use wgpu_norm_tools::file_error::FileError;
+use wgpu_norm_tools::files::{Prefix, TensorFile, TensorSpec};
 use wgpu_norm_tools::fused::{Fused, Numbers};
 use wgpu_norm_tools::norm::{Descriptor, Exact};
-use wgpu_norm_tools::output::{Part, Target};
+use wgpu_norm_tools::output::{self, Part, Target};
 use wgpu_norm_tools::quantized::{self, Quantize};
 use wgpu_norm_tools::{shapes, terminal};
 
@@ -50,15 +51,17 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
 
 fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let files = kind.files();
+    let prefix = Prefix::new(files.prefix.as_deref());
     let mut input_spec = files.input.clone();
     input_spec.name = files.tensor.clone().or(input_spec.name);
     // Before the headers: an output that exists is reported even where the input is broken too.
-    Target::new(&files.output, files.force, &[&input_spec.path])?;
-    let input = TensorFile::open(&input_spec, "--tensor NAME")?;
+    Target::new(&files.output, files.output_format, files.force, &[&input_spec.path])?;
+    let input = TensorFile::open(&input_spec, &prefix, "--tensor NAME")?;
     let shape = input.shape().to_vec();
     let settings = kind.settings(&shape)?;
     let targets = Targets::new(files, &settings, &input_spec)?;
-    let operands = Operands::open(input, &settings)?;
+    aside(targets.all(), global)?;
+    let operands = Operands::open(input, &settings, &prefix)?;
     let types = operands.types(files.dtype);
     let quantization = settings.quantize().and_then(QuantizeArgs::quantization);
     let output_type = OutputType::new(types.output, quantization.map(|how| how.format));
@@ -79,6 +82,10 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }
     let norm = gpu.as_ref().map(|gpu| descriptor.create(&gpu.engine)).transpose()?;
+    if let (Some(gpu), Some(norm)) = (&gpu, &norm) {
+        operands.check_sizes(gpu, types)?;
+        gpu.check_size("workspace", norm.workspace_size())?;
+    }
     let sum = targets.sum.as_ref().map(|&(_, element)| element);
     let mut tensors = Tensors { sum, ..operands.read(&settings, walk, &parameters)? };
     let outcome = match (&gpu, &norm) {
@@ -93,11 +100,20 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let statistics_shape = settings.statistics_shape(&shape);
     let shapes = [&shape, &statistics_shape, &scales_shape].map(Vec::as_slice);
     let outcome = walk.outcome(outcome, shapes);
-    targets.write((&name, output_type), shapes, &outcome)?;
+    let parts = targets.parts((&name, output_type), shapes, &outcome)?;
 
     let state_output = settings.update.map(|update| update.out);
     let report = Report::new(descriptor.name(), &shape, types, gpu.as_ref(), &outcome, files);
-    Report { output_type: output_type.name(), ..report }.finish(check, state_output, global)
+    Report { output_type: output_type.name(), ..report }.finish(check, state_output, parts, global)
+}
+
+/// Refuses JSON on standard output where a tensor goes there.
+fn aside<'a>(targets: impl IntoIterator<Item = &'a Target>, global: &Global) -> Result<(), Failure> {
+    if global.json.on_stdout() && targets.into_iter().any(Target::is_stdout) {
+        let words = "standard output has a tensor and takes no --json beside it: give a file in place of -";
+        return Err(Failure::Usage(words.to_owned()));
+    }
+    Ok(())
 }
 
 /// What OUTPUT has.
@@ -158,10 +174,11 @@ impl Targets {
             .chain(running)
             .chain(settings.fused().present())
             .chain(settings.quantize().and_then(QuantizeArgs::static_scale))
+            .chain(settings.update.and_then(|update| update.counter))
             .map(|spec| spec.path.as_path())
             .collect();
-        let target = |path: &Path| Target::new(path, files.force, &inputs);
-        let output = target(&files.output)?;
+        let target = |path: &Path| Target::new(path, None, files.force, &inputs);
+        let output = Target::new(&files.output, files.output_format, files.force, &inputs)?;
         let [mean, rstd] = settings.statistics_out.map(|path| path.map(target).transpose());
         let statistics = [mean?, rstd?];
         let state = |path: &Path| Target::for_state(path, files.force, &inputs);
@@ -172,25 +189,33 @@ impl Targets {
             target.check_element(*element)?;
         }
         let scales = settings.quantize().map_or(Ok(None), QuantizeArgs::scales_out)?.map(target).transpose()?;
-        let mut seen = vec![&output];
-        let sum_target = sum.iter().map(|(target, _)| target);
-        for target in statistics.iter().chain([&running]).flatten().chain(sum_target).chain(&scales) {
+        let targets = Self { output, statistics, running, sum, scales };
+        let mut seen: Vec<&Target> = Vec::new();
+        for target in targets.all() {
             if seen.iter().any(|earlier| earlier.same_as(target)) {
                 return Err(Failure::file(target.path(), FileError::SameOutputs));
             }
             seen.push(target);
         }
-        Ok(Self { output, statistics, running, sum, scales })
+        Ok(targets)
     }
 
-    /// The output, by its name, shape and type, and what else there is.
-    fn write(
+    fn all(&self) -> impl Iterator<Item = &Target> {
+        let sum = self.sum.iter().map(|(target, _)| target);
+        [&self.output]
+            .into_iter()
+            .chain(self.statistics.iter().chain([&self.running]).flatten())
+            .chain(sum)
+            .chain(&self.scales)
+    }
+
+    /// The output, by its name, shape and type, and what else there is: whole before the first has its name.
+    fn parts(
         &self,
         (name, output_type): (&str, OutputType),
         [shape, statistics_shape, scales_shape]: [&[u64]; 3],
         outcome: &Outcome,
-    ) -> Result<(), Failure> {
-        // all files are whole before the first has its name
+    ) -> Result<Vec<Part<'_>>, Failure> {
         let mut parts = vec![output_type.part(&self.output, name, shape, outcome)?];
         if let Some((mean, rstd)) = &outcome.statistics {
             for (target, name, data) in [(&self.statistics[0], "mean", mean), (&self.statistics[1], "rstd", rstd)] {
@@ -208,7 +233,7 @@ impl Targets {
         if let (Some(target), Some(running)) = (&self.running, &outcome.running) {
             parts.push(target.part_of_bytes(&checkpoint(running)?)?);
         }
-        parts.into_iter().try_for_each(Part::finish)
+        Ok(parts)
     }
 }
 
@@ -234,8 +259,8 @@ struct Operands {
 }
 
 impl Operands {
-    fn open(input: TensorFile, settings: &Settings<'_>) -> Result<Self, Failure> {
-        let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");
+    fn open(input: TensorFile, settings: &Settings<'_>, prefix: &Prefix<'_>) -> Result<Self, Failure> {
+        let open = |spec: &TensorSpec| TensorFile::open(spec, prefix, "FILE:NAME");
         let optional = |spec: Option<&TensorSpec>| spec.map(open).transpose();
         let running = match settings.running {
             Some((mean, variance)) => Some((open(mean)?, open(variance)?)),
@@ -260,6 +285,24 @@ impl Operands {
         let input =
             if self.style.as_ref().is_none_or(|style| style.element() == content) { content } else { Element::F32 };
         Types::default().input(input).output(output.unwrap_or(content)).scale(of(&self.scale)).bias(of(&self.bias))
+    }
+
+    /// Refuses tensors that are larger than a buffer of the device, before any element is read.
+    fn check_sizes(&self, gpu: &Gpu, types: Types) -> Result<(), Failure> {
+        let len = self.input.elements();
+        gpu.check_size("input", len.saturating_mul(types.input.bytes()))?;
+        gpu.check_size("output", len.saturating_mul(types.output.bytes()))?;
+        if let Some(style) = &self.style {
+            gpu.check_size("style", style.elements().saturating_mul(types.input.bytes()))?;
+        }
+        let of_file =
+            |what, file: &TensorFile| gpu.check_size(what, file.elements().saturating_mul(file.element().bytes()));
+        let affine = [("scale", &self.scale), ("bias", &self.bias)];
+        affine
+            .iter()
+            .filter_map(|(what, file)| Some((what, file.as_ref()?)))
+            .try_for_each(|(what, file)| of_file(what, file))?;
+        self.fused.as_ref().try_map(of_file).map(drop)
     }
 
     /// Reads all, in the order in which it is walked; scale and bias have the shape `parameters`.
@@ -412,15 +455,25 @@ impl Report {
         }
     }
 
-    /// Prints it all; a check that failed is the exit code.
-    fn finish(mut self, check: Option<Check>, state: Option<&Path>, global: &Global) -> Result<ExitCode, Failure> {
+    /// Prints it all, then gives the files their names: where standard output takes no report, there are none. A check
+    /// that failed is the exit code.
+    fn finish(
+        mut self,
+        check: Option<Check>,
+        state: Option<&Path>,
+        parts: Vec<Part<'_>>,
+        global: &Global,
+    ) -> Result<ExitCode, Failure> {
         let failed = check.as_ref().is_some_and(|check| !check.passed);
         (self.check, self.state_output) = (check, state.map(|path| path.display().to_string()));
-        if global.json.on_stdout() {
-            terminal::print_json(&self)?
+        if parts.iter().any(Part::is_stdout) {
+            terminal::print_aside(&self.text());
+        } else if global.json.on_stdout() {
+            terminal::print_json(&self)?;
         } else {
-            terminal::print(&self.text())?
+            terminal::print(&self.text())?;
         }
+        output::finish(parts)?;
         Ok(if failed { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
     }
 

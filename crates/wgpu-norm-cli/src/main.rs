@@ -18,7 +18,7 @@ use clap::builder::{BoolValueParser, OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use wgpu_norm_tools::device::DeviceArgs;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::{output, terminal};
+use wgpu_norm_tools::{device, output, terminal};
 
 /// Normalization layers on the GPU: batch, layer, instance, group, RMS, AdaIN, Lp, weight, spectral.
 #[derive(Parser)]
@@ -40,7 +40,8 @@ Examples:
   wgpu-norm plan layer 4096x1024 --backward             dispatches, bindings, parameters, kernels of a norm
   wgpu-norm shaders --target spirv --out spirv/         every kernel, translated
 
-Exit codes: 0 all is well, 1 a check failed, 2 a bad request, file or device, 130 interrupted.";
+Exit codes: 0 all is well, 1 a check failed, 2 a bad request, file or device, 130 interrupted, 141 the reader of a tensor
+on standard output went away.";
 
 /// Options of all subcommands.
 #[derive(clap::Args)]
@@ -105,6 +106,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if device::is_selection_idle() {
+        // SAFETY: first of all, no other thread runs yet that could read the environment meanwhile.
+        unsafe { std::env::set_var(device::NO_SELECTION, "1") };
+    }
     let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return terminal::usage(&error),

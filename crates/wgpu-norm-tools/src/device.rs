@@ -36,6 +36,17 @@ pub struct DeviceArgs {
     pub profile: Option<PathBuf>,
 }
 
+/// Turns Mesa's device-selection layer off. That layer asks the desktop which GPU it runs on, and where there is no
+/// desktop session it complains on standard error before anything else is said.
+pub const NO_SELECTION: &str = "NODEVICE_SELECT";
+
+/// Whether the layer has nothing to ask and was not asked for anything.
+pub fn is_selection_idle() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let session = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    !session && ![NO_SELECTION, "MESA_VK_DEVICE_SELECT", "DRI_PRIME"].into_iter().any(set)
+}
+
 /// All adapters, the best first.
 pub fn adapters() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
@@ -196,12 +207,18 @@ impl Gpu {
         Ok(buffer)
     }
 
-    fn allocate(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, Failure> {
+    /// Refuses a tensor that is larger than any buffer: asked before it is read.
+    pub fn check_size(&self, what: &str, bytes: u64) -> Result<(), Failure> {
         let available = self.device.limits().max_buffer_size;
-        if bytes > available {
-            let (what, adapter) = (what.to_owned(), self.info.name.clone());
-            return Err(Failure::BufferSize { what, needed: bytes, available, adapter });
+        if bytes <= available {
+            return Ok(());
         }
+        let (what, adapter) = (what.to_owned(), self.info.name.clone());
+        Err(Failure::BufferSize { what, needed: bytes, available, adapter })
+    }
+
+    fn allocate(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, Failure> {
+        self.check_size(what, bytes)?;
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(what),
             // A view of a tensor without elements still names a buffer.

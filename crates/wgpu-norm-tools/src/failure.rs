@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::files::FileError;
+use crate::file_error::FileError;
 
 /// A check that the program made did not hold.
 pub const EXIT_CHECK: u8 = 1;
@@ -12,6 +12,8 @@ pub const EXIT_CHECK: u8 = 1;
 pub const EXIT_ERROR: u8 = 2;
 /// Interrupted by Ctrl-C.
 pub const EXIT_INTERRUPTED: i32 = 130;
+/// The reader of a tensor on standard output went away: that of a program which SIGPIPE ends.
+pub const EXIT_PIPE: u8 = 141;
 
 /// Why the program stops with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -194,11 +196,11 @@ impl Failure {
 
     /// Prints the one line and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        // A reader that closed the pipe has what it wanted (`wgpu-norm adapters | head -1`).
+        // Whoever closed the pipe knows.
         if let Self::Stdout(error) = self
             && error.kind() == io::ErrorKind::BrokenPipe
         {
-            return ExitCode::SUCCESS;
+            return ExitCode::from(EXIT_PIPE);
         }
         crate::terminal::error(&self.to_string());
         ExitCode::from(EXIT_ERROR)

@@ -1,114 +1,31 @@
-//! Tensors in `.npy` and `.safetensors` files: the header first, with every check against the length of the file, the
-//! elements later. Nothing is allocated that the file does not hold. Elements are floats of 16, 32 or 64 bits in files,
-//! and f32 here.
+//! Tensors in `.npy`, `.npz` and `.safetensors` files, or from standard input: the header first, with every check
+//! against the length of the file, the elements later. Nothing is allocated that the file does not hold. Elements are
+//! floats of 16, 32 or 64 bits in files, and f32 here.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use wgpu_norm::Element;
+use wgpu_norm::{Element, foreign_format};
 
 use crate::failure::Failure;
-use crate::{elements, npy, safetensors_file, terminal};
+use crate::file_error::FileError;
+use crate::{elements, npy, npz, safetensors_file, terminal};
+
+pub use crate::names::Prefix;
 
 /// Bytes read or written between two ticks of the progress bar.
 pub const CHUNK: usize = 8 << 20;
 
-/// What is wrong with a file.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// The system's words.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// No name for a tensor.
-    #[error("a tensor cannot be called {0:?} in a .safetensors file")]
-    TensorName(String),
-    /// A folder, a pipe, a device.
-    #[error("not a regular file")]
-    NotRegular,
-    /// Neither `.npy` nor `.safetensors`.
-    #[error("unknown kind of file, .npy and .safetensors are supported")]
-    UnknownFormat,
-    /// The first bytes are not those of the format.
-    #[error("not a {format} file: {reason}")]
-    Foreign {
-        /// The format its name promises.
-        format: &'static str,
-        /// What is there instead.
-        reason: String,
-    },
-    /// The header cannot be understood.
-    #[error("corrupt header: {0}")]
-    Header(String),
-    /// Fewer bytes than the header says.
-    #[error("truncated: {expected} bytes by its header, {actual} in the file")]
-    Truncated {
-        /// Length by the header.
-        expected: u64,
-        /// Length of the file.
-        actual: u64,
-    },
-    /// More bytes than the header says.
-    #[error("trailing bytes: {expected} bytes by its header, {actual} in the file")]
-    Trailing {
-        /// Length by the header.
-        expected: u64,
-        /// Length of the file.
-        actual: u64,
-    },
-    /// Not a tensor of floats.
-    #[error("element type {0} is not supported, only floats of 16, 32 and 64 bits are")]
-    DataType(String),
-    /// NumPy has no such type.
-    #[error("a .npy file cannot hold {0}; a .safetensors file can, or choose --dtype f16 or f32")]
-    NotInNpy(Element),
-    /// The shape's product cannot be addressed.
-    #[error("shape {shape:?} has more elements than can be addressed")]
-    Overflow {
-        /// The shape.
-        shape: Vec<u64>,
-    },
-    /// No tensor of that name.
-    #[error("no tensor '{name}'; it holds {available}")]
-    NoSuchTensor {
-        /// The name asked for.
-        name: String,
-        /// What there is.
-        available: String,
-    },
-    /// Several tensors and no name.
-    #[error("several tensors, name one with {option}: {available}")]
-    ChooseTensor {
-        /// How to name one.
-        option: &'static str,
-        /// What there is.
-        available: String,
-    },
-    /// A name for a file whose tensor has none.
-    #[error("a .npy file holds one tensor without a name, '{0}' cannot be chosen")]
-    NoNames(String),
-    /// Several tensors for a file that holds one.
-    #[error("a .npy file holds one tensor, a .safetensors file is needed")]
-    OneTensor,
-    /// An output that is already there.
-    #[error("exists already; --force replaces it")]
-    Exists,
-    /// An output that is an input too.
-    #[error("the output is the input {}", .0.display())]
-    OutputIsInput(PathBuf),
-    /// Two outputs in one file.
-    #[error("two outputs would go there")]
-    SameOutputs,
-    /// The output's folder is not there.
-    #[error("folder {} does not exist", .0.display())]
-    NoFolder(PathBuf),
-}
+/// What stands for standard input and standard output.
+pub const STANDARD: &str = "-";
 
-/// `FILE` or `FILE.safetensors:NAME`, as options take it.
+/// `FILE`, `FILE.safetensors:NAME`, `FILE.npz:NAME` or `-:NAME`, as options take it.
 #[derive(Clone, Debug)]
 pub struct TensorSpec {
-    /// The file.
+    /// The file; `-` is standard input.
     pub path: PathBuf,
     /// The tensor in it.
     pub name: Option<String>,
@@ -116,53 +33,69 @@ pub struct TensorSpec {
 
 impl From<OsString> for TensorSpec {
     fn from(value: OsString) -> Self {
-        const MARK: &str = ".safetensors:";
-        if let Some(text) = value.to_str()
-            && let Some(at) = text.rfind(MARK)
-        {
-            let (path, name) = (&text[..at + MARK.len() - 1], &text[at + MARK.len()..]);
-            return Self { path: path.into(), name: Some(name.to_owned()) };
+        const MARKS: [&str; 2] = [".safetensors:", ".npz:"];
+        let Some(text) = value.to_str() else { return Self { path: value.into(), name: None } };
+        let of_standard = text.starts_with("-:").then_some(STANDARD.len());
+        // the last mark: a path may hold others
+        let ends = MARKS.iter().filter_map(|mark| text.rfind(mark).map(|at| at + mark.len() - 1));
+        match ends.chain(of_standard).max() {
+            Some(end) => Self { path: text[..end].into(), name: Some(text[end + 1..].to_owned()) },
+            None => Self { path: value.into(), name: None },
         }
-        Self { path: value.into(), name: None }
     }
 }
 
 /// A kind of file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// NumPy's.
+    /// NumPy's, of one tensor.
     Npy,
+    /// NumPy's archives of `.npy` files.
+    Npz,
     /// Of the crate of that name.
     Safetensors,
 }
 
 impl Format {
     /// By the file's name.
-    pub fn of(path: &Path) -> Result<Self, Failure> {
+    pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
         match extension.as_deref() {
-            Some("npy") => Ok(Self::Npy),
-            Some("safetensors") => Ok(Self::Safetensors),
-            _ => Err(Failure::file(path, FileError::UnknownFormat)),
+            Some("npy") => Some(Self::Npy),
+            Some("npz") => Some(Self::Npz),
+            Some("safetensors") => Some(Self::Safetensors),
+            _ => None,
+        }
+    }
+
+    /// By the first bytes.
+    fn of_bytes(bytes: &[u8]) -> Self {
+        match bytes {
+            [b'P', b'K', ..] => Self::Npz,
+            bytes if bytes.starts_with(npy::MAGIC) => Self::Npy,
+            _ => Self::Safetensors,
         }
     }
 }
 
 /// How a file stores an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
+pub(crate) enum Stored {
     /// In a type that norms have.
     As(Element),
     /// As a 64-bit float, which is read as f32.
     F64,
+    /// As a whole number of so many bytes, which counters have, and tensors may not.
+    Whole { bytes: u64, signed: bool },
 }
 
 impl Stored {
     /// Bytes of one element.
-    pub fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::As(element) => element.bytes(),
             Self::F64 => 8,
+            Self::Whole { bytes, .. } => bytes,
         }
     }
 
@@ -171,30 +104,87 @@ impl Stored {
         match self {
             Self::As(element) => elements::decode(bytes, element),
             Self::F64 => bytes.as_chunks().0.iter().map(|&value| f64::from_le_bytes(value) as f32).collect(),
+            Self::Whole { .. } => bytes.chunks(self.bytes() as usize).map(|one| self.number(one) as f32).collect(),
+        }
+    }
+
+    /// One number, exact below 2^53.
+    fn number(self, bytes: &[u8]) -> f64 {
+        match self {
+            Self::F64 => bytes.first_chunk().map_or(f64::NAN, |&value| f64::from_le_bytes(value)),
+            Self::As(_) => self.decode(bytes).first().map_or(f64::NAN, |&value| value.into()),
+            Self::Whole { signed, .. } => {
+                let negative = signed && bytes.last().is_some_and(|&last| last >= 0x80);
+                let mut wide = [if negative { 0xff } else { 0 }; 16];
+                wide[..bytes.len()].copy_from_slice(bytes);
+                i128::from_le_bytes(wide) as f64
+            }
         }
     }
 }
 
 /// What a header says of one tensor's elements.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Sizes of the axes, outermost first.
-    pub shape: Vec<u64>,
+    pub(crate) shape: Vec<u64>,
     /// Type of the elements.
-    pub stored: Stored,
-    /// Where the elements start in the file.
-    pub offset: u64,
+    pub(crate) stored: Stored,
+    /// The type in the file's own words.
+    pub(crate) dtype: String,
+    /// Where the elements start in the file, or in the member of an archive.
+    pub(crate) offset: u64,
     /// Most significant byte first.
-    pub big_endian: bool,
+    pub(crate) big_endian: bool,
     /// First axis fastest.
-    pub fortran: bool,
+    pub(crate) fortran: bool,
+}
+
+/// What files are read from.
+pub trait Source: Read + Seek {}
+
+impl<T: Read + Seek> Source for T {}
+
+/// Where the elements are.
+enum Origin {
+    /// In a file.
+    File(Box<dyn Source>),
+    /// In a member of an archive, by its number.
+    Member(npz::Archive, usize),
+}
+
+impl Origin {
+    /// Reads on from an offset.
+    fn at(&mut self, offset: u64) -> Result<Box<dyn Read + '_>, FileError> {
+        match self {
+            Self::File(source) => {
+                source.seek(SeekFrom::Start(offset))?;
+                Ok(Box::new(source))
+            }
+            Self::Member(archive, number) => {
+                let mut member = archive.member(*number)?;
+                io::copy(&mut (&mut member).take(offset), &mut io::sink())?;
+                Ok(Box::new(member))
+            }
+        }
+    }
+}
+
+/// Which tensor of a file is meant, where it holds several.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// What stands before the name in the file; `None`: nothing, or the only thing with which there is such a name.
+    pub prefix: Option<&'a str>,
+    /// How the caller may choose among several.
+    pub option: &'static str,
 }
 
 /// A tensor whose header is read and found good.
-#[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
-    file: File,
+    origin: Origin,
     layout: Layout,
     len: usize,
     /// Name of the tensor, where it has one.
@@ -202,31 +192,94 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Reads and checks the header. `option` is how the caller may choose among several tensors.
-    pub fn open(spec: &TensorSpec, option: &'static str) -> Result<Self, Failure> {
-        let fail = |error| Failure::file(&spec.path, error);
-        let format = Format::of(&spec.path)?;
-        let metadata = std::fs::metadata(&spec.path).map_err(|error| fail(error.into()))?;
+    /// Reads and checks the header of a tensor of floats. `option` is that of a [`Choice`].
+    pub fn open(spec: &TensorSpec, prefix: &Prefix<'_>, option: &'static str) -> Result<Self, Failure> {
+        let file = Self::open_any(spec, prefix, option)?;
+        file.require_floats().map_err(|error| Failure::file(&file.path, error))?;
+        if file.layout.stored == Stored::F64 {
+            terminal::note(&format!("{}: 64-bit floats, rounded to 32 bits", file.path.display()));
+        }
+        Ok(file)
+    }
+
+    /// As [`TensorFile::open`], of bytes in memory, in a file that is called so.
+    pub fn of_bytes(path: &Path, format: Format, bytes: Vec<u8>, choice: Choice<'_>) -> Result<Self, FileError> {
+        let len = bytes.len() as u64;
+        let file = Self::of_source(path, format, Box::new(Cursor::new(bytes)), len, choice)?;
+        file.require_floats()?;
+        Ok(file)
+    }
+
+    /// As [`TensorFile::open`], of numbers of any type.
+    fn open_any(spec: &TensorSpec, prefix: &Prefix<'_>, option: &'static str) -> Result<Self, Failure> {
+        let choice = Choice { name: spec.name.as_deref(), prefix: prefix.given(), option };
+        let is_standard = spec.path == Path::new(STANDARD);
+        let path = if is_standard { Path::new("standard input") } else { &spec.path };
+        let opened = if is_standard { Self::of_input(path, choice) } else { Self::of_file(path, choice) };
+        let file = opened.map_err(|error| Failure::file(path, error))?;
+        if let (Some(found), Some(wanted), None) = (&file.name, choice.name, choice.prefix)
+            && let Some(before) = found.strip_suffix(wanted).filter(|before| !before.is_empty())
+        {
+            prefix.agree(path, wanted, before).map_err(|error| Failure::file(path, error))?;
+            terminal::note(&format!("{}: '{found}' is taken for '{wanted}'", path.display()));
+        }
+        Ok(file)
+    }
+
+    fn of_input(path: &Path, choice: Choice<'_>) -> Result<Self, FileError> {
+        let bytes = standard_input()?;
+        let (len, format) = (bytes.len() as u64, Format::of_bytes(&bytes));
+        Self::of_source(path, format, Box::new(Cursor::new(bytes)), len, choice)
+    }
+
+    fn of_file(path: &Path, choice: Choice<'_>) -> Result<Self, FileError> {
+        let metadata = std::fs::metadata(path)?;
         // Asked before opening: to open a pipe without a writer would wait for one.
         if !metadata.is_file() {
-            return Err(fail(FileError::NotRegular));
+            return Err(FileError::NotRegular);
         }
-        let mut file = File::open(&spec.path).map_err(|error| fail(error.into()))?;
-        let (layout, name) = match format {
-            Format::Npy => match &spec.name {
-                Some(name) => return Err(fail(FileError::NoNames(name.clone()))),
-                None => (npy::read_header(&mut file, metadata.len()).map_err(fail)?, None),
+        let mut file = File::open(path)?;
+        let format = Format::of(path).ok_or_else(|| unknown(&mut file))?;
+        Self::of_source(path, format, Box::new(file), metadata.len(), choice)
+    }
+
+    fn of_source(
+        path: &Path,
+        format: Format,
+        mut source: Box<dyn Source>,
+        len: u64,
+        choice: Choice<'_>,
+    ) -> Result<Self, FileError> {
+        let (origin, layout, name) = match format {
+            Format::Npy => match choice.name {
+                Some(name) => return Err(FileError::NoNames(name.to_owned())),
+                None => {
+                    let layout = npy::read_header(&mut source, len)?;
+                    (Origin::File(source), layout, None)
+                }
             },
+            Format::Npz => {
+                let mut archive = npz::Archive::open(source, len)?;
+                let (number, layout, name) = archive.find(choice)?;
+                (Origin::Member(archive, number), layout, Some(name))
+            }
             Format::Safetensors => {
-                let header = safetensors_file::Header::read(&mut file, metadata.len()).map_err(fail)?;
-                let (layout, name) = header.layout(spec.name.as_deref(), option).map_err(fail)?;
-                (layout, Some(name))
+                let header = safetensors_file::Header::read(&mut source, len)?;
+                let (layout, name) = header.layout(choice)?;
+                (Origin::File(source), layout, Some(name))
             }
         };
         // The header reader has compared this very product with the length of the file.
         let len = element_count(&layout.shape).and_then(|len| usize::try_from(len).ok());
-        let len = len.ok_or_else(|| fail(FileError::Overflow { shape: layout.shape.clone() }))?;
-        Ok(Self { path: spec.path.clone(), file, layout, len, name })
+        let len = len.ok_or_else(|| FileError::Overflow { shape: layout.shape.clone() })?;
+        Ok(Self { path: path.to_owned(), origin, layout, len, name })
+    }
+
+    fn require_floats(&self) -> Result<(), FileError> {
+        match self.layout.stored {
+            Stored::Whole { .. } => Err(FileError::DataType(self.layout.dtype.clone())),
+            Stored::As(_) | Stored::F64 => Ok(()),
+        }
     }
 
     /// Sizes of the axes, outermost first.
@@ -243,25 +296,27 @@ impl TensorFile {
     pub fn element(&self) -> Element {
         match self.layout.stored {
             Stored::As(element) => element,
-            Stored::F64 => Element::F32,
+            Stored::F64 | Stored::Whole { .. } => Element::F32,
         }
     }
 
     /// Reads the elements, into row-major order.
     pub fn read(mut self) -> Result<Vec<f32>, Failure> {
-        let Layout { stored, offset, big_endian, .. } = self.layout;
-        if stored == Stored::F64 {
-            terminal::note(&format!("{}: 64-bit floats, rounded to 32 bits", self.path.display()));
-        }
-        let size = stored.bytes() as usize;
         let mut data = zeroed(self.len, &self.path.display().to_string())?;
+        self.read_into(&mut data).map_err(|error| Failure::file(&self.path, error))?;
+        if self.layout.fortran && self.layout.shape.len() > 1 { self.row_major(&data) } else { Ok(data) }
+    }
+
+    /// Reads the elements in the order in which they lie.
+    fn read_into(&mut self, data: &mut [f32]) -> Result<(), FileError> {
+        let Layout { stored, offset, big_endian, .. } = self.layout;
+        let size = stored.bytes() as usize;
         let mut bytes = vec![0; CHUNK.min(self.len * size)];
         let bar = terminal::progress("reading", self.elements() * stored.bytes(), true);
-        let fail = |error: io::Error| Failure::file(&self.path, error);
-        self.file.seek(SeekFrom::Start(offset)).map_err(fail)?;
+        let mut source = self.origin.at(offset)?;
         for values in data.chunks_mut(CHUNK / size) {
             let bytes = &mut bytes[..values.len() * size];
-            self.file.read_exact(bytes).map_err(fail)?;
+            source.read_exact(bytes).map_err(ended)?;
             if big_endian {
                 bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
             }
@@ -269,7 +324,9 @@ impl TensorFile {
             bar.inc(bytes.len() as u64);
         }
         bar.finish_and_clear();
-        if self.layout.fortran && self.layout.shape.len() > 1 { self.row_major(&data) } else { Ok(data) }
+        // an archive compares its checksum where a member ends
+        io::copy(&mut source.take(1), &mut io::sink())?;
+        Ok(())
     }
 
     /// The elements of a column-major tensor in row-major order.
@@ -298,6 +355,61 @@ impl TensorFile {
     }
 }
 
+/// The one number of a file as a counter of batches: an integer or a whole float of any size, of any shape of ones.
+pub fn read_counter(spec: &TensorSpec, prefix: &Prefix<'_>) -> Result<u32, Failure> {
+    let mut file = TensorFile::open_any(spec, prefix, "FILE:NAME")?;
+    let mut number = || {
+        if file.len != 1 {
+            return Err(FileError::NotOneNumber { shape: file.layout.shape.clone() });
+        }
+        let Layout { stored, offset, big_endian, .. } = file.layout;
+        let mut bytes = vec![0; stored.bytes() as usize];
+        file.origin.at(offset)?.read_exact(&mut bytes).map_err(ended)?;
+        if big_endian {
+            bytes.reverse();
+        }
+        let value = stored.number(&bytes);
+        // one more has to be counted yet
+        let counts = value.fract() == 0.0 && (0.0..f64::from(u32::MAX)).contains(&value);
+        if counts { Ok(value as u32) } else { Err(FileError::NoCounter { value }) }
+    };
+    number().map_err(|error| Failure::file(&file.path, error))
+}
+
+/// All of standard input, which can be had once.
+fn standard_input() -> Result<Vec<u8>, FileError> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(FileError::Taken);
+    }
+    if io::stdin().is_terminal() {
+        return Err(FileError::Terminal);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What is said of a file whose name tells nothing.
+fn unknown(file: &mut impl Read) -> FileError {
+    FileError::UnknownFormat(first_bytes(file).ok().and_then(|start| foreign_format(&start)))
+}
+
+/// As many bytes as tell what a file is.
+pub(crate) fn first_bytes(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    file.take(4096).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// The elements are fewer than the length of the file promised.
+pub(crate) fn ended(error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => FileError::Ended,
+        _ => FileError::Io(error),
+    }
+}
+
 /// Product of the sizes, or `None` where it or its bytes in any type overflow.
 pub fn element_count(shape: &[u64]) -> Option<u64> {
     if shape.contains(&0) {
@@ -308,7 +420,7 @@ pub fn element_count(shape: &[u64]) -> Option<u64> {
 }
 
 /// Compares the length of a file with what its header says.
-pub fn check_length(expected: u64, actual: u64) -> Result<(), FileError> {
+pub(crate) fn check_length(expected: u64, actual: u64) -> Result<(), FileError> {
     match actual.cmp(&expected) {
         std::cmp::Ordering::Less => Err(FileError::Truncated { expected, actual }),
         std::cmp::Ordering::Equal => Ok(()),

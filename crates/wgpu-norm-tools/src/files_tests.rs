@@ -32,7 +32,7 @@ fn load(extension: &str, bytes: &[u8], name: Option<&str>) -> Loaded {
     let path = folder.path().join(format!("x.{extension}"));
     std::fs::write(&path, bytes).unwrap();
     let spec = TensorSpec { path, name: name.map(str::to_owned) };
-    let file = TensorFile::open(&spec, "--tensor NAME").map_err(|error| error.to_string())?;
+    let file = TensorFile::open(&spec, &Prefix::default(), "--tensor NAME").map_err(|error| error.to_string())?;
     let shape = file.shape().to_vec();
     Ok((shape, file.read().map_err(|error| error.to_string())?))
 }
@@ -40,16 +40,24 @@ fn load(extension: &str, bytes: &[u8], name: Option<&str>) -> Loaded {
 #[test]
 fn tensors_survive_a_round_trip() {
     let cases: &[&[u64]] = &[&[], &[0], &[1], &[3], &[2, 3], &[2, 0, 5], &[1, 2, 3, 1, 2, 1, 1, 2]];
-    let types = [("npy", F32), ("npy", F16), ("safetensors", F32), ("safetensors", F16), ("safetensors", Bf16)];
+    let types = [
+        ("npy", F32),
+        ("npy", F16),
+        ("npz", F32),
+        ("npz", F16),
+        ("safetensors", F32),
+        ("safetensors", F16),
+        ("safetensors", Bf16),
+    ];
     for (extension, element) in types {
         for shape in cases {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(format!("x.{extension}"));
             let data: Vec<f32> = (0..element_count(shape).unwrap()).map(|i| i as f32 - 0.5).collect();
-            let target = Target::new(&path, false, &[]).unwrap();
+            let target = Target::new(&path, None, false, &[]).unwrap();
             target.check_element(element).unwrap();
             target.part_of_tensor("a \"name\"", shape, element, &data).unwrap().finish().unwrap();
-            let file = TensorFile::open(&TensorSpec { path, name: None }, "").unwrap();
+            let file = TensorFile::open(&TensorSpec { path, name: None }, &Prefix::default(), "").unwrap();
             assert_eq!((file.shape(), file.element()), (*shape, element), "{extension}");
             assert_eq!(file.read().unwrap(), data, "{extension} {element} {shape:?}");
         }
@@ -66,9 +74,9 @@ fn what_is_written_in_16_bits_is_rounded_to_the_nearest_and_ties_to_the_even_one
     ];
     for (element, expected) in expected {
         let path = folder.path().join(format!("{element}.safetensors"));
-        let target = Target::new(&path, false, &[]).unwrap();
+        let target = Target::new(&path, None, false, &[]).unwrap();
         target.part_of_tensor("x", &[6], element, &data).unwrap().finish().unwrap();
-        let read = TensorFile::open(&TensorSpec { path, name: None }, "").unwrap().read().unwrap();
+        let read = TensorFile::open(&TensorSpec { path, name: None }, &Prefix::default(), "").unwrap().read().unwrap();
         assert_eq!(read[..5], expected[..5], "{element}");
         assert!((read[5] - expected[5]).abs() <= expected[5] / 256.0, "{element} {}", read[5]);
     }
@@ -77,7 +85,9 @@ fn what_is_written_in_16_bits_is_rounded_to_the_nearest_and_ties_to_the_even_one
 #[test]
 fn numpy_has_no_bf16() {
     let folder = tempfile::tempdir().unwrap();
-    let target = Target::new(&folder.path().join("x.npy"), false, &[]).unwrap();
+    let archive = Target::new(&folder.path().join("x.npz"), None, false, &[]).unwrap();
+    assert!(archive.check_element(Bf16).unwrap_err().to_string().contains("a .npz file cannot hold bf16"));
+    let target = Target::new(&folder.path().join("x.npy"), None, false, &[]).unwrap();
     let written = target.part_of_tensor("", &[1], Bf16, &[1.0]).err();
     for error in [target.check_element(Bf16).err(), written] {
         let error = error.unwrap().to_string();
@@ -161,8 +171,12 @@ fn bad_npy_files_are_refused_by_name() {
         bytes
     };
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (vec![], "not a .npy file: it has 0 bytes"),
-        (b"PK\x03\x04 an archive".to_vec(), "does not begin with"),
+        (vec![], "not a .npy file: it is empty"),
+        (b"PK\x03\x04 an archive".to_vec(), "not a .npy file: it is a zip archive: unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\nsize 9\n".to_vec(), "it is a git LFS pointer to a file of 9"),
+        (b"<html><body>Sign in".to_vec(), "it is an HTML page"),
+        (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c".to_vec(), "does not begin with \\x93NUMPY"),
+        (b"\x02\0\0\0\0\0\0\0{}".to_vec(), "it is a .safetensors file: give it a name that ends in .safetensors"),
         (good[..9].to_vec(), "not a .npy file: it has 9 bytes"),
         (good[..20].to_vec(), "truncated: "),
         (good[..good.len() - 1].to_vec(), "truncated: "),
@@ -174,9 +188,16 @@ fn bad_npy_files_are_refused_by_name() {
         (npy("<f16", "(1,)"), "element type <f16 (float128) is not supported"),
         (npy("<f8", "(2,)"), "truncated: "),
         (npy("<f2", "(3,)"), "trailing bytes: "),
-        (npy("<V2", "(4,)"), "V2 (raw bytes)"),
+        (npy(">V2", "(4,)"), "V2 (raw bytes)"),
+        (npy("|V1", "(8,)"), "V1 (raw bytes, as ml_dtypes writes floats of 8 bits)"),
+        (npy("<V2", "(3,)"), "trailing bytes: "),
         (npy("|O", "(1,)"), "pickled Python object"),
-        (npy("<i4", "(2,)"), "<i4 (signed integer)"),
+        (
+            npy("<i4", "(2,)"),
+            "<i4 (signed integer) is not supported, only floats of 16, 32 and 64 bits are: convert it",
+        ),
+        (npy("=u2", "(4L,)"), "<u2 (unsigned integer)"),
+        (npy("<i3", "(2,)"), "corrupt header: invalid type string"),
         (npy("|b1", "(8,)"), "|b1 (bool)"),
         (npy("<c8", "(1,)"), "complex"),
         (npy("<f4", "(3,)"), "truncated: "),
@@ -191,10 +212,16 @@ fn bad_npy_files_are_refused_by_name() {
         (npy("<f3", "(2,)"), "corrupt header: invalid type string"),
         (npy("<f4", "2"), "no dictionary of just"),
         (npy("<f4", "(2)"), "corrupt header: could not parse"),
-        (npy_bytes("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", &[0; 8]), "structured"),
+        (
+            npy_bytes("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", &[0; 8]),
+            "elements are records of [('a', '<f4')]: write one field alone",
+        ),
         (npy_bytes("{'descr': '<f4', 'shape': (2,)}", &[0; 8]), "no dictionary of just"),
         (npy_bytes("{'descr': '<f4', 'more': 1}", &[0; 8]), "no dictionary of just"),
         (npy_bytes("{'descr': '<f4', 'more': True, 'shape': (2,)}", &[0; 8]), "missing key 'fortran_order'"),
+        (npy("<f4", "(2Ll,)"), "corrupt header: unexpected 'l'"),
+        (npy("<f4", "(2,)\r"), "corrupt header: it has \\r, as copying as text leaves it"),
+        (npy("<f4", "(L,)"), "corrupt header: unexpected 'L'"),
         (npy_bytes("{'descr': '<f4", &[0; 8]), "corrupt header"),
         (npy_bytes("{'descr'", &[0; 8]), "no dictionary of just"),
         (npy_bytes("\u{e9}\u{e9}", &[0; 8]), "corrupt header: unexpected 'é'"),
@@ -224,6 +251,18 @@ fn bad_safetensors_files_are_refused_by_name() {
     let good = one("F32", "[2]", 8);
     let cases: Vec<(Vec<u8>, Option<&str>, &str)> = vec![
         (vec![1, 2], None, "not a .safetensors file: it has 2 bytes"),
+        (vec![], None, "not a .safetensors file: it is empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\nsize 9\n".to_vec(),
+            None,
+            "it is a git LFS pointer to a file of 9",
+        ),
+        (b"PK\x03\x04an archive".to_vec(), None, "it is a zip archive"),
+        (b"Entry not found".to_vec(), None, "it is text that begins with \"Entry not found\""),
+        (b"\x93NUMPY\x01\0v\0{'descr'".to_vec(), None, "it is a .npy file: give it a name that ends in .npy"),
+        (b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0".to_vec(), None, "it is a GGUF model"),
+        (0u64.to_le_bytes().to_vec(), None, "corrupt header: it is no JSON object"),
+        ([&0u64.to_le_bytes()[..], b"{"].concat(), None, "corrupt header: it is no JSON object"),
         (u64::MAX.to_le_bytes().to_vec(), None, "a header of 18446744073709551615 bytes"),
         (1000u64.to_le_bytes().to_vec(), None, "truncated: 1008 bytes by its header, 8 in the file"),
         (good[..good.len() - 1].to_vec(), None, "truncated: "),
@@ -258,13 +297,169 @@ fn files_that_are_none_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("folder.npy")).unwrap();
     for (name, expected) in
-        [("none.npy", "No such file"), ("folder.npy", "not a regular file"), ("x.npz", "unknown kind of file")]
+        [("none.npy", "No such file"), ("folder.npy", "not a regular file"), ("none.dat", "No such file")]
     {
         let spec = TensorSpec { path: folder.path().join(name), name: None };
-        let error = TensorFile::open(&spec, "").unwrap_err().to_string();
+        let error = TensorFile::open(&spec, &Prefix::default(), "").err().unwrap().to_string();
         assert!(error.contains(expected), "{error:?} should say {expected:?}");
     }
-    assert!(load("npy", &npy_bytes(&npy_header("<f4", "False", "()"), &[0; 4]), Some("a")).is_err());
+    let npy = npy_bytes(&npy_header("<f4", "False", "()"), &[0; 4]);
+    assert!(load("npy", &npy, Some("a")).is_err());
+    let unknown = "unknown kind of file, .npy, .npz and .safetensors are supported; it is a .npy file: give it a name";
+    assert!(load("dat", &npy, None).unwrap_err().contains(unknown));
+    assert!(load("pt", b"PK\x03\x04", None).unwrap_err().contains("it is a zip archive"));
+}
+
+#[test]
+fn headers_are_read_as_others_than_numpy_spell_them() {
+    let values: Vec<f32> = (0..6).map(|i| i as f32 - 0.5).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    // Python 2 on Windows and elsewhere; other writers
+    for (descr, shape) in [("<f4", "(2L, 3L)"), ("<f4", "(2L,3L,)"), ("=f4", "(2, 3)"), ("f4", "(2,3)")] {
+        let loaded = load("npy", &npy_bytes(&npy_header(descr, "False", shape), &bytes), None);
+        assert_eq!(loaded.unwrap(), (vec![2, 3], values.clone()), "{descr} {shape}");
+    }
+    // double quotes, keys in another order, much space, version 3
+    let text = "{\"shape\":( 2 , 3 ) ,\"fortran_order\":False,\"descr\":\"<f4\"}   \n";
+    assert_eq!(load("npy", &npy_bytes(text, &bytes), None).unwrap().0, [2, 3]);
+    let mut third = b"\x93NUMPY\x03\x00".to_vec();
+    third.extend((text.len() as u32).to_le_bytes());
+    third.extend([text.as_bytes(), &bytes].concat());
+    assert_eq!(load("npy", &third, None).unwrap().1, values);
+    // ml_dtypes' bfloat16, which NumPy takes for raw bytes
+    let halves = [0x3fc0u16, 0xbe80, 0x7f80].map(u16::to_le_bytes).concat();
+    for descr in ["<V2", "|V2"] {
+        let loaded = load("npy", &npy_bytes(&npy_header(descr, "False", "(3,)"), &halves), None);
+        assert_eq!(loaded.unwrap().1, [1.5, -0.25, f32::INFINITY], "{descr}");
+    }
+}
+
+#[test]
+fn counters_are_read_in_every_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = |name: &str, bytes: Vec<u8>| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        read_counter(&TensorSpec { path, name: None }, &Prefix::default()).map_err(|error| error.to_string())
+    };
+    let npy = |descr: &str, shape: &str, data: &[u8]| npy_bytes(&npy_header(descr, "False", shape), data);
+    let int = |dtype: &str, shape: &str, data: &[u8]| {
+        let end = data.len();
+        let text = format!(r#"{{"n":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#);
+        safetensors_bytes(&text, data)
+    };
+    let good = [
+        ("x.npy", npy("<i8", "()", &7i64.to_le_bytes())),
+        ("x.npy", npy(">i8", "()", &7i64.to_be_bytes())),
+        ("x.npy", npy("<i4", "(1,)", &7i32.to_le_bytes())),
+        ("x.npy", npy("<u2", "(1, 1)", &[7, 0])),
+        ("x.npy", npy("|u1", "()", &[7])),
+        ("x.npy", npy("<f8", "()", &7f64.to_le_bytes())),
+        ("x.safetensors", int("I64", "[]", &7i64.to_le_bytes())),
+        ("x.safetensors", int("I32", "[1]", &7i32.to_le_bytes())),
+        ("x.safetensors", int("F32", "[]", &7f32.to_le_bytes())),
+    ];
+    for (name, bytes) in good {
+        assert_eq!(count(name, bytes), Ok(7), "{name}");
+    }
+    let bad = [
+        (npy("<i8", "(2,)", &[0; 16]), "a counter is one number, this has shape [2]"),
+        (npy("<i8", "()", &(-7i64).to_le_bytes()), "a counter is a whole number within 0..=4294967294, got -7"),
+        (npy("<i8", "()", &i64::from(u32::MAX).to_le_bytes()), "got 4294967295"),
+        (npy("<f4", "()", &0.5f32.to_le_bytes()), "got 0.5"),
+        (npy("<f4", "()", &f32::NAN.to_le_bytes()), "got NaN"),
+        (npy("|b1", "()", &[1]), "|b1 (bool) is not supported"),
+    ];
+    for (bytes, expected) in bad {
+        let error = count("x.npy", bytes).unwrap_err();
+        assert!(error.contains(expected), "{error:?} should say {expected:?}");
+    }
+}
+
+/// An archive of these members, as `method` compresses them.
+fn npz(members: &[(&str, &[u8])], method: zip::CompressionMethod, large: bool) -> Vec<u8> {
+    use std::io::Write;
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(method).large_file(large);
+    for (name, bytes) in members {
+        archive.start_file(*name, options).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn archives_are_read_member_by_member() {
+    use zip::CompressionMethod::{Deflated, Stored};
+    let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let plain = npy_bytes(&npy_header("<f4", "False", "(2, 3)"), &bytes);
+    let transposed = npy_bytes(&npy_header("<f4", "True", "(2, 3)"), &bytes);
+    let members: [(&str, &[u8]); 3] = [("x.npy", &plain), ("model.w.npy", &transposed), ("notes.txt", b"text")];
+    for (method, large) in [(Stored, false), (Stored, true), (Deflated, false), (Deflated, true)] {
+        let archive = npz(&members, method, large);
+        for (name, expected) in [("x", &values[..]), ("x.npy", &values), ("w", &[0.0, 2.0, 4.0, 1.0, 3.0, 5.0])] {
+            assert_eq!(load("npz", &archive, Some(name)).unwrap().1, *expected, "{method:?} {name}");
+        }
+        assert_eq!(load("npz", &npz(&members[..1], method, large), None).unwrap().0, [2, 3]);
+        let error = load("npz", &archive, None).unwrap_err();
+        assert!(error.ends_with("several tensors, name one with --tensor NAME: model.w, x"), "{error}");
+        let error = load("npz", &archive, Some("y")).unwrap_err();
+        assert!(error.ends_with("no tensor 'y'; it holds model.w, x"), "{error}");
+    }
+}
+
+#[test]
+fn bad_archives_are_refused_by_name() {
+    use zip::CompressionMethod::{Deflated, Stored};
+    let npy = npy_bytes(&npy_header("<f4", "False", "(200,)"), &[0; 800]);
+    let one = |method| npz(&[("x.npy", &npy)], method, false);
+    let changed = |from: &[u8], at: &[u8], offset: usize, to: &[u8]| {
+        // the list at the end counts
+        let mut bytes = from.to_vec();
+        let place = bytes.windows(at.len()).rposition(|window| window == at).unwrap() + offset;
+        bytes[place..place + to.len()].copy_from_slice(to);
+        bytes
+    };
+    let (stored, deflated) = (one(Stored), one(Deflated));
+    let list = b"PK\x01\x02";
+    let twice = changed(&npz(&[("x.npy", &npy), ("y.npy", &npy)], Stored, false), b"y.npy", 0, b"x");
+    let damaged = {
+        let mut bytes = stored.clone();
+        let place = bytes.len() - 200;
+        bytes[place] ^= 1;
+        bytes
+    };
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (vec![], "not a .npz file: it is empty"),
+        (npy.clone(), "not a .npz file: it is a .npy file: give it a name that ends in .npy"),
+        (b"\x01\x02".to_vec(), "it does not begin with PK"),
+        (stored[..stored.len() / 2].to_vec(), "bytes the last ones may be missing"),
+        (npz(&[("archive/data.pkl", b"x")], Stored, false), "it is a PyTorch checkpoint: load it with torch.load"),
+        (npz(&[("a.txt", b"x")], Stored, false), "it is a zip archive: unpack it"),
+        (npz(&[], Stored, false), "it holds no tensor"),
+        (npz(&[("x.npy", b"text")], Stored, false), "not a .npy file: it is text"),
+        (npz(&[("x.npy", &npy[..npy.len() - 4])], Stored, false), "truncated: "),
+        (twice, "several members have the same name"),
+        (changed(&stored, list, 8, &[1]), "'x.npy' is encrypted: unpack the archive with its password"),
+        (changed(&deflated, list, 10, &[93]), "'x.npy' is compressed by zstd, members are stored or deflated"),
+        (changed(&stored, list, 24, &[0xff; 3]), "'x.npy' is said to have 16777215 bytes, of "),
+        (changed(&deflated, list, 24, &[0xff; 3]), "'x.npy' is said to have 16777215 bytes, of "),
+        (damaged, "Invalid checksum"),
+    ];
+    for (bytes, expected) in cases {
+        let error = load("npz", &bytes, None).unwrap_err();
+        assert!(error.contains(expected), "{error:?} should say {expected:?}");
+    }
+}
+
+#[test]
+fn archives_of_numpy_are_read() {
+    // numpy.savez_compressed(f, a=numpy.arange(3, dtype='f4')) of NumPy 2: a streamed member with zip64 sizes
+    let loaded = load("npz", include_bytes!("../tests/data/savez_compressed.npz"), None).unwrap();
+    assert_eq!(loaded, (vec![3], vec![0.0, 1.0, 2.0]));
+    let loaded = load("npz", include_bytes!("../tests/data/savez.npz"), Some("arr_1")).unwrap();
+    assert_eq!(loaded, (vec![2, 1], vec![0.5, -0.5]));
 }
 
 #[test]
@@ -274,6 +469,11 @@ fn specs_may_name_a_tensor() {
         ("x.safetensors", "x.safetensors", None),
         ("a/x.safetensors:gn.weight", "a/x.safetensors", Some("gn.weight")),
         ("x.safetensors:a:b", "x.safetensors", Some("a:b")),
+        ("x.npz", "x.npz", None),
+        ("a.npz:b/x.npz:y", "a.npz:b/x.npz", Some("y")),
+        ("a.safetensors:b/x.npz:y", "a.safetensors:b/x.npz", Some("y")),
+        ("-", "-", None),
+        ("-:w", "-", Some("w")),
         ("C:\\x.npy", "C:\\x.npy", None),
     ];
     for (text, path, name) in cases {

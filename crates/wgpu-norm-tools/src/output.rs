@@ -1,88 +1,42 @@
-//! Writing: beside the target, then renamed. A failure, a full disk or Ctrl-C leaves the target as it was and no
-//! half-written file.
+//! Writing tensors, checkpoints and reports: to files, which are whole or not there, or to standard output.
 
-use std::io::{self, Write};
+use std::io::{self, Cursor, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use tempfile::NamedTempFile;
 use wgpu_norm::{Element, QuantFormat};
 
-use crate::failure::{EXIT_INTERRUPTED, Failure};
-use crate::files::{CHUNK, FileError, Format};
-use crate::{elements, npy, quantized, safetensors_file, terminal};
+use crate::failure::Failure;
+use crate::file_error::FileError;
+use crate::files::{CHUNK, Format, STANDARD};
+use crate::unfinished::{Unfinished, folder};
+use crate::{elements, npy, npz, quantized, safetensors_file, terminal};
 
-/// Unfinished files, removed when the program is interrupted.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-/// What the next interrupt does.
-static INTERRUPT: AtomicU8 = AtomicU8::new(ENDS);
-/// It ends the program.
-const ENDS: u8 = 0;
-/// It is kept for [`is_interrupted`].
-const WAITS: u8 = 1;
-/// It came, and the next one ends the program.
-const CAME: u8 = 2;
-
-/// One that follows another so soon is the same one.
-const ECHO: Duration = Duration::from_millis(200);
-
-/// Keeps the first interrupt for [`is_interrupted`], so that work may end with what it has; a second one ends the
-/// program.
-pub fn defer_interrupt() {
-    INTERRUPT.store(WAITS, Ordering::Relaxed);
-}
-
-/// Whether a deferred interrupt came.
-pub fn is_interrupted() -> bool {
-    INTERRUPT.load(Ordering::Relaxed) == CAME
-}
-
-/// Makes Ctrl-C (and the system's other requests to end) remove unfinished files first.
-pub fn remove_on_interrupt() {
-    let mut last: Option<Instant> = None;
-    let installed = ctrlc::try_set_handler(move || {
-        let deferred = INTERRUPT.compare_exchange(WAITS, CAME, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        // `timeout` sends one to the program and one to its group
-        if deferred {
-            last = Some(Instant::now());
-        }
-        if last.is_some_and(|last| last.elapsed() < ECHO) {
-            return;
-        }
-        // Kept locked until the end: no file becomes unfinished or finished in between.
-        let unfinished = unfinished();
-        for path in unfinished.iter() {
-            let _ = std::fs::remove_file(path);
-        }
-        terminal::error("interrupted");
-        std::process::exit(EXIT_INTERRUPTED);
-    });
-    // Refused where the caller has these signals ignored (nohup, a job in the background): then none comes.
-    drop(installed);
-}
-
-fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub use crate::unfinished::{defer_interrupt, is_interrupted, remove_on_interrupt};
 
 /// A file that the program is asked to write.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where it goes, symbolic links followed.
-    path: PathBuf,
+    /// Where it goes, symbolic links followed; `None`: to standard output.
+    path: Option<PathBuf>,
+    /// Its kind; `None`: one without tensors.
+    format: Option<Format>,
     /// Whether it may replace a file.
     force: bool,
 }
 
 impl Target {
     /// Checks, before any work, that `path` can be written without harm: known format, existing folder, no file
-    /// there (or `force`), and none of `inputs`.
-    pub fn new(path: &Path, force: bool, inputs: &[&Path]) -> Result<Self, Failure> {
+    /// there (or `force`), and none of `inputs`. `-` is standard output, which gets a `.npy` file unless `format` says
+    /// otherwise.
+    pub fn new(path: &Path, format: Option<Format>, force: bool, inputs: &[&Path]) -> Result<Self, Failure> {
         let fail = |error| Failure::file(path, error);
-        Format::of(path)?;
+        if path == Path::new(STANDARD) {
+            if io::stdout().is_terminal() {
+                return Err(Failure::file(Path::new("standard output"), FileError::Terminal));
+            }
+            return Ok(Self { path: None, format: format.or(Some(Format::Npy)), force });
+        }
+        let format = format.or_else(|| Format::of(path)).ok_or_else(|| fail(FileError::UnknownFormat(None)))?;
         if let Some(input) = inputs.iter().find(|input| same_file(path, input)) {
             return Err(fail(FileError::OutputIsInput(input.to_path_buf())));
         }
@@ -100,14 +54,16 @@ impl Target {
             return Err(fail(FileError::NoFolder(folder(path).to_owned())));
         }
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { path, force })
+        Ok(Self { path: Some(path), format: Some(format), force })
     }
 
     /// As [`Target::new`], for several tensors in one file.
     pub fn for_state(path: &Path, force: bool, inputs: &[&Path]) -> Result<Self, Failure> {
-        match Format::of(path)? {
-            Format::Safetensors => Self::new(path, force, inputs),
-            Format::Npy => Err(Failure::file(path, FileError::OneTensor)),
+        match Format::of(path) {
+            Some(format @ (Format::Npy | Format::Npz)) => Err(Failure::file(path, FileError::NoCheckpoint(format))),
+            Some(Format::Safetensors) => Self::new(path, None, force, inputs),
+            None if path == Path::new(STANDARD) => Self::new(path, Some(Format::Safetensors), force, inputs),
+            None => Err(Failure::file(path, FileError::UnknownFormat(None))),
         }
     }
 
@@ -121,28 +77,38 @@ impl Target {
             return Err(fail(FileError::NoFolder(folder(path).to_owned())));
         }
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { path, force: true })
+        Ok(Self { path: Some(path), format: None, force: true })
     }
 
-    /// The file.
+    /// The file, in words for standard output.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.path.as_deref().unwrap_or(Path::new("standard output"))
+    }
+
+    /// Whether it is no file.
+    pub fn is_stdout(&self) -> bool {
+        self.path.is_none()
     }
 
     /// Whether `self` and `other` are one file, there or not.
     pub fn same_as(&self, other: &Self) -> bool {
-        let place = |target: &Self| {
-            (std::fs::canonicalize(folder(&target.path)).ok(), target.path.file_name().map(ToOwned::to_owned))
-        };
-        same_file(&self.path, &other.path) || place(self) == place(other)
+        let (Some(path), Some(other)) = (&self.path, &other.path) else { return self.path == other.path };
+        let place = |path: &Path| (std::fs::canonicalize(folder(path)).ok(), path.file_name().map(ToOwned::to_owned));
+        same_file(path, other) || place(path) == place(other)
     }
 
     /// Refuses a type that files of this kind cannot hold.
     pub fn check_element(&self, element: Element) -> Result<(), Failure> {
-        match Format::of(&self.path)? {
-            Format::Npy => npy::descr(element).map(drop).map_err(|error| Failure::file(&self.path, error)),
-            Format::Safetensors => Ok(()),
+        match self.format {
+            Some(format @ (Format::Npy | Format::Npz)) => {
+                npy::descr(element, format).map(drop).map_err(|e| self.fail(e))
+            }
+            Some(Format::Safetensors) | None => Ok(()),
         }
+    }
+
+    fn fail(&self, error: impl Into<FileError>) -> Failure {
+        Failure::file(self.path(), error)
     }
 
     /// Writes a whole file.
@@ -159,12 +125,11 @@ impl Target {
         element: Element,
         data: &[f32],
     ) -> Result<Part<'_>, Failure> {
-        let fail = |error| Failure::file(&self.path, error);
-        let header = match Format::of(&self.path)? {
-            Format::Npy => npy::descr(element).and_then(|descr| npy::header(shape, descr)).map_err(fail)?,
-            Format::Safetensors => safetensors_file::header(name, shape, elements::dtype(element)).map_err(fail)?,
+        let header = match self.format {
+            Some(Format::Safetensors) | None => safetensors_file::header(name, shape, elements::dtype(element)),
+            Some(format) => npy::descr(element, format).and_then(|descr| npy::header(shape, descr)),
         };
-        self.part(&header, element, data)
+        self.part(name, header, &Content::Values(element, data))
     }
 
     /// As [`Target::part_of_tensor`], of numbers that are bytes.
@@ -175,39 +140,53 @@ impl Target {
         format: QuantFormat,
         codes: &[u8],
     ) -> Result<Part<'_>, Failure> {
-        let fail = |error| Failure::file(&self.path, error);
-        let header = match Format::of(&self.path)? {
-            Format::Npy => npy::header(shape, quantized::descr(format)).map_err(fail)?,
-            Format::Safetensors => safetensors_file::header(name, shape, quantized::dtype(format)).map_err(fail)?,
+        let header = match self.format {
+            Some(Format::Safetensors) | None => safetensors_file::header(name, shape, quantized::dtype(format)),
+            Some(Format::Npy | Format::Npz) => npy::header(shape, quantized::descr(format)),
         };
-        self.part_of_bytes(&[header.as_slice(), codes].concat())
+        self.part(name, header, &Content::Bytes(codes))
     }
 
     /// As [`Target::write_bytes`], but for the name.
     pub fn part_of_bytes(&self, bytes: &[u8]) -> Result<Part<'_>, Failure> {
-        self.part(bytes, Element::F32, &[])
+        let mut sink = self.sink()?;
+        let written = Content::Bytes(bytes).write(&mut sink).and_then(|()| sink.sync());
+        written.map_err(|error| self.fail(error)).map(|()| Part { sink, target: self })
     }
 
-    fn part(&self, header: &[u8], element: Element, data: &[f32]) -> Result<Part<'_>, Failure> {
-        let fail = |error: io::Error| Failure::file(&self.path, FileError::from(error));
-        let mut part = Part::beside(self).map_err(fail)?;
-        part.write(header, element, data).map_err(fail)?;
-        Ok(part)
+    fn part(&self, name: &str, header: Result<Vec<u8>, FileError>, content: &Content<'_>) -> Result<Part<'_>, Failure> {
+        let header = header.map_err(|error| self.fail(error))?;
+        if self.format == Some(Format::Npz) {
+            npz::check_name(name).map_err(|error| self.fail(error))?;
+        }
+        let mut sink = self.sink()?;
+        let all = |file: &mut dyn Write| file.write_all(&header).and_then(|()| content.write(file));
+        let written = match self.format {
+            Some(Format::Npz) => npz::write(&mut sink, name, header.len() as u64 + content.len(), all),
+            _ => all(&mut sink),
+        };
+        written.and_then(|()| sink.sync()).map_err(|error| self.fail(error))?;
+        Ok(Part { sink, target: self })
+    }
+
+    fn sink(&self) -> Result<Sink, Failure> {
+        match &self.path {
+            Some(path) => Unfinished::beside(path).map(Sink::File).map_err(|error| self.fail(error)),
+            None => Ok(Sink::Stdout(Cursor::default())),
+        }
     }
 }
 
 /// Writes a file of any kind, whole or not at all.
 pub fn write_bytes(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    Target { path, force }.write_bytes(bytes)
+    Target { path: Some(path), format: None, force }.write_bytes(bytes)
 }
 
-/// The folder of `path`, `.` where it names none.
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
+/// Gives all parts their names. What goes to standard output goes first: if that is closed or full, no file is there.
+pub fn finish(mut parts: Vec<Part<'_>>) -> Result<(), Failure> {
+    parts.sort_by_key(|part| !part.target.is_stdout());
+    parts.into_iter().try_for_each(Part::finish)
 }
 
 /// Whether both paths lead to one existing file, by symbolic or hard links too.
@@ -215,59 +194,98 @@ fn same_file(first: &Path, second: &Path) -> bool {
     same_file::is_same_file(first, second).unwrap_or(false)
 }
 
+/// What is written behind a header.
+enum Content<'a> {
+    /// Numbers, each rounded to the type.
+    Values(Element, &'a [f32]),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+impl Content<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Values(element, values) => values.len() as u64 * element.bytes(),
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+        let bar = terminal::progress("writing", self.len(), true);
+        match *self {
+            Self::Bytes(bytes) => file.write_all(bytes)?,
+            Self::Values(element, values) => {
+                for chunk in values.chunks(CHUNK / 4) {
+                    file.write_all(&elements::encode(chunk, element))?;
+                    bar.inc(chunk.len() as u64 * element.bytes());
+                }
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+/// Where bytes wait until all parts are whole.
+enum Sink {
+    File(Unfinished),
+    Stdout(Cursor<Vec<u8>>),
+}
+
+impl Sink {
+    fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.sync(),
+            Self::Stdout(_) => Ok(()),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stdout(kept) => kept.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.flush(),
+            Self::Stdout(_) => Ok(()),
+        }
+    }
+}
+
+impl Seek for Sink {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Stdout(kept) => kept.seek(to),
+        }
+    }
+}
+
 /// A file that is written but has not its name yet; removed on drop.
 pub struct Part<'a> {
-    file: NamedTempFile,
+    sink: Sink,
     target: &'a Target,
 }
 
-impl<'a> Part<'a> {
-    fn beside(target: &'a Target) -> io::Result<Self> {
-        let path = &target.path;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".wgpu-norm-").suffix(".part");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // What the replaced file has, or an ordinary new one (the umask takes its part). The crate's default is for
-            // secrets.
-            let replaced = std::fs::metadata(path).map(|metadata| metadata.permissions());
-            builder.permissions(replaced.unwrap_or(std::fs::Permissions::from_mode(0o666)));
-        }
-        let mut unfinished = unfinished();
-        let file = builder.tempfile_in(folder(path))?;
-        unfinished.push(file.path().to_owned());
-        Ok(Self { file, target })
+impl Part<'_> {
+    /// Whether it goes to standard output.
+    pub fn is_stdout(&self) -> bool {
+        self.target.is_stdout()
     }
 
-    fn write(&mut self, header: &[u8], element: Element, data: &[f32]) -> io::Result<()> {
-        let bar = terminal::progress("writing", data.len() as u64 * element.bytes(), true);
-        let file = self.file.as_file_mut();
-        file.write_all(header)?;
-        for chunk in data.chunks(CHUNK / 4) {
-            file.write_all(&elements::encode(chunk, element))?;
-            bar.inc(chunk.len() as u64 * element.bytes());
-        }
-        bar.finish_and_clear();
-        // Some file systems notice a full disk only now.
-        file.sync_all()
-    }
-
-    /// Gives the file its name.
+    /// Gives the file its name, or writes it to standard output.
     pub fn finish(self) -> Result<(), Failure> {
-        let target = self.target;
-        // An interrupt waits until the file has its name, or comes before.
-        let mut unfinished = unfinished();
-        let part = self.file.path().to_owned();
-        let result =
-            if target.force { self.file.persist(&target.path) } else { self.file.persist_noclobber(&target.path) };
-        unfinished.retain(|path| *path != part);
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Failure::file(&target.path, FileError::Exists))
+        match self.sink {
+            Sink::File(file) => file.finish(self.target.path(), self.target.force),
+            Sink::Stdout(kept) => {
+                let mut out = io::stdout().lock();
+                out.write_all(kept.get_ref()).and_then(|()| out.flush()).map_err(Failure::Stdout)
             }
-            Err(error) => Err(Failure::file(&target.path, FileError::from(error.error))),
         }
     }
 }
@@ -275,10 +293,10 @@ impl<'a> Part<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::{TensorFile, TensorSpec};
+    use crate::files::{Prefix, TensorFile, TensorSpec};
 
     fn refusal(path: &Path, force: bool, inputs: &[&Path]) -> String {
-        Target::new(path, force, inputs).err().map(|error| error.to_string()).unwrap_or_default()
+        Target::new(path, None, force, inputs).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -309,7 +327,7 @@ mod tests {
     fn targets_are_compared_before_they_exist() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
-        let target = |path: PathBuf| Target::new(&path, false, &[]).unwrap();
+        let target = |path: PathBuf| Target::new(&path, None, false, &[]).unwrap();
         let a = target(folder.path().join("a.npy"));
         assert!(a.same_as(&target(folder.path().join("sub/../a.npy"))));
         assert!(!a.same_as(&target(folder.path().join("b.npy"))));
@@ -319,26 +337,22 @@ mod tests {
     fn only_the_finished_file_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("y.npy");
-        let target = Target::new(&path, false, &[]).unwrap();
+        let target = Target::new(&path, None, false, &[]).unwrap();
         target.part_of_tensor("", &[2], Element::F32, &[1.0, 2.0]).unwrap().finish().unwrap();
         // It came into being after the check: still not replaced, and no part is left.
         let error = target.part_of_tensor("", &[2], Element::F32, &[3.0, 4.0]).and_then(Part::finish).unwrap_err();
         assert!(error.to_string().contains("exists"), "{error}");
         let spec = TensorSpec { path, name: None };
-        assert_eq!(TensorFile::open(&spec, "").unwrap().read().unwrap(), [1.0, 2.0]);
+        assert_eq!(TensorFile::open(&spec, &Prefix::default(), "").unwrap().read().unwrap(), [1.0, 2.0]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(unfinished().iter().all(|part| !part.starts_with(folder.path())));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_an_error() {
         // /dev/full takes no byte.
-        let file = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let path = tempfile::TempPath::try_from_path("/nonexistent/part").unwrap();
-        let target = Target { path: PathBuf::from("full"), force: false };
-        let mut part = Part { file: NamedTempFile::from_parts(file, path), target: &target };
-        let error = part.write(b"header", Element::F32, &[1.0]).unwrap_err();
+        let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = Content::Values(Element::F32, &[1.0]).write(&mut full).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 }

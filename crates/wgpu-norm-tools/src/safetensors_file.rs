@@ -7,16 +7,16 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
+use wgpu_norm::foreign_format;
 
-use crate::elements;
-use crate::files::{FileError, Layout, Stored, check_length, element_count};
+use crate::file_error::FileError;
+use crate::files::{Choice, Format, Layout, Stored, check_length, element_count, first_bytes};
+use crate::{elements, names};
 
 /// Length of the number before the header.
 const PREFIX: u64 = 8;
 /// The limit of the format itself.
 const MAX_HEADER: u64 = 100_000_000;
-/// Names listed in an error.
-const LISTED: usize = 8;
 
 /// What a header says.
 pub struct Header {
@@ -29,58 +29,60 @@ impl Header {
     /// Reads the header of a file of `file_len` bytes, and checks it against that.
     pub fn read(file: &mut impl Read, file_len: u64) -> Result<Self, FileError> {
         let foreign = |reason: String| FileError::Foreign { format: ".safetensors", reason };
+        let mut start = [0u8; PREFIX as usize + 1];
+        let known = file_len.min(start.len() as u64) as usize;
+        file.read_exact(&mut start[..known])?;
+        let header_len = u64::from_le_bytes(*start.first_chunk().unwrap_or(&[0; 8]));
+        // Every header is a JSON object. What begins otherwise may be known by its beginning.
+        if known < start.len() || header_len > MAX_HEADER || start[PREFIX as usize] != b'{' {
+            let beginning = [&start[..known], &first_bytes(file)?].concat();
+            if let Some(is) = foreign_format(&beginning) {
+                return Err(foreign(format!("it is {is}")));
+            }
+        }
         if file_len < PREFIX {
             return Err(foreign(format!("it has {file_len} bytes, the smallest has {PREFIX}")));
         }
-        let mut start = [0u8; PREFIX as usize];
-        file.read_exact(&mut start)?;
-        let header_len = u64::from_le_bytes(start);
         if header_len > MAX_HEADER {
             return Err(foreign(format!("a header of {header_len} bytes, at most {MAX_HEADER} are allowed")));
         }
-        let start = PREFIX + header_len;
-        if start > file_len {
-            return Err(FileError::Truncated { expected: start, actual: file_len });
+        let end = PREFIX + header_len;
+        if end > file_len {
+            return Err(FileError::Truncated { expected: end, actual: file_len });
+        }
+        if header_len == 0 || start[PREFIX as usize] != b'{' {
+            return Err(FileError::Header("it is no JSON object".to_owned()));
         }
         let mut text = vec![0u8; header_len as usize];
-        file.read_exact(&mut text)?;
+        text[0] = start[PREFIX as usize];
+        file.read_exact(&mut text[1..])?;
         // Checks order, gaps, overlaps and the size of every tensor against its shape, without overflow.
         let metadata: Metadata = serde_json::from_slice(&text).map_err(|error| FileError::Header(error.to_string()))?;
-        let end = (metadata.data_len() as u64).checked_add(start);
-        check_length(end.ok_or_else(|| FileError::Header("offsets overflow".to_owned()))?, file_len)?;
-        Ok(Self { metadata, start })
+        let all = (metadata.data_len() as u64).checked_add(end);
+        check_length(all.ok_or_else(|| FileError::Header("offsets overflow".to_owned()))?, file_len)?;
+        Ok(Self { metadata, start: end })
     }
 
-    /// The tensor `name`, or the only one. `option` is how the caller may choose among several.
-    pub fn find(&self, name: Option<&str>, option: &'static str) -> Result<(String, &TensorInfo), FileError> {
+    /// The tensor that is meant.
+    pub fn find(&self, choice: Choice<'_>) -> Result<(String, &TensorInfo), FileError> {
         let mut names = self.metadata.offset_keys();
         names.sort();
-        let name = match (name, names.as_slice()) {
-            (Some(name), _) => name.to_owned(),
-            (None, [only]) => only.clone(),
-            (None, []) => return Err(FileError::Header("it holds no tensor".to_owned())),
-            (None, _) => return Err(FileError::ChooseTensor { option, available: list(&names) }),
-        };
-        match self.metadata.info(&name) {
-            Some(info) => Ok((name, info)),
-            None => Err(FileError::NoSuchTensor { name, available: list(&names) }),
-        }
+        let name = names::choose(&names, choice)?;
+        let info = self.metadata.info(&name);
+        info.map(|info| (name, info)).ok_or_else(|| FileError::Header("a name without a tensor".to_owned()))
     }
 
-    /// As [`Header::find`], a tensor of floats.
-    pub fn layout(&self, name: Option<&str>, option: &'static str) -> Result<(Layout, String), FileError> {
-        let (name, info) = self.find(name, option)?;
-        let stored = match info.dtype {
-            Dtype::F64 => Some(Stored::F64),
-            dtype => elements::of_dtype(dtype).map(Stored::As),
-        };
-        let stored = stored.ok_or_else(|| FileError::DataType(format!("{:?} of tensor '{name}'", info.dtype)))?;
+    /// As [`Header::find`], with what is said of its elements.
+    pub(crate) fn layout(&self, choice: Choice<'_>) -> Result<(Layout, String), FileError> {
+        let (name, info) = self.find(choice)?;
+        let dtype = format!("{} of tensor '{name}'", info.dtype);
+        let stored = stored(info.dtype).ok_or_else(|| FileError::DataType(dtype.clone()))?;
         let shape: Vec<u64> = info.shape.iter().map(|&size| size as u64).collect();
         if element_count(&shape).is_none() {
             return Err(FileError::Overflow { shape });
         }
         let offset = self.start + info.data_offsets.0 as u64;
-        Ok((Layout { shape, stored, offset, big_endian: false, fortran: false }, name))
+        Ok((Layout { shape, stored, dtype, offset, big_endian: false, fortran: false }, name))
     }
 
     /// The bytes of a tensor of the file that this is the header of.
@@ -93,20 +95,22 @@ impl Header {
     }
 }
 
-fn list(names: &[String]) -> String {
-    let mut text = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(LISTED) {
-        None | Some(0) => {}
-        Some(more) => text += &format!(" and {more} more"),
+/// How elements of a type are stored; `None` where they are neither floats nor whole numbers.
+fn stored(dtype: Dtype) -> Option<Stored> {
+    let whole = |signed| Some(Stored::Whole { bytes: dtype.bitsize() as u64 / 8, signed });
+    match dtype {
+        Dtype::F64 => Some(Stored::F64),
+        Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => whole(true),
+        Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => whole(false),
+        dtype => elements::of_dtype(dtype).map(Stored::As),
     }
-    if text.is_empty() { "none".to_owned() } else { text }
 }
 
 /// The prefix and header of a file with one tensor.
 pub fn header(name: &str, shape: &[u64], dtype: Dtype) -> Result<Vec<u8>, FileError> {
     // the format's own word for something else, and no name at all
     if name.is_empty() || name == "__metadata__" {
-        return Err(FileError::TensorName(name.to_owned()));
+        return Err(FileError::TensorName { name: name.to_owned(), format: Format::Safetensors });
     }
     let overflow = || FileError::Overflow { shape: shape.to_vec() };
     let count = element_count(shape).ok_or_else(overflow)?;

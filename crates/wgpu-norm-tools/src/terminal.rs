@@ -23,14 +23,27 @@ const PAGE: usize = 160;
 /// Writes `text` and a newline to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Stdout)
+    printed(writeln!(out, "{text}").and_then(|()| out.flush()))
 }
 
 /// Writes `value` as JSON to standard output.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(|error| Failure::Stdout(error.into()))?;
-    writeln!(out).and_then(|()| out.flush()).map_err(Failure::Stdout)
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Stdout(error.into()))?;
+    print(&text)
+}
+
+/// A reader that closed the pipe has what it wanted (`wgpu-norm adapters | head -1`), and the exit code stays what it
+/// is.
+fn printed(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::Stdout),
+    }
+}
+
+/// Writes text to standard error, where standard output has a tensor.
+pub fn print_aside(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes `error: message` to standard error, on one line whatever the message holds.

@@ -1,12 +1,14 @@
 //! What `wgpu-norm apply` takes: a subcommand a kind of norm, each with just the options it has.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use wgpu_norm::{Element, Momentum};
-use wgpu_norm_tools::files::TensorSpec;
+use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::files::{self, Prefix, TensorSpec};
 use wgpu_norm_tools::types;
 
 use crate::axes::{AxesSpec, Axis, SomeAxes};
@@ -32,8 +34,9 @@ pub enum Operation {
 }
 
 const EXAMPLES: &str = "\
-Tensors are f32, f16 or bf16 in .safetensors files, f32 or f16 in .npy files, and are computed with in f32. Those of f64
-are read as f32. A tensor of a file with several is named FILE.safetensors:NAME.
+Tensors are f32, f16 or bf16 in .safetensors files, f32 or f16 in .npy and .npz files, and are computed with in f32.
+Those of f64 are read as f32. A tensor of a file with several is named FILE.safetensors:NAME or FILE.npz:NAME. The file
+- is standard input (-:NAME a tensor of it), and standard output.
 
 Examples:
   wgpu-norm apply layer x.npy y.npy --scale w.npy --bias b.npy --check
@@ -47,7 +50,9 @@ Examples:
   wgpu-norm apply rms x.npy y.npy --scale w.npy --residual r.npy --sum-out s.npy
   wgpu-norm apply group x.npy y.npy --groups 32 --activation silu
   wgpu-norm apply layer x.npy y.npy --modulation-scale g.npy --modulation-shift t.npy
-  wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --scale model.safetensors:ln.weight";
+  wgpu-norm apply rms model.safetensors y.npy --tensor h.0 --scale model.safetensors:ln.weight
+  wgpu-norm apply layer x.npz:features y.npz
+  cat x.npy | wgpu-norm apply layer - - --scale w.npy > y.npy";
 
 /// The kinds of norm.
 #[derive(Subcommand)]
@@ -75,15 +80,22 @@ pub enum Kind {
 /// Files and checks of every kind.
 #[derive(Args)]
 pub struct Files {
-    /// Tensor to normalize: .npy or .safetensors.
+    /// Tensor to normalize: .npy, .npz or .safetensors, or - for standard input.
     #[arg(value_parser = spec(), value_name = "INPUT")]
     pub input: TensorSpec,
-    /// Where the result goes: .npy or .safetensors.
+    /// Where the result goes: .npy, .npz or .safetensors, or - for standard output, which then has nothing else.
     pub output: PathBuf,
+    /// Kind of file of OUTPUT [default: as its name says, npy for -].
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub output_format: Option<files::Format>,
     /// Tensor of INPUT, where it holds several.
     #[arg(long, value_name = "NAME")]
     pub tensor: Option<String>,
-    /// Name of the tensor in a .safetensors OUTPUT [default: INPUT's, or "output"].
+    /// What stands before every NAME of a tensor in its file, such as module. or model. [default: nothing, or whatever
+    /// the only tensor has before it whose name ends so].
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Name of the tensor in a .npz or .safetensors OUTPUT [default: INPUT's, or "output"].
     #[arg(long, value_name = "NAME")]
     pub output_tensor: Option<String>,
     /// Element type of OUTPUT [default: INPUT's]; statistics and checkpoints are f32.
@@ -190,15 +202,55 @@ pub struct BatchArgs {
     #[arg(long, value_name = "M|cumulative", requires = "running_out")]
     #[arg(value_parser = parse_momentum, allow_hyphen_values = true)]
     pub momentum: Option<Momentum>,
-    /// Number of batches that the running statistics have taken in before [default: 0].
-    #[arg(long, value_name = "N", requires = "running_out")]
-    #[arg(value_parser = clap::value_parser!(u32).range(..i64::from(u32::MAX)))]
-    pub batches: Option<u32>,
+    /// Number of batches that the running statistics have taken in before, or the tensor that counts them, such as
+    /// bn.safetensors:num_batches_tracked [default: 0].
+    #[arg(long, value_name = "N|FILE:NAME", requires = "running_out", allow_hyphen_values = true)]
+    #[arg(value_parser = Batches::parser())]
+    pub batches: Option<Batches>,
     /// Added to the variance.
     #[arg(long, default_value_t = 1e-5, value_parser = number, allow_hyphen_values = true)]
     pub eps: f32,
     #[command(flatten)]
     pub fusion: FusionArgs,
+}
+
+/// A number of batches.
+#[derive(Clone, Debug)]
+pub enum Batches {
+    Number(u32),
+    Counter(TensorSpec),
+}
+
+impl Batches {
+    fn parser() -> ValueParser {
+        use clap::builder::{OsStringValueParser, TypedValueParser};
+        ValueParser::new(OsStringValueParser::new().try_map(Self::parse))
+    }
+
+    fn parse(text: OsString) -> Result<Self, String> {
+        let is_number = |text: &str| text.starts_with(|c: char| c == '-' || c == '+' || c.is_ascii_digit());
+        let looks = text.to_str().filter(|text| is_number(text) && text.parse::<f64>().is_ok());
+        let Some(number) = looks else { return Ok(Self::Counter(text.into())) };
+        // one more has to be counted yet
+        let counts = number.parse().ok().filter(|&number| number < u32::MAX);
+        counts.map(Self::Number).ok_or_else(|| format!("{number} is no whole number within 0..={}", u32::MAX - 1))
+    }
+
+    /// The number, read where a tensor has it.
+    pub fn count(&self, prefix: &Prefix<'_>) -> Result<u32, Failure> {
+        match self {
+            Self::Number(number) => Ok(*number),
+            Self::Counter(spec) => files::read_counter(spec, prefix),
+        }
+    }
+
+    /// The file that has it.
+    pub fn file(&self) -> Option<&TensorSpec> {
+        match self {
+            Self::Number(_) => None,
+            Self::Counter(spec) => Some(spec),
+        }
+    }
 }
 
 fn parse_momentum(text: &str) -> Result<Momentum, String> {

@@ -9,12 +9,13 @@ use wgpu_norm::{
 };
 use wgpu_norm_tools::compute::Mode;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::files::TensorSpec;
+use wgpu_norm_tools::files::{Prefix, TensorSpec};
 use wgpu_norm_tools::fused::Fused;
 use wgpu_norm_tools::norm::Descriptor;
 
 use super::args::{
-    AdainArgs, AffineArgs, AxesArgs, BatchArgs, EpsMode, Files, Format, FormatArgs, Kind, LayerArgs, RunningArgs,
+    AdainArgs, AffineArgs, AxesArgs, BatchArgs, Batches, EpsMode, Files, Format, FormatArgs, Kind, LayerArgs,
+    RunningArgs,
 };
 use super::fusion::FusionArgs;
 use super::quantize::QuantizeArgs;
@@ -55,6 +56,8 @@ pub struct Update<'a> {
     pub update: RunningUpdate,
     /// Batches taken in before.
     pub batches: u32,
+    /// The file that counted them.
+    pub counter: Option<&'a TensorSpec>,
     /// Where the updated ones go.
     pub out: &'a Path,
 }
@@ -375,7 +378,7 @@ impl BatchArgs {
         Ok(Settings { mode, running, update, ..settings.affine(&self.affine, rank)?.format(&self.format) })
     }
 
-    fn update<'a>(&self, out: &'a Path) -> Result<Update<'a>, Failure> {
+    fn update<'a>(&'a self, out: &'a Path) -> Result<Update<'a>, Failure> {
         let momentum = self.momentum.unwrap_or(RunningUpdate::default().momentum);
         match momentum {
             Momentum::Weight(momentum) if !(0.0..=1.0).contains(&momentum) => {
@@ -383,7 +386,9 @@ impl BatchArgs {
             }
             _ => {
                 let update = RunningUpdate { momentum, ..RunningUpdate::default() };
-                Ok(Update { update, batches: self.batches.unwrap_or(0), out })
+                let prefix = Prefix::new(self.files.prefix.as_deref());
+                let batches = self.batches.as_ref().map_or(Ok(0), |batches| batches.count(&prefix))?;
+                Ok(Update { update, batches, counter: self.batches.as_ref().and_then(Batches::file), out })
             }
         }
     }

@@ -10,7 +10,8 @@ use wgpu_norm_tools::compute::Outcome;
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::elements;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::files::{FileError, TensorFile, TensorSpec};
+use wgpu_norm_tools::file_error::FileError;
+use wgpu_norm_tools::files::{Prefix, TensorFile, TensorSpec};
 use wgpu_norm_tools::output::Target;
 use wgpu_norm_tools::{shapes, terminal};
 
@@ -18,7 +19,7 @@ use crate::Global;
 use crate::cases::Random;
 
 use super::args::{Order, SpectralArgs};
-use super::{Check, Report};
+use super::{Check, Report, aside};
 
 /// Iterations that PyTorch starts with, and those of each step after.
 const ITERATIONS: [u32; 2] = [15, 1];
@@ -48,12 +49,14 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let vectors = args.u.as_ref().zip(args.v.as_ref());
     let read: Vec<&TensorSpec> = [&input].into_iter().chain(vectors.iter().flat_map(|(u, v)| [*u, *v])).collect();
     let read: Vec<&Path> = read.iter().map(|spec| spec.path.as_path()).collect();
-    let output = Target::new(&files.output, files.force, &read)?;
+    let output = Target::new(&files.output, files.output_format, files.force, &read)?;
     let state = args.state_out.as_deref().map(|path| Target::for_state(path, files.force, &read)).transpose()?;
     if let Some(state) = state.as_ref().filter(|state| state.same_as(&output)) {
         return Err(Failure::file(state.path(), FileError::SameOutputs));
     }
-    let weight = TensorFile::open(&input, "--tensor NAME")?;
+    aside([&output].into_iter().chain(&state), global)?;
+    let prefix = Prefix::new(files.prefix.as_deref());
+    let weight = TensorFile::open(&input, &prefix, "--tensor NAME")?;
     let shape = weight.shape().to_vec();
     let name = files.output_tensor.clone().or(weight.name.clone()).unwrap_or_else(|| "output".to_owned());
     let dim = match shape.len() {
@@ -65,12 +68,16 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     output.check_element(types.output)?;
     let request = Request { args, shape: &shape, dim, types };
     shapes::check_spectral(&request.descriptor())?;
-    let operands = Operands::read(weight, vectors, &shape, dim)?;
 
     let gpu = if files.cpu { None } else { Gpu::open(&global.device)? };
     if gpu.is_none() && !files.cpu {
         terminal::note("no GPU adapter found, computing on the CPU reference");
     }
+    if let Some(gpu) = &gpu {
+        gpu.check_size("weight", weight.elements().saturating_mul(types.input.bytes()))?;
+        gpu.check_size("output", weight.elements().saturating_mul(types.output.bytes()))?;
+    }
+    let operands = Operands::read(weight, vectors, &prefix, &shape, dim)?;
     let divided = match &gpu {
         Some(gpu) => request.on_gpu(gpu, &operands)?,
         None => request.on_cpu(&operands)?,
@@ -79,13 +86,12 @@ pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
         true => Some(Check::new(&shape, &divided.outcome.output, &request.reference(&operands)?.output, types.output)),
         false => None,
     };
-    let divided_part = output.part_of_tensor(&name, &shape, types.output, &divided.outcome.output)?;
+    let mut parts = vec![output.part_of_tensor(&name, &shape, types.output, &divided.outcome.output)?];
     if let Some(target) = &state {
-        target.part_of_bytes(&checkpoint(&spec, &operands.weight, &divided)?)?.finish()?;
+        parts.push(target.part_of_bytes(&checkpoint(&spec, &operands.weight, &divided)?)?);
     }
-    divided_part.finish()?;
     let report = Report::new("spectral", &shape, types, gpu.as_ref(), &divided.outcome, files);
-    Report { sigma: Some(divided.sigma), ..report }.finish(check, args.state_out.as_deref(), global)
+    Report { sigma: Some(divided.sigma), ..report }.finish(check, args.state_out.as_deref(), parts, global)
 }
 
 fn checkpoint(spec: &StateSpec, weight: &[f32], divided: &Divided) -> Result<Vec<u8>, Failure> {
@@ -102,6 +108,7 @@ impl Operands {
     fn read(
         weight: TensorFile,
         vectors: Option<(&TensorSpec, &TensorSpec)>,
+        prefix: &Prefix<'_>,
         shape: &[u64],
         dim: usize,
     ) -> Result<Self, Failure> {
@@ -109,7 +116,7 @@ impl Operands {
         let columns = (0..shape.len()).filter(|&axis| axis != dim).map(|axis| shape[axis]).product();
         let (u, v) = match vectors {
             Some((u, v)) => {
-                let open = |spec: &TensorSpec| TensorFile::open(spec, "FILE:NAME");
+                let open = |spec: &TensorSpec| TensorFile::open(spec, prefix, "FILE:NAME");
                 let (u, v) = (open(u)?, open(v)?);
                 let way_out = |u: &TensorFile, v: &TensorFile| {
                     let is_swapped = u.elements() == columns && v.elements() == rows;
