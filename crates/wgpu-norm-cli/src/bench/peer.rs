@@ -10,11 +10,11 @@
 //!
 //! The end of its standard input ends it. A case in which it dies, answers something else, or takes longer than its
 //! time, is reported as such; it is killed then, with the processes it started, and begins anew with the next case.
-//! After a few such cases in a row nothing is asked of it any more.
+//! After a few such cases in a row nothing is asked of it any more. What is waited for is said after a while.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -27,6 +27,8 @@ use super::sample::Contestant;
 
 /// How often a waiting program looks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
+/// After so long it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a peer has to end by itself.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Most bytes of an answer.
@@ -54,6 +56,8 @@ pub struct Peer {
 }
 
 struct Process {
+    /// The command, or as it calls itself.
+    name: String,
     child: Child,
     /// Closed: the peer ends.
     input: Option<ChildStdin>,
@@ -117,7 +121,7 @@ impl Peer {
         }
         let (case, limit) = (case.clone(), self.limit);
         self.process.iter_mut().for_each(|process| process.left = limit);
-        match self.ask(&Line { case }) {
+        match self.ask(&Line { case }, "word that it has the case") {
             Some(Answer::Ready(true)) => true,
             Some(Answer::Unsupported(reason)) => {
                 if !self.reasons.contains(&reason) {
@@ -145,9 +149,9 @@ impl Peer {
         self.failures >= FAILURES
     }
 
-    fn ask(&mut self, message: &impl Serialize) -> Option<Answer> {
+    fn ask(&mut self, message: &impl Serialize, awaited: &str) -> Option<Answer> {
         let process = self.process.as_mut()?;
-        match process.send(message).and_then(|()| process.answer()) {
+        match process.send(message).and_then(|()| process.answer(awaited)) {
             Ok(answer) => Some(answer),
             Err(why) => {
                 self.fail(why);
@@ -174,7 +178,8 @@ impl Peer {
 
 impl Contestant for Peer {
     fn run(&mut self, executions: usize) -> Result<Option<Duration>, Failure> {
-        Ok(match self.ask(&Run { run: executions }) {
+        let awaited = if executions == 1 { "the time of a run" } else { &format!("the time of {executions} runs") };
+        Ok(match self.ask(&Run { run: executions }, awaited) {
             Some(Answer::Seconds(seconds)) => {
                 let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
                 if time.is_none() {
@@ -205,7 +210,8 @@ impl Process {
         }
         let mut child = process.spawn().map_err(|error| error.to_string())?;
         let input = child.stdin.take();
-        let (send, lines) = channel();
+        // one that writes without end waits for a reader, too
+        let (send, lines) = sync_channel(1);
         if let Some(stdout) = child.stdout.take() {
             let mut stdout = BufReader::new(stdout);
             std::thread::spawn(move || {
@@ -217,12 +223,13 @@ impl Process {
                 }
             });
         }
-        Ok(Self { child, input, lines, limit, left: limit })
+        Ok(Self { name: command.to_owned(), child, input, lines, limit, left: limit })
     }
 
     /// Waits for its greeting.
     fn greeted(mut self) -> Result<(Self, Hello), String> {
-        let hello = self.answer().inspect_err(|_| self.kill())?;
+        let hello: Hello = self.answer("its greeting").inspect_err(|_| self.kill())?;
+        self.name.clone_from(&hello.peer);
         Ok((self, hello))
     }
 
@@ -232,16 +239,23 @@ impl Process {
         writeln!(input, "{line}").and_then(|()| input.flush()).map_err(|error| error.to_string())
     }
 
-    fn answer<T: DeserializeOwned>(&mut self) -> Result<T, String> {
-        let start = Instant::now();
+    fn answer<T: DeserializeOwned>(&mut self, awaited: &str) -> Result<T, String> {
+        let (start, limit) = (Instant::now(), self.limit.as_secs_f32());
+        let mut is_said = false;
         let line = loop {
             match self.lines.recv_timeout(TICK) {
                 Ok(line) => break line.map_err(|error| error.to_string())?,
-                Err(RecvTimeoutError::Disconnected) => return Err("it ended".to_owned()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("it ended, or closed its output, before {awaited}"));
+                }
                 Err(RecvTimeoutError::Timeout) if output::is_interrupted() => return Err("interrupted".to_owned()),
                 Err(RecvTimeoutError::Timeout) if start.elapsed() > self.left => {
-                    let limit = self.limit.as_secs_f32();
-                    return Err(format!("timed out: killed after {limit} s (--peer-timeout)"));
+                    return Err(format!("timed out: killed after {limit} s (--peer-timeout), waiting for {awaited}"));
+                }
+                Err(RecvTimeoutError::Timeout) if !is_said && start.elapsed() > PATIENCE => {
+                    is_said = true;
+                    let left = self.left.saturating_sub(start.elapsed()).as_secs();
+                    terminal::note(&format!("peer {} has {left} s left: waiting for {awaited}", self.name));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -306,6 +320,16 @@ mod tests {
         Peer::start(&format!("sh '{}'", path.display()), Duration::from_secs(2)).unwrap()
     }
 
+    /// Whether a process lives on: a kill takes a moment, and one that nobody has waited for yet is dead too.
+    fn survives(pid: &str) -> bool {
+        let runs = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        let start = Instant::now();
+        while runs() && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(TICK);
+        }
+        runs()
+    }
+
     fn request() -> Request {
         Request::new(&BenchCase::new(Variant::Layer(1), &[3, 5], Format::Rows, Pass::Forward)).unwrap()
     }
@@ -340,7 +364,7 @@ done"#
         }
         let ready = r#"read -r line; echo '{"ready":true}'; read -r line"#;
         for (answer, fault) in [
-            ("exit", "it ended"),
+            ("exit", "it ended, or closed its output, before the time of a run"),
             ("echo nonsense", "it answers 'nonsense'"),
             (r#"echo '{"seconds":-1}'"#, "-1 seconds are no time"),
             (r#"echo '{"ready":true}'"#, "no seconds after a run"),
@@ -375,7 +399,8 @@ wait"#,
         for round in 1..=FAILURES {
             assert!(!peer.is_left_out() && peer.prepare(&request()), "{round}");
             assert_eq!(peer.run(1).unwrap(), None, "{round}");
-            assert_eq!(peer.settle().unwrap(), "timed out: killed after 2 s (--peer-timeout)", "{round}");
+            let said = "timed out: killed after 2 s (--peer-timeout), waiting for the time of a run";
+            assert_eq!(peer.settle().unwrap(), said, "{round}");
         }
         assert!(peer.is_left_out() && !peer.prepare(&request()));
         assert_eq!((peer.settle(), peer.is_left_out()), (None, true));
@@ -383,9 +408,73 @@ wait"#,
         let pids: Vec<&str> = pids.split_whitespace().collect();
         assert_eq!(pids.len(), 2 * FAILURES);
         for pid in pids {
-            // one that nobody has waited for yet is dead too
-            let runs = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-            assert!(!runs, "{pid} still runs");
+            assert!(!survives(pid), "{pid} still runs");
+        }
+    }
+
+    /// Wherever a peer hangs, however it resists: the case ends in time, it says what was waited for, and the peer is
+    /// dead.
+    #[test]
+    fn no_peer_holds_the_program_up() {
+        let timed_out = |awaited: &str| format!("timed out: killed after 2 s (--peer-timeout), waiting for {awaited}");
+        let (ready, run) = ("word that it has the case", "the time of a run");
+        let (is_ready, hang) = (r#"read -r l; echo '{"ready":true}'"#, "while :; do sleep 1; done");
+        let closed = |awaited: &str| format!("it ended, or closed its output, before {awaited}");
+        let cases = [
+            ("mid-case", format!("read -r l; {hang}"), timed_out(ready)),
+            ("mid-case, deaf to signals", format!("trap '' TERM INT HUP; read -r l; {hang}"), timed_out(ready)),
+            ("after it is ready", format!("{is_ready}; {hang}"), timed_out(run)),
+            ("without reading", hang.to_owned(), timed_out(ready)),
+            ("stopped", format!("{is_ready}; kill -STOP $$; {hang}"), timed_out(run)),
+            ("half an answer", format!("{is_ready}; printf '{{\"seconds'; {hang}"), timed_out(run)),
+            ("drop by drop", format!("{is_ready}; while :; do printf ' '; sleep 0.05; done"), timed_out(run)),
+            ("output closed before it is ready", format!("exec >&-; read -r l; {hang}"), closed(ready)),
+            ("output closed in a run", format!("{is_ready}; read -r l; exec >&-; {hang}"), closed(run)),
+            (
+                "a flood",
+                format!("{is_ready}; read -r l; while :; do echo flood; done"),
+                "it answers 'flood'".to_owned(),
+            ),
+        ];
+        std::thread::scope(|scope| {
+            for (name, body, fault) in &cases {
+                scope.spawn(move || {
+                    let folder = tempfile::tempdir().unwrap();
+                    let pid = folder.path().join("pid");
+                    let script = format!("{HELLO}\necho $$ > '{}'\n{body}", pid.display());
+                    let mut peer = peer(&folder, &script).unwrap();
+                    let start = Instant::now();
+                    if peer.prepare(&request()) {
+                        assert_eq!(peer.run(1).unwrap(), None, "{name}");
+                    }
+                    let said = peer.settle().unwrap_or_default();
+                    assert!(said.starts_with(fault), "{name}: {said}");
+                    drop(peer);
+                    assert!(start.elapsed() < Duration::from_secs(8), "{name}: {:?}", start.elapsed());
+                    let pid = std::fs::read_to_string(pid).unwrap();
+                    assert!(!survives(pid.trim()), "{name} still runs");
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_end_is_ended() {
+        let loops = "while read -r l; do echo '{\"ready\":true}'; done";
+        let cases = [
+            ("deaf to the end of its input", format!("trap '' TERM INT HUP\n{loops}\nwhile :; do sleep 1; done")),
+            ("one that writes at its end", format!("{loops}\nwhile :; do echo more; done")),
+            ("one that leaves a child behind", format!("{loops}\nsleep 600 &\nexit")),
+        ];
+        for (name, body) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let pid = folder.path().join("pid");
+            let mut peer = peer(&folder, &format!("{HELLO}\necho $$ > '{}'\n{body}", pid.display())).unwrap();
+            assert!(peer.prepare(&request()), "{name}");
+            let start = Instant::now();
+            drop(peer);
+            assert!(start.elapsed() < Duration::from_secs(5), "{name}: {:?}", start.elapsed());
+            assert!(!survives(std::fs::read_to_string(pid).unwrap().trim()), "{name} still runs");
         }
     }
 }
