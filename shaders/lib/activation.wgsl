@@ -1,7 +1,8 @@
 // Functions of one number, and their slopes: which of them says `kind`, a constant of the pipeline.
 //
 // Exponentials that overflow make quotients of 0, which is what they tend to. erf is by two polynomials, of t^2 and in
-// an exponential, within an ulp (N. Juffa, minimax). NaN stays NaN: comparisons with it are false.
+// an exponential, within an ulp (N. Juffa, minimax). NaN stays NaN: comparisons with it are false, and where it passes
+// an exponential or a clamp, which may give numbers for it, it is put back.
 const IDENTITY = 0u;
 const RELU = 1u;
 const LEAKY_RELU = 2u;
@@ -18,40 +19,40 @@ fn activation4(kind: u32, slope: f32, t: vec4<f32>) -> vec4<f32> {
         case SILU: { return t / (1.0 + exp(-t)); }
         case GELU: { return t * normal_below4(t); }
         case GELU_TANH: { return t * sigmoid4(2.0 * tanh_argument4(t)); }
-        case SIGMOID: { return sigmoid4(t); }
+        case SIGMOID: { return nan_where4(sigmoid4(t), t); }
         case ONE: { return vec4(1.0); }
         default: { return t; }
     }
 }
 fn activation_slope4(kind: u32, slope: f32, t: vec4<f32>) -> vec4<f32> {
     switch kind {
-        case RELU: { return slope_at4(select(vec4(0.0), vec4(1.0), t > vec4(0.0)), t); }
-        case LEAKY_RELU: { return slope_at4(select(vec4(slope), vec4(1.0), t > vec4(0.0)), t); }
+        case RELU: { return nan_where4(select(vec4(0.0), vec4(1.0), t > vec4(0.0)), t); }
+        case LEAKY_RELU: { return nan_where4(select(vec4(slope), vec4(1.0), t > vec4(0.0)), t); }
         case SILU: {
             let s = sigmoid4(t);
-            return s * fma(clamp(t, vec4(-FAR), vec4(FAR)), 1.0 - s, vec4(1.0));
+            return nan_where4(s * fma(clamp(t, vec4(-FAR), vec4(FAR)), 1.0 - s, vec4(1.0)), t);
         }
         case GELU: {
             let near = clamp(t, vec4(-FAR), vec4(FAR));
-            return slope_at4(fma(near, 0.3989422804 * exp(-0.5 * near * near), normal_below4(t)), t);
+            return nan_where4(fma(near, 0.3989422804 * exp(-0.5 * near * near), normal_below4(t)), t);
         }
         case GELU_TANH: {
             let near = clamp(t, vec4(-FAR), vec4(FAR));
             let s = sigmoid4(2.0 * tanh_argument4(t));
             let bent = fma(near * (1.0 - s), 1.5957691216 * fma(vec4(0.134145), near * near, vec4(1.0)), vec4(1.0));
-            return slope_at4(s * bent, t);
+            return nan_where4(s * bent, t);
         }
         case SIGMOID: {
             let s = sigmoid4(t);
-            return s * (1.0 - s);
+            return nan_where4(s * (1.0 - s), t);
         }
         case ONE: { return vec4(0.0); }
         default: { return vec4(1.0); }
     }
 }
-// A slope made of comparisons or of a clamped number; NaN where t is NaN.
-fn slope_at4(slope: vec4<f32>, t: vec4<f32>) -> vec4<f32> {
-    return select(slope, t, magnitude_bits4(t) > vec4(INFINITY));
+// A value made of comparisons, a clamped number or an exponential; NaN where t is NaN.
+fn nan_where4(value: vec4<f32>, t: vec4<f32>) -> vec4<f32> {
+    return select(value, t, magnitude_bits4(t) > vec4(INFINITY));
 }
 // Beyond it slopes are 0 or 1.
 const FAR = 100.0;
