@@ -10,8 +10,7 @@ mod golden;
 mod gradients;
 mod inputs;
 mod judge;
-#[cfg(test)]
-mod kernels_test;
+mod kernels;
 mod report;
 mod setup;
 mod spectral;
@@ -26,9 +25,10 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use wgpu_norm::{BindError, Element, PlanError};
-use wgpu_norm_tools::device::{self, DeviceArgs, Gpu};
+use wgpu_norm_tools::device::{self, DeviceArgs, Gpu, LimitsOf};
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::file_error::FileError;
+use wgpu_norm_tools::shaders::{self, Target};
 use wgpu_norm_tools::{elements, output, terminal};
 
 use golden::{Case, Family};
@@ -40,6 +40,8 @@ Examples:
   recorded tests/golden --output results
   recorded tests/golden --output results --family torch_hard --filter large_mean --force
   recorded GOLDEN --output results --family fused --filter adaln
+  recorded GOLDEN --output results --limits downlevel
+  recorded GOLDEN --output kernels --shaders spirv
 
 A case passes where every output, gradient and running statistic has NaN and infinity where the f64 oracle or the \
 recorded result has them, and elsewhere an error of at most max(2 x that result's own, 1e-6 of the scale; 1e-3 in f16, \
@@ -78,6 +80,12 @@ struct Args {
     /// Replace results of an earlier run.
     #[arg(long)]
     force: bool,
+    /// Write the kernels of the cases to the output folder in this language, and run nothing; needs no device.
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    shaders: Option<Target>,
+    /// Open the device with these limits. Cases that need more storage buffers are counted apart.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "profile")]
+    limits: LimitsOf,
     /// Which device.
     #[command(flatten)]
     device: DeviceArgs,
@@ -112,6 +120,11 @@ impl Refusal {
     /// Whether the case is refused, not the device.
     fn is_of_case(&self) -> bool {
         !matches!(self, Self::Bind(BindError::Limit { .. } | BindError::Pipeline { .. }))
+    }
+
+    /// Whether a stage has too few storage buffers.
+    fn is_of_buffers(&self) -> bool {
+        matches!(self, Self::Bind(error) if LimitsOf::is_of_buffers(error))
     }
 }
 
@@ -182,8 +195,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
     let families = select(args)?;
+    if let Some(target) = args.shaders {
+        return write_shaders(args, target, &families);
+    }
     check_output(args, &families)?;
-    let gpu = open(&args.device)?;
+    let gpu = open(args)?;
     std::fs::create_dir_all(&args.output).map_err(|error| Failure::file(&args.output, error))?;
     let report = replay(gpu, args, &families)?;
     if args.json {
@@ -194,8 +210,27 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(if report.has_failures() { ExitCode::from(EXIT_CHECK) } else { ExitCode::SUCCESS })
 }
 
-fn open(wanted: &DeviceArgs) -> Result<Gpu, Failure> {
-    Ok(Gpu::require(wanted, "recorded cases run on one; scripts/test installs a software driver")?.poisoning())
+fn open(args: &Args) -> Result<Gpu, Failure> {
+    let advice = "recorded cases run on one; scripts/test installs a software driver";
+    let gpu = match args.limits {
+        LimitsOf::Adapter => Gpu::require(&args.device, advice)?,
+        limits => {
+            let adapter = device::adapter(args.device.adapter.as_deref())?.ok_or(Failure::NoAdapter(advice))?;
+            Gpu::limited(&adapter, limits)?
+        }
+    };
+    Ok(gpu.poisoning())
+}
+
+/// The kernels of the cases, in files.
+fn write_shaders(args: &Args, target: Target, families: &[Family]) -> Result<ExitCode, Failure> {
+    let written = shaders::write(kernels::of_families(families)?.kernels, target, &args.output)?;
+    if args.json {
+        terminal::print_json(&written)?;
+    } else {
+        terminal::print(&format!("{} kernels written to {}", written.len(), args.output.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn select(args: &Args) -> Result<Vec<Family>, Failure> {
@@ -290,9 +325,13 @@ fn run_family(
         }
         // a full one goes with its kernels before the next one is opened
         drop(gpu.take_if(|gpu| gpu.engine.compiled_kernels() >= KERNELS));
-        let fresh = if gpu.is_none() { Some(open(&args.device)?) } else { None };
+        let fresh = if gpu.is_none() { Some(open(args)?) } else { None };
         let gpu = gpu.get_or_insert_with(|| fresh.unwrap_or_else(|| unreachable!("opened where there is none")));
         let outcome = compute::compute(gpu, request, &family.store)?;
+        if args.limits.are_few() && matches!(&outcome, Outcome::Refused(refusal) if refusal.is_of_buffers()) {
+            row.refuse_for_limits();
+            continue;
+        }
         row.add(request, judge::judge(expected.open(&outcome), &outcome, &family.store)?);
         match outcome {
             Outcome::Refused(refusal) if refusal.is_of_case() => raised.push(request.name.clone()),

@@ -40,6 +40,8 @@ pub struct Row {
     not_yet: usize,
     /// Cases that it will not.
     not_supported: usize,
+    /// Cases that need more storage buffers than the limits allow.
+    beyond_limits: usize,
     /// How many tensors are good, and how good.
     #[serde(flatten)]
     tally: Tally,
@@ -71,6 +73,12 @@ impl Row {
         }
     }
 
+    /// Counts a case that needs more storage buffers than there are.
+    pub fn refuse_for_limits(&mut self) {
+        self.cases += 1;
+        self.beyond_limits += 1;
+    }
+
     /// Takes in the verdict on a case that ran.
     pub fn add(&mut self, request: &Request, verdict: Verdict) {
         self.cases += 1;
@@ -84,7 +92,7 @@ impl Row {
         }
     }
 
-    fn cells(&self) -> [String; 13] {
+    fn cells(&self) -> [String; 14] {
         let count = |Count { good, total }: Count| format!("{good}/{total}");
         let error = |error: f64| if self.tally.tensors().total > 0 { format!("{error:.1e}") } else { "-".to_owned() };
         [
@@ -95,6 +103,7 @@ impl Row {
             self.failed.to_string(),
             self.not_yet.to_string(),
             self.not_supported.to_string(),
+            self.beyond_limits.to_string(),
             count(self.tally.outputs),
             count(self.tally.gradients),
             count(self.tally.statistics),
@@ -120,6 +129,7 @@ impl Report {
         total.failed += row.failed;
         total.not_yet += row.not_yet;
         total.not_supported += row.not_supported;
+        total.beyond_limits += row.beyond_limits;
         total.tally += row.tally;
         self.families.push(row);
     }
@@ -148,6 +158,7 @@ impl fmt::Display for Report {
             "failed",
             "not yet",
             "not supported",
+            "beyond limits",
             "outputs",
             "gradients",
             "statistics",

@@ -10,13 +10,13 @@ use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::outline::Outline;
 use wgpu_norm_tools::output::write_bytes;
+use wgpu_norm_tools::shaders::file_name;
 use wgpu_norm_tools::terminal;
 use wgpu_norm_tools::types::TypeArgs;
 
 use crate::bench::case::{BenchCase, Pass};
 use crate::bench::spec::CaseArgs;
 use crate::bench::suite::Suite;
-use crate::shaders::file_name;
 use crate::{Global, Json};
 
 mod parameters;

@@ -47,6 +47,8 @@ one of them (as-gpu on a software adapter) many are run in f16 or bf16 too, as t
   adapter   its limits and its subgroup operations; each case with all of its contents
   defaults  WebGPU's default limits and no feature, so no subgroups; each case with normal
             numbers, small ones with a NaN too
+  downlevel wgpu's downlevel defaults: four storage buffers a stage. Norms that need more are refused,
+            and counted as such; left out unless --pass names it
   as-gpu    as adapter, with schedules as for a small GPU; each case with normal numbers;
             schedules of more than a million invocations only where they are chosen.
             Left out where the adapter is a GPU, unless --pass names it.
@@ -100,7 +102,7 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     for pass in passes {
         // goes with its kernels before the next one is opened
         let mut station = pass.open(&adapter, &global.device)?;
-        results.begin(&station.device);
+        results.begin(&station.device, pass.has_few_buffers());
         let mut tier = if args.all { Tier::all(&cases) } else { Tier::quick(&cases) };
         for case in tier.cases() {
             // what passes change is not what types change: one has them, by a GPU's schedules where it can

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wgpu_norm::wgpu;
-use wgpu_norm::{BoundNorm, Element, NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile};
+use wgpu_norm::{
+    BindError, BoundNorm, Element, NormEngine, NormEngineDescriptor, ProfileMismatch, TensorView, TunedProfile,
+};
 
 use crate::failure::Failure;
 use crate::files::zeroed;
@@ -45,6 +47,30 @@ pub fn is_selection_idle() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let session = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
     !session && ![NO_SELECTION, "MESA_VK_DEVICE_SELECT", "DRI_PRIME"].into_iter().any(set)
+}
+
+/// What a device is opened with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LimitsOf {
+    /// All that the engine can use of what the adapter has.
+    #[default]
+    Adapter,
+    /// WebGPU's default limits and no feature.
+    Defaults,
+    /// `wgpu::Limits::downlevel_defaults`, with four storage buffers a stage, and no feature.
+    Downlevel,
+}
+
+impl LimitsOf {
+    /// Whether norms may need more storage buffers than there are.
+    pub fn are_few(self) -> bool {
+        self == Self::Downlevel
+    }
+
+    /// Whether an error says that a stage has too few storage buffers.
+    pub fn is_of_buffers(error: &BindError) -> bool {
+        matches!(error, BindError::Limit { limit: "max_storage_buffers_per_shader_stage", .. })
+    }
 }
 
 /// All adapters, the best first.
@@ -134,6 +160,16 @@ impl Gpu {
     /// As [`Gpu::open`]; no adapter is an error with `advice`.
     pub fn require(wanted: &DeviceArgs, advice: &'static str) -> Result<Self, Failure> {
         Self::open(wanted)?.ok_or(Failure::NoAdapter(advice))
+    }
+
+    /// A device with these limits, or the adapter's where those are worse.
+    pub fn limited(adapter: &wgpu::Adapter, limits: LimitsOf) -> Result<Self, Failure> {
+        let limits = match limits {
+            LimitsOf::Adapter => return Self::from_adapter(adapter),
+            LimitsOf::Defaults => wgpu::Limits::default(),
+            LimitsOf::Downlevel => wgpu::Limits::downlevel_defaults(),
+        };
+        Self::with(adapter, wgpu::Features::empty(), limits.or_worse_values_from(&adapter.limits()))
     }
 
     /// A device with all that the engine can use.

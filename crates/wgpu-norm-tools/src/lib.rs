@@ -21,6 +21,7 @@ pub mod outline;
 pub mod output;
 pub mod quantized;
 pub mod safetensors_file;
+pub mod shaders;
 pub mod shapes;
 pub mod terminal;
 pub mod types;

@@ -3,7 +3,7 @@
 
 use wgpu_norm::wgpu;
 use wgpu_norm::{DeviceFacts, DeviceKind, DeviceProfile};
-use wgpu_norm_tools::device::{self, DeviceArgs, Gpu};
+use wgpu_norm_tools::device::{self, DeviceArgs, Gpu, LimitsOf};
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::norm::{Descriptor, Planned};
 use wgpu_norm_tools::outline::Which;
@@ -13,7 +13,7 @@ use crate::cases::{Case, Fill};
 /// What is said where there is no adapter.
 const ADVICE: &str = "verify has nothing to verify without one";
 
-/// Largest case that [`Pass::Defaults`] fills with a NaN too.
+/// Largest case that passes with smaller limits fill with a NaN too.
 const SMALL: u64 = 20_000;
 
 /// Workgroups of [`Pass::AsGpu`]: larger ones only take longer to compile on a processor.
@@ -31,6 +31,8 @@ pub enum Pass {
     Adapter,
     /// WebGPU's default limits and no feature.
     Defaults,
+    /// wgpu's downlevel defaults, with four storage buffers a stage, and no feature.
+    Downlevel,
     /// As adapter, with schedules as for a small GPU.
     AsGpu,
 }
@@ -48,11 +50,8 @@ impl Pass {
     pub fn open(self, adapter: &wgpu::Adapter, wanted: &DeviceArgs) -> Result<Station, Failure> {
         let (limits, gpu) = match self {
             Self::Adapter => ("adapter limits", Gpu::require(wanted, ADVICE)?),
-            Self::Defaults => {
-                // or the adapter's where those are worse
-                let limits = wgpu::Limits::default().or_worse_values_from(&adapter.limits());
-                ("default limits", Gpu::with(adapter, wgpu::Features::empty(), limits)?)
-            }
+            Self::Defaults => ("default limits", Gpu::limited(adapter, LimitsOf::Defaults)?),
+            Self::Downlevel => ("downlevel limits", Gpu::limited(adapter, LimitsOf::Downlevel)?),
             Self::AsGpu => {
                 let mut gpu = Gpu::from_adapter(adapter)?;
                 let profile = as_gpu(gpu.engine.planner().facts());
@@ -64,6 +63,11 @@ impl Pass {
         let subgroups = gpu.device.features().contains(wgpu::Features::SUBGROUP);
         let device = format!("{limits}, {}", if subgroups { "subgroups" } else { "no subgroups" });
         Ok(Station { pass: self, device, gpu })
+    }
+
+    /// Whether norms may need more storage buffers than there are.
+    pub fn has_few_buffers(self) -> bool {
+        self == Self::Downlevel
     }
 
     /// Whether a schedule is forced on a norm that accepts it; the chosen one is always run.
@@ -84,8 +88,8 @@ impl Pass {
     pub fn fills(self, case: &Case) -> &'static [Fill] {
         match self {
             Self::Adapter => case.fills(),
-            Self::Defaults if case.len() <= SMALL => &[Fill::Normal, Fill::NotANumber],
-            Self::Defaults | Self::AsGpu => &[Fill::Normal],
+            Self::Defaults | Self::Downlevel if case.len() <= SMALL => &[Fill::Normal, Fill::NotANumber],
+            Self::Defaults | Self::Downlevel | Self::AsGpu => &[Fill::Normal],
         }
     }
 
@@ -93,7 +97,7 @@ impl Pass {
     pub fn backward_fills(self, case: &Case) -> &'static [Fill] {
         match self {
             Self::Adapter => case.backward_fills(),
-            Self::Defaults | Self::AsGpu => self.fills(case),
+            Self::Defaults | Self::Downlevel | Self::AsGpu => self.fills(case),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use wgpu_norm_tools::check::{Comparison, Misplaced, unravel};
+use wgpu_norm_tools::device::LimitsOf;
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::terminal;
 
@@ -22,20 +23,35 @@ const SHOWN: usize = 20;
 struct Line {
     cases: usize,
     failed: usize,
+    /// Runs that need more storage buffers than there are.
+    refused: usize,
     worst_relative_error: f64,
 }
 
+/// What came of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Passed,
+    Failed,
+    Refused,
+}
+
 impl Line {
-    fn add(&mut self, passed: bool, error: f64) {
+    fn add(&mut self, mark: Mark, error: f64) {
         self.cases += 1;
-        self.failed += usize::from(!passed);
+        self.failed += usize::from(mark == Mark::Failed);
+        self.refused += usize::from(mark == Mark::Refused);
         self.worst_relative_error = self.worst_relative_error.max(error);
     }
 
-    /// `3 runs, 2 passed, 1 failed`.
+    /// `3 runs, 2 passed, 1 failed`, and what was refused, if anything was.
     fn counts(&self) -> String {
-        let Self { cases, failed, .. } = self;
-        format!("{cases} runs, {} passed, {failed} failed", cases - failed)
+        let Self { cases, failed, refused, .. } = self;
+        let mut text = format!("{cases} runs, {} passed, {failed} failed", cases - failed - refused);
+        if *refused > 0 {
+            text += &format!(", {refused} need more storage buffers");
+        }
+        text
     }
 }
 
@@ -48,6 +64,8 @@ pub struct Results {
     /// By device, in the order of the passes.
     passes: Vec<(String, Line)>,
     failures: Vec<String>,
+    /// Whether runs on the device that was begun last may need more storage buffers than there are.
+    has_few_buffers: bool,
 }
 
 #[derive(Serialize)]
@@ -78,11 +96,13 @@ struct JsonLine<'a> {
 impl Results {
     /// None yet; a line for every schedule or for every family of them.
     pub fn new(adapter: String, by_schedule: bool) -> Self {
-        Self { adapter, by_schedule, lines: BTreeMap::new(), passes: Vec::new(), failures: Vec::new() }
+        let (lines, passes, failures) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { adapter, by_schedule, lines, passes, failures, has_few_buffers: false }
     }
 
-    /// What follows is of this device.
-    pub fn begin(&mut self, device: &str) {
+    /// What follows is of this device, and may need more storage buffers than it has.
+    pub fn begin(&mut self, device: &str, has_few_buffers: bool) {
+        self.has_few_buffers = has_few_buffers;
         self.passes.push((device.to_owned(), Line::default()));
     }
 
@@ -95,19 +115,21 @@ impl Results {
         schedule: String,
         outcome: Result<Verdict, Failure>,
     ) -> Result<(), Failure> {
-        let (passed, error) = match &outcome {
-            Ok(verdict) => (verdict.passed(), verdict.comparison.relative),
-            Err(Failure::Bind(_) | Failure::BufferSize { .. }) => (false, 0.0),
+        let (mark, error) = match &outcome {
+            Ok(verdict) if verdict.passed() => (Mark::Passed, verdict.comparison.relative),
+            Ok(verdict) => (Mark::Failed, verdict.comparison.relative),
+            Err(Failure::Bind(error)) if self.has_few_buffers && LimitsOf::is_of_buffers(error) => (Mark::Refused, 0.0),
+            Err(Failure::Bind(_) | Failure::BufferSize { .. }) => (Mark::Failed, 0.0),
             Err(_) => return outcome.map(drop),
         };
         let name = case.title();
         let label = if self.by_schedule { schedule.clone() } else { family(&schedule) };
-        self.lines.entry((name.clone(), label)).or_default().add(passed, error);
+        self.lines.entry((name.clone(), label)).or_default().add(mark, error);
         let device = self.passes.last_mut().map_or("", |(device, line)| {
-            line.add(passed, error);
+            line.add(mark, error);
             device
         });
-        if !passed {
+        if mark == Mark::Failed {
             let Case { shape, format, .. } = case;
             let why = outcome.map_or_else(|failure| failure.to_string(), |verdict| in_words(shape, verdict));
             self.failures.push(format!("{device}: {name} {shape:?} {format:?} {fill:?}, {schedule}: {why}"));
@@ -133,6 +155,7 @@ impl Results {
         let mut table = terminal::table(&["norm", "schedule", "cases", "worst error", "verdict"]);
         for ((norm, schedule), line) in &self.lines {
             let verdict = match line.failed {
+                0 if line.refused == line.cases => "refused".to_owned(),
                 0 => terminal::verdict("ok", true),
                 failed => terminal::verdict(&format!("FAIL ({failed})"), false),
             };
@@ -149,8 +172,9 @@ impl Results {
         for (device, line) in &self.passes {
             text += &format!("\n{device}: {}, worst error {:.2e}", line.counts(), line.worst_relative_error);
         }
-        let (cases, failed) = (self.passes.iter().map(|(_, line)| line.cases).sum(), self.failures.len());
-        let all = Line { cases, failed, ..Line::default() }.counts();
+        let sum = |count: fn(&Line) -> usize| self.passes.iter().map(|(_, line)| count(line)).sum();
+        let (cases, refused) = (sum(|line| line.cases), sum(|line| line.refused));
+        let all = Line { cases, failed: self.failures.len(), refused, ..Line::default() }.counts();
         text + &format!("\n{all}; allowed {TOLERANCE:.0e} of a segment's largest value, or of the largest term")
     }
 }
@@ -184,7 +208,7 @@ pub fn family(schedule: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wgpu_norm::Element;
+    use wgpu_norm::{BindError, Element};
 
     use super::*;
     use crate::cases::CASES;
@@ -207,11 +231,17 @@ mod tests {
         };
         let too_large = || Failure::BufferSize { what: "x".into(), needed: 9, available: 8, adapter: "some".into() };
         let mut results = Results::new("some adapter".to_owned(), false);
-        for (device, outcomes) in [
-            ("adapter limits", vec![Ok(verdict(1.0)), Ok(verdict(1.0))]),
-            ("default limits", vec![Ok(verdict(2.0)), Err(too_large())]),
+        let limit = |limit| {
+            let refusal = BindError::Limit { operation: "the norm", limit, needed: 5, available: 4 };
+            Err(Failure::Bind(refusal))
+        };
+        let (buffers, size) = (limit("max_storage_buffers_per_shader_stage"), "max_storage_buffer_binding_size");
+        for (device, few, outcomes) in [
+            ("adapter limits", false, vec![Ok(verdict(1.0)), Ok(verdict(1.0))]),
+            ("default limits", false, vec![Ok(verdict(2.0)), Err(too_large())]),
+            ("downlevel limits", true, vec![Ok(verdict(1.0)), buffers, limit(size)]),
         ] {
-            results.begin(device);
+            results.begin(device, few);
             for outcome in outcomes {
                 results.add(&CASES[0], Fill::Normal, "fused 8x1".to_owned(), outcome).unwrap();
             }
@@ -222,7 +252,8 @@ mod tests {
             "default limits: 2 runs, 0 passed, 2 failed, worst error 1.00e0",
             "default limits: batch [2, 3] ChannelsFirst Normal, fused 8x1: output: error 1.00e0",
             "default limits: batch [2, 3] ChannelsFirst Normal, fused 8x1: x needs a buffer of 9 bytes",
-            "\n4 runs, 2 passed, 2 failed; allowed",
+            "downlevel limits: 3 runs, 1 passed, 1 failed, 1 need more storage buffers, worst error 0.00e0",
+            "\n7 runs, 3 passed, 3 failed, 1 need more storage buffers; allowed",
         ] {
             assert!(text.contains(expected), "{text}");
         }

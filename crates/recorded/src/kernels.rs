@@ -1,9 +1,7 @@
-//! Every kernel that plans of the recorded cases make passes naga, without a GPU.
+//! Every kernel that plans of the recorded cases make, without a GPU.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgpu_norm::{
     BackwardArgs, BackwardStatistics, DeviceFacts, Kernel, Planner, PowerIterations, SpectralArgs,
     SpectralBackwardArgs, TensorView, TrainingArgs,
@@ -113,25 +111,20 @@ fn of_fused(request: &Request, devices: &[DeviceFacts]) -> Result<Kernels, Failu
     Ok(kernels)
 }
 
-fn check(name: &str, kernel: &Kernel) {
-    let source = kernel.source();
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(&source, name)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
-        .validate(&module)
-        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
-    let constants = kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let entry = Some((naga::ShaderStage::Compute, kernel.entry_point()));
-    naga::back::pipeline_constants::process_overrides(&module, &info, entry, &constants)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+/// The kernels of the cases that run.
+pub struct Planned {
+    /// By name.
+    pub kernels: Kernels,
+    /// Cases that have a plan.
+    planned: usize,
+    /// Cases that have none: what other frameworks refuse, or one element that some pass needs more of.
+    refused: usize,
 }
 
-#[test]
-fn kernels_of_all_recorded_cases_pass_naga() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
-    let mut kernels = Kernels::new();
-    let (mut planned, mut refused) = (0, 0);
-    for family in Family::open_all(&golden).unwrap() {
+/// Plans all cases for devices that differ in what is planned for them.
+pub fn of_families(families: &[Family]) -> Result<Planned, Failure> {
+    let mut all = Planned { kernels: Kernels::new(), planned: 0, refused: 0 };
+    for family in families {
         for request in family.cases.iter().map(|case| &case.request).filter(|r| support(r) == Support::Runs) {
             let of_case = match request.op.as_str() {
                 "spectral_norm" => of_spectral(request, &devices()),
@@ -141,16 +134,35 @@ fn kernels_of_all_recorded_cases_pass_naga() {
             };
             match of_case {
                 Ok(more) => {
-                    planned += 1;
-                    kernels.extend(more);
+                    all.planned += 1;
+                    all.kernels.extend(more);
                 }
-                // what other frameworks refuse, or one element that some pass needs more of
-                Err(Failure::Plan(_) | Failure::Bind(_)) => refused += 1,
-                Err(failure) => panic!("{}: {failure}", request.name),
+                Err(Failure::Plan(_) | Failure::Bind(_)) => all.refused += 1,
+                Err(failure) => return Err(Failure::Usage(format!("{}: {failure}", request.name))),
             }
         }
     }
-    assert!(planned > 700 && refused < 100, "{planned} planned, {refused} refused");
-    println!("{planned} cases planned, {refused} refused, {} kernels", kernels.len());
-    kernels.iter().for_each(|(name, kernel)| check(name, kernel));
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use wgpu_norm_tools::shaders::{Target, translate};
+
+    use super::*;
+
+    #[test]
+    fn kernels_of_all_recorded_cases_translate_into_every_language() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+        let Planned { kernels, planned, refused } = of_families(&Family::open_all(&golden).unwrap()).unwrap();
+        assert!(planned > 700 && refused < 100, "{planned} planned, {refused} refused");
+        println!("{planned} cases planned, {refused} refused, {} kernels", kernels.len());
+        for (name, kernel) in &kernels {
+            for target in Target::ALL {
+                translate(kernel, target).unwrap_or_else(|words| panic!("{name} as {target:?}: {words}"));
+            }
+        }
+    }
 }
