@@ -242,6 +242,9 @@ fn what_stands_around_a_norm_is_computed_on_both_paths() {
     for (name, shape) in [("nchw.npy", &[2, 4, 3, 3][..]), ("nc11.npy", &[2, 4, 1, 1]), ("4.npy", &[4])] {
         write(path, name, shape);
     }
+    for (name, shape) in [("3x3.npy", &[3, 3]), ("3x1.npy", &[3, 1]), ("x11.npy", &[1, 1])] {
+        write(path, name, shape);
+    }
     for cpu in [true, false] {
         for (norm, has_sum) in [
             ("rms x.npy y.npy --scale 3.npy --residual x.npy --sum-out s.npy", true),
@@ -255,6 +258,10 @@ fn what_stands_around_a_norm_is_computed_on_both_paths() {
             ("group nchw.npy y.npy --groups 2 --modulation-scale nc11.npy --plain-modulation", false),
             ("batch nchw.npy y.npy --training --addend nchw.npy --activation relu", false),
             ("rms x.npy y.safetensors --residual x.npy --dtype bf16 --round-sum f16 --sum-out s.npy", true),
+            // rows whose words in 16 bits two of them share, of the sum alone
+            ("rms 3x3.npy y.npy --prologue-bias 3x3.npy --round-sum f16 --sum-out s.npy", true),
+            ("rms 3x3.npy y.npy --residual 3.npy --prologue-bias 3x3.npy --round-sum f16 --sum-out s.npy", true),
+            ("layer 3x1.npy y.npy --residual x11.npy --prologue-bias 3x1.npy --round-sum f16 --sum-out s.npy", true),
         ] {
             let made = report(path, norm, cpu);
             assert_eq!(made["check"]["sum"].is_number(), has_sum, "{norm}: {made}");
