@@ -2,7 +2,8 @@
 
 use bytemuck::Pod;
 
-/// Most bytes of the parameters of a kernel.
+/// Most bytes of the parameters of a kernel: the engine's question to a device.
+#[cfg(feature = "wgpu")]
 pub(crate) const MAX_SIZE: u64 = 1024;
 
 /// A block that a fragment declares as a WGSL struct, mirrored field by field. Its size is a multiple of 16 bytes.

@@ -154,15 +154,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_of_all_recorded_cases_translate_into_every_language() {
+    fn kernels_of_all_recorded_cases_pass_naga() {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
         let Planned { kernels, planned, refused } = of_families(&Family::open_all(&golden).unwrap()).unwrap();
         assert!(planned > 700 && refused < 100, "{planned} planned, {refused} refused");
         println!("{planned} cases planned, {refused} refused, {} kernels", kernels.len());
+        // scripts/check-shaders has the other languages, and their compilers
         for (name, kernel) in &kernels {
-            for target in Target::ALL {
-                translate(kernel, target).unwrap_or_else(|words| panic!("{name} as {target:?}: {words}"));
-            }
+            translate(kernel, Target::Spirv).unwrap_or_else(|words| panic!("{name}: {words}"));
         }
     }
 }

@@ -1,0 +1,48 @@
+# What several scripts need, for them to source: the administrator's rights, Debian's packages, software adapters.
+# shellcheck shell=bash
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+# Debian's packages, where they are missing
+need_packages() {
+  dpkg-query -W -f '${db:Status-Abbrev}\n' "$@" 2>/dev/null | grep -c '^ii' | grep -qx $# && return
+  if ! command -v apt-get >/dev/null; then
+    echo "No apt-get here: install $*, and run this again." >&2
+    return 1
+  fi
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+# a driver's manifest: library, file
+manifest() { printf '{"ICD":{"api_version":"1.3.0","library_path":"%s"},"file_format_version":"1.0.0"}\n' "$1" >"$2"; }
+
+# Mesa 25 beside the system's, in a folder: from bookworm-backports, by apt but with lists of its own. False where it
+# cannot be had.
+fetch_mesa() {
+  local own=$1/apt unpacked=$1/mesa keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  [ -d "$unpacked" ] && return
+  mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+  echo "deb [signed-by=$keys] http://deb.debian.org/debian bookworm-backports main" >"$own/sources.list"
+  local apt=(apt-get -qq -o "Dir::Etc::sourcelist=$own/sources.list" -o Dir::Etc::sourceparts=-
+    -o "Dir::State::lists=$own/lists" -o "Dir::Cache=$own/cache" -o APT::Sandbox::User=root)
+  (
+    cd "$own"
+    "${apt[@]}" update && "${apt[@]}" download mesa-vulkan-drivers/bookworm-backports
+  ) >/dev/null 2>&1 || return 1
+  dpkg -x "$own"/mesa-vulkan-drivers_*.deb "$unpacked.new" && mv "$unpacked.new" "$unpacked"
+}
+# the path of a driver in it: folder, name
+mesa_library() { compgen -G "$1/mesa/usr/lib/*/libvulkan_$2.so"; }
+
+# The folder of Debian's Chromium, which has SwiftShader and the Vulkan validation layer: the installed one, or one
+# unpacked in a folder.
+chromium_folder() {
+  local installed=/usr/lib/chromium unpacked=$1/chromium
+  [ -e $installed/libvk_swiftshader.so ] && echo $installed && return
+  if [ ! -d "$unpacked" ]; then
+    mkdir -p "$unpacked.deb"
+    as_root apt-get update -qq
+    (cd "$unpacked.deb" && apt-get -qq -o APT::Sandbox::User=root download chromium) >/dev/null || return 1
+    dpkg -x "$unpacked.deb"/chromium_*.deb "$unpacked.new" && mv "$unpacked.new" "$unpacked"
+  fi
+  echo "$unpacked/usr/lib/chromium"
+}
