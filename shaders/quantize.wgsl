@@ -24,7 +24,8 @@ fn run(group: u32, local: u32) {
     if w >= p.quantize.words { return; }
     let first = 4u * w - p.quantize.phase;
     let i = vec4(first) + vec4(0u, 1u, 2u, 3u);
-    let live = vec4(4u * w) + vec4(0u, 1u, 2u, 3u) >= vec4(p.quantize.phase) & i < vec4(p.quantize.elements);
+    let begun = vec4(4u * w) + vec4(0u, 1u, 2u, 3u) >= vec4(p.quantize.phase);
+    let live = begun & (i < vec4(p.quantize.elements));
     let there = min(i, vec4(p.quantize.elements - 1u));
     var y: vec4<f32>;
     if ALIGNED && all(live) {
