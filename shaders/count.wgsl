@@ -1,9 +1,11 @@
-// Counts one update, if running statistics took it in: a batch without an element changed nothing. A dispatch of its
-// own, since the running update reads the counter in many workgroups.
+// Counts one update. For a cumulative average only one that was taken in: a batch without an element changed nothing. A
+// dispatch of its own, since the running update reads the counter in many workgroups.
 //
-// bindings: parameters, moments (read), batches (read and write)
+// bindings: parameters, [moments] (read), batches (read and write)
+
+override EVERY: bool = true;             // whether a batch without an element counts too
 
 fn run(group: u32, local: u32) {
-    let counts = group * WORKGROUP + local < p.each.segments && load_moments(0u).w != 0.0;
-    if counts { store_batches(0u, load_batches(0u) + 1u); }
+    let counts = EVERY || load_moments(0u).w != 0.0;
+    if group * WORKGROUP + local < p.each.segments && counts { store_batches(0u, load_batches(0u) + 1u); }
 }

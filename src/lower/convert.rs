@@ -64,12 +64,15 @@ impl Lowering {
         self.each(draft(Entry::Import), reduction.partition.segments(), &parameters, statistics, &accesses)
     }
 
-    /// Counts a batch whose moments these are, unless it had no element.
-    pub(crate) fn count(&mut self, statistics: Tensor, counter: Tensor) -> Result<(), Unbindable> {
+    /// Counts a batch; where its moments are given, only if it had an element.
+    pub(crate) fn count(&mut self, statistics: Option<Tensor>, counter: Tensor) -> Result<(), Unbindable> {
         let accesses = |range: &Range<u64>| {
-            vec![access(Operand::Moments, statistics, range), access(Operand::Batches, counter, range)]
+            let moments = statistics.map(|tensor| access(Operand::Moments, tensor, range));
+            moments.into_iter().chain([access(Operand::Batches, counter, range)]).collect()
         };
-        self.each(draft(Entry::Count), 1, &Parameters::default().with(Exact::NEW), counter, &accesses)
+        let overrides = Settings::default().with("EVERY", statistics.is_none());
+        let draft = Draft { overrides, ..draft(Entry::Count) };
+        self.each(draft, 1, &Parameters::default().with(Exact::NEW), counter, &accesses)
     }
 
     /// Rounds a list of f32 to the type of another.

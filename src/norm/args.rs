@@ -345,7 +345,7 @@ pub struct RunningArgs<B> {
     pub mean: TensorView<B>,
     /// A running variance a channel, updated.
     pub variance: TensorView<B>,
-    /// A u32, the number of batches so far, incremented. Needed for
+    /// A u32, the number of batches so far, incremented; in an average only by what has elements. Needed for
     /// [`Momentum::Cumulative`](crate::Momentum::Cumulative).
     pub batches: Option<BufferView<B>>,
     /// How the batch is weighed.

@@ -414,11 +414,15 @@ impl NormPlan {
             RunningTensors { counter: counter.filter(|_| args.update.momentum == Momentum::Cumulative), ..tensors };
         let samples = self.segment_count().checked_div(channels).unwrap_or(0);
         self.lower("running update", operands, |lowering| {
-            if samples == 0 {
-                return Ok(());
+            if samples > 0 {
+                lowering.running((channels, samples), params, &read)?;
             }
-            lowering.running((channels, samples), params, &read)?;
-            counter.map_or(Ok(()), |counter| lowering.count(statistics, counter))
+            // an average has as many parts as there are batches in it; PyTorch counts every batch otherwise
+            let averages = args.update.momentum == Momentum::Cumulative;
+            match counter {
+                Some(counter) if samples > 0 || !averages => lowering.count(averages.then_some(statistics), counter),
+                _ => Ok(()),
+            }
         })
     }
 

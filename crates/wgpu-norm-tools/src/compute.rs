@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use wgpu_norm::reference::{self, ReferenceOutput};
 use wgpu_norm::wgpu;
 use wgpu_norm::{
-    BindError, BoundNorm, BufferView, Element, Epsilon, ExportArgs, FusedArgs, ImportArgs, RunningArgs, RunningUpdate,
-    Spread,
+    BindError, BoundNorm, BufferView, Element, Epsilon, ExportArgs, FusedArgs, ImportArgs, Momentum, RunningArgs,
+    RunningUpdate, Spread,
 };
 
 use crate::device::{Gpu, Tensor, View};
@@ -150,10 +150,11 @@ pub fn on_cpu(descriptor: &Descriptor<'_>, tensors: &Tensors, mode: Mode) -> Res
     let running = tensors.running.as_ref().map(|running| {
         let count = tensors.segment_len(result.mean.len());
         let (mean, variance) = running.reference(&result, count);
+        let counts = count > 0 || running.update.momentum != Momentum::Cumulative;
         Running {
             mean: round(&mean),
             variance: round(&variance),
-            batches: running.batches.map(|batches| batches.wrapping_add(u32::from(count > 0))),
+            batches: running.batches.map(|batches| batches.wrapping_add(u32::from(counts))),
             ..running.clone()
         }
     });
