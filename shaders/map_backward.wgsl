@@ -70,7 +70,6 @@ fn load(base: u32, first: u32, end: u32) {
         }
     }
 }
-
 fn run(group: u32, local: u32) {
     if group >= p.places.workgroups { return; }  // a grid in two dimensions may have some too many
     if group < affine_groups() { merge_affine(group, local); return; }
@@ -101,6 +100,7 @@ fn run(group: u32, local: u32) {
         if STATISTICS != ROW { held[v] = coefficients_of(n, top, v); }
         scale[v] = scale4(parameters, top, vector_of(top, v));
     }
+    var rare = false;
     while first < end {
         for (var q = 0u; q < ROWS; q += 1u) {
             let r = min(first + q * lines, end - 1u);
@@ -123,22 +123,23 @@ fn run(group: u32, local: u32) {
                 var u = weighed * own.by.r * own.by.k;
                 if !GIVEN { u = input_gradient4(x[k], weighed, own); }
                 if SCALE_LAST { u *= weight; }
-                if !GIVEN && !are_common(own.by) { u = gradient_again(n + r, row, v, x[k], g[k], weight, u); }
-                if first + q * lines < end { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
+                let ordinary = GIVEN | are_common(own.by);
+                rare |= !ordinary;
+                if (first + q * lines < end) & ordinary { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
             }
         }
         first += ROWS * lines;
         load(base, first, end);
     }
-    if !SUMS { return; }
+    if rare { map_again(base, n, begin + me.group, end); }
     var tiny = false;
-    for (var v = 0u; v < VECTORS; v += 1u) {
+    for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         d_scale[v] = sum_groups(d_scale[v], local, LANES);
         d_bias[v] = sum_groups(d_bias[v], local, LANES);
         tiny |= any(are_tiny(d_scale[v]) | are_tiny(d_bias[v]));
     }
-    let again = any_columns(tiny, local);
-    for (var v = 0u; v < VECTORS; v += 1u) {
+    let again = SUMS && APART && any_columns(tiny, local);
+    for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         var sums = mat2x4(d_scale[v], d_bias[v]);
         if again { sums = tiny_columns(sums, columns_again(base, n, begin + me.group, end, v), local, LANES); }
         if me.group == 0u {

@@ -43,12 +43,12 @@ fn run(group: u32, local: u32) {
     var scale: array<vec4<f32>, VECTORS>;
     var d_scale: array<vec4<f32>, VECTORS>;
     var d_bias: array<vec4<f32>, VECTORS>;
-    var weights = vec4(0u);
+    // whether products with a scale may vanish, all of them
+    var weighs_little = false;
     for (var v = 0u; v < VECTORS; v += 1u) {
         scale[v] = column_scale4(parameters, columns, v);
-        weights |= bitcast<vec4<u32>>(scale[v]);
+        weighs_little |= any((abs(scale[v]) < vec4(9.3e-10)) & (scale[v] != vec4(0.0)));
     }
-    let weighs = any_bits(weights);
     let first_scale = load_scale(parameters.first);
     var marks = 0u;
     var known = me.group * TURNS * ROWS;
@@ -74,13 +74,11 @@ fn run(group: u32, local: u32) {
             let counts = select(0.0, 1.0, is_row(place + r));
             var sum_g = vec4(0.0);
             var sum_g_x_hat = vec4(0.0);
-            var seen = vec4(0u);
             for (var v = 0u; v < VECTORS; v += 1u) {
                 let k = r * VECTORS + v;
                 let here = is_here(row, v);
                 x[k] = select(vec4(0.0), kept4(x[k], by), here);
                 g[k] = select(vec4(0.0), g[k], here & vec4(is_row(place + r)));
-                seen |= bitcast<vec4<u32>>(g[k]);
                 let x_hat = hat_of_kept4(x[k], by);
                 if SUMS {
                     d_bias[v] = fma(g[k], vec4(counts), d_bias[v]);
@@ -91,8 +89,7 @@ fn run(group: u32, local: u32) {
                 sum_g_x_hat = fma(g[k], x_hat, sum_g_x_hat);
             }
             sums[r] = vec2(total(sum_g), total(sum_g_x_hat));
-            let lost = any_bits(seen) & weighs & (start[r] == 0.0) & all(sums[r] == vec2(0.0));
-            sums[r].x = unless_lost(sums[r].x, lost);
+            sums[r].x = unless_lost(sums[r].x, weighs_little & (sums[r].x == 0.0) & (sums[r].y == 0.0));
         }
         if MAPS { exchange(&sums, half); }
         half = SLOTS / 2u - half;
@@ -108,9 +105,12 @@ fn run(group: u32, local: u32) {
                 if !PLAIN { g[k] *= by.k; }
             }
             // no branches, hence no && and ||
-            let reach = by.r.x * by.k.x;
-            let ordinary = keep_all(abs(sums[r].x) + abs(start[r]), sums[r].y) & (is_ordinary(reach) | PLAIN)
-                & keep_all((abs(means.x) + abs(start[r])) * reach, means.y * reach) & ((by.k.x == 1.0) | !PLAIN);
+            let size = abs(sums[r].x) + abs(sums[r].y) + abs(start[r]);
+            var ordinary = keeps(size) & (by.k.x == 1.0);
+            if !PLAIN {
+                let reach = by.r.x * by.k.x;
+                ordinary = keeps(size) & is_ordinary(reach) & keeps(size * p.row_backward.inverse_len * reach);
+            }
             marks |= select(0u, 1u << ((known + r) % (TURNS * ROWS)), is_row(place + r) & !ordinary);
             if ordinary & is_row(place + r) {
                 for (var v = 0u; v < VECTORS; v += 1u) {
@@ -126,7 +126,7 @@ fn run(group: u32, local: u32) {
         d_bias[v] = sum_groups(d_bias[v], local, LANES);
         tiny |= any(are_tiny(d_scale[v]) | are_tiny(d_bias[v]));
     }
-    let again = SUMS && any_columns(tiny, local);
+    let again = SUMS && APART && any_columns(tiny, local);
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         var sums = mat2x4(d_scale[v], d_bias[v]);
         if again { sums = tiny_columns(sums, columns_again(at, v), local, LANES); }

@@ -18,13 +18,13 @@ fn splat_normalizer(by: vec4<f32>) -> Normalizer4 { return Normalizer4(by.xxxx, 
 override PLAIN: bool = false;
 
 const SMALLEST_SQUARE = 0x17800000u;   // 2^-80: below it the squares of a segment lose digits
-const LARGEST_SPREAD = 0x58800000u;    // 2^50: the square of a deviation and its products with a count stay in range
+const LARGEST_SPREAD = 0x49800000u;    // 2^20: what gradients are multiplied with is no smaller than its inverse
 
 fn normalizer(record: vec4<f32>) -> vec4<f32> {
     if PLAIN {
         let square = fma(record.z, record.z, p.divisor.eps_inside);
         // the bits of a negative deviation (a negative variance), of an infinite one and of a NaN are larger
-        if bitcast<u32>(record.z) < LARGEST_SPREAD && bitcast<u32>(square) >= SMALLEST_SQUARE && record.w >= 0.0 {
+        if (bitcast<u32>(record.z) < LARGEST_SPREAD) & (bitcast<u32>(square) >= SMALLEST_SQUARE) & (record.w >= 0.0) {
             let center = record_center(record);
             let r = inverseSqrt(square);
             return vec4(1.0, center.x, opaque(-center.y * r), r);

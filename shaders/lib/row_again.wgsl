@@ -78,9 +78,6 @@ fn row_of_mark(at: Worker, group: u32, mark: u32) -> u32 {
     return at.first + mark / ROWS * at.stride + group * ROWS + mark % ROWS;
 }
 
-// Whether a number is not 0.
-fn any_bits(x: vec4<u32>) -> bool { return ((x.x | x.y | x.z | x.w) & 0x7fffffffu) != 0u; }
-
 // Two rows an exchange.
 fn exchange(sums: ptr<function, array<vec2<f32>, ROWS>>, slot: u32) {
     if ROWS == 1u { (*sums)[0] = sum2_lanes((*sums)[0], slot); } else { exchange_pair(sums, 0u, slot); }

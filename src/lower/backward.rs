@@ -61,6 +61,12 @@ impl BackwardMap {
         all
     }
 
+    /// Where the gradient to the input takes the place of that to the output, this is not read again.
+    fn without_second_walk(&self, overrides: Settings) -> Settings {
+        let in_place = self.grad_input.is_some_and(|to| to.buffer == self.grad_output.buffer);
+        if in_place { overrides.with("APART", false) } else { overrides }
+    }
+
     /// Whether gradients of elements are wanted, and not sums alone.
     pub(crate) fn maps(&self) -> bool {
         !self.written().is_empty()
@@ -237,6 +243,7 @@ impl Lowering {
                 .with("SUMS", affine.is_some())
                 .with("WHOLE_COLUMNS", whole)
                 .with("RESUMES", whole && !window.opens);
+            let overrides = map.without_second_walk(overrides);
             let overrides = map.around.settings(with_affine(overrides, found.found, &placed), len);
             let parameters = map.around.parameters(parameters, &range);
             let draft = Draft {
@@ -496,7 +503,7 @@ impl Lowering {
                 .with("MERGES_AFFINE", beside(&range).is_some());
             let groups = groups + beside(&range).map_or(0, |(_, merge)| merge.groups.into());
             let overrides = with_step(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
-            let overrides = map.around.settings(overrides, width);
+            let overrides = map.without_second_walk(map.around.settings(overrides, width));
             let parameters = map.around.parameters(parameters, &range);
             let consts = consts(walk.vectors, ("ROWS", walk.rows), width);
             let along = walk.affine.found == Found::Columns;
