@@ -1,5 +1,5 @@
-// Moments (max |x|, 0, mean of (|x| / max)^p, count): x_hat = x / norm, any p; of a negative one the smallest magnitude is
-// in place of the largest, of 0 the 1, and the powers are 1 but for zeros.
+// Moments (max |x|, 0, mean of (|x| / max)^p, count): x_hat = x / norm, any p; of a negative one the smallest magnitude
+// is in place of the largest, of 0 the 1, and the powers are 1 but for zeros.
 
 fn record_center(record: vec4<f32>) -> vec2<f32> { return vec2(0.0); }
 fn record_norm(record: vec4<f32>, eps: f32) -> f32 {

@@ -7,7 +7,8 @@ fn coefficients_of(n: u32, row: Row, v: u32) -> Coefficients4 {
     return join_coefficients(coefficients_at(n, run_of(c.x)), coefficients_at(n, run_of(c.y)),
         coefficients_at(n, run_of(c.z)), coefficients_at(n, run_of(c.w)));
 }
-// The gradients to a line's rows of a slice, where they take the long way of lib/coefficients.wgsl: they were not stored.
+// The gradients to a line's rows of a slice, where they take the long way of lib/coefficients.wgsl: they were not
+// stored.
 fn map_again(base: u32, n: u32, first: u32, end: u32) {
     for (var r = first; r < end; r += WORKGROUP / LANES) {
         let row = row_of(base + r);

@@ -4,7 +4,9 @@
 fn measure() -> Measured {
     load();
     var top = vec4(0u);
-    for (var k = 0u; k < VECTORS; k += 1u) { top = max(top, select(vec4(0u), ranked4(magnitude_bits4(held[k])), live(k))); }
+    for (var k = 0u; k < VECTORS; k += 1u) {
+        top = max(top, select(vec4(0u), ranked4(magnitude_bits4(held[k])), live(k)));
+    }
     let all = bits_of(ranked4(four_bits(max_lanes(largest(top), 0u))));
     if !SAVE { return Measured(Sum(0.0), Sum(0.0), bitcast<Sum>(all)); }
     var ties = vec4(0.0);

@@ -20,5 +20,6 @@ fn whole_of(m: Partial, known: Known) -> Whole {
 }
 fn is_rare(whole: Whole, known: Known) -> bool { return false; }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
-    return vec4(0.0, component(whole.ties, e), bitcast<f32>(ranked(bitcast<u32>(component(bitcast<Sum>(whole.top), e)))), whole.count);
+    let top = ranked(bitcast<u32>(component(bitcast<Sum>(whole.top), e)));
+    return vec4(0.0, component(whole.ties, e), bitcast<f32>(top), whole.count);
 }

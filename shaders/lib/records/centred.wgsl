@@ -6,7 +6,8 @@ fn record_centred(shift: f32, rest: f32, from_unit: f32) -> vec2<f32> {
     return vec2(mean, opaque(shift - mean) + rest) * from_unit;
 }
 
-// Of two records, whatever their shifts, over the whole range. Not for hot loops. Two of tiny numbers merge as they are.
+// Of two records, whatever their shifts, over the whole range. Not for hot loops. Two of tiny numbers merge as they
+// are.
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     if a.w == 0.0 { return b; }
     if b.w == 0.0 { return a; }
