@@ -140,7 +140,7 @@ fn tensors_come_from_a_pipe_and_go_to_one() {
     for cpu in ["", " --cpu"] {
         assert!(apply(path, &format!("layer x.npy y.npy --force{cpu}")).status.success());
         let expected = std::fs::read(path.join("y.npy")).unwrap();
-        for (arguments, input) in [("layer - -", &x), ("layer - - --tensor a", &tensors), ("layer -:a -", &tensors)] {
+        for (arguments, input) in [("layer - -", &x), ("layer - - --tensor a", &tensors)] {
             let output = piped(path, &format!("{arguments}{cpu}"), input);
             assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
             assert!(output.stdout == expected, "{arguments}: {}", text(&output.stdout));

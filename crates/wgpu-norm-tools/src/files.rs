@@ -22,7 +22,7 @@ pub const CHUNK: usize = 8 << 20;
 /// What stands for standard input and standard output.
 pub const STANDARD: &str = "-";
 
-/// `FILE`, `FILE.safetensors:NAME`, `FILE.npz:NAME` or `-:NAME`, as options take it.
+/// `FILE`, `FILE.safetensors:NAME` or `FILE.npz:NAME`, as options take it.
 #[derive(Clone, Debug)]
 pub struct TensorSpec {
     /// The file; `-` is standard input.
@@ -35,10 +35,9 @@ impl From<OsString> for TensorSpec {
     fn from(value: OsString) -> Self {
         const MARKS: [&str; 2] = [".safetensors:", ".npz:"];
         let Some(text) = value.to_str() else { return Self { path: value.into(), name: None } };
-        let of_standard = text.starts_with("-:").then_some(STANDARD.len());
         // the last mark: a path may hold others
         let ends = MARKS.iter().filter_map(|mark| text.rfind(mark).map(|at| at + mark.len() - 1));
-        match ends.chain(of_standard).max() {
+        match ends.max() {
             Some(end) => Self { path: text[..end].into(), name: Some(text[end + 1..].to_owned()) },
             None => Self { path: value.into(), name: None },
         }

@@ -473,7 +473,6 @@ fn specs_may_name_a_tensor() {
         ("a.npz:b/x.npz:y", "a.npz:b/x.npz", Some("y")),
         ("a.safetensors:b/x.npz:y", "a.safetensors:b/x.npz", Some("y")),
         ("-", "-", None),
-        ("-:w", "-", Some("w")),
         ("C:\\x.npy", "C:\\x.npy", None),
     ];
     for (text, path, name) in cases {

@@ -36,7 +36,7 @@ pub enum Operation {
 const EXAMPLES: &str = "\
 Tensors are f32, f16 or bf16 in .safetensors files, f32 or f16 in .npy and .npz files, and are computed with in f32.
 Those of f64 are read as f32. A tensor of a file with several is named FILE.safetensors:NAME or FILE.npz:NAME. The file
-- is standard input (-:NAME a tensor of it), and standard output.
+- is standard input, and standard output.
 
 Examples:
   wgpu-norm apply layer x.npy y.npy --scale w.npy --bias b.npy --check
