@@ -83,7 +83,7 @@ impl Json {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Apply one norm to a .npy or .safetensors file.
+    /// Apply one norm to a .npy, .npz or .safetensors file.
     Apply(Box<apply::ApplyArgs>),
     /// Check every kernel and schedule against the f64 reference on this adapter.
     Verify(verify::VerifyArgs),

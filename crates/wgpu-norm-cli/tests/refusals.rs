@@ -126,7 +126,10 @@ fn both_paths_refuse_alike() {
         ("rms x.npy y.npy --groups 2".to_owned(), "2 groups do not divide 3 channels"),
         ("rms x.npy y.npy --groups 3 --axes 1".to_owned(), "cannot be used with"),
         ("layer x.npy y.npy --normalized-shape -3".to_owned(), "'--normalized-shape <SIZES>': '-3' is no whole number"),
-        (format!("batch 2x4.npy y.npy {} --batches -1", running("4")), "'--batches <N>'"),
+        (
+            format!("batch 2x4.npy y.npy {} --batches -1", running("4")),
+            "'--batches <N|FILE:NAME>': -1 is no whole number",
+        ),
         (format!("batch 2x4.npy y.npy {} --momentum 1e-60", running("4")), "'1e-60' would be 0"),
         (format!("batch 2x4.npy y.npy {} --momentum -0.5", running("4")), "momentum must be within 0..=1, got -0.5"),
         ("spectral 2x3.npy y.npy --iterations -1".to_owned(), "'--iterations <N>': '-1' is no whole number from 1"),

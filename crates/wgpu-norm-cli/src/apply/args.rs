@@ -204,7 +204,7 @@ pub struct BatchArgs {
     pub momentum: Option<Momentum>,
     /// Number of batches that the running statistics have taken in before, or the tensor that counts them, such as
     /// bn.safetensors:num_batches_tracked [default: 0].
-    #[arg(long, value_name = "N|FILE:NAME", requires = "running_out", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N|FILE:NAME", requires = "running_out")]
     #[arg(value_parser = Batches::parser())]
     pub batches: Option<Batches>,
     /// Added to the variance.
