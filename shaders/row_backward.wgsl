@@ -126,7 +126,7 @@ fn run(group: u32, local: u32) {
         d_bias[v] = sum_groups(d_bias[v], local, LANES);
         tiny |= any(are_tiny(d_scale[v]) | are_tiny(d_bias[v]));
     }
-    let again = SUMS && APART && any_columns(tiny, local);
+    let again = SUMS && AGAIN && any_columns(tiny, local);
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         var sums = mat2x4(d_scale[v], d_bias[v]);
         if again { sums = tiny_columns(sums, columns_again(at, v), local, LANES); }

@@ -8,7 +8,7 @@ fn segment_again(segment: u32, stores: bool, local: u32) {
     let record = load_moments(segment);
     let by = splat_normalizer(normalizer(record));
     var fields = vec4(0u);
-    for (var t = 0u; t < RUNS; t += 1u) {
+    for (var t = unknown_zero(); t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         for (var v = unknown_zero(); v < VECTORS; v += 1u) {
             let own = fields4(grad4(row, vector_of(row, v)), vec4(weight_of(segment, t)));
@@ -17,7 +17,7 @@ fn segment_again(segment: u32, stores: bool, local: u32) {
     }
     let up = to_units(max_lanes(max(max(fields.x, fields.y), max(fields.z, fields.w)), 1u));
     var sums = vec3(0.0);
-    for (var t = 0u; t < RUNS; t += 1u) {
+    for (var t = unknown_zero(); t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         var own = vec3(0.0);
         for (var v = unknown_zero(); v < VECTORS; v += 1u) {
@@ -37,7 +37,7 @@ fn segment_again(segment: u32, stores: bool, local: u32) {
     let whole = sum4_lanes(vec4(sums, 0.0), 1u);
     let all = coefficients(record, sums_of(whole.xyz, up, p.run_backward.len));
     if !MAPS || !stores { return; }
-    for (var t = 0u; t < RUNS; t += 1u) {
+    for (var t = unknown_zero(); t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         for (var v = unknown_zero(); v < VECTORS; v += 1u) {
             let x = take4(row, vector_of(row, v));

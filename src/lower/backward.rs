@@ -8,6 +8,7 @@ use super::bindings::{Unbindable, VectorWalk};
 use super::operands::segments_of;
 use super::parts::{AffineGradients, AffineMerge, MergeSums};
 use super::{Draft, Lowering, Tensor, access};
+use crate::facts::DeviceKind;
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{self, blocks};
 use crate::kernel::{Entry, Exchange, SPREAD, Settings, Source};
@@ -61,10 +62,11 @@ impl BackwardMap {
         all
     }
 
-    /// Where the gradient to the input takes the place of that to the output, this is not read again.
-    fn without_second_walk(&self, overrides: Settings) -> Settings {
+    /// With a second walk over tiny sums of columns, on a processor: not where the gradient to the input takes the place
+    /// of that to the output.
+    fn with_second_walk(&self, overrides: Settings, kind: DeviceKind) -> Settings {
         let in_place = self.grad_input.is_some_and(|to| to.buffer == self.grad_output.buffer);
-        if in_place { overrides.with("APART", false) } else { overrides }
+        if in_place || kind == DeviceKind::Gpu { overrides } else { overrides.with("AGAIN", true) }
     }
 
     /// Whether gradients of elements are wanted, and not sums alone.
@@ -243,7 +245,7 @@ impl Lowering {
                 .with("SUMS", affine.is_some())
                 .with("WHOLE_COLUMNS", whole)
                 .with("RESUMES", whole && !window.opens);
-            let overrides = map.without_second_walk(overrides);
+            let overrides = map.with_second_walk(overrides, self.facts.kind);
             let overrides = map.around.settings(with_affine(overrides, found.found, &placed), len);
             let parameters = map.around.parameters(parameters, &range);
             let draft = Draft {
@@ -503,7 +505,7 @@ impl Lowering {
                 .with("MERGES_AFFINE", beside(&range).is_some());
             let groups = groups + beside(&range).map_or(0, |(_, merge)| merge.groups.into());
             let overrides = with_step(with_affine(overrides, walk.affine.found, &affine), width, walk.lanes);
-            let overrides = map.without_second_walk(map.around.settings(overrides, width));
+            let overrides = map.with_second_walk(map.around.settings(overrides, width), self.facts.kind);
             let parameters = map.around.parameters(parameters, &range);
             let consts = consts(walk.vectors, ("ROWS", walk.rows), width);
             let along = walk.affine.found == Found::Columns;

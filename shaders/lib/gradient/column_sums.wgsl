@@ -28,9 +28,10 @@ fn sum_groups(x: vec4<f32>, local: u32, lanes: u32) -> vec4<f32> {
     return column_words[local % lanes];
 }
 
-// Columns whose sums are so small that products may have vanished are added up once more, times 2^100, unless gradients
-// to the input have taken the place of those to the output (APART).
-override APART: bool = true;
+// Columns whose sums are so small that products may have vanished are added up once more, times 2^100: where gradients
+// are still there (those to the input may have taken their place), and registers are no matter, since the walk takes 20
+// of them, on a processor.
+override AGAIN: bool = false;
 fn are_tiny(sums: vec4<f32>) -> vec4<bool> { return (abs(sums) < vec4(8.3e-25)) & (sums != vec4(0.0)); }
 const LIFT = 1.2676506e30;
 const DROP = 7.888609e-31;

@@ -60,10 +60,10 @@ fn fetch(n: u32, row: Row, j: u32) -> Fetched {
     return f;
 }
 
-// `seen`: bits of gradients, which weights may have made 0.
-struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: Count, seen: vec4<u32> }
-struct Whole { g: Sum, g_x_hat: Sum, g_x: Sum, count: f32, seen: Bits }
-fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), Count(0.0), vec4(0u)); }
+// `little`: 1 where a weight was so small that products with it may have vanished, all of them.
+struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: Count, little: u32 }
+struct Whole { g: Sum, g_x_hat: Sum, g_x: Sum, count: f32, little: Bits }
+fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), Count(0.0), 0u); }
 fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partial {
     var g = f.g * splat(known.to_unit);
     if WEIGHED { g *= f.weight; }
@@ -71,7 +71,7 @@ fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partia
     if BY_ELEMENT { by = f.by; by.k = abs(by.k); }
     g = select(vec4(0.0), g, live);
     var sum = m;
-    if WEIGHED { sum.seen |= select(vec4(0u), magnitude_bits4(f.g), vec4<bool>(live) & (f.weight != vec4(0.0))); }
+    if WEIGHED { sum.little |= select(0u, 1u, any((abs(f.weight) < vec4(9.3e-10)) & (f.weight != vec4(0.0)))); }
     sum.g += g;
     sum.g_x_hat = fma(g, select(vec4(0.0), seen4(hat4(f.x, by)), live), sum.g_x_hat);
     if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), f.x, live), sum.g_x); }
@@ -82,9 +82,9 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     var g_x: Sum;
     if PRODUCTS { g_x = sum_all(m.g_x, 2u); }
     let g = sum_counted(m.g, m.count, 0u);
-    var seen: Bits;
-    if WEIGHED { seen = max_all(m.seen, 3u); }
-    return Whole(g.sum, sum_all(m.g_x_hat, 1u), g_x, g.count, seen);
+    var little: Bits;
+    if WEIGHED { little = max_all(vec4(m.little), 3u); }
+    return Whole(g.sum, sum_all(m.g_x_hat, 1u), g_x, g.count, little);
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     let sums = vec3(component(whole.g, e), component(whole.g_x_hat, e), component(whole.g_x, e));
@@ -97,7 +97,7 @@ const RETRIES = true;
 fn is_rare(whole: Whole, known: Known) -> bool {
     let g = splat(whole.g);
     let h = splat(whole.g_x_hat);
-    let lost = any((splat_bits(whole.seen) != vec4(0u)) & (g == vec4(0.0)) & (h == vec4(0.0)));
+    let lost = any((splat_bits(whole.little) != vec4(0u)) & (g == vec4(0.0)) & (h == vec4(0.0)));
     return !(keep_all(g.x, h.x) & keep_all(g.y, h.y) & keep_all(g.z, h.z) & keep_all(g.w, h.w)) | lost;
 }
 struct Extremes { fields: vec4<u32> }
