@@ -192,6 +192,8 @@ fn told_apart(p: f32) -> f32 {
     const SMALLEST: f32 = 1.0 / (LARGEST * LARGEST * LARGEST);
     match p.abs() {
         0.0 => 0.0,
+        // `max` below would take the other
+        size if size.is_nan() => size,
         size if size >= LARGEST => f32::INFINITY.copysign(p),
         size => size.max(SMALLEST).copysign(p),
     }
