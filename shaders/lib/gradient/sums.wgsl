@@ -37,11 +37,16 @@ fn sums_in_units(sums: vec2<f32>, power: i32, count: f32) -> vec4<f32> {
     let unit = select(f32(ORIGIN + power + up), 0.0, all(sums == vec2(0.0)));
     return vec4(sums * power_of_two(127 - up), unit, count);
 }
+fn plain(sums: vec4<f32>) -> vec2<f32> {
+    return vec2(scaled(sums.x, unit_power(sums)), scaled(sums.y, unit_power(sums)));
+}
 fn sums_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let both = a + b;
     if are_plain(a) && are_plain(b) && are_plain(both) { return both; }
     if !are_finite(a) || !are_finite(b) {
-        return vec4(both.xy, select(0.0, a.z, !are_finite(a)) + select(0.0, b.z, !are_finite(b)), both.w);
+        // one of them may be in units beside one that is not finite
+        let xy = plain(a) + plain(b);
+        return vec4(xy, select(0.0, a.z, !are_finite(a)) + select(0.0, b.z, !are_finite(b)), both.w);
     }
     let power = max(largest_power(a), largest_power(b));
     let down = vec2(unit_power(a), unit_power(b)) - power;
