@@ -95,7 +95,7 @@ fn hint(mistakes: &[StateMistake], available: &[String], prefixes: &[String]) ->
     }
 }
 
-/// How one tensor departs from a [`StateSpec`]. For use with [`StateError::Mismatch`].
+/// How one tensor departs from a [`StateSpec`](super::StateSpec). For use with [`StateError::Mismatch`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateMistake {
