@@ -117,7 +117,8 @@ fn run(group: u32, local: u32) {
                     let here = is_here(row, v) & vec4(first + q * lines < end);
                     let dy = select(vec4(0.0), g[k], here);
                     d_bias[v] += dy;
-                    d_scale[v] = select(d_scale[v], fma(dy, seen4(hat_of_coefficients4(x[k], own.by)), d_scale[v]), here);
+                    let x_hat = seen4(hat_of_coefficients4(x[k], own.by));
+                    d_scale[v] = select(d_scale[v], fma(dy, x_hat, d_scale[v]), here);
                 }
                 let weighed = select(g[k] * weight, g[k], SCALE_LAST);
                 var u = weighed * own.by.r * own.by.k;
@@ -132,13 +133,7 @@ fn run(group: u32, local: u32) {
         load(base, first, end);
     }
     if rare { map_again(base, n, begin + me.group, end); }
-    var tiny = false;
-    for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
-        d_scale[v] = sum_groups(d_scale[v], local, LANES);
-        d_bias[v] = sum_groups(d_bias[v], local, LANES);
-        tiny |= any(are_tiny(d_scale[v]) | are_tiny(d_bias[v]));
-    }
-    let again = SUMS && AGAIN && any_columns(tiny, local);
+    let again = join_columns(&d_scale, &d_bias, local);
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         var sums = mat2x4(d_scale[v], d_bias[v]);
         if again { sums = tiny_columns(sums, columns_again(base, n, begin + me.group, end, v), local, LANES); }

@@ -16,7 +16,8 @@
 //    take a long way.
 // 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a
 //    large one costs no digits.
-// 3. A row whose sums overflow or vanish, or that has a unit of its own, is not stored, but done again by streaming after
+// 3. A row whose sums overflow or vanish, or that has a unit of its own, is not stored, but done again by streaming
+// after
 //    the loop, which only marks it.
 // 4. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
@@ -120,13 +121,7 @@ fn run(group: u32, local: u32) {
         }
         known += ROWS;
     }
-    var tiny = false;
-    for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
-        d_scale[v] = sum_groups(d_scale[v], local, LANES);
-        d_bias[v] = sum_groups(d_bias[v], local, LANES);
-        tiny |= any(are_tiny(d_scale[v]) | are_tiny(d_bias[v]));
-    }
-    let again = SUMS && AGAIN && any_columns(tiny, local);
+    let again = join_columns(&d_scale, &d_bias, local);
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         var sums = mat2x4(d_scale[v], d_bias[v]);
         if again { sums = tiny_columns(sums, columns_again(at, v), local, LANES); }

@@ -1,7 +1,8 @@
 """Compiles WGSL files in a headless browser: browser.py chromium|firefox FOLDER
 
 The folder has kernels.json, as `wgpu-norm shaders --json` prints it. A page (browser.html) makes a module of each,
-and pipelines of some, and sends what the browser says. Prints what was refused; exit code 1 where anything was, where nothing was
+and pipelines of some, and sends what the browser says. Prints what was refused; exit code 1 where anything was, where
+nothing was
 compiled, or where the browser falls silent."""
 
 import functools

@@ -1,6 +1,7 @@
 """Compiles HLSL files by DXC at the shader models that are asked for: dxc.py LIBRARY FOLDER MODEL...
 
-The folder has kernels.json, as `wgpu-norm shaders --json` prints it. Prints what was refused; exit code 1 where anything
+The folder has kernels.json, as `wgpu-norm shaders --json` prints it. Prints what was refused; exit code 1 where
+anything
 was. One text that no compiler may accept shows that refusals are seen."""
 
 import ctypes

@@ -13,4 +13,3 @@ struct Lookup {
 fn lookup_row(l: Lookup, n: u32) -> u32 {
     return n / l.outer_div * l.outer_mul + n / l.inner_div % l.inner_mod * l.inner_mul - l.base;
 }
-fn lookup_column(l: Lookup, j: u32) -> u32 { return j / l.run % l.wrap; }

@@ -89,7 +89,8 @@ fn exchange_pair(sums: ptr<function, array<vec2<f32>, ROWS>>, r: u32, slot: u32)
     (*sums)[(r + 1u) % ROWS] = both.zw;
 }
 
-// The marked rows, from what memory holds, their gradients multiplied with a power of two. The groups of a workgroup take their barriers together.
+// The marked rows, from what memory holds, their gradients multiplied with a power of two. The groups of a workgroup
+// take their barriers together.
 fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
     var left = marks;
     for (var slot = 0u; any_lanes(left != 0u); slot = 1u - slot) {

@@ -24,8 +24,8 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Compiles a kernel. What is wrong with it is known at once natively; in a browser the device's own handler hears of
-    /// it, and whoever asks for the kernel after that.
+    /// Compiles a kernel. What is wrong with it is known at once natively; in a browser the device's own handler hears
+    /// of it, and whoever asks for the kernel after that.
     pub(crate) fn compile(&self, kernel: &Kernel) -> Result<(Compiled, Option<Verdict>), BindError> {
         let (compiled, module) =
             scope::catch(&self.device, || self.pipeline(kernel)).map_err(|error| refusal(kernel, error.to_string()))?;

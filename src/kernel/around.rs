@@ -2,43 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::fragment::{Fragment, fragment};
+use super::fragment::{Fragment, fragment, generated, rounding, seen};
 use super::key::{Entry, Kernel};
-use crate::element::Element;
+use super::surround::After;
 use crate::operand::{Operand, WhenAbsent};
-
-/// What becomes of the result of the affine map.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum After {
-    /// It is the output.
-    #[default]
-    None,
-    /// It goes through an epilogue.
-    Fused,
-    /// The way back through the epilogue starts from it.
-    Delta,
-}
-
-/// What stands around a norm, to a kernel: which fragments it takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Around {
-    /// Another tensor is normalized than the input.
-    pub before: bool,
-    pub after: After,
-    /// The gradient to the input becomes those of the terms of a sum.
-    pub terms: bool,
-    /// What the sum is rounded to.
-    pub sum: Element,
-    /// What the normalized tensor is rounded to.
-    pub normalized: Element,
-    /// 1 is added to the scale.
-    pub one_plus: bool,
-    /// By whose words a map is dealt, if not by those of what it is there for.
-    pub dealt: Option<Operand>,
-}
-
-/// Parameters over partitions of their own.
-pub(crate) const BROADCAST: [Operand; 3] = [Operand::Gate, Operand::PrologueBias, Operand::OutGate];
 
 /// What the statistics see.
 pub(super) fn before(kernel: &Kernel) -> Vec<Fragment> {
@@ -65,11 +32,6 @@ pub(super) fn after(kernel: &Kernel) -> Vec<Fragment> {
         After::Delta => fragment!("lib/after/delta.wgsl", "after": "After"),
     });
     all
-}
-
-/// The normalized tensor as its scale sees it.
-pub(super) fn seen(kernel: &Kernel) -> Fragment {
-    rounding("seen4", kernel.around.normalized)
 }
 
 /// Where the gradient to the input goes.
@@ -127,17 +89,4 @@ fn broadcast(kernel: &Kernel, operands: &[Operand]) -> Vec<Fragment> {
         ))
     };
     operands.iter().map(of).collect()
-}
-
-/// A function that rounds four numbers to a type.
-fn rounding(name: &str, element: Element) -> Fragment {
-    let value = match element {
-        Element::F32 => "x".to_owned(),
-        element => format!("{element}_of_words({element}_words(x))"),
-    };
-    generated(format!("fn {name}(x: vec4<f32>) -> vec4<f32> {{ return {value}; }}\n"))
-}
-
-fn generated(text: String) -> Fragment {
-    Fragment { text: Cow::Owned(text), block: None }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::key::{Exchange, Kernel};
+use crate::element::Element;
 use crate::moments::Accumulator;
 
 /// Rows are read and written element by element.
@@ -38,18 +39,20 @@ pub(super) fn divisor(accumulator: Option<Accumulator>) -> Vec<Fragment> {
     if accumulator == Some(Accumulator::Power) {
         all.push(fragment!("lib/pow.wgsl"));
     }
-    all.extend(accumulator.map(divisor_of));
+    all.extend(accumulator.into_iter().flat_map(divisor_of));
     all
 }
 
-/// What an accumulator's moments have for `lib/divisor.wgsl`.
-pub(super) fn divisor_of(accumulator: Accumulator) -> Fragment {
+/// What an accumulator's moments have for `lib/divisor.wgsl`, and how they are scaled.
+pub(super) fn divisor_of(accumulator: Accumulator) -> [Fragment; 2] {
+    let scaled = fragment!("lib/divisors/scaled.wgsl");
+    let ordered = fragment!("lib/divisors/ordered.wgsl");
     match accumulator {
-        Accumulator::Centred => fragment!("lib/divisors/centred.wgsl"),
-        Accumulator::Uncentred => fragment!("lib/divisors/uncentred.wgsl"),
-        Accumulator::Magnitude => fragment!("lib/divisors/magnitude.wgsl"),
-        Accumulator::Largest => fragment!("lib/divisors/largest.wgsl"),
-        Accumulator::Power => fragment!("lib/divisors/power.wgsl"),
+        Accumulator::Centred => [fragment!("lib/divisors/centred.wgsl"), scaled],
+        Accumulator::Uncentred => [fragment!("lib/divisors/uncentred.wgsl"), scaled],
+        Accumulator::Magnitude => [fragment!("lib/divisors/magnitude.wgsl"), scaled],
+        Accumulator::Largest => [fragment!("lib/divisors/largest.wgsl"), ordered],
+        Accumulator::Power => [fragment!("lib/divisors/power.wgsl"), ordered],
     }
 }
 
@@ -81,7 +84,7 @@ pub(super) fn gradients(kernel: &Kernel) -> Vec<Fragment> {
         fragment!("lib/affine.wgsl", "affine": "Affine"),
         fragment!("lib/before/none.wgsl"),
         fragment!("lib/gradient/none.wgsl"),
-        super::around::seen(kernel),
+        seen(kernel),
     ]);
     all
 }
@@ -109,4 +112,22 @@ pub(super) fn enter(kernel: &Kernel) -> Fragment {
         Exchange::Subgroup | Exchange::Workgroup => fragment!("lib/enter_subgroup.wgsl"),
         Exchange::None | Exchange::Memory => fragment!("lib/enter.wgsl"),
     }
+}
+
+/// The normalized tensor as its scale sees it.
+pub(super) fn seen(kernel: &Kernel) -> Fragment {
+    rounding("seen4", kernel.around.normalized)
+}
+
+/// A function that rounds four numbers to a type.
+pub(super) fn rounding(name: &str, element: Element) -> Fragment {
+    let value = match element {
+        Element::F32 => "x".to_owned(),
+        element => format!("{element}_of_words({element}_words(x))"),
+    };
+    generated(format!("fn {name}(x: vec4<f32>) -> vec4<f32> {{ return {value}; }}\n"))
+}
+
+pub(super) fn generated(text: String) -> Fragment {
+    Fragment { text: Cow::Owned(text), block: None }
 }

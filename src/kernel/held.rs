@@ -18,7 +18,11 @@ pub(crate) const SAME_COLUMNS: &str = "SAME_COLUMNS";
 pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let chosen = |name| kernel.consts.get(name).is_some();
     let mut all = if chosen(EPS_ALONE) {
-        vec![fragment!("lib/exact.wgsl", "exact": "Exact"), fragment!("lib/held/eps.wgsl", "eps": "Eps")]
+        vec![
+            fragment!("lib/exact.wgsl", "exact": "Exact"),
+            fragment!("lib/held/eps.wgsl", "eps": "Eps"),
+            fragment!("lib/divisors/scaled.wgsl"),
+        ]
     } else {
         let mut all = divisor(kernel.accumulator);
         all.retain(|fragment| fragment.text != LOOKUP);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::around::{After, Around};
+use super::surround::{After, Around};
 use crate::element::Element;
 use crate::moments::Accumulator;
 use crate::operand::Operand;

@@ -10,10 +10,11 @@ pub(crate) mod parameters;
 mod prune;
 mod reduced;
 mod source;
+mod surround;
 
 pub(crate) use access::is_tensor;
-pub(crate) use around::{After, Around, BROADCAST};
 pub(crate) use fragment::{LANES_GIVEN, SPREAD};
 pub(crate) use held::{EPS_ALONE, FOLDS, SAME_COLUMNS};
 pub use key::Kernel;
 pub(crate) use key::{Content, Entry, Exchange, Layout, MAX_OPERANDS, MAX_SLOTS, Settings, SlotLayout, Source};
+pub(crate) use surround::{After, Around, BROADCAST};

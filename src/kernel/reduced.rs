@@ -45,7 +45,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     let divides = matches!(kernel.entry, Entry::MapRows | Entry::MapColumns | Entry::MapWords | Entry::Export);
     if divides || ordered {
         all.extend([fragment!("lib/pow.wgsl"), fragment!("lib/divisor.wgsl", "divisor": "Divisor")]);
-        all.extend(kernel.accumulator.map(divisor_of));
+        all.extend(kernel.accumulator.into_iter().flat_map(divisor_of));
     }
     match kernel.entry {
         Entry::ReduceContiguous | Entry::ReduceStrided => {

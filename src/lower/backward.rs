@@ -62,8 +62,8 @@ impl BackwardMap {
         all
     }
 
-    /// With a second walk over tiny sums of columns, on a processor: not where the gradient to the input takes the place
-    /// of that to the output.
+    /// With a second walk over tiny sums of columns, on a processor: not where the gradient to the input takes the
+    /// place of that to the output.
     fn with_second_walk(&self, overrides: Settings, kind: DeviceKind) -> Settings {
         let in_place = self.grad_input.is_some_and(|to| to.buffer == self.grad_output.buffer);
         if in_place || kind == DeviceKind::Gpu { overrides } else { overrides.with("AGAIN", true) }

@@ -67,14 +67,15 @@ pub struct FusedArgs<B> {
     pub out_gate: Option<TensorView<B>>,
     /// r' of the epilogue.
     pub out_residual: Option<TensorView<B>>,
-    /// Forward: receives s of the prologue, where it is wanted. It is what backward takes as its input. Where statistics
-    /// see the sum as it is stored, of that type; else of that which the view says, or f32.
+    /// Forward: receives s of the prologue, where it is wanted. It is what backward takes as its input. Where
+    /// statistics see the sum as it is stored, of that type; else of that which the view says, or f32.
     pub sum: Option<TensorView<B>>,
     /// Forward: receives the scales of a quantization, f32.
     pub scales: Option<TensorView<B>>,
     /// The one scale of a static quantization, f32.
     pub static_scale: Option<TensorView<B>>,
-    /// Backward: x of the prologue, the input of the forward pass. Needed for the gradient to what it is multiplied with.
+    /// Backward: x of the prologue, the input of the forward pass. Needed for the gradient to what it is multiplied
+    /// with.
     pub multiplied: Option<TensorView<B>>,
 }
 

@@ -60,7 +60,8 @@ pub fn run_backward(gpu: &Gpu, norm: &Norm, data: &Data, dy: &[f32], wanted: Wan
     Ok([read(0), read(1), read(2)])
 }
 
-/// The gradient to the input with frozen statistics. The gradient through them is a difference whose terms are as large.
+/// The gradient to the input with frozen statistics. The gradient through them is a difference whose terms are as
+/// large.
 fn frozen(descriptor: &NormDescriptor<'_>, inputs: &ReferenceInputs<'_>, dy: &[f32]) -> Result<Vec<f64>, String> {
     let forward = reference::forward(descriptor, inputs).map_err(|e| e.to_string())?;
     let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();

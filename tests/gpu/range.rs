@@ -222,7 +222,8 @@ fn orders_are_any_number() {
             let expected = reference::backward(&descriptor, &inputs, &dy).unwrap().input;
             let norm = engine.create_norm(&descriptor).unwrap();
             let wanted = Wanted { input: true, ..Wanted::default() };
-            // of the smallest positive order the norm is infinite: the formula gives NaN, the device the 0 that it tends to
+            // of the smallest positive order the norm is infinite: the formula gives NaN, the device the 0 that it
+            // tends to
             let schedules = if p == 1e-40 { Vec::new() } else { norm.backward_schedules() };
             for schedule in families(schedules) {
                 let norm = norm.with_backward_schedule(schedule).unwrap();

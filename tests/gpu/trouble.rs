@@ -70,8 +70,8 @@ fn a_lost_device_is_an_error_and_no_hang() {
     }
 }
 
-/// A buffer that its owner has destroyed is refused when it is bound or read; one destroyed later is wgpu's affair, which
-/// says so when work is submitted, and leaves the device as it was.
+/// A buffer that its owner has destroyed is refused when it is bound or read; one destroyed later is wgpu's affair,
+/// which says so when work is submitted, and leaves the device as it was.
 #[test]
 fn destroyed_buffers_are_errors() {
     let gpu = ruin();

@@ -253,8 +253,8 @@ impl Recorded {
     }
 }
 
-/// How far numbers lie beyond half a step from the quotients that they are rounded from: whole ones in units of 127, e4m3
-/// relative to the quotient.
+/// How far numbers lie beyond half a step from the quotients that they are rounded from: whole ones in units of 127,
+/// e4m3 relative to the quotient.
 fn measure_quantised(ours: Option<&Array>, shape: &[u64], ideal: &[f64], format: Format) -> Result<f64, Fault> {
     let Some(Array { shape: actual, values: Values::Bytes(ours, _), .. }) = ours else { return Err(Fault::Missing) };
     if actual != shape || ours.len() != ideal.len() {

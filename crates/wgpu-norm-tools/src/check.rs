@@ -63,8 +63,8 @@ impl Comparison {
         Self::compare((actual, expected, element), |_| unit, rounding, excused)
     }
 
-    /// As [`Comparison::new`], each element in a unit of its own: that of its segment, so that a segment of small values
-    /// is judged by itself. What has a unit of 0 is judged by the largest value of all.
+    /// As [`Comparison::new`], each element in a unit of its own: that of its segment, so that a segment of small
+    /// values is judged by itself. What has a unit of 0 is judged by the largest value of all.
     pub fn in_own_units(actual: &[f32], expected: &[f64], element: Element, units: &[f64]) -> Self {
         assert_eq!(units.len(), expected.len(), "units and reference of one tensor");
         let largest = largest_in(expected, element);

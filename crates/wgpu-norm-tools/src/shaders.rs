@@ -79,8 +79,8 @@ fn bindings(kernel: &Kernel) -> Vec<Binding> {
     [Binding { binding: 0, name: "parameters".to_owned(), access: "uniform" }].into_iter().chain(storage).collect()
 }
 
-/// The name of a kernel's file, without an extension: letters, digits and `-_.=+!` of its name; a long one is cut, since file systems take 255 bytes, and ends in
-/// a number of its own.
+/// The name of a kernel's file, without an extension: letters, digits and `-_.=+!` of its name; a long one is cut,
+/// since file systems take 255 bytes, and ends in a number of its own.
 pub fn file_name(kernel: &str) -> String {
     const LONGEST: usize = 200;
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.=+!".contains(c) { c } else { '_' };

@@ -1,8 +1,8 @@
 //! Files that are written beside the one they take the place of, and then renamed: whenever the program is ended, by
 //! whatever means, the old file is there or the new one.
 //!
-//! What SIGKILL or a power cut leaves of them is removed by the next program that writes into the folder. It knows them by
-//! their names, and that nobody is writing them by their locks.
+//! What SIGKILL or a power cut leaves of them is removed by the next program that writes into the folder. It knows
+//! them by their names, and that nobody is writing them by their locks.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};

@@ -43,6 +43,17 @@ fn any_columns(x: bool, local: u32) -> bool {
     if x { column_words[0].x = 1.0; }
     return workgroupUniformLoad(&column_words[0]).x != 0.0;
 }
+// What the groups of a workgroup hold, added up in place; gives whether that is to be done again.
+fn join_columns(d_scale: ptr<function, array<vec4<f32>, VECTORS>>, d_bias: ptr<function, array<vec4<f32>, VECTORS>>,
+    local: u32) -> bool {
+    var tiny = false;
+    for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
+        (*d_scale)[v] = sum_groups((*d_scale)[v], local, LANES);
+        (*d_bias)[v] = sum_groups((*d_bias)[v], local, LANES);
+        tiny |= any(are_tiny((*d_scale)[v]) | are_tiny((*d_bias)[v]));
+    }
+    return SUMS && AGAIN && any_columns(tiny, local);
+}
 fn tiny_columns(sums: mat2x4<f32>, lifted: mat2x4<f32>, local: u32, lanes: u32) -> mat2x4<f32> {
     let scale = sum_groups(lifted[0], local, lanes) * DROP;
     let bias = sum_groups(lifted[1], local, lanes) * DROP;

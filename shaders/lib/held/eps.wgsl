@@ -10,9 +10,3 @@ fn inverse_in_units(record: vec4<f32>, unit: u32) -> f32 {
     let eps = p.eps.square_root * power_of_two(254 - larger);
     return inverseSqrt(fma(record.z * down, record.z * down, eps * eps)) * down;
 }
-// The moments of x * by.
-fn record_times(record: vec4<f32>, by: f32) -> vec4<f32> { return vec4(record.xyz * by, record.w); }
-fn record_from_units(record: vec4<f32>, unit: u32) -> vec4<f32> { return record_from(record, i32(unit)); }
-// What tells the size of a segment by its largest: magnitudes.
-fn ranked4(bits: vec4<u32>) -> vec4<u32> { return bits; }
-fn extent4(top: vec4<u32>) -> vec4<u32> { return top; }

@@ -104,8 +104,8 @@ pub struct Files {
     /// Replace an existing OUTPUT.
     #[arg(long)]
     pub force: bool,
-    /// Compare with the f64 reference; exit code 1 where the error exceeds 1e-5 of the segment's largest value (a step of it
-    /// where --round-sum or --round-normalized round to 16 bits), and half a step of a 16-bit OUTPUT.
+    /// Compare with the f64 reference; exit code 1 where the error exceeds 1e-5 of the segment's largest value (a step
+    /// of it where --round-sum or --round-normalized round to 16 bits), and half a step of a 16-bit OUTPUT.
     #[arg(long)]
     pub check: bool,
     /// Compute on the CPU reference.
