@@ -7,29 +7,23 @@
 //
 // bindings: parameters, [input], grad_output, coefficients | moments, [scale] (read), grad_input (write)
 
-
 fn segment_at(n: u32, run: u32) -> u32 { return n; }
 fn select_coefficients(all: Coefficients4, one: Coefficients, here: vec4<bool>) -> Coefficients4 {
     let by = select_normalizer(all.by, one.by, here);
     return Coefficients4(by, select(all.mean, one.pull.xxxx, here), select(all.share, one.pull.yyyy, here),
         select(all.other, one.pull.zzzz, here));
 }
-fn coefficients_of(i: u32) -> Coefficients { return coefficients_at(statistics_of(i), 0u); }
-fn scale_of(i: u32) -> f32 { return affine_at(i).scale; }
-
 fn run(group: u32, local: u32) {
     let v = group * WORKGROUP + local;
     if v >= p.words.vectors { return; }
     let at = dealt(v);
     let i = at.number;
     let g = vec4(grad(single(i.x), 0u), grad(single(i.y), 0u), grad(single(i.z), 0u), grad(single(i.w), 0u));
-    var own = splat_coefficients(coefficients_of(i.x));
-    var weight = vec4(scale_of(i.x));
-    // a loop that stays one: it keeps what is long and rare short
-    for (var e = select(p.exact.zero + 1u, 4u, have_one_segment(i)); e < 4u; e += 1u) {
-        let here = vec4(0u, 1u, 2u, 3u) == vec4(e);
-        own = select_coefficients(own, coefficients_of(i[e]), here);
-        weight = select(weight, vec4(scale_of(i[e])), here);
+    let weight = scales_of(parameters_of(i));
+    let segments = statistics_of(i);
+    var own = splat_coefficients(coefficients_at(segments.x, 0u));
+    for (var e = first_other(segments); e < 4u; e += 1u) {
+        own = select_coefficients(own, coefficients_at(segments[e], 0u), vec4(0u, 1u, 2u, 3u) == vec4(e));
     }
     let weighed = select(g * weight, g, SCALE_LAST);
     var u = weighed * own.by.r * own.by.k;
@@ -38,7 +32,7 @@ fn run(group: u32, local: u32) {
     if !GIVEN && !are_common(own.by) {
         let x = taken(i);
         for (var e = 0u; e < 4u; e += 1u) {
-            let c = coefficients_of(i[e]);
+            let c = coefficients_at(segments[e], 0u);
             if c.by.x < 0.0 { u[e] = careful_gradient(x[e], g[e], weight[e], c); }
         }
     }

@@ -28,17 +28,28 @@ fn load() {
     }
 }
 
+// Whether a lane has anything but zeros of a segment whose elements do not differ from its first, which is 0: from
+// memory, as all that is rare.
+fn holds_something(e: u32) -> bool {
+    var bits = vec4(0u);
+    for (var k = 0u; k < p.held.turns; k += 1u) { bits |= magnitude_bits4(input4(k)); }
+    return part(bitcast<Sum>(largest(bits)), e) != 0.0;
+}
+
 fn run(group: u32, local: u32) {
     let there = enter(group, local);
     let m = measure();
     var rare = false;
+    var needed = false;
     for (var e = 0u; e < SEGMENTS; e += 1u) {
-        // of a shift so small that differences may have vanished it may be something; a shift of 0 wraps
-        let certain = magnitude_bits(part(m.shift, e)) - 1u >= 0x30800000u;
-        let nothing = LOSES_NOTHING && (abs(part(m.rest, e)) + part(m.spread, e) == 0.0) & certain;
-        rare |= is_rare_part(m, e) && !nothing;
+        let shift = magnitude_bits(part(m.shift, e));
+        let still = LOSES_NOTHING && abs(part(m.rest, e)) + part(m.spread, e) == 0.0;
+        // of a shift so small that differences, or their mean, may have vanished, something may be left
+        let is_rare = is_rare_part(m, e) && !(still && shift > 0x30800000u);
+        rare |= is_rare;
+        needed |= is_rare && !(still && shift == 0u && !holds_something(e));
     }
-    if any_lanes(rare) {
+    if any_lanes(needed) {
         forward_again(there, rare, m);
     } else if there {
         forward(m);

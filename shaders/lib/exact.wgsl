@@ -31,7 +31,7 @@ fn power_of_two(field: i32) -> f32 { return bitcast<f32>(u32(clamp(field, 0, 254
 // negative.
 const TINY = 65;
 fn record_from(record: vec4<f32>, unit: i32) -> vec4<f32> {
-    if unit < TINY { return vec4(record.xyz * power_of_two(unit + 64), -record.w); }
+    if (unit < TINY) & any(record.xyz != vec3(0.0)) { return vec4(record.xyz * power_of_two(unit + 64), -record.w); }
     return vec4(record.xyz * power_of_two(unit), record.w);
 }
 // The record as it is, of moments as they are.

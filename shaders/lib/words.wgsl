@@ -14,32 +14,61 @@ struct Dealt {
 }
 fn dealt(v: u32) -> Dealt {
     let place = written_place() / 4u * 4u + 4u * v;
-    let a = element_at(place);
-    let b = element_at(place + 1u);
-    let c = element_at(place + 2u);
-    let d = element_at(place + 3u);
+    let q = max(place, written_place()) - written_place() + p.places.column;
+    let row = q / written_stride();
+    let first = vec2(row * p.places.row_len, q - row * written_stride());
+    let second = next_to(place, first);
+    let third = next_to(place + 1u, second);
+    let a = element_at(place, first);
+    let b = element_at(place + 1u, second);
+    let c = element_at(place + 2u, third);
+    let d = element_at(place + 3u, next_to(place + 2u, third));
     return Dealt(place, vec4(a.x, b.x, c.x, d.x), vec4(a.y, b.y, c.y, d.y) == vec4(1u));
 }
+// What lies at a place is told by the first element of its row, and its column. This is that of the next place; places
+// before the tensor have that of its first.
+fn next_to(place: u32, at: vec2<u32>) -> vec2<u32> {
+    let column = at.y + u32(place >= written_place());
+    return select(vec2(at.x, column), vec2(at.x + p.places.row_len, 0u), column == written_stride());
+}
 // Number of an element, and 1 if it is at that place.
-fn element_at(place: u32) -> vec2<u32> {
-    let before = place < written_place();
-    let q = select(place - written_place(), 0u, before) + p.places.column;
-    let row = q / written_stride();
-    let column = q - row * written_stride();
-    let i = row * p.places.row_len + min(column, p.places.row_len - 1u) - p.places.column;
-    let live = !before && column < p.places.row_len && i < p.words.elements;
+fn element_at(place: u32, at: vec2<u32>) -> vec2<u32> {
+    let i = at.x + min(at.y, p.places.row_len - 1u) - p.places.column;
+    let live = place >= written_place() && at.y < p.places.row_len && i < p.words.elements;
     return vec2(min(i, p.words.elements - 1u), u32(live));
 }
-// Whether neighbours have one segment: the first and the last are of one run.
-fn is_one(l: Lookup, n: vec4<u32>) -> bool {
-    let outer = l.outer_mul == 0u || n.x / l.outer_div == n.w / l.outer_div;
-    return outer && (l.inner_mul == 0u || n.x / l.inner_div == n.w / l.inner_div);
+// The segments of four elements. Most are neighbours of one segment, or of neighbouring ones: one lookup tells.
+fn segments_of(l: Lookup, n: vec4<u32>) -> vec4<u32> {
+    let inner = n.x / l.inner_div;
+    let segment = inner % l.inner_mod;
+    var first = segment * l.inner_mul - l.base;
+    var are_alike = n.w - n.x == 3u
+        && select(l.inner_div - (n.x - inner * l.inner_div), l.inner_mod - segment, l.inner_div == 1u) > 3u;
+    if l.outer_mul > 0u {
+        let outer = n.x / l.outer_div;
+        first += outer * l.outer_mul;
+        are_alike &= l.outer_div - (n.x - outer * l.outer_div) > 3u;
+    }
+    var all = first + vec4(0u, 1u, 2u, 3u) * select(0u, l.inner_mul, l.inner_div == 1u);
+    // a loop that stays one: it keeps what is long and rare short
+    for (var e = select(p.exact.zero + 1u, 4u, are_alike); e < 4u; e += 1u) {
+        all = select(all, vec4(lookup_row(l, n[e])), vec4(0u, 1u, 2u, 3u) == vec4(e));
+    }
+    return all;
 }
-fn statistics_of(i: u32) -> u32 { return lookup_row(p.words.statistics, p.words.first_row + i); }
-// Of both partitions.
-fn have_one_segment(i: vec4<u32>) -> bool {
-    return is_one(p.words.statistics, p.words.first_row + i) && is_one(p.affine.lookup, p.affine.first_row + i);
+fn statistics_of(i: vec4<u32>) -> vec4<u32> { return segments_of(p.words.statistics, p.words.first_row + i); }
+fn parameters_of(i: vec4<u32>) -> vec4<u32> {
+    if !AFFINE_BASE { return vec4(0u); }
+    return segments_of(p.affine.lookup, p.affine.first_row + i);
 }
+fn scales_of(n: vec4<u32>) -> vec4<f32> {
+    return vec4(load_scale(n.x), load_scale(n.y), load_scale(n.z), load_scale(n.w));
+}
+fn biases_of(n: vec4<u32>) -> vec4<f32> {
+    return vec4(load_bias(n.x), load_bias(n.y), load_bias(n.z), load_bias(n.w));
+}
+// The first of four segments that differs from that before it, if any does: from there on a loop takes each by itself.
+fn first_other(n: vec4<u32>) -> u32 { return select(p.exact.zero + 1u, 4u, all(n == n.xxxx)); }
 fn single(i: u32) -> Row { return row_at(i, 1u); }
 fn taken(i: vec4<u32>) -> vec4<f32> {
     return vec4(take(single(i.x), 0u), take(single(i.y), 0u), take(single(i.z), 0u), take(single(i.w), 0u));

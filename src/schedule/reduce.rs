@@ -102,6 +102,12 @@ impl Reduce {
         Self::columns(partition, profile).unwrap_or(rows)
     }
 
+    /// Of gradients: lanes hold a tensor more, for which larger workgroups have no registers.
+    pub(crate) fn of_gradients(partition: &Partition, profile: &DeviceProfile) -> Self {
+        let max_lanes = profile.max_lanes.min(profile.workgroup_size);
+        Self::choose(partition, &DeviceProfile { max_lanes, ..*profile })
+    }
+
     /// Along memory.
     fn rows(partition: &Partition, profile: &DeviceProfile) -> Self {
         let (segments, vectors) = (partition.segments().max(1), Self::segment_vectors(partition));

@@ -164,6 +164,10 @@ fn results_are_right_over_the_whole_range() {
             };
             let gradients = reference::backward(descriptor, &inputs, &dy).unwrap();
             let units = units(descriptor, &data, &dy);
+            // a GPU walks no column a second time (ARCHITECTURE, "The whole range"): products that it flushes are lost
+            let terms = data.input.len() / data.scale.as_ref().map_or(1, Vec::len).max(1);
+            let once = !keeps && engine.profile().kind == DeviceKind::Gpu;
+            let lost = if once { terms as f64 * f64::from(f32::MIN_POSITIVE) } else { denormal };
             for schedule in families(norm.backward_schedules()) {
                 let norm = norm.with_backward_schedule(schedule).unwrap();
                 let found = run_backward(gpu(), &norm, &data, &dy, wanted).unwrap();
@@ -172,7 +176,8 @@ fn results_are_right_over_the_whole_range() {
                     if found[k].is_empty() {
                         continue;
                     }
-                    let found = worst(&found[k], expected, units[k], denormal);
+                    let found =
+                        worst(&found[k], expected, units[k], if k == 0 { denormal } else { lost.max(denormal) });
                     if !found.clone().is_ok_and(|e| e <= 2e-6) {
                         failures.push(format!("{} gradient {k}: {found:?}", name(&schedule.to_string())));
                     }

@@ -2,9 +2,9 @@
 // place of x, and is stored once all of the lane's are seen to be finite; a lane that has others computes its elements
 // again.
 fn forward(m: Measured) {
+    save_all(m, vec4(127u));
     let r = four(inverses(m));
     enter_affine();
-    save_all(m, vec4(127u));
     var nothing = vec4(0.0);
     for (var k = 0u; k < VECTORS; k += 1u) {
         held[k] = fma(seen4(held[k] * r), scale_of(k), bias_of(k));

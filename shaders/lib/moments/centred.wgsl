@@ -49,8 +49,8 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     return Whole(rest, variance, all.count);
 }
 
-// Squares overflowed or vanished, beside the rest too; or nothing differs from a shift so small that differences may
-// have vanished.
+// Squares overflowed or vanished, beside the rest too; or nothing differs from a shift so small that differences, or
+// their mean, may have vanished. All may be 0 then: the second attempt says the same.
 fn is_rare(whole: Whole, known: Known) -> bool {
     let variances = splat(whole.variance);
     let rests = splat(whole.rest);
@@ -58,8 +58,7 @@ fn is_rare(whole: Whole, known: Known) -> bool {
     var ordinary = true;
     for (var e = 0u; e < 4u; e += 1u) {
         let square = fma(rests[e], rests[e], variances[e]);
-        let shift = abs(shifts[e]);
-        ordinary &= select(is_ordinary(square), rests[e] == 0.0 && (shift == 0.0 || shift > 9.3e-10), square == 0.0);
+        ordinary &= select(is_ordinary(square), rests[e] == 0.0 && abs(shifts[e]) > 9.3e-10, square == 0.0);
     }
     return !ordinary;
 }
