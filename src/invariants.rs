@@ -152,6 +152,83 @@ fn kernels_are_few_and_know_no_norm() {
     }
 }
 
+const RELATIONS: [&str; 6] = ["<", ">", "<=", ">=", "==", "!="];
+const BITS: [&str; 3] = ["&", "|", "^"];
+const ARITHMETIC: [&str; 5] = ["+", "-", "*", "/", "%"];
+
+/// Whether operators that stand side by side, between the same parentheses, need more of them in WGSL.
+fn is_ambiguous(operators: &[&str]) -> bool {
+    let of = |list: &'static [&str]| move |operator: &&str| list.contains(operator);
+    let mixes = |found: &[&str]| found.iter().any(|operator| *operator != found[0]);
+    let is_logical = |operator: &&str| of(&["&&", "||"])(operator);
+    let logical: Vec<&str> = operators.iter().copied().filter(is_logical).collect();
+    operators.iter().any(of(&BITS)) && mixes(operators)
+        || mixes(&logical)
+        || operators.split(is_logical).any(|terms| {
+            let shifts = |sides: &[&str]| sides.iter().any(of(&["<<", ">>"])) && sides.len() > 1;
+            terms.iter().filter(|operator| of(&RELATIONS)(operator)).count() > 1
+                || terms.split(of(&RELATIONS)).any(shifts)
+        })
+}
+
+/// Where a text has such operators, as the tokens before the end of their expression.
+fn ambiguities(source: &str) -> Vec<String> {
+    let bare: String = source.lines().flat_map(|line| [line.split("//").next().unwrap_or(""), "\n"]).collect();
+    let spaced = "()[]{};,".chars().fold(bare, |text, mark| text.replace(mark, &format!(" {mark} ")));
+    let tokens: Vec<&str> = spaced.split_whitespace().collect();
+    let (mut levels, mut found) = (vec![Vec::new()], Vec::new());
+    for (place, &token) in tokens.iter().enumerate() {
+        match token {
+            "(" | "[" => levels.push(Vec::new()),
+            ")" | "]" | "{" | "}" | ";" | "," => {
+                let operators = levels.last_mut().map(std::mem::take).unwrap_or_default();
+                if is_ambiguous(&operators) {
+                    found.push(tokens[place.saturating_sub(30)..place].join(" "));
+                }
+                if matches!(token, ")" | "]") {
+                    levels.pop();
+                }
+            }
+            _ if RELATIONS
+                .iter()
+                .chain(&BITS)
+                .chain(&ARITHMETIC)
+                .chain(&["&&", "||", "<<", ">>"])
+                .any(|o| *o == token) =>
+            {
+                levels.last_mut().expect("parentheses come in pairs").push(token);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// naga reads what WGSL refuses: browsers ask for parentheses where operators of these kinds meet.
+#[test]
+fn operators_that_wgsl_does_not_mix_have_parentheses() {
+    for (text, is_refused) in [
+        ("let a = b && (c == 0.0) & d;", true),
+        ("let a = b && ((c == 0.0) & d);", false),
+        ("let a = b >= c & d;", true),
+        ("f(a & b | c, d);", true),
+        ("f(a & b & c, d | e);", false),
+        ("if a || b && c {", true),
+        ("if a || (b && c < d) || e + f * g == h {", false),
+        ("x = a << b + c;", true),
+        ("x = a << b < c >> d && e == f;", false),
+        ("x = a[i & 3u] * (b - c) >> d;", true),
+        ("x = a < b == c;", true),
+        ("fn f(a: array<vec2<u32>, 3>) -> bool { return a == b; } // a & b | c", false),
+    ] {
+        assert_eq!(!ambiguities(text).is_empty(), is_refused, "{text}");
+    }
+    let found = shaders().into_iter().flat_map(|(path, source)| {
+        ambiguities(&source).into_iter().map(move |words| format!("{}: {words}", path.display()))
+    });
+    assert_eq!(found.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 /// Every difference that involves a shift or a mean goes through `exact.wgsl`: in all kernels that plans make.
 #[test]
 fn shifts_are_subtracted_in_one_place() {
