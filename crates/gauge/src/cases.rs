@@ -6,7 +6,7 @@ use serde::Deserialize;
 use wgpu_norm::{BufferId, MemoryFormat, NormDescriptor, NormKind, Recipe, Types};
 use wgpu_norm_tools::around::Around;
 use wgpu_norm_tools::norm::Plan;
-use wgpu_norm_tools::outline::{Outline, Which};
+use wgpu_norm_tools::outline::{Named, Outline, Which};
 use wgpu_norm_tools::types;
 
 use crate::compiler::Compiler;
@@ -114,22 +114,23 @@ impl Planner {
         let beside = Some(beside).filter(|_| !case.around.is_none());
         let outline = planned.outline(descriptor.affine, case.which()?, beside);
         let outline = outline.map_err(|error| format!("{}: {error}", self.name(case)))?;
-        let Outline { names, recipes } = outline.ok_or_else(|| format!("{}: it has no such pass", self.name(case)))?;
+        let Outline { buffers, recipes } =
+            outline.ok_or_else(|| format!("{}: it has no such pass", self.name(case)))?;
         // given statistics are imported by a recipe of their own, once for all passes
         let recipe = recipes.last().ok_or("nothing to do")?;
         Ok(Case {
             name: self.name(case),
             elements: case.shape.iter().product(),
             roof: case.roof(self.types)?,
-            dispatches: dispatches(recipe, &names),
+            dispatches: dispatches(recipe, &buffers),
         })
     }
 }
 
-fn dispatches(recipe: &Recipe<BufferId>, names: &[&str]) -> Vec<Dispatch> {
+fn dispatches(recipe: &Recipe<BufferId>, buffers: &[Named]) -> Vec<Dispatch> {
     let binding = |(b, operands): (&wgpu_norm::Binding, String)| {
         let buffer = recipe.buffers[b.buffer].id as usize;
-        let buffer = (names[buffer] != "workspace").then_some(buffer);
+        let buffer = (buffers[buffer].name != "workspace").then_some(buffer);
         let loaded = !b.writes || buffer.is_none() && operands.split('+').any(|operand| operand == "grad_output");
         Binding { buffer, bytes: b.size, written: b.writes, loaded }
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wgpu_norm::{BufferId, DeviceFacts, Dispatch, Element, Kernel, Planner, Recipe};
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::outline::Outline;
+use wgpu_norm_tools::outline::{Extent, Named, Outline};
 use wgpu_norm_tools::output::write_bytes;
 use wgpu_norm_tools::shaders::file_name;
 use wgpu_norm_tools::terminal;
@@ -140,7 +140,22 @@ impl Planned {
     }
 
     fn name(&self, buffer: &BufferId) -> &'static str {
-        self.outline.names[buffer.id as usize]
+        self.outline.buffers[buffer.id as usize].name
+    }
+
+    /// The buffers with a tensor in them, as hosts read and write it.
+    fn tensors(&self) -> Vec<Value> {
+        let tensor = |buffer: &Named| {
+            let (element, extent) = buffer.tensor?;
+            let shape = match extent {
+                // a style has the shape of its content here
+                Extent::Input | Extent::Style => self.case.memory(),
+                Extent::Parameters => self.case.parameter_shape(),
+                Extent::List(len) => &[len],
+            };
+            Some(json!({"name": buffer.name, "element": element.name(), "shape": shape}))
+        };
+        self.outline.buffers.iter().filter_map(tensor).collect()
     }
 
     fn json(&self) -> Value {
@@ -152,6 +167,7 @@ impl Planned {
             "dtype": dtype,
             "parameters": parameters,
             "schedule": self.schedule,
+            "tensors": self.tensors(),
             "recipes": recipes,
         })
     }

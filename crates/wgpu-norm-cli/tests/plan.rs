@@ -74,6 +74,38 @@ fn the_json_is_complete() {
         for name in names {
             assert!(known.contains(*name), "{case}: no {name} in {known:?}");
         }
+        for tensor in list(planned, "tensors") {
+            let elements: u64 = list(tensor, "shape").iter().map(number).product();
+            let mut buffers = recipes.iter().flat_map(|recipe| list(recipe, "buffers"));
+            let size = buffers.find(|buffer| buffer["name"] == tensor["name"]).map(|buffer| number(&buffer["size"]));
+            assert_eq!(size, Some((4 * elements).max(16)), "{case}: {tensor}");
+        }
+    }
+}
+
+#[test]
+fn tensors_have_the_shapes_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, expected) in [
+        ("layer 5x2x3 --axes 2", "input f32 5,2,3; scale f32 2,3; bias f32 2,3; output f32 5,2,3"),
+        (
+            "rms 1x7 --backward --dtype f16",
+            "input f16 1,7; scale f32 7; grad_output f16 1,7; grad_input f16 1,7; grad_scale f32 7; \
+             grad_bias f32 7",
+        ),
+        (
+            "batch 2x3x5x7 --format channels-last --dtype bf16 --parameters same",
+            "input bf16 2,5,7,3; scale bf16 3; bias bf16 3; running mean f32 3; running variance f32 3; \
+             output bf16 2,5,7,3",
+        ),
+        ("adain 2x3x5", "input f32 2,3,5; style f32 2,3,5; output f32 2,3,5"),
+    ] {
+        let plans: Value = serde_json::from_str(&text(&plan(folder.path(), &format!("{case} --json")))).unwrap();
+        let words = list(&plans[0], "tensors").iter().map(|tensor| {
+            let shape: Vec<_> = list(tensor, "shape").iter().map(Value::to_string).collect();
+            format!("{} {} {}", tensor["name"].as_str().unwrap(), tensor["element"].as_str().unwrap(), shape.join(","))
+        });
+        assert_eq!(words.collect::<Vec<_>>().join("; "), expected, "{case}");
     }
 }
 

@@ -33,8 +33,8 @@ impl Which {
 /// What a pass comes to.
 #[derive(Clone, Debug)]
 pub struct Outline {
-    /// Names of the buffers, by their ids.
-    pub names: Vec<&'static str>,
+    /// The buffers, by their ids.
+    pub buffers: Vec<Named>,
     /// What to run, in order: given statistics are imported first.
     pub recipes: Vec<Recipe<BufferId>>,
 }
@@ -52,17 +52,43 @@ pub fn devices() -> [DeviceFacts; 3] {
     [gpu, DeviceFacts::DEFAULT, software]
 }
 
+/// A buffer of an outline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What it is called.
+    pub name: &'static str,
+    /// The tensor in it; none where the bytes are the library's own: moments, a workspace.
+    pub tensor: Option<(Element, Extent)>,
+}
+
+/// What shape a tensor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The input's.
+    Input,
+    /// The style's.
+    Style,
+    /// That of scale and bias.
+    Parameters,
+    /// So many elements in a list.
+    List(u64),
+}
+
 /// Buffers, each with a name.
 #[derive(Default)]
 pub struct Buffers {
-    names: Vec<&'static str>,
+    all: Vec<Named>,
 }
 
 impl Buffers {
     /// One of so many bytes.
     pub fn bytes(&mut self, name: &'static str, size: u64) -> BufferView<BufferId> {
-        let id = self.names.len() as u32;
-        self.names.push(name);
+        self.add(Named { name, tensor: None }, size)
+    }
+
+    fn add(&mut self, named: Named, size: u64) -> BufferView<BufferId> {
+        let id = self.all.len() as u32;
+        self.all.push(named);
         BufferView::new(BufferId { id, size: size.max(16) }, 0, size)
     }
 
@@ -73,7 +99,12 @@ impl Buffers {
 
     /// One for so many elements of a type.
     pub fn tensor_of(&mut self, name: &'static str, element: Element, len: u64) -> TensorView<BufferId> {
-        let view = self.bytes(name, (len * element.bytes()).next_multiple_of(4));
+        self.shaped(name, element, Extent::List(len), len)
+    }
+
+    fn shaped(&mut self, name: &'static str, element: Element, extent: Extent, len: u64) -> TensorView<BufferId> {
+        let named = Named { name, tensor: Some((element, extent)) };
+        let view = self.add(named, (len * element.bytes()).next_multiple_of(4));
         TensorView::new(view.buffer, 0, len).of(element)
     }
 
@@ -81,7 +112,8 @@ impl Buffers {
     pub fn beside(&mut self, parts: Beside<Part>) -> Beside<TensorView<BufferId>> {
         let mut storages = BTreeMap::new();
         parts.map(|part| {
-            let new = || self.tensor_of(part.storage, part.element, part.total);
+            let extent = if part.is_tensor { Extent::Input } else { Extent::List(part.total) };
+            let new = || self.shaped(part.storage, part.element, extent, part.total);
             part.view(storages.entry(part.storage).or_insert_with(new))
         })
     }
@@ -100,15 +132,17 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
         let (len, parameters, channels) = (content.len(), self.affine_len(), content.given_segment_count());
         let types = content.types();
         let mut all = Buffers::default();
-        let input = all.tensor_of("input", types.input, len);
-        let scale = affine.has_scale().then(|| all.tensor_of("scale", types.scale, parameters));
+        let input = all.shaped("input", types.input, Extent::Input, len);
+        let scale = affine.has_scale().then(|| all.shaped("scale", types.scale, Extent::Parameters, parameters));
         let has_bias = affine.has_bias() && (which != Which::Backward || beside.is_some());
-        let bias = has_bias.then(|| all.tensor_of("bias", types.bias, parameters));
+        let bias = has_bias.then(|| all.shaped("bias", types.bias, Extent::Parameters, parameters));
         let (fused, fused_gradients) = all.beside(beside.unwrap_or_default()).args();
-        let style = (self.style_len() > 0).then(|| all.tensor_of("style", types.input, self.style_len()));
+        let style = (self.style_len() > 0).then(|| all.shaped("style", types.input, Extent::Style, self.style_len()));
         let mut recipes = Vec::new();
         let pass = match which {
-            Which::Forward => Pass::Forward { output: all.tensor_of("output", types.output, len), given: None },
+            Which::Forward => {
+                Pass::Forward { output: all.shaped("output", types.output, Extent::Input, len), given: None }
+            }
             Which::Given => {
                 let Self::Norm(norm) = self else { return Ok(None) };
                 if channels == 0 {
@@ -117,28 +151,30 @@ impl<N: Deref<Target = NormPlan>, A: Deref<Target = AdaptivePlan>> Planned<N, A>
                 let (mean, variance) = (all.tensor("running mean", channels), all.tensor("running variance", channels));
                 let records = all.bytes("moments", content.given_statistics_size());
                 recipes.push(norm.import(&ImportArgs::new(mean, variance, records))?);
-                Pass::Forward { output: all.tensor_of("output", types.output, len), given: Some(records) }
+                Pass::Forward { output: all.shaped("output", types.output, Extent::Input, len), given: Some(records) }
             }
             Which::Training => {
                 let saved = all.bytes("moments", content.statistics_size());
-                Pass::Training { output: all.tensor_of("output", types.output, len), saved }
+                Pass::Training { output: all.shaped("output", types.output, Extent::Input, len), saved }
             }
             Which::Backward => Pass::Backward {
-                grad_output: all.tensor_of("grad_output", types.grad_output, len),
+                grad_output: all.shaped("grad_output", types.grad_output, Extent::Input, len),
                 records: all.bytes("moments", content.statistics_size()),
                 given: false,
                 gradients: [
-                    Some(all.tensor_of("grad_input", types.grad_input, len)),
-                    affine.has_scale().then(|| all.tensor_of("grad_scale", types.grad_scale, parameters)),
-                    affine.has_bias().then(|| all.tensor_of("grad_bias", types.grad_bias, parameters)),
-                    style.map(|_| all.tensor_of("grad_style", types.grad_input, self.style_len())),
+                    Some(all.shaped("grad_input", types.grad_input, Extent::Input, len)),
+                    affine
+                        .has_scale()
+                        .then(|| all.shaped("grad_scale", types.grad_scale, Extent::Parameters, parameters)),
+                    affine.has_bias().then(|| all.shaped("grad_bias", types.grad_bias, Extent::Parameters, parameters)),
+                    style.map(|_| all.shaped("grad_style", types.grad_input, Extent::Style, self.style_len())),
                 ],
             },
         };
         let size = if which == Which::Backward { self.backward_workspace_size() } else { self.workspace_size() };
         let workspace = (size > 0).then(|| all.bytes("workspace", size));
         recipes.push(self.recipe(&Operands { input, scale, bias, style, fused, fused_gradients, workspace }, &pass)?);
-        Ok(Some(Outline { names: all.names, recipes }))
+        Ok(Some(Outline { buffers: all.all, recipes }))
     }
 }
 

@@ -281,6 +281,19 @@ impl BenchCase {
         format!("{variant} {shape} {} {}{types}", self.format.name(), self.pass.name())
     }
 
+    /// Sizes as they lie in memory.
+    pub fn memory(&self) -> &[u64] {
+        &self.memory
+    }
+
+    /// Sizes of scale and bias.
+    pub fn parameter_shape(&self) -> &[u64] {
+        match self.variant.trailing_axes() {
+            Some(axes) => &self.shape[self.shape.len() - axes..],
+            None => &self.shape[1..2],
+        }
+    }
+
     /// Elements of a tensor.
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
