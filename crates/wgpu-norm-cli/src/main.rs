@@ -8,6 +8,7 @@ mod cases;
 mod numbers;
 mod plan;
 mod shaders;
+mod terms;
 mod verify;
 
 use std::ffi::OsString;

@@ -1,8 +1,11 @@
-//! Magnitudes of the terms that gradients are sums of.
+//! Units of errors of gradients: what arithmetic in f32 can promise each element of them.
+//!
+//! A gradient to a parameter is a sum, as exact as the magnitudes of its own terms add up; one to a tensor is a
+//! difference, as exact as the largest term in its segment.
 //!
 //! A parameter that has a value of its own for every element has the terms of its gradient as its gradient. So all of
 //! them are spread over the whole tensor, and what the reference gives for those is folded again. Statistics are
-//! constants there: the gradient to what is normalized is a difference, and this is its largest term.
+//! constants there, so that the gradient to what is normalized is the first of the terms of the difference.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,17 +13,23 @@ use std::convert::Infallible;
 use wgpu_norm::{
     AdaptiveDescriptor, Affine, AffineAxes, Fusion, MemoryFormat, Modulation, Multiplier, NormDescriptor, NormKind,
 };
-use wgpu_norm_tools::check::largest;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::fused::Fused;
 use wgpu_norm_tools::norm::{Descriptor, Inputs};
 use wgpu_norm_tools::shapes;
 
-/// By the names of what gradients lead to.
-pub type Units = BTreeMap<&'static str, f64>;
+/// A unit for each element, by the names of what gradients lead to.
+pub type Units = BTreeMap<&'static str, Vec<f64>>;
 
 /// Of a norm.
-pub fn of_norm(descriptor: &NormDescriptor<'_>, inputs: &Inputs<'_>, grad_output: &[f32]) -> Result<Units, Failure> {
+pub fn of(descriptor: &Descriptor<'_>, inputs: &Inputs<'_>, grad_output: &[f32]) -> Result<Units, Failure> {
+    match descriptor {
+        Descriptor::Norm(descriptor) => of_norm(descriptor, inputs, grad_output),
+        Descriptor::Adaptive(descriptor) => of_adaptive(descriptor, inputs, grad_output),
+    }
+}
+
+fn of_norm(descriptor: &NormDescriptor<'_>, inputs: &Inputs<'_>, grad_output: &[f32]) -> Result<Units, Failure> {
     let shape = descriptor.shape;
     let all: Vec<usize> = (0..shape.len()).collect();
     let affine = shapes::affine(descriptor);
@@ -31,7 +40,9 @@ pub fn of_norm(descriptor: &NormDescriptor<'_>, inputs: &Inputs<'_>, grad_output
         _ => axes.named().find(|(other, _)| *other == name).map_or(all.as_slice(), |(_, axes)| axes),
     };
 
-    let statistics = Descriptor::Norm(descriptor.clone()).forward(inputs)?;
+    let norm = Descriptor::Norm(descriptor.clone());
+    let statistics = norm.forward(inputs)?;
+    let is_given = inputs.given.is_some();
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
     let computed = (narrow(&statistics.mean), narrow(&statistics.variance));
     let kind = match descriptor.kind {
@@ -54,12 +65,26 @@ pub fn of_norm(descriptor: &NormDescriptor<'_>, inputs: &Inputs<'_>, grad_output
     };
     let (affine_axes, fusion) = (AffineAxes::Axes(&all), everywhere(descriptor.fusion, &all));
     let descriptor = NormDescriptor { kind, affine_axes, fusion, ..descriptor.clone() };
-    let terms = Descriptor::Norm(descriptor).backward(&inputs, grad_output)?;
-    Ok(terms.named().map(|(name, terms)| (name, largest(&folded(&terms, &places(shape, along(name)))))).collect())
+    let mut terms: BTreeMap<_, _> = Descriptor::Norm(descriptor).backward(&inputs, grad_output)?.named().collect();
+    if let (Some(scale), Some(bias)) = (terms.get("scale"), terms.get("bias")) {
+        // normalized values are as exact as the largest of their segment
+        let normalized: Vec<f64> = scale.iter().zip(bias).map(|(term, grad)| term / grad).collect();
+        let units = norm.segment_units(is_given, &normalized)?;
+        let terms_of_scale = bias.iter().zip(units).map(|(grad, unit)| grad * unit).collect();
+        terms.insert("scale", terms_of_scale);
+    }
+    let units = |(name, terms): (_, Vec<f64>)| {
+        let axes = along(name);
+        let is_tensor = axes.len() == shape.len();
+        let units =
+            if is_tensor { norm.segment_units(is_given, &terms)? } else { folded(&terms, &places(shape, axes)) };
+        Ok((name, units))
+    };
+    terms.into_iter().map(units).collect()
 }
 
 /// Of an adaptive norm: an instance norm by the numbers of its style.
-pub fn of_adaptive(
+fn of_adaptive(
     descriptor: &AdaptiveDescriptor<'_>,
     inputs: &Inputs<'_>,
     grad_output: &[f32],
@@ -67,16 +92,18 @@ pub fn of_adaptive(
     let content = instance(descriptor, descriptor.shape);
     let bare = Inputs { input: inputs.input, ..Inputs::default() };
     let normalized = Descriptor::Norm(content.clone()).forward(&bare)?.output;
-    let of_style = |grad_output: &[f32]| {
-        Ok::<_, Failure>(largest(&Descriptor::Adaptive(*descriptor).backward(inputs, grad_output)?.style))
-    };
+    let of_style =
+        |grad_output: &[f32]| Ok::<_, Failure>(Descriptor::Adaptive(*descriptor).backward(inputs, grad_output)?.style);
     let of_mean = of_style(&grad_output.iter().map(|grad| grad.abs()).collect::<Vec<_>>())?;
     let aligned = grad_output.iter().zip(&normalized).map(|(grad, x)| grad.abs() * x.signum() as f32);
     let of_deviation = of_style(&aligned.collect::<Vec<_>>())?;
-    let style = Inputs { input: inputs.style.unwrap_or_default(), ..Inputs::default() };
-    let style = Descriptor::Norm(instance(descriptor, descriptor.style_shape)).forward(&style)?;
-    let of_input = of_norm(&content, &bare, grad_output)?.get("input").copied().unwrap_or(0.0);
-    Ok(Units::from([("input", of_input * largest(&style.variance).sqrt()), ("style", of_mean.max(of_deviation))]))
+    let larger: Vec<f64> = of_mean.iter().zip(&of_deviation).map(|(a, b)| a.abs().max(b.abs())).collect();
+    let style = Descriptor::Norm(instance(descriptor, descriptor.style_shape));
+    let variance = style.forward(&Inputs { input: inputs.style.unwrap_or_default(), ..Inputs::default() })?.variance;
+    let segments = places(descriptor.shape, &[0, channel_axis(descriptor.format, descriptor.shape)]);
+    let of_content = of_norm(&content, &bare, grad_output)?.remove("input").unwrap_or_default();
+    let of_input = of_content.iter().zip(segments).map(|(unit, segment)| unit * variance[segment].sqrt()).collect();
+    Ok(Units::from([("input", of_input), ("style", style.segment_units(false, &larger)?)]))
 }
 
 fn instance<'a>(descriptor: &AdaptiveDescriptor<'a>, shape: &'a [u64]) -> NormDescriptor<'a> {
@@ -85,11 +112,14 @@ fn instance<'a>(descriptor: &AdaptiveDescriptor<'a>, shape: &'a [u64]) -> NormDe
 }
 
 fn channels(descriptor: &NormDescriptor<'_>) -> u64 {
-    let axis = match descriptor.format {
+    descriptor.shape[channel_axis(descriptor.format, descriptor.shape)]
+}
+
+fn channel_axis(format: MemoryFormat, shape: &[u64]) -> usize {
+    match format {
         MemoryFormat::ChannelsFirst => 1,
-        MemoryFormat::ChannelsLast => descriptor.shape.len() - 1,
-    };
-    descriptor.shape[axis]
+        MemoryFormat::ChannelsLast => shape.len() - 1,
+    }
 }
 
 /// The same, each parameter with a value of its own for every element.
@@ -140,15 +170,41 @@ mod tests {
         assert_eq!(folded(&[1.0, -2.0, 3.0, -4.0], &places(&[2, 2], &[1])), [4.0, 6.0]);
     }
 
+    /// What each case allows: segments and parameters of small numbers are not judged by those beside them.
     #[test]
-    fn units_are_sums_of_magnitudes() {
-        let descriptor = NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[2, 2]);
-        let inputs =
-            Inputs { input: &[1.0, 3.0, 3.0, 1.0], scale: Some(&[2.0; 2]), bias: Some(&[0.0; 2]), ..Inputs::default() };
-        let units = of_norm(&descriptor, &inputs, &[1.0, -1.0, -3.0, 2.0]).unwrap();
-        // each row is -1, 1 or 1, -1, and its deviation 1, but for eps
-        for (name, expected) in [("input", 6.0), ("scale", 4.0), ("bias", 4.0)] {
-            assert!((units[name] - expected).abs() < 1e-3, "{name}: {units:?}");
+    fn units_are_of_an_elements_own_segment_and_of_its_own_terms() {
+        const TINY: f32 = 1e-6;
+        let both = Affine::ScaleAndBias;
+        let rows = NormDescriptor { affine: both, ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &[2, 2]) };
+        let channels = NormDescriptor { affine: both, ..NormDescriptor::new(NormKind::Batch, &[2, 2]) };
+        // each row, or channel, is -1, 1 or 1, -1 when it is normalized, and its deviation 1, but for eps
+        let (row, channel) = ([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0]);
+        for (descriptor, input, grad_output, expected) in [
+            (&rows, row, [1.0, -1.0, -3.0, 2.0], [[2.0, 2.0, 6.0, 6.0], [4.0, 3.0, 4.0, 3.0]]),
+            (&rows, row, [TINY, TINY, -3.0, 2.0], [[2e-6, 2e-6, 6.0, 6.0], [3.0, 2.0, 3.0, 2.0]]),
+            (&channels, channel, [1.0, TINY, -3.0, -TINY], [[6.0, 2e-6, 6.0, 2e-6], [4.0, 2e-6, 4.0, 2e-6]]),
+        ] {
+            let inputs = Inputs { input: &input, scale: Some(&[2.0; 2]), bias: Some(&[0.0; 2]), ..Inputs::default() };
+            let units = of(&Descriptor::Norm(descriptor.clone()), &inputs, &grad_output).unwrap();
+            let [of_input, of_parameters] = expected;
+            let (scale, bias) = of_parameters.split_at(2);
+            for (name, expected) in [("input", &of_input[..]), ("scale", scale), ("bias", bias)] {
+                let close =
+                    units[name].iter().zip(expected).all(|(unit, expected)| (unit / expected - 1.0).abs() < 1e-3);
+                assert!(close && units[name].len() == expected.len(), "{name}: {units:?}, not {expected:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_style_of_each_instance_is_judged_by_itself() {
+        // two instances; the style of the first varies a thousand times as much, the second has small gradients
+        let descriptor = AdaptiveDescriptor::new(&[1, 2, 2], &[1, 2, 2]);
+        let inputs = Inputs { input: &[1.0, 3.0, 1.0, 3.0], style: Some(&[0.0, 2e3, 0.0, 2.0]), ..Inputs::default() };
+        let units = of(&Descriptor::Adaptive(descriptor), &inputs, &[1.0, 1.0, 1e-6, 1e-6]).unwrap();
+        for (name, expected) in [("input", [1e3, 1e3, 1e-6, 1e-6]), ("style", [1.0, 1.0, 1e-6, 1e-6])] {
+            let close = units[name].iter().zip(expected).all(|(unit, expected)| (unit / expected - 1.0).abs() < 0.1);
+            assert!(close && units[name].len() == 4, "{name}: {units:?}");
         }
     }
 }

@@ -20,15 +20,14 @@ use crate::cases::{self, CASES, Case};
 mod gradients;
 mod passes;
 mod results;
-mod terms;
 mod tier;
 
 use passes::{Pass, Station};
 use results::Results;
 use tier::Tier;
 
-/// Largest error in units of the largest value of a segment, or of the largest term: some 30 roundings of f32, whatever
-/// the length of a segment.
+/// Largest error in units of the largest value of a segment, or of the magnitudes of the terms of a sum: some 30
+/// roundings of f32, whatever the length of a segment.
 const TOLERANCE: f64 = 2e-6;
 /// Elements before and after a tensor: a multiple of every binding alignment, and an odd number.
 const GUARDS: [u64; 2] = [64, 61];

@@ -42,15 +42,11 @@ impl Comparison {
     /// Compares a tensor of a type element by element, in units of the largest expected value. A reference beyond the
     /// range of the type counts as infinite.
     pub fn new(actual: &[f32], expected: &[f64], element: Element) -> Self {
-        Self::in_units(actual, expected, element, largest_in(expected, element))
+        Self::with_excuse(actual, expected, element, largest_in(expected, element), |_| false)
     }
 
-    /// As [`Comparison::new`], in another unit; an absolute error where it is 0.
-    pub fn in_units(actual: &[f32], expected: &[f64], element: Element, unit: f64) -> Self {
-        Self::with_excuse(actual, expected, element, unit, |_| false)
-    }
-
-    /// As [`Comparison::in_units`], where a NaN or an infinity in the wrong place may be excused, by its index.
+    /// As [`Comparison::new`], in another unit, absolute where it is 0; and a NaN or an infinity in the wrong place may be
+    /// excused, by its index.
     pub fn with_excuse(
         actual: &[f32],
         expected: &[f64],
@@ -131,11 +127,6 @@ fn denormal(actual: f32, expected: f64) -> f64 {
 /// Whether both are one number, or both NaN.
 pub fn is_same(a: f32, b: f32) -> bool {
     a == b || (a.is_nan() && b.is_nan())
-}
-
-/// The largest magnitude that is finite in f32.
-pub fn largest(values: &[f64]) -> f64 {
-    largest_in(values, Element::F32)
 }
 
 fn largest_in(values: &[f64], element: Element) -> f64 {

@@ -8,12 +8,20 @@ use std::collections::BTreeMap;
 use wgpu_norm_tools::around::{Beside, Part};
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{ExactGradients, Inputs, Planned};
+use wgpu_norm_tools::norm::{Inputs, Planned};
 use wgpu_norm_tools::outline::Which;
 
 use crate::cases::Fill;
+use crate::terms;
 
 use super::case::{BenchCase, Variant};
+
+/// What a tensor should hold, and a unit for the error of each element ([`terms`]).
+#[derive(Debug)]
+pub struct Expected {
+    pub values: Vec<f64>,
+    pub units: Vec<f64>,
+}
 
 /// Operands and results.
 pub struct Oracle {
@@ -28,8 +36,8 @@ pub struct Oracle {
     pub grad_output: Vec<f32>,
     /// The gradient that arrives at the sum, where there is one.
     arriving: Option<Vec<f32>>,
-    output: Option<Vec<f64>>,
-    gradients: Option<ExactGradients>,
+    output: Option<Expected>,
+    gradients: Option<BTreeMap<&'static str, Expected>>,
 }
 
 impl Oracle {
@@ -68,27 +76,43 @@ impl Oracle {
     }
 
     /// The exact output of the block.
-    pub fn output(&mut self) -> Result<&[f64], Failure> {
+    pub fn output(&mut self) -> Result<&Expected, Failure> {
         let output = match self.output.take() {
             Some(output) => output,
-            None => self.tensors.reference(&self.block.case().descriptor())?.output,
+            None => {
+                let case = self.block.case();
+                let values = self.tensors.reference(&case.descriptor())?.output;
+                let units = self.tensors.units(&case.descriptor(), &values)?;
+                Expected { values, units }
+            }
         };
         Ok(self.output.insert(output))
     }
 
-    /// The exact gradients: to the input of the block, and to scale and bias.
-    pub fn gradients(&mut self) -> Result<&ExactGradients, Failure> {
+    /// The exact gradients, by what they lead to: those to tensors of the block, those to scale and bias of all blocks.
+    pub fn gradients(&mut self) -> Result<&BTreeMap<&'static str, Expected>, Failure> {
         let gradients = match self.gradients.take() {
             Some(gradients) => gradients,
             None => {
                 let case = self.block.case();
                 let inputs = Inputs { arriving: self.arriving.as_deref(), ..self.tensors.as_inputs() };
-                let mut gradients = case.descriptor().backward(&inputs, &self.grad_output)?;
-                let sums = gradients.scale.iter_mut().chain(&mut gradients.bias);
-                sums.for_each(|sum| *sum *= self.repeats as f64);
-                gradients
+                let exact = case.descriptor().backward(&inputs, &self.grad_output)?;
+                let mut units = terms::of(&case.descriptor(), &inputs, &self.grad_output)?;
+                let repeats = self.repeats as f64;
+                let expected = exact.named().map(|(to, values)| {
+                    let all = Expected { values, units: units.remove(to).unwrap_or_default() };
+                    (to, if matches!(to, "scale" | "bias") { all.times(repeats) } else { all })
+                });
+                expected.collect()
             }
         };
         Ok(self.gradients.insert(gradients))
+    }
+}
+
+impl Expected {
+    fn times(mut self, factor: f64) -> Self {
+        self.values.iter_mut().chain(&mut self.units).for_each(|value| *value *= factor);
+        self
     }
 }

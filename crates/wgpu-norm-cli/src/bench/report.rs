@@ -11,7 +11,7 @@ use wgpu_norm_tools::types;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 2;
-/// Largest error in units of the largest value.
+/// Largest error in units of the largest value of a segment, or of the magnitudes of the terms of a sum.
 pub const TOLERANCE: f64 = 1e-5;
 
 /// A run of `bench`.
@@ -99,7 +99,7 @@ pub struct Row {
     pub roof_elements: u32,
     /// The time in which the roof moves the algorithm's bytes, over the median: 1 at the limit.
     pub ratio: f64,
-    /// Largest error in units of the largest value, [`f64::MAX`] where a NaN is misplaced; none for peers.
+    /// Largest error in such units, [`f64::MAX`] where a NaN is misplaced; none for peers.
     pub error: Option<f64>,
 }
 

@@ -13,7 +13,7 @@ use wgpu_norm_tools::outline::Which;
 
 use super::around::{Args, Beside};
 use super::case::{BenchCase, Pass, Variant};
-use super::oracle::Oracle;
+use super::oracle::{Expected, Oracle};
 use super::roof::QUAD;
 
 /// Bytes of all sets: four times the cache of a large GPU, and of a processor.
@@ -286,29 +286,29 @@ impl<'a> Rig<'a> {
         self.gpu.tile(outputs.chain(beside), &[POISON; 1 << 16])
     }
 
-    /// The largest error over all outputs beyond the slack, each in units of its largest value; [`f64::MAX`] where a
-    /// NaN is misplaced.
+    /// The largest error over all outputs beyond the slack, each element in its own unit; [`f64::MAX`] where a NaN is
+    /// misplaced.
     pub fn worst_error(&self, oracle: &mut Oracle) -> Result<f64, Failure> {
         if self.pass != Pass::Backward {
             let output = oracle.output()?;
             return self.sets.iter().try_fold(0.0, |worst, set| Ok(self.error(&set.output, output)?.max(worst)));
         }
         let expected = oracle.gradients()?;
-        let inputs = self.sets.iter().map(|set| (&set.output, &expected.input));
-        let scale = self.grad_scale.iter().map(|grad| (grad, &expected.scale));
-        let bias = self.grad_bias.iter().map(|grad| (grad, &expected.bias));
-        let exact = |name| expected.fused.as_ref().named().find(|(other, _)| *other == name).map(|(_, values)| values);
+        let inputs = self.sets.iter().map(|set| ("input", &set.output));
+        let scale = self.grad_scale.iter().map(|grad| ("scale", grad));
+        let bias = self.grad_bias.iter().map(|grad| ("bias", grad));
         let beside = self.sets.iter().flat_map(|set| set.beside.written());
-        let beside = beside.filter_map(|(name, tensor)| Some((tensor, exact(name)?)));
-        let mut all = inputs.chain(scale).chain(bias).chain(beside);
+        let all = inputs.chain(scale).chain(bias).chain(beside);
+        let mut all = all.filter_map(|(to, tensor)| Some((tensor, expected.get(to)?)));
         all.try_fold(0.0, |worst, (operand, expected)| Ok(self.error(operand, expected)?.max(worst)))
     }
 
     /// Of a tensor that repeats what is expected.
-    fn error(&self, operand: &Tensor, expected: &[f64]) -> Result<f64, Failure> {
+    fn error(&self, operand: &Tensor, expected: &Expected) -> Result<f64, Failure> {
         let actual = self.gpu.download(operand)?;
-        let blocks =
-            actual.chunks(expected.len().max(1)).map(|block| Comparison::new(block, expected, operand.element));
+        let Expected { values, units } = expected;
+        let blocks = actual.chunks(values.len().max(1));
+        let blocks = blocks.map(|block| Comparison::in_own_units(block, values, operand.element, units));
         let error = |block: Comparison| if block.misplaced == 0 { block.relative - self.slack } else { f64::MAX };
         Ok(blocks.fold(0.0, |worst, block| worst.max(error(block))))
     }

@@ -1,7 +1,7 @@
 //! Gradients of a case under every schedule that computes them.
 //!
-//! Errors are in units of the magnitude of the terms: a sum that cancels is as exact as what is added up, and so is the
-//! gradient to the input, which is a difference.
+//! Errors are in units of the magnitude of the terms ([`terms`]): a sum that cancels is as exact as what is added up, and
+//! so is the gradient to the input, which is a difference.
 
 use wgpu_norm::Element;
 use wgpu_norm_tools::check::Comparison;
@@ -11,8 +11,8 @@ use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::norm::{Descriptor, Planned};
 
 use crate::cases::Case;
+use crate::terms;
 
-use super::terms::{self, Units};
 use super::{GUARDS, Results, Station, Tier, Verdict};
 
 /// One case under the schedules that the tier takes; from given statistics there is but one.
@@ -66,19 +66,16 @@ struct Expected {
     /// To what it leads.
     to: &'static str,
     values: Vec<f64>,
-    /// Magnitude of the terms.
-    unit: f64,
+    /// A unit for each.
+    units: Vec<f64>,
 }
 
 /// All gradients that the norm has.
 fn expected(descriptor: &Descriptor<'_>, tensors: &Tensors, grad_output: &[f32]) -> Result<Vec<Expected>, Failure> {
     let exact = descriptor.backward(&tensors.as_inputs(), grad_output)?;
-    let units: Units = match descriptor {
-        Descriptor::Norm(descriptor) => terms::of_norm(descriptor, &tensors.as_inputs(), grad_output)?,
-        Descriptor::Adaptive(descriptor) => terms::of_adaptive(descriptor, &tensors.as_inputs(), grad_output)?,
-    };
-    let unit = |to| units.get(to).copied().unwrap_or(0.0);
-    Ok(exact.named().map(|(to, values)| Expected { to, values, unit: unit(to) }).collect())
+    let mut units = terms::of(descriptor, &tensors.as_inputs(), grad_output)?;
+    let mut of = |to| units.remove(to).unwrap_or_default();
+    Ok(exact.named().map(|(to, values)| Expected { to, values, units: of(to) }).collect())
 }
 
 /// One norm on the device.
@@ -105,11 +102,11 @@ impl Run<'_> {
     fn verify(&self, expected: &[Expected]) -> Result<Verdict, Failure> {
         let [first, second] = [self.once()?, self.once()?];
         let runs = || first.iter().zip(&second);
-        let verdicts = expected.iter().filter_map(|Expected { to, values, unit }| {
+        let verdicts = expected.iter().filter_map(|Expected { to, values, units }| {
             let (first, second) = runs().find(|(first, _)| first.to == *to)?;
             let (what, runs) = (format!("gradient to {to}"), [first.values.as_slice(), &second.values]);
             Some(Verdict::of(what, runs, self.guard, |inside| {
-                Comparison::in_units(inside, values, first.element, *unit)
+                Comparison::in_own_units(inside, values, first.element, units)
             }))
         });
         // The gradient to the input is always there.

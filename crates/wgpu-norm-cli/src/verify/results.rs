@@ -175,7 +175,7 @@ impl Results {
         let sum = |count: fn(&Line) -> usize| self.passes.iter().map(|(_, line)| count(line)).sum();
         let (cases, refused) = (sum(|line| line.cases), sum(|line| line.refused));
         let all = Line { cases, failed: self.failures.len(), refused, ..Line::default() }.counts();
-        text + &format!("\n{all}; allowed {TOLERANCE:.0e} of a segment's largest value, or of the largest term")
+        text + &format!("\n{all}; allowed {TOLERANCE:.0e} of a segment's largest value, or of a sum's own terms")
     }
 }
 
