@@ -59,7 +59,8 @@ static void open_device(void) {
   WGPULimits limits = WGPU_LIMITS_INIT; // all that the adapter has: the plan says which it was made for
   wgpuAdapterGetLimits(adapter, &limits);
   WGPUFeatureName subgroups = SUBGROUPS;
-  if (has_subgroups && !wgpuAdapterHasFeature(adapter, subgroups)) fail("the plan needs subgroups, no adapter has them");
+  if (has_subgroups && !wgpuAdapterHasFeature(adapter, subgroups))
+    fail("the plan needs subgroups, which the adapter has not");
   WGPUDeviceDescriptor descriptor = {.requiredFeatureCount = has_subgroups, .requiredFeatures = &subgroups,
                                      .requiredLimits = &limits, .uncapturedErrorCallbackInfo.callback = on_error};
   WGPURequestDeviceCallbackInfo made = {.mode = WGPUCallbackMode_AllowProcessEvents, .callback = on_device};

@@ -100,7 +100,7 @@ function npySave(path, header, bytes) {
 async function openDevice(hasSubgroups) {
   const adapter = await gpu.requestAdapter();
   if (!adapter) fail('no adapter');
-  if (hasSubgroups && !adapter.features.has('subgroups')) fail('the plan needs subgroups, no adapter has them');
+  if (hasSubgroups && !adapter.features.has('subgroups')) fail('the plan needs subgroups, which the adapter has not');
   const requiredLimits = {}; // all that the adapter has: docs/recipe.md says which it was made for
   for (const name in adapter.limits) requiredLimits[name] = adapter.limits[name];
   return adapter.requestDevice({ requiredFeatures: hasSubgroups ? ['subgroups'] : [], requiredLimits });

@@ -1,7 +1,8 @@
 """Runs recipes of `wgpu-norm plan` on another host and compares with numpy: hosts.py PROGRAM FOLDER EVERY HOST...
 
 HOST... is a command that takes the arguments of examples/hosts/host.c. FOLDER is for files. Of the plans that have
-something wrong in them, each EVERY-th is tried, for hosts that take long to start. Prints a line for each case; exit code 1 where anything is wrong. Every norm is computed here from its definition, in f64."""
+something wrong in them, each EVERY-th is tried, for hosts that take long to start. Prints a line for each case; exit
+code 1 where anything is wrong. Every norm is computed here from its definition, in f64."""
 
 import itertools
 import json
@@ -32,7 +33,7 @@ def plan(arguments, name="plan.json"):
 def run(inputs, outputs, name="plan.json", environment=None):
     command = [*host, name, *inputs, *(["--", *outputs] if outputs else [])]
     environment = {**os.environ, **(environment or {})}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
 class Norm:
