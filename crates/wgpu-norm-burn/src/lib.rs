@@ -1,7 +1,9 @@
-//! Burn norms.
+#![doc = include_str!("../README.md")]
 
 mod autodiff;
 mod cube;
+#[cfg(feature = "fusion")]
+mod fusion;
 mod modules;
 mod norm;
 mod op;
@@ -15,4 +17,4 @@ pub use modules::{
 };
 pub use norm::{Normalize, add_norm, norm_activation};
 pub use setup::{SetupError, init, init_async, register};
-pub use wgpu_norm::Activation;
+pub use wgpu_norm::{Activation, wgpu};

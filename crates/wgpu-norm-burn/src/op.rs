@@ -178,11 +178,13 @@ pub struct Gradients<B: Backend> {
 }
 
 /// Backends that have the norms of this crate. Burn picks the implementation by a tensor's device.
-#[backend_extension(Cube, Autodiff)]
+#[backend_extension(Cube, Autodiff, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait NormBackend: Backend {
     /// Normalizes.
+    #[fusion(meta = crate::fusion::outputs)]
     fn norm_forward(#[extension_type] operands: Operands<Self>, op: Op) -> Outputs<Self>;
 
     /// The gradients that are wanted, of a forward pass that kept its moments.
+    #[fusion(meta = crate::fusion::gradients)]
     fn norm_backward(#[extension_type] saved: Saved<Self>, op: Op, wanted: Wanted) -> Gradients<Self>;
 }
