@@ -43,7 +43,7 @@ fn frozen() {
     let before = numbers(&ours.running_mean.value_sync());
     let (x, weights) = (random([4, 3, 6], &device.clone().inner()), random([4, 3, 6], &device.clone().inner()));
     let parameters = [ours.gamma.val(), ours.beta.val()].map(Tensor::inner);
-    let run = |forward| step(forward, &x, &parameters, &weights, ALL);
+    let run = |forward: Forward<'_, 3>| step(forward, &x, &parameters, &weights, ALL);
     let of_ours = run(&|x, [gamma, beta]| {
         let norm = wgpu_norm_burn::BatchNorm { gamma: parameter(gamma), beta: parameter(beta), ..ours.clone() };
         norm.forward(x)

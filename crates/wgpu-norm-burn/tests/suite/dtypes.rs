@@ -1,5 +1,6 @@
 //! 16-bit tensors, where the adapter has them.
 
+use burn::backend::{Backend, Dispatch};
 use burn::tensor::{DType, FloatDType};
 
 use crate::compare::*;
@@ -15,7 +16,7 @@ fn step_of(dtype: FloatDType) -> f32 {
 
 /// Types that the device can at least store and convert.
 fn types() -> Vec<FloatDType> {
-    let stored = |dtype: DType| !device().dtype_usage(dtype).is_empty();
+    let stored = |dtype: DType| !Dispatch::dtype_usage(device().as_dispatch(), dtype).is_empty();
     let types = [FloatDType::F16, FloatDType::BF16].into_iter().filter(|dtype| stored((*dtype).into()));
     let types: Vec<_> = types.collect();
     println!("16-bit types of {:?}: {types:?}", device());

@@ -1,6 +1,5 @@
 //! Tensors of several threads, each of which is a stream of Burn's.
 
-use burn::module::Module;
 use wgpu_norm_burn::LayerNormConfig;
 
 use crate::*;
@@ -14,7 +13,7 @@ fn streams_of_burn() {
     let expected: Vec<_> = inputs.iter().map(|x| numbers(&norm.forward(x.clone()).matmul(x.clone().transpose()))).collect();
     std::thread::scope(|scope| {
         for (x, expected) in inputs.iter().zip(&expected) {
-            let norm = norm.clone().no_grad();
+            let norm = norm.clone();
             scope.spawn(move || {
                 for _ in 0..20 {
                     // work of this thread's stream before and behind the norm

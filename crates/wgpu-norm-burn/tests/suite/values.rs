@@ -13,7 +13,7 @@ fn check<const D: usize>(kind: Kind, shape: [usize; D], layout: Layout, tracked:
     let input = layout.random(shape, &device);
     let weights = layout.random(shape, &device);
     let parameters = [(); 2].map(|()| random([kind.parameters(&shape)], &device));
-    let run = |forward| step(forward, &input, &parameters, &weights, tracked);
+    let run = |forward: Forward<'_, D>| step(forward, &input, &parameters, &weights, tracked);
     let ours = run(&|x, parameters| ours::forward(kind, EPSILON, x, parameters));
     let theirs = run(&|x, parameters| theirs::forward(kind, EPSILON, x, parameters));
     agree(&case, &ours, &theirs, TOLERANCE);
