@@ -41,6 +41,10 @@ fn frozen() {
     ours.training = burn::module::Param::from_bool(false);
     theirs.training = burn::module::Param::from_bool(false);
     let before = numbers(&ours.running_mean.value_sync());
+    // what waits on this thread goes in
+    ours.running_var.value_sync();
+    theirs.running_mean.value_sync();
+    theirs.running_var.value_sync();
     let (x, weights) = (random([4, 3, 6], &device.clone().inner()), random([4, 3, 6], &device.clone().inner()));
     let parameters = [ours.gamma.val(), ours.beta.val()].map(Tensor::inner);
     let run = |forward: Forward<'_, 3>| step(forward, &x, &parameters, &weights, ALL);

@@ -33,6 +33,8 @@ fn activations() {
         Activation::GeluTanh,
         Activation::Sigmoid,
     ] {
+        // Burn's error function on WGSL is a polynomial, good to four digits
+        let tolerance = if kind == Activation::Gelu { 1e-4 } else { TOLERANCE };
         let (shape, wide) = ([3, 4, 7], [5, 19]);
         let x = random(shape, &device);
         let weights = random(shape, &device);
@@ -59,7 +61,7 @@ fn activations() {
                     $weights,
                     ALL,
                 );
-                agree(&format!("{} and {kind:?}", $name), &ours, &theirs, TOLERANCE);
+                agree(&format!("{} and {kind:?}", $name), &ours, &theirs, tolerance);
             }};
         }
         check!("group", &x, &weights, &parameters, |norms, p| norms::group(p, 2, EPSILON, true));

@@ -19,7 +19,7 @@ fn check<const D: usize, O: Network<D>, T: Network<D>>(name: &str, shape: [usize
     let ours: O = same(&theirs, &device);
     let (ours, theirs) = (train(ours, &data, STEPS), train(theirs, &data, STEPS));
     println!("{name}\n  ours   {ours:?}\n  theirs {theirs:?}");
-    assert!(theirs[STEPS - 1] < 0.97 * theirs[0], "{name}: Burn's loss does not fall: {theirs:?}");
+    assert!(theirs[STEPS - 1] < 0.99 * theirs[0], "{name}: Burn's loss does not fall: {theirs:?}");
     compare::close(name, &ours, &theirs, TOLERANCE);
 }
 
