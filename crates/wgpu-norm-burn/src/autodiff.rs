@@ -1,11 +1,11 @@
 //! Norms under Burn's autodiff: one node each.
 
-use burn::backend::{Autodiff, AutodiffBackend};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as Grads;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend};
 
 use crate::op::{Gradients, Keep, NormBackend, Op, Operands, Optional, Outputs, Saved, Wanted};
 

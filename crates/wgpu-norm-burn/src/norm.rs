@@ -117,5 +117,8 @@ pub(crate) fn check_features<const D: usize>(name: &str, input: &Tensor<D>, feat
 pub(crate) fn check_channels<const D: usize>(name: &str, input: &Tensor<D>, channels: usize) {
     let shape = input.dims();
     let second = shape.get(1).copied();
-    assert!(second == Some(channels), "{name}: made for {channels} channels in the second axis, the input is {shape:?}");
+    assert!(
+        second == Some(channels),
+        "{name}: made for {channels} channels in the second axis, the input is {shape:?}"
+    );
 }

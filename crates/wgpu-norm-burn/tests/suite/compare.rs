@@ -115,8 +115,12 @@ pub(crate) enum Kind {
     Layer,
     LayerWithoutBias,
     Rms,
-    Group { groups: usize },
-    GroupWithoutAffine { groups: usize },
+    Group {
+        groups: usize,
+    },
+    GroupWithoutAffine {
+        groups: usize,
+    },
     Instance,
     InstanceWithoutAffine,
     /// By the batch's statistics.

@@ -1,4 +1,5 @@
-//! 16-bit tensors, where the adapter has them.
+//! 16-bit tensors, where the adapter has them. Of 8 elements or more: CubeCL 0.11 binds 4 of f16 as 8 bytes to a kernel
+//! of its own that expects 16, and takes the device for lost.
 
 use burn::backend::{Backend, Dispatch};
 use burn::tensor::{DType, FloatDType};
@@ -29,7 +30,7 @@ fn all_of_one_type() {
     let device = device();
     for dtype in types() {
         for kind in [Kind::Layer, Kind::Rms, Kind::Group { groups: 2 }, Kind::Instance, Kind::Batch] {
-            for shape in [[3, 4, 6], [5, 4, 7]] {
+            for shape in [[3, 8, 8], [5, 8, 7]] {
                 // what the type holds
                 let x = random(shape, &device).cast(dtype);
                 let weights = random(shape, &device).cast(dtype);
@@ -65,7 +66,7 @@ fn gradients() {
     let device = device();
     for dtype in types().into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
         for kind in [Kind::Layer, Kind::Rms, Kind::Group { groups: 2 }, Kind::Instance, Kind::Batch] {
-            let shape = [3, 4, 6];
+            let shape = [3, 8, 8];
             let [x, weights] = [(); 2].map(|()| random(shape, &device).cast(dtype));
             let parameters = [(); 2].map(|()| random([kind.parameters(&shape)], &device).cast(dtype));
             let narrow = step(&|x, p| ours::forward(kind, 1e-5, x, p), &x, &parameters, &weights, ALL);

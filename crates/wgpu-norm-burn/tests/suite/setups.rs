@@ -87,10 +87,8 @@ fn falls_back_in_training() {
 #[test]
 fn foreign_setups() {
     let (device, setup) = another();
-    let descriptor = wgpu_norm_burn::wgpu::DeviceDescriptor {
-        required_limits: setup.adapter.limits(),
-        ..Default::default()
-    };
+    let descriptor =
+        wgpu_norm_burn::wgpu::DeviceDescriptor { required_limits: setup.adapter.limits(), ..Default::default() };
     let made = burn_cubecl::cubecl::future::block_on(setup.adapter.request_device(&descriptor)).unwrap();
     let foreign = WgpuSetup { device: made.0, queue: made.1, ..setup.clone() };
     match register(&device, &foreign) {

@@ -10,7 +10,8 @@ fn streams_of_burn() {
     let device = device();
     let norm = LayerNormConfig::new(65).init(&device);
     let inputs: Vec<Tensor<2>> = (0..4).map(|i| random([32, 65], &device) * (i + 1) as f32).collect();
-    let expected: Vec<_> = inputs.iter().map(|x| numbers(&norm.forward(x.clone()).matmul(x.clone().transpose()))).collect();
+    let expected: Vec<_> =
+        inputs.iter().map(|x| numbers(&norm.forward(x.clone()).matmul(x.clone().transpose()))).collect();
     std::thread::scope(|scope| {
         for (x, expected) in inputs.iter().zip(&expected) {
             let norm = norm.clone();
