@@ -184,8 +184,8 @@ impl Call {
         (size > 0).then(|| self.add(self.client.empty(size as usize), size / 4, Element::F32))
     }
 
-    /// Submits what waits for these tensors on Burn's streams, and behind it on the same queue what `bind` makes. On the
-    /// device's own thread, where nothing else comes between; nobody waits for the GPU.
+    /// Submits what waits for these tensors on Burn's streams, and behind it on the same queue what `bind` makes. On
+    /// the device's own thread, where nothing else comes between; nobody waits for the GPU.
     fn record(self, bind: impl FnOnce(&Placed<'_>) -> Result<Vec<BoundNorm>, BindError> + Send) {
         let Self { engine, client, handles, .. } = self;
         let recorded = client.exclusive(|| {

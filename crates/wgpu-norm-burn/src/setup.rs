@@ -87,8 +87,8 @@ pub async fn init_async(options: WgpuOptions) -> Result<Device, SetupError> {
     Ok(device)
 }
 
-/// Puts an engine on a device of Burn whose setup the application knows: from `init_with_setup`, or its own that it gave
-/// to `Device::wgpu_options().setup(...)`. A second time changes nothing.
+/// Puts an engine on a device of Burn whose setup the application knows: from `init_with_setup`, or its own that it
+/// gave to `Device::wgpu_options().setup(...)`. A second time changes nothing.
 ///
 /// # Errors
 /// [`SetupError`] where the device is not of the wgpu runtime, or the setup another's.
