@@ -2,8 +2,6 @@
 
 mod autodiff;
 mod cube;
-#[cfg(feature = "fusion")]
-mod fusion;
 mod modules;
 mod norm;
 mod op;
