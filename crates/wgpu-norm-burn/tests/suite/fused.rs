@@ -33,8 +33,8 @@ fn activations() {
         Activation::GeluTanh,
         Activation::Sigmoid,
     ] {
-        // Burn's error function on WGSL is a polynomial, good to four digits
-        let tolerance = if kind == Activation::Gelu { 1e-4 } else { TOLERANCE };
+        // Burn's error function on WGSL is a polynomial, good to three digits or four
+        let tolerance = if kind == Activation::Gelu { 5e-4 } else { TOLERANCE };
         let (shape, wide) = ([3, 4, 7], [5, 19]);
         let x = random(shape, &device);
         let weights = random(shape, &device);
