@@ -35,7 +35,7 @@ fn run(group: u32, local: u32) {
     for (var e = 0u; e < SEGMENTS; e += 1u) {
         // of a shift so small that differences may have vanished it may be something; a shift of 0 wraps
         let certain = magnitude_bits(part(m.shift, e)) - 1u >= 0x30800000u;
-        let nothing = LOSES_NOTHING && (abs(part(m.rest, e)) + part(m.spread, e) == 0.0) & certain;
+        let nothing = LOSES_NOTHING && ((abs(part(m.rest, e)) + part(m.spread, e) == 0.0) & certain);
         rare |= is_rare_part(m, e) && !nothing;
     }
     if any_lanes(rare) {

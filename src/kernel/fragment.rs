@@ -18,11 +18,11 @@ pub(super) struct Fragment {
 
 macro_rules! fragment {
     ($path:literal) => {
-        Fragment { text: std::borrow::Cow::Borrowed(include_str!(concat!("../../shaders/", $path))), block: None }
+        Fragment { text: std::borrow::Cow::Borrowed($crate::kernel::terse::shader!($path)), block: None }
     };
     ($path:literal, $field:literal: $block:literal) => {
         Fragment {
-            text: std::borrow::Cow::Borrowed(include_str!(concat!("../../shaders/", $path))),
+            text: std::borrow::Cow::Borrowed($crate::kernel::terse::shader!($path)),
             block: Some(($field, $block)),
         }
     };
