@@ -106,6 +106,14 @@ pub(super) fn lanes(kernel: &Kernel) -> Vec<Fragment> {
     [count].into_iter().chain(subgroups).chain([exchange]).collect()
 }
 
+/// How lanes of a run, which is a part of a row, exchange what they have of it.
+pub(super) fn runs(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup => fragment!("lib/runs/subgroup.wgsl"),
+        _ => fragment!("lib/runs/memory.wgsl"),
+    }
+}
+
 /// How invocations are numbered.
 pub(super) fn enter(kernel: &Kernel) -> Fragment {
     match kernel.exchange {

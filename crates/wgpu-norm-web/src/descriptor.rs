@@ -49,6 +49,9 @@ const FORMATS: [(&str, MemoryFormat); 2] =
 impl Planned {
     /// Plans what a descriptor says.
     pub(crate) fn of(planner: &Planner, field: &Field<'_>, lists: &Arena) -> Result<Self> {
+        if !field.value.is_object() {
+            return field.wrong("an object");
+        }
         let (kind, own) = KINDS[field.required("kind")?.place(&KINDS.map(|(kind, _)| kind))?];
         let common = match kind {
             "adain" => &COMMON_OF_ADAIN[..],

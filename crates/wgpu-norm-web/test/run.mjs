@@ -1,6 +1,8 @@
 // The package in real browsers: recorded results of other frameworks, kernels, mistakes, a lost device.
 //
-//   node test/run.mjs [chromium|firefox] [--each N] [--golden FOLDER]
+//   node test/run.mjs [chromium|firefox] [--only recorded|kernels|mistakes|lost] [--each N] [--golden FOLDER]
+//
+// --each: cases of each operator, type and class of input. --golden: a larger folder of recorded cases.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -10,11 +12,12 @@ import { serve } from "./serve.mjs";
 const own = new URL("..", import.meta.url).pathname;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { each: { type: "string", default: "1" }, golden: { type: "string" } },
+  options: { each: { type: "string", default: "1" }, golden: { type: "string" }, only: { type: "string" } },
 });
 const golden = values.golden ?? join(own, "../../tests/golden");
 const families = readdirSync(golden).filter((name) => existsSync(join(golden, name, "cases.json"))).sort();
 const server = await serve({ "/golden/": golden, "/dist/": join(own, "dist"), "/test/": join(own, "test") });
+const does = (part) => !values.only || values.only === part;
 let passed = 0, failed = 0;
 
 function report(what, { count, failures }) {
@@ -37,7 +40,7 @@ for (const [name, browser] of browsers) {
       globalThis.recorded = await import("/test/browser/recorded.js");
       globalThis.engine = await NormEngine.create(await openDevice());
     });
-    for (const family of families) {
+    for (const family of does("recorded") ? families : []) {
       const tally = await page.evaluate(
         (folder, each, keeps) => recorded.runFamily(engine, folder, each, keeps),
         `/golden/${family}`, Number(values.each), browser.keepsDenormals,
@@ -46,15 +49,15 @@ for (const [name, browser] of browsers) {
       const { cases, tensors, gradients, halves, failures } = tally;
       report(`${family}: ${cases} cases, ${tensors} tensors (${gradients} gradients, ${halves} of 16 bits)`, { count: tensors, failures });
     }
-    for (const kind of ["software", "gpu"]) {
+    for (const kind of does("kernels") ? ["software", "gpu"] : []) {
       const { count, failures } = await page.evaluate(
         (kind, folders) => recorded.compileAll(engine.device, kind, folders), kind, families.map((family) => `/golden/${family}`));
       report(`kernels for ${kind}: ${count} compile`, { count, failures });
     }
-    const mistakes = await page.evaluate(async () => (await import("/test/browser/mistakes.js")).run());
-    report(`mistakes: ${mistakes.count} refused, and what is right is not`, mistakes);
-    const lost = await page.evaluate(async () => (await import("/test/browser/lost.js")).run());
-    report(`a lost device: ${lost.count} checks`, lost);
+    for (const part of ["mistakes", "lost"].filter(does)) {
+      const tally = await page.evaluate(async (part) => (await import(`/test/browser/${part}.js`)).run(), part);
+      report(`${part}: ${tally.count} checks`, tally);
+    }
   } finally {
     await running.close();
   }
