@@ -16,6 +16,7 @@ const { values, positionals } = parseArgs({
 });
 const golden = values.golden ?? join(own, "../../tests/golden");
 const families = readdirSync(golden).filter((name) => existsSync(join(golden, name, "cases.json"))).sort();
+const folders = families.map((family) => `/golden/${family}`);
 const server = await serve({ "/golden/": golden, "/dist/": join(own, "dist"), "/test/": join(own, "test") });
 const does = (part) => !values.only || values.only === part;
 let passed = 0, failed = 0;
@@ -25,6 +26,25 @@ function report(what, { count, failures }) {
   failed += failures.length;
   console.log(`  ${what}${failures.length ? `; ${failures.length} FAILED` : ""}`);
   failures.slice(0, 10).forEach((failure) => console.log(`    ${failure}`));
+}
+
+/** Recorded cases one after the other, since a software adapter takes seconds to compile some; a line an operator. */
+async function runRecorded(page, { keepsDenormals }) {
+  const choose = (folders, each, keeps) => recorded.choose(folders, each, keeps);
+  const cases = await page.evaluate(choose, folders, Number(values.each), keepsDenormals);
+  for (const op of [...new Set(cases.map(({ op }) => op))].sort()) {
+    const all = { tensors: 0, gradients: 0, failures: [] };
+    const own = cases.map(({ op, dtype }, number) => ({ op, dtype, number })).filter((c) => c.op === op);
+    for (const { number } of own) {
+      const { tensors, gradients, failures } = await page.evaluate((number) => recorded.runCase(engine, number), number);
+      all.tensors += tensors;
+      all.gradients += gradients;
+      all.failures.push(...failures);
+    }
+    const types = own.map(({ dtype }) => dtype).sort().join(" ");
+    const what = `${op}: ${own.length} cases (${types}), ${all.tensors} tensors, of these ${all.gradients} gradients`;
+    report(what, { count: all.tensors, failures: all.failures });
+  }
 }
 
 const browsers = installed(positionals[0]);
@@ -40,18 +60,10 @@ for (const [name, browser] of browsers) {
       globalThis.recorded = await import("/test/browser/recorded.js");
       globalThis.engine = await NormEngine.create(await openDevice());
     });
-    for (const family of does("recorded") ? families : []) {
-      const tally = await page.evaluate(
-        (folder, each, keeps) => recorded.runFamily(engine, folder, each, keeps),
-        `/golden/${family}`, Number(values.each), browser.keepsDenormals,
-      );
-      if (tally.cases === 0) continue;
-      const { cases, tensors, gradients, halves, failures } = tally;
-      report(`${family}: ${cases} cases, ${tensors} tensors (${gradients} gradients, ${halves} of 16 bits)`, { count: tensors, failures });
-    }
+    if (does("recorded")) await runRecorded(page, browser);
     for (const kind of does("kernels") ? ["software", "gpu"] : []) {
       const { count, failures } = await page.evaluate(
-        (kind, folders) => recorded.compileAll(engine.device, kind, folders), kind, families.map((family) => `/golden/${family}`));
+        (kind, folders) => recorded.compileAll(engine.device, kind, folders), kind, folders);
       report(`kernels for ${kind}: ${count} compile`, { count, failures });
     }
     for (const part of ["mistakes", "lost"].filter(does)) {

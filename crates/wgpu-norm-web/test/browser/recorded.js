@@ -9,19 +9,55 @@ const FLOOR = { F32: 1e-6, F16: 1e-3, BF16: 8e-3 };
 /** Results whose class says that they are denormal: this device takes those for 0. */
 const DENORMAL = /denormal|min_normal/;
 
-/** A few cases of each operator, type and class of input: the smallest first, as the files have them. */
-export function choose(cases, each) {
+let chosen = [];
+
+/**
+ * Chooses cases of all families: so many of each operator, type, layout and source of statistics, those with gradients
+ * first. They are run by number.
+ */
+export async function choose(folders, each, keepsDenormals) {
+  const all = [];
+  for (const folder of folders) {
+    const index = await (await fetch(`${folder}/cases.json`)).json();
+    const files = new Map();
+    for (const file of index.files) files.set(file, await openSafetensors(`${folder}/${file}`));
+    all.push(...index.cases.map((c) => ({ c, read: (name) => files.get(c.file)(`${c.name}/${name}`) })));
+  }
+  const gradients = ({ c }) => Object.keys(c.outputs).filter((name) => name.startsWith("d")).length;
   const seen = new Map();
-  return cases.filter((c) => {
-    if (leftOut(c)) return false;
-    const gradients = Object.keys(c.outputs).some((name) => name.startsWith("d"));
-    const training = c.attrs.training ?? c.attrs.use_input_stats;
-    // classes of fused cases are patterns, others say how hard the numbers are
-    const kind = c.op.startsWith("fused_") ? c.class : c.attrs.memory_format;
-    const key = [c.op, c.dtype, gradients, training, kind].join();
-    seen.set(key, (seen.get(key) ?? 0) + 1);
-    return seen.get(key) <= each;
-  });
+  chosen = all.filter(({ c }) => !leftOut(c) && (keepsDenormals || !DENORMAL.test(`${c.name} ${c.class}`)))
+    .sort((a, b) => gradients(b) - gradients(a))
+    .filter(({ c }) => {
+      const computes = c.attrs.training ?? c.attrs.use_input_stats ?? c.attrs.training_mode ?? true;
+      const key = [c.op, c.dtype, Boolean(computes), c.attrs.memory_format?.startsWith("channels_last") ?? false].join();
+      seen.set(key, (seen.get(key) ?? 0) + 1);
+      return seen.get(key) <= each;
+    });
+  return chosen.map(({ c }) => ({ op: c.op, dtype: c.dtype }));
+}
+
+/** Runs a chosen case; counts its tensors, and what failed. */
+export async function runCase(engine, number) {
+  const { c, read } = chosen[number];
+  const tally = { tensors: 0, gradients: 0, failures: [] };
+  try {
+    const results = await compute(engine, c, read);
+    for (const [name, values] of results) {
+      if (c.outputs[name].optional || c.outputs[name].quantised) continue;
+      const fault = judge(c, name, values, read);
+      if (fault) tally.failures.push(`${c.name} ${name}: ${fault}`);
+      tally.tensors++;
+      if (name.startsWith("d")) tally.gradients++;
+    }
+    for (const [name, spec] of Object.entries(c.outputs)) {
+      // what passes through, and the steps before the last
+      const other = name === "dout_residual" || /_\d+$/.test(name);
+      if (!spec.optional && !results.has(name) && !other) tally.failures.push(`${c.name} ${name}: missing`);
+    }
+  } catch (error) {
+    tally.failures.push(`${c.name}: ${error.code ?? error.stack} ${error.message}`);
+  }
+  return tally;
 }
 
 /** The elements of a tensor with its axes in another order. */
@@ -141,37 +177,6 @@ function judge(c, name, ours, read) {
     if (error > worst) worst = error;
   }
   return worst > limit ? `error ${worst}, limit ${limit}` : undefined;
-}
-
-/** Runs the chosen cases of a family; counts, and what failed. */
-export async function runFamily(engine, folder, each, keepsDenormals) {
-  const index = await (await fetch(`${folder}/cases.json`)).json();
-  const files = new Map();
-  for (const file of index.files) files.set(file, await openSafetensors(`${folder}/${file}`));
-  const chosen = choose(index.cases, each).filter((c) => keepsDenormals || !DENORMAL.test(`${c.name} ${c.class}`));
-  const tally = { cases: 0, tensors: 0, gradients: 0, halves: 0, failures: [] };
-  for (const c of chosen) {
-    const read = (name) => files.get(c.file)(`${c.name}/${name}`);
-    try {
-      const results = await compute(engine, c, read);
-      for (const [name, values] of results) {
-        if (c.outputs[name].optional || c.outputs[name].quantised) continue;
-        const fault = judge(c, name, values, read);
-        if (fault) tally.failures.push(`${c.name} ${name}: ${fault}`);
-        tally.tensors++;
-        if (name.startsWith("d")) tally.gradients++;
-        if (c.dtype !== "F32") tally.halves++;
-      }
-      for (const [name, spec] of Object.entries(c.outputs)) {
-        const made = spec.optional || results.has(name) || name === "dout_residual" || /_\d+$/.test(name);
-        if (!made) tally.failures.push(`${c.name} ${name}: missing`);
-      }
-    } catch (error) {
-      tally.failures.push(`${c.name}: ${error.code ?? error.stack} ${error.message}`);
-    }
-    tally.cases++;
-  }
-  return tally;
 }
 
 /** Every kernel that the recipes of all cases of a family need, by name: for schedules of this engine. */
