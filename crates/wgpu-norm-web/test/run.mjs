@@ -1,13 +1,14 @@
 // The package in real browsers: recorded results of other frameworks, kernels, mistakes, a lost device.
 //
-//   node test/run.mjs [chromium|firefox] [--only recorded|kernels|mistakes|lost] [--each N] [--golden FOLDER]
+//   node test/run.mjs [chromium|firefox] [--only recorded|kernels|mistakes|lost|readme|vite] [--each N] [--golden FOLDER]
 //
 // --each: cases of each operator, type and class of input. --golden: a larger folder of recorded cases.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { installed, open } from "./browsers.mjs";
 import { serve } from "./serve.mjs";
+import { buildWithVite } from "./vite.mjs";
 
 const own = new URL("..", import.meta.url).pathname;
 const { values, positionals } = parseArgs({
@@ -17,8 +18,12 @@ const { values, positionals } = parseArgs({
 const golden = values.golden ?? join(own, "../../tests/golden");
 const families = readdirSync(golden).filter((name) => existsSync(join(golden, name, "cases.json"))).sort();
 const folders = families.map((family) => `/golden/${family}`);
-const server = await serve({ "/golden/": golden, "/dist/": join(own, "dist"), "/test/": join(own, "test") });
 const does = (part) => !values.only || values.only === part;
+const lines = readFileSync(join(own, "README.md"), "utf8").match(/```js\n(.*?)```/s)[1];
+const built = does("vite") ? buildWithVite(own, lines) : undefined;
+const readme = `${lines}\nexport { device, input, output, scale, bias, layer };`;
+const served = { "/golden/": golden, "/dist/": join(own, "dist"), "/test/": join(own, "test") };
+const server = await serve(built ? { ...served, "/vite/": built } : served, { "/readme.js": readme });
 let passed = 0, failed = 0;
 
 function report(what, { count, failures }) {
@@ -66,9 +71,15 @@ for (const [name, browser] of browsers) {
         (kind, folders) => recorded.compileAll(engine.device, kind, folders), kind, folders);
       report(`kernels for ${kind}: ${count} compile`, { count, failures });
     }
-    for (const part of ["mistakes", "lost"].filter(does)) {
+    for (const part of ["mistakes", "lost", "readme"].filter(does)) {
       const tally = await page.evaluate(async (part) => (await import(`/test/browser/${part}.js`)).run(), part);
       report(`${part}: ${tally.count} checks`, tally);
+    }
+    if (built) {
+      await page.goto(`${server.address}/vite/index.html`);
+      const done = await page.waitForFunction(() => globalThis.outcome, { timeout: 120_000 });
+      const outcome = await done.jsonValue();
+      report("an app built by Vite", { count: 1, failures: outcome === "recorded" ? [] : [outcome] });
     }
   } finally {
     await running.close();

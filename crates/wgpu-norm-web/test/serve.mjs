@@ -3,12 +3,20 @@ import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
 
-/** `folders`: prefix to folder. Resolves to the address and a function that ends it. */
-export async function serve(folders) {
+/** `folders`: prefix to folder; `scripts`: path to text. Resolves to the address and a function that ends it. */
+export async function serve(folders, scripts = {}) {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
+    if (scripts[path]) return response.writeHead(200, { "content-type": "text/javascript" }).end(scripts[path]);
+    // asked for by browsers themselves
+    if (path === "/favicon.ico") return response.writeHead(204).end();
     const prefix = Object.keys(folders).find((prefix) => path.startsWith(prefix));
     const file = prefix && join(folders[prefix], normalize(path.slice(prefix.length)));
     if (!file || !existsSync(file) || !statSync(file).isFile()) return response.writeHead(404).end();
