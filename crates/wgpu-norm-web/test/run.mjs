@@ -26,15 +26,16 @@ const served = { "/golden/": golden, "/dist/": join(own, "dist"), "/test/": join
 const server = await serve(built ? { ...served, "/vite/": built } : served, { "/readme.js": readme });
 let passed = 0, failed = 0;
 
-function report(what, { count, failures }) {
+/** A line of a browser's report: what was tried, how often, and what failed. */
+function report(name, what, { count, failures }) {
   passed += Math.max(count - failures.length, 0);
   failed += failures.length;
-  console.log(`  ${what}${failures.length ? `; ${failures.length} FAILED` : ""}`);
+  console.log(`${name}: ${what}${failures.length ? `; ${failures.length} FAILED` : ""}`);
   failures.slice(0, 10).forEach((failure) => console.log(`    ${failure}`));
 }
 
 /** Recorded cases one after the other, since a software adapter takes seconds to compile some; a line an operator. */
-async function runRecorded(page, { keepsDenormals }) {
+async function runRecorded(name, page, { keepsDenormals }) {
   const choose = (folders, each, keeps) => recorded.choose(folders, each, keeps);
   const cases = await page.evaluate(choose, folders, Number(values.each), keepsDenormals);
   for (const op of [...new Set(cases.map(({ op }) => op))].sort()) {
@@ -48,16 +49,15 @@ async function runRecorded(page, { keepsDenormals }) {
     }
     const types = own.map(({ dtype }) => dtype).sort().join(" ");
     const what = `${op}: ${own.length} cases (${types}), ${all.tensors} tensors, of these ${all.gradients} gradients`;
-    report(what, { count: all.tensors, failures: all.failures });
+    report(name, what, { count: all.tensors, failures: all.failures });
   }
 }
 
-const browsers = installed(positionals[0]);
-if (browsers.length === 0) throw new Error("no browser is installed: scripts/test-web installs them");
-for (const [name, browser] of browsers) {
+/** All parts in one browser. */
+async function runIn([name, browser]) {
   const start = Date.now();
-  const { browser: running, page } = await open(browser, `${server.address}/test/page.html`);
-  console.log(`${await running.version()}`);
+  const { browser: running, page } = await open(name, browser, `${server.address}/test/page.html`);
+  console.log(`${name}: ${await running.version()}`);
   try {
     await page.evaluate(async () => {
       const { openDevice } = await import("/test/browser/gpu.js");
@@ -65,26 +65,35 @@ for (const [name, browser] of browsers) {
       globalThis.recorded = await import("/test/browser/recorded.js");
       globalThis.engine = await NormEngine.create(await openDevice());
     });
-    if (does("recorded")) await runRecorded(page, browser);
-    for (const kind of does("kernels") ? ["software", "gpu"] : []) {
-      const { count, failures } = await page.evaluate(
-        (kind, folders) => recorded.compileAll(engine.device, kind, folders), kind, folders);
-      report(`kernels for ${kind}: ${count} compile`, { count, failures });
-    }
-    for (const part of ["mistakes", "lost", "readme"].filter(does)) {
+    for (const part of ["readme", "mistakes", "lost"].filter(does)) {
       const tally = await page.evaluate(async (part) => (await import(`/test/browser/${part}.js`)).run(), part);
-      report(`${part}: ${tally.count} checks`, tally);
+      report(name, `${part}: ${tally.count} checks`, tally);
     }
+    for (const kind of does("kernels") ? ["software", "gpu"] : []) {
+      const compile = (kind, folders) => recorded.compileAll(engine.device, kind, folders);
+      const { count, failures } = await page.evaluate(compile, kind, folders);
+      report(name, `kernels for ${kind}: ${count} compile`, { count, failures });
+    }
+    if (does("recorded")) await runRecorded(name, page, browser);
     if (built) {
       await page.goto(`${server.address}/vite/index.html`);
-      const done = await page.waitForFunction(() => globalThis.outcome, { timeout: 120_000 });
+      const done = await page.waitForFunction(() => globalThis.outcome, { timeout: 300_000 });
       const outcome = await done.jsonValue();
-      report("an app built by Vite", { count: 1, failures: outcome === "recorded" ? [] : [outcome] });
+      report(name, "an app built by Vite", { count: 1, failures: outcome === "recorded" ? [] : [outcome] });
     }
   } finally {
     await running.close();
   }
-  console.log(`  ${name}: ${Math.round((Date.now() - start) / 1000)} s`);
+  console.log(`${name}: ${Math.round((Date.now() - start) / 1000)} s`);
+}
+
+const browsers = installed(positionals[0]);
+if (browsers.length === 0) throw new Error("no browser is installed: scripts/test-web installs them");
+// side by side: a software adapter compiles one kernel at a time
+const ends = await Promise.allSettled(browsers.map(runIn));
+for (const { reason } of ends.filter(({ status }) => status === "rejected")) {
+  failed++;
+  console.log(`stopped: ${reason?.stack ?? reason}`);
 }
 server.close();
 console.log(`${passed} passed, ${failed} failed`);

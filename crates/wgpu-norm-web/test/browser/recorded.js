@@ -12,8 +12,8 @@ const DENORMAL = /denormal|min_normal/;
 let chosen = [];
 
 /**
- * Chooses cases of all families: so many of each operator, type, layout and source of statistics, those with gradients
- * first. They are run by number.
+ * Chooses cases of all families: so many of each operator and type, in f32 also of each layout and source of statistics,
+ * those with gradients first. They are run by number.
  */
 export async function choose(folders, each, keepsDenormals) {
   const all = [];
@@ -29,7 +29,8 @@ export async function choose(folders, each, keepsDenormals) {
     .sort((a, b) => gradients(b) - gradients(a))
     .filter(({ c }) => {
       const computes = c.attrs.training ?? c.attrs.use_input_stats ?? c.attrs.training_mode ?? true;
-      const key = [c.op, c.dtype, Boolean(computes), c.attrs.memory_format?.startsWith("channels_last") ?? false].join();
+      const last = c.attrs.memory_format?.startsWith("channels_last") ?? false;
+      const key = c.dtype === "F32" ? [c.op, c.dtype, Boolean(computes), last].join() : [c.op, c.dtype].join();
       seen.set(key, (seen.get(key) ?? 0) + 1);
       return seen.get(key) <= each;
     });
