@@ -66,11 +66,7 @@ impl<B: Buffer> Recipe<B> {
 
     /// As [`Recipe::to_json`] with what `kernel` makes of each kernel: for a host that has compiled some, and knows
     /// them by their names ([`Kernel`]'s `to_string`), which are made in a fraction of the time.
-    pub fn to_json_with(
-        &self,
-        name: impl Fn(&B) -> String,
-        kernel: impl Fn(&Kernel) -> Value,
-    ) -> Value {
+    pub fn to_json_with(&self, name: impl Fn(&B) -> String, kernel: impl Fn(&Kernel) -> Value) -> Value {
         let buffer = |(id, buffer): (usize, &B)| {
             object(vec![("id", id.into()), ("name", name(buffer).into()), ("size", buffer.size().into())])
         };

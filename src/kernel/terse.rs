@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn what_only_people_read_is_left_out() {
-        let text = "// A file.\n\nfn f(x: u32) -> u32 {  // of x\n    // by two\n    return x / 2u;\n\n}\nconst N = 2u;";
+        let text =
+            "// A file.\n\nfn f(x: u32) -> u32 {  // of x\n    // by two\n    return x / 2u;\n\n}\nconst N = 2u;";
         assert_eq!(made(text), "fn f(x: u32) -> u32 {\n return x / 2u;\n}\nconst N = 2u;\n");
         assert_eq!(made(""), "");
     }

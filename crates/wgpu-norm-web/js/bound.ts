@@ -45,7 +45,8 @@ export class BoundNorm {
   }
 
   /**
-   * Records the norm into a compute pass of the caller's. Overwrites the pass's pipeline and bind group 0, nothing else.
+   * Records the norm into a compute pass of the caller's. Overwrites the pass's pipeline and bind group 0, nothing
+   * else.
    *
    * @throws NormError `BindError::Device` where the binding was destroyed, or the device is lost.
    */

@@ -106,7 +106,10 @@ export class NormEngine {
     if (known) return known;
     const descriptor = { label: `${this.label} workspace`, size, usage: STORAGE };
     const [buffer, refused] = this.scoped(() => this.device.createBuffer(descriptor));
-    const made = { buffer, verdict: refused.then((message) => message ? refusedWorkspace(size, message) : undefined) };
+    const made = {
+      buffer,
+      verdict: refused.then((message) => (message ? refusedWorkspace(size, message) : undefined)),
+    };
     this.#workspaces.push(made);
     return made;
   }
@@ -119,21 +122,30 @@ export class NormEngine {
     );
     const bindings = refused.then((message) => (message ? refusedBindings(message) : undefined));
     const all = [...verdicts, ...compiled.flat().map(({ verdict }) => verdict), bindings];
-    return new BoundNorm(this, label, recipes.map(({ recipe }) => recipe), steps, own, all);
+    return new BoundNorm(
+      this,
+      label,
+      recipes.map(({ recipe }) => recipe),
+      steps,
+      own,
+      all,
+    );
   }
 
   /** @internal Compiles without blocking; all kernels are started before the first is waited for. */
   async compile(kernels: Kernel[]): Promise<void> {
-    const started = kernels.filter(({ name }) => !this.#compiled.has(name)).map(async (kernel) => {
-      const { layout, descriptor } = this.#pipelineDescriptor(kernel);
-      try {
-        const pipeline = await this.device.createComputePipelineAsync(descriptor);
-        this.#compiled.set(kernel.name, { pipeline, layout, verdict: Promise.resolve(undefined) });
-      } catch (error) {
-        this.assertAlive();
-        throw refusedKernel(kernel.name, error instanceof Error ? error.message : String(error));
-      }
-    });
+    const started = kernels
+      .filter(({ name }) => !this.#compiled.has(name))
+      .map(async (kernel) => {
+        const { layout, descriptor } = this.#pipelineDescriptor(kernel);
+        try {
+          const pipeline = await this.device.createComputePipelineAsync(descriptor);
+          this.#compiled.set(kernel.name, { pipeline, layout, verdict: Promise.resolve(undefined) });
+        } catch (error) {
+          this.assertAlive();
+          throw refusedKernel(kernel.name, error instanceof Error ? error.message : String(error));
+        }
+      });
     const failed = (await Promise.allSettled(started)).find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
   }
@@ -144,9 +156,7 @@ export class NormEngine {
     const text = describe(args, buffers);
     const recipe = this.ask(descriptor, operation, text) as ByName;
     const known = recipe.kernels.every((name) => this.#compiled.has(name));
-    const kernels = known
-      ? recipe.kernels
-      : (this.ask(descriptor, operation, text, true) as Recipe).kernels;
+    const kernels = known ? recipe.kernels : (this.ask(descriptor, operation, text, true) as Recipe).kernels;
     return { recipe, kernels, buffers: recipe.buffers.map(({ name }) => buffers[Number(name)] as GPUBuffer) };
   }
 
@@ -168,10 +178,10 @@ export class NormEngine {
     const { device } = this;
     const label = `${this.label} ${kernel.name}`;
     const module = device.createShaderModule({ label, code: moduleSource(kernel) });
-    const entry = (binding: number, type: GPUBufferBindingType) =>
-      ({ binding, visibility: COMPUTE, buffer: { type } });
+    const entry = (binding: number, type: GPUBufferBindingType) => ({ binding, visibility: COMPUTE, buffer: { type } });
     const storage = kernel.bindings.map(({ binding, access }) =>
-      entry(binding, access === "read" ? "read-only-storage" : "storage"));
+      entry(binding, access === "read" ? "read-only-storage" : "storage"),
+    );
     const layout = device.createBindGroupLayout({ label, entries: [entry(0, "uniform"), ...storage] });
     const compute = { module, entryPoint: kernel.entry_point, constants: kernel.constants };
     const descriptor = { label, layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }), compute };
@@ -198,8 +208,10 @@ export class NormEngine {
     return recipe.dispatches.map((dispatch, i) => {
       const { pipeline, layout } = compiled[dispatch.kernel] as Compiled;
       const parameters = { buffer: uniforms, offset: offsets[i] as number, size: (blocks[i] as Uint8Array).length };
-      const storage = dispatch.bindings.map(({ binding, buffer, offset, size }) =>
-        ({ binding, resource: { buffer: buffers[buffer] as GPUBuffer, offset, size } }));
+      const storage = dispatch.bindings.map(({ binding, buffer, offset, size }) => ({
+        binding,
+        resource: { buffer: buffers[buffer] as GPUBuffer, offset, size },
+      }));
       const entries = [{ binding: 0, resource: parameters }, ...storage];
       const bindGroup = this.device.createBindGroup({ label, layout, entries });
       return { pipeline, bindGroup, workgroups: dispatch.workgroups };

@@ -5,28 +5,32 @@
 export type Element = "f32" | "f16" | "bf16";
 
 /** A tensor in a buffer of the caller's with usage `STORAGE`: a whole buffer, or a place in one. */
-export type View = GPUBuffer | {
-  buffer: GPUBuffer;
-  /** Where it starts, in bytes; a multiple of the element's size, whatever the device's alignment. 0 by default. */
-  offset?: number;
-  /** Number of elements: an error where the norm needs another. By default as many as the norm needs. */
-  length?: number;
-  /** Elements between the starts of two rows, where rows are padded. */
-  rowStride?: number;
-  /** The axis of which that is the stride; by default rows are those of the innermost axis. */
-  stridedAxis?: number;
-  /** What the elements are taken for: an error where the norm has another type. */
-  element?: Element;
-};
+export type View =
+  | GPUBuffer
+  | {
+      buffer: GPUBuffer;
+      /** Where it starts, in bytes; a multiple of the element's size, whatever the device's alignment. 0 by default. */
+      offset?: number;
+      /** Number of elements: an error where the norm needs another. By default as many as the norm needs. */
+      length?: number;
+      /** Elements between the starts of two rows, where rows are padded. */
+      rowStride?: number;
+      /** The axis of which that is the stride; by default rows are those of the innermost axis. */
+      stridedAxis?: number;
+      /** What the elements are taken for: an error where the norm has another type. */
+      element?: Element;
+    };
 
 /** Bytes in a buffer of the caller's with usage `STORAGE`: moments, a workspace, a counter. */
-export type Bytes = GPUBuffer | {
-  buffer: GPUBuffer;
-  /** Where they start; a multiple of 16, of 4 for a counter. 0 by default. */
-  offset?: number;
-  /** How many; by default as many as the norm needs (of a workspace all that follow). */
-  size?: number;
-};
+export type Bytes =
+  | GPUBuffer
+  | {
+      buffer: GPUBuffer;
+      /** Where they start; a multiple of 16, of 4 for a counter. 0 by default. */
+      offset?: number;
+      /** How many; by default as many as the norm needs (of a workspace all that follow). */
+      size?: number;
+    };
 
 /** A view, or `"in-place"`: over the input; backward over the gradient to the output. */
 export type Destination = View | "in-place";
@@ -57,16 +61,18 @@ export type Epsilon =
   | { asGiven: number };
 
 /** Element types of tensors; f32 where nothing else is said. One type: of all. */
-export type Types = Element | {
-  input?: Element;
-  output?: Element;
-  gradOutput?: Element;
-  gradInput?: Element;
-  scale?: Element;
-  bias?: Element;
-  gradScale?: Element;
-  gradBias?: Element;
-};
+export type Types =
+  | Element
+  | {
+      input?: Element;
+      output?: Element;
+      gradOutput?: Element;
+      gradInput?: Element;
+      scale?: Element;
+      bias?: Element;
+      gradScale?: Element;
+      gradBias?: Element;
+    };
 
 /**
  * What stands around a norm; everything absent changes nothing:
@@ -142,7 +148,8 @@ interface Common {
 }
 
 /** The axes that share statistics: the end of the shape, or neighbouring axes. */
-type Normalized = { normalizedShape: readonly number[]; axes?: undefined } | { axes: Axes; normalizedShape?: undefined };
+type Normalized =
+  { normalizedShape: readonly number[]; axes?: undefined } | { axes: Axes; normalizedShape?: undefined };
 
 /** Describes a norm. */
 export type NormDescriptor = Common &
@@ -264,31 +271,34 @@ interface Workspace {
 
 /** Operations of a norm, and what each takes. */
 export interface NormOperations {
-  forward: Parameters & Workspace & {
-    input: View;
-    output: Destination;
-    /** By default those of the input. Moments: saved by training, or given as `import` makes them; or running ones. */
-    statistics?: { saved: Bytes } | { given: Bytes } | { mean: View; variance: View };
-    fused?: FusedViews;
-  };
-  training: Parameters & Workspace & {
-    input: View;
-    output: Destination;
-    /** Receives moments, `plan.statisticsSize` bytes. */
-    saved: Bytes;
-    fused?: FusedViews;
-  };
-  backward: Parameters & Workspace & {
-    /** What was normalized: the input of the forward pass, or `fused.sum`. */
-    input: View;
-    gradOutput: View;
-    statistics: { saved: Bytes } | { given: Bytes } | { mean: View; variance: View };
-    gradInput?: Destination;
-    gradScale?: View;
-    gradBias?: View;
-    fused?: FusedViews;
-    fusedGradients?: FusedGradientViews;
-  };
+  forward: Parameters &
+    Workspace & {
+      input: View;
+      output: Destination;
+      /** By default the input's. Moments: saved by training, or given as `import` makes them; or running ones. */
+      statistics?: { saved: Bytes } | { given: Bytes } | { mean: View; variance: View };
+      fused?: FusedViews;
+    };
+  training: Parameters &
+    Workspace & {
+      input: View;
+      output: Destination;
+      /** Receives moments, `plan.statisticsSize` bytes. */
+      saved: Bytes;
+      fused?: FusedViews;
+    };
+  backward: Parameters &
+    Workspace & {
+      /** What was normalized: the input of the forward pass, or `fused.sum`. */
+      input: View;
+      gradOutput: View;
+      statistics: { saved: Bytes } | { given: Bytes } | { mean: View; variance: View };
+      gradInput?: Destination;
+      gradScale?: View;
+      gradBias?: View;
+      fused?: FusedViews;
+      fusedGradients?: FusedGradientViews;
+    };
   runningUpdate: {
     /** Moments of a training pass. */
     saved: Bytes;

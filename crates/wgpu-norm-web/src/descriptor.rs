@@ -41,8 +41,7 @@ const KINDS: [(&str, &[&str]); 10] = [
 const COMMON_OF_ADAIN: [&str; 7] = ["kind", "label", "shape", "format", "eps", "singleElement", "types"];
 const COMMON_OF_SPECTRAL: [&str; 5] = ["kind", "label", "shape", "eps", "types"];
 
-const SINGLE_ELEMENT: [(&str, SingleElement); 2] =
-    [("refuse", SingleElement::Refuse), ("allow", SingleElement::Allow)];
+const SINGLE_ELEMENT: [(&str, SingleElement); 2] = [("refuse", SingleElement::Refuse), ("allow", SingleElement::Allow)];
 const FORMATS: [(&str, MemoryFormat); 2] =
     [("channels-first", MemoryFormat::ChannelsFirst), ("channels-last", MemoryFormat::ChannelsLast)];
 

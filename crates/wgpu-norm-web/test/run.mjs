@@ -1,8 +1,8 @@
 // The package in real browsers: recorded results of other frameworks, kernels, mistakes, a lost device.
 //
-//   node test/run.mjs [chromium|firefox] [--only recorded|kernels|mistakes|lost|readme|vite] [--each N] [--golden FOLDER]
+//   node test/run.mjs [chromium|firefox] [--only PART] [--each N] [--golden FOLDER]
 //
-// --each: cases of each operator, type and class of input. --golden: a larger folder of recorded cases.
+// --only: recorded, kernels, mistakes, lost, readme or vite. --each: cases of each operator, type and layout. --golden: a larger folder of recorded cases.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,7 +16,9 @@ const { values, positionals } = parseArgs({
   options: { each: { type: "string", default: "1" }, golden: { type: "string" }, only: { type: "string" } },
 });
 const golden = values.golden ?? join(own, "../../tests/golden");
-const families = readdirSync(golden).filter((name) => existsSync(join(golden, name, "cases.json"))).sort();
+const families = readdirSync(golden)
+  .filter((name) => existsSync(join(golden, name, "cases.json")))
+  .sort();
 const folders = families.map((family) => `/golden/${family}`);
 const does = (part) => !values.only || values.only === part;
 const lines = readFileSync(join(own, "README.md"), "utf8").match(/```js\n(.*?)```/s)[1];
@@ -24,7 +26,8 @@ const built = does("vite") ? buildWithVite(own, lines) : undefined;
 const readme = `${lines}\nexport { device, input, output, scale, bias, layer };`;
 const served = { "/golden/": golden, "/dist/": join(own, "dist"), "/test/": join(own, "test") };
 const server = await serve(built ? { ...served, "/vite/": built } : served, { "/readme.js": readme });
-let passed = 0, failed = 0;
+let passed = 0,
+  failed = 0;
 
 /** A line of a browser's report: what was tried, how often, and what failed. */
 function report(name, what, { count, failures }) {
@@ -42,12 +45,18 @@ async function runRecorded(name, page, { keepsDenormals }) {
     const all = { tensors: 0, gradients: 0, failures: [] };
     const own = cases.map(({ op, dtype }, number) => ({ op, dtype, number })).filter((c) => c.op === op);
     for (const { number } of own) {
-      const { tensors, gradients, failures } = await page.evaluate((number) => recorded.runCase(engine, number), number);
+      const { tensors, gradients, failures } = await page.evaluate(
+        (number) => recorded.runCase(engine, number),
+        number,
+      );
       all.tensors += tensors;
       all.gradients += gradients;
       all.failures.push(...failures);
     }
-    const types = own.map(({ dtype }) => dtype).sort().join(" ");
+    const types = own
+      .map(({ dtype }) => dtype)
+      .sort()
+      .join(" ");
     const what = `${op}: ${own.length} cases (${types}), ${all.tensors} tensors, of these ${all.gradients} gradients`;
     report(name, what, { count: all.tensors, failures: all.failures });
   }

@@ -15,11 +15,17 @@ export function buildWithVite(own, lines) {
   mkdirSync(join(app, "node_modules"));
   symlinkSync(own.replace(/\/$/, ""), join(app, "node_modules/wgpu-norm"));
   writeFileSync(join(app, "package.json"), `{ "type": "module", "private": true }`);
-  writeFileSync(join(app, "index.html"), `<!doctype html><title>app</title><script type="module" src="./main.js"></script>`);
+  writeFileSync(
+    join(app, "index.html"),
+    `<!doctype html><title>app</title><script type="module" src="./main.js"></script>`,
+  );
   const outcome = `addEventListener("unhandledrejection", (event) => (globalThis.outcome = String(event.reason)));
 layer.check().then(() => (globalThis.outcome = "recorded"));`;
   writeFileSync(join(app, "main.js"), `${lines}\n${outcome}\n`);
   const vite = join(own, "node_modules/vite/bin/vite.js");
-  execFileSync(process.execPath, [vite, "build", "--base", "./", "--target", "esnext", "--logLevel", "warn"], { cwd: app, stdio: "inherit" });
+  execFileSync(process.execPath, [vite, "build", "--base", "./", "--target", "esnext", "--logLevel", "warn"], {
+    cwd: app,
+    stdio: "inherit",
+  });
   return join(app, "dist");
 }

@@ -1,7 +1,9 @@
 //! Requests and answers, as the module in a browser has them: the same code, on this machine.
 
 use serde_json::{Value, json};
-use wgpu_norm::{BindError, BufferId, DeviceFacts, ForwardArgs, NormDescriptor, NormKind, Operand, Planner, TensorView};
+use wgpu_norm::{
+    BindError, BufferId, DeviceFacts, ForwardArgs, NormDescriptor, NormKind, Operand, Planner, TensorView,
+};
 use wgpu_norm_web::answer;
 
 fn facts() -> Value {
@@ -128,7 +130,10 @@ fn every_operation_is_there() {
             json!({ "input": room(0), "output": "in-place", "scale": room(2), "bias": room(3),
                 "statistics": { "given": room(4) } }),
         ),
-        ("training", json!({ "input": room(0), "output": room(1), "scale": room(2), "bias": room(3), "saved": room(4) })),
+        (
+            "training",
+            json!({ "input": room(0), "output": room(1), "scale": room(2), "bias": room(3), "saved": room(4) }),
+        ),
         (
             "backward",
             json!({ "input": room(0), "gradOutput": room(1), "scale": room(2), "statistics": { "saved": room(4) },
@@ -162,7 +167,11 @@ fn every_operation_is_there() {
         let recipe = bind(&descriptor, operation, &args, false).unwrap_or_else(|e| panic!("{operation}: {e:?}"));
         assert!(!recipe["dispatches"].as_array().unwrap().is_empty(), "{operation}");
         args["inputs"] = room(8);
-        assert_eq!(bind(&descriptor, operation, &args, false).unwrap_err().0, "ArgumentError::UnknownField", "{operation}");
+        assert_eq!(
+            bind(&descriptor, operation, &args, false).unwrap_err().0,
+            "ArgumentError::UnknownField",
+            "{operation}"
+        );
     }
     assert_eq!(planned["givenSegmentCount"], 3);
     let error = bind(&descriptor, "forwards", &json!({}), false).unwrap_err();

@@ -71,14 +71,19 @@ export function describeCase(c) {
   const { op, attrs, inputs, module } = c;
   const kind = op === "spectral_norm" ? "spectral" : PLAIN[op];
   const names = kind === "weight" ? ["v", "g", "dv", "dg"] : ["input", "weight", "dx", "dweight"];
-  let shape = [...(inputs[kind === "spectral" ? "weight" : names[0]]).shape];
+  let shape = [...inputs[kind === "spectral" ? "weight" : names[0]].shape];
   if (attrs.unbatched || (kind === "batch" && shape.length < 2)) shape = [1, ...shape];
   const rank = shape.length;
   const last = attrs.memory_format?.startsWith("channels_last") && rank > 2;
   const order = last ? [0, ...axesFrom(2, rank), 1] : axesFrom(0, rank);
   if (kind === "spectral") {
     const order = { u_then_v: "u-then-v", v_then_u: "v-then-u", vector: "u-then-v" }[attrs.order];
-    return { kind, names, order: axesFrom(0, rank), descriptor: { kind, shape, dim: attrs.dim ?? 0, eps: attrs.eps, order } };
+    return {
+      kind,
+      names,
+      order: axesFrom(0, rank),
+      descriptor: { kind, shape, dim: attrs.dim ?? 0, eps: attrs.eps, order },
+    };
   }
   const descriptor = {
     kind,
@@ -100,7 +105,8 @@ export function describeCase(c) {
     if (attrs.normalized_shape) descriptor.normalizedShape = attrs.normalized_shape;
     else descriptor.axes = axesFrom(fromEnd(attrs.axis ?? -1, rank), rank);
   }
-  if (kind === "lp") Object.assign(descriptor, { p: Number(attrs.p ?? 2), axes: [fromEnd(attrs.axis ?? attrs.dim ?? -1, rank)] });
+  if (kind === "lp")
+    Object.assign(descriptor, { p: Number(attrs.p ?? 2), axes: [fromEnd(attrs.axis ?? attrs.dim ?? -1, rank)] });
   if (kind === "weight") descriptor.dim = attrs.dim === null || attrs.dim < 0 ? null : attrs.dim;
   if (kind === "mvn") descriptor.axes = attrs.axes;
   return { kind, names, order, descriptor };
@@ -112,7 +118,9 @@ const activation = (name, slope) =>
 function describeFused(c) {
   const { attrs, inputs, dtype } = c;
   const kind = attrs.norm;
-  const input = inputs.input.shape, rank = input.length, size = attrs.group_size;
+  const input = inputs.input.shape,
+    rank = input.length,
+    size = attrs.group_size;
   // columns in groups: the last axis is two
   const shape = size ? [...input.slice(0, -1), input[rank - 1] / size, size] : [...input];
   const split = (axes) => axes?.flatMap((axis) => (size && axis === rank - 1 ? [rank - 1, rank] : [axis]));
@@ -151,7 +159,12 @@ function describeFused(c) {
   }
   if (attrs.epilogue) {
     const { addend, gate, out_gate, out_residual, factor, negative_slope } = attrs.epilogue;
-    fusion.epilogue = { addend, activation: activation(attrs.epilogue.activation, negative_slope), outResidual: out_residual, factor };
+    fusion.epilogue = {
+      addend,
+      activation: activation(attrs.epilogue.activation, negative_slope),
+      outResidual: out_residual,
+      factor,
+    };
     if (gate !== "none") fusion.epilogue.gate = activation(gate, negative_slope);
     if (out_gate) fusion.epilogue.outGate = axes.out_gate;
   }
@@ -172,31 +185,46 @@ export function operations(c, norm, { kind, names, descriptor }, place) {
   const { plan } = norm;
   const { input } = place;
   const has = (name) => inputs[name] !== undefined;
-  const tensor = (name) => outputs[name] && place.output(name, product(outputs[name].shape), type(outputs[name], c.dtype));
+  const tensor = (name) =>
+    outputs[name] && place.output(name, product(outputs[name].shape), type(outputs[name], c.dtype));
   const given = (name) => (has(name) ? input(name) : undefined);
   if (kind === "adain") {
     const saved = place.bytes("saved", plan.statisticsSize);
     const both = { input: input("input"), style: input("style"), saved };
     const all = [["forward", { ...both, output: tensor("output") }]];
-    if (has("dy")) all.push(["backward", { ...both, gradOutput: input("dy"), gradInput: tensor("dx"), gradStyle: tensor("dstyle") }]);
+    if (has("dy"))
+      all.push([
+        "backward",
+        { ...both, gradOutput: input("dy"), gradInput: tensor("dx"), gradStyle: tensor("dstyle") },
+      ]);
     return all;
   }
   const fused = kind in { layer: 0, rms: 0, group: 0, batch: 0, instance: 0 } && c.op.startsWith("fused_");
   const fusion = descriptor.fusion ?? {};
-  const isGiven = fused ? attrs.training === false : ["batch", "instance"].includes(kind) &&
-    !(attrs.training ?? attrs.use_input_stats ?? (attrs.training_mode ?? 1) !== 0);
+  const isGiven = fused
+    ? attrs.training === false
+    : ["batch", "instance"].includes(kind) &&
+      !(attrs.training ?? attrs.use_input_stats ?? (attrs.training_mode ?? 1) !== 0);
   const trains = fused ? attrs.training === true : ["batch", "instance"].includes(kind) && !isGiven;
   const parameters = { scale: given(names[1]), bias: given("bias") };
   const beside = fused && {
-    gate: given("gate"), z: given("z"), modulationScale: given("mod_scale"), modulationShift: given("mod_shift"),
-    addend: given("addend"), outGate: given("out_gate"),
+    gate: given("gate"),
+    z: given("z"),
+    modulationScale: given("mod_scale"),
+    modulationShift: given("mod_shift"),
+    addend: given("addend"),
+    outGate: given("out_gate"),
   };
   const sumType = fusion.prologue && (fusion.prologue.rounding === "exact" ? "f32" : fusion.prologue.rounding);
   const sum = sumType && place.output("sum", plan.length, sumType);
   const output = fusion.quantization ? place.bytes("output_q", plan.length) : tensor("output");
   const forward = { input: input(names[0]), output, ...parameters };
   if (fused) {
-    const add = { residual: given("residual"), prologueBias: given("prologue_bias"), outResidual: given("out_residual") };
+    const add = {
+      residual: given("residual"),
+      prologueBias: given("prologue_bias"),
+      outResidual: given("out_residual"),
+    };
     forward.fused = { ...beside, ...add, staticScale: given("static_scale"), sum, scales: tensor("output_scales") };
   }
   const all = [];
@@ -210,11 +238,16 @@ export function operations(c, norm, { kind, names, descriptor }, place) {
     statistics = { saved };
     all.push(["training", { ...forward, saved }]);
     if (trains && has("running_mean")) {
-      const update = { saved, mean: input("running_mean", "running_mean_out"), variance: input("running_var", "running_var_out") };
+      const update = {
+        saved,
+        mean: input("running_mean", "running_mean_out"),
+        variance: input("running_var", "running_var_out"),
+      };
       update.momentum = momentum(c);
       update.batchVariance = c.source.startsWith("onnx.") ? "biased" : "unbiased";
       const counts = kind === "batch" && has("num_batches_tracked");
-      if (counts || update.momentum === "cumulative") update.batches = place.counter("num_batches_tracked", "num_batches_tracked_out");
+      if (counts || update.momentum === "cumulative")
+        update.batches = place.counter("num_batches_tracked", "num_batches_tracked_out");
       all.push(["runningUpdate", update]);
     }
   } else {
@@ -227,9 +260,15 @@ export function operations(c, norm, { kind, names, descriptor }, place) {
       const multiplies = fusion.prologue?.multiplier && (outputs.dgate || outputs.dz);
       backward.fused = { ...beside, multiplied: multiplies ? input("input") : undefined };
       const gradients = {
-        arriving: given("dsum") ?? given("dx_addend"), residual: tensor("dresidual"), gate: tensor("dgate"), z: tensor("dz"),
-        prologueBias: tensor("dprologue_bias"), modulationScale: tensor("dmod_scale"), modulationShift: tensor("dmod_shift"),
-        addend: tensor("daddend"), outGate: tensor("dout_gate"),
+        arriving: given("dsum") ?? given("dx_addend"),
+        residual: tensor("dresidual"),
+        gate: tensor("dgate"),
+        z: tensor("dz"),
+        prologueBias: tensor("dprologue_bias"),
+        modulationScale: tensor("dmod_scale"),
+        modulationShift: tensor("dmod_shift"),
+        addend: tensor("daddend"),
+        outGate: tensor("dout_gate"),
       };
       backward.fusedGradients = gradients;
     }

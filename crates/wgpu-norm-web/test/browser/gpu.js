@@ -7,7 +7,9 @@ const USAGE = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.
 export async function openDevice({ subgroups = true } = {}) {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error("no adapter");
-  return adapter.requestDevice({ requiredFeatures: subgroups && adapter.features.has("subgroups") ? ["subgroups"] : [] });
+  return adapter.requestDevice({
+    requiredFeatures: subgroups && adapter.features.has("subgroups") ? ["subgroups"] : [],
+  });
 }
 
 /** A buffer of so many bytes, filled with NaN: nothing that a kernel may rely on. */
@@ -75,7 +77,9 @@ export function decode(bytes, type) {
 }
 
 function numberOfHalf(half) {
-  const sign = half & 0x8000 ? -1 : 1, exponent = (half >> 10) & 31, mantissa = half & 1023;
+  const sign = half & 0x8000 ? -1 : 1,
+    exponent = (half >> 10) & 31,
+    mantissa = half & 1023;
   if (exponent === 31) return mantissa ? NaN : sign * Infinity;
   return sign * (exponent ? 2 ** (exponent - 15) * (1 + mantissa / 1024) : 2 ** -24 * mantissa);
 }

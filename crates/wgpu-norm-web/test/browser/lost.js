@@ -30,7 +30,8 @@ export async function run() {
     check("warmed up", compiled > 0 && engine.compiledKernels === compiled);
     submit(device, [bound]);
     const [bytes] = await download(device, [args.output]);
-    const row = values.slice(0, 100), rms = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / 100);
+    const row = values.slice(0, 100),
+      rms = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / 100);
     check("a result", Math.abs(new Float32Array(bytes)[0] - row[0] / rms) < 1e-6);
     return { device, engine, norm, args, bound };
   };

@@ -3,8 +3,6 @@
 import { NormEngine, NormError } from "/dist/index.js";
 import { emptyBuffer, openDevice, run as submit } from "./gpu.js";
 
-
-
 export async function run() {
   const device = await openDevice();
   const engine = await NormEngine.create(device);
@@ -16,8 +14,10 @@ export async function run() {
     try {
       await make();
     } catch (error) {
-      const said = error instanceof NormError && error.code === code && words.every((word) => error.message.includes(word));
-      if (!said) failures.push(`${what}: ${error.code ?? error.name}: ${error.message}, expected ${code} with ${words}`);
+      const said =
+        error instanceof NormError && error.code === code && words.every((word) => error.message.includes(word));
+      if (!said)
+        failures.push(`${what}: ${error.code ?? error.name}: ${error.message}, expected ${code} with ${words}`);
       return;
     }
     failures.push(`${what}: not refused, expected ${code}`);
@@ -38,7 +38,13 @@ export async function run() {
     ["no kind", { kind: undefined }, "ArgumentError::Missing", "descriptor.kind"],
     ["a misspelt kind", { kind: "layers" }, "ArgumentError::UnknownWord", "layers", "layer"],
     ["no shape", { shape: undefined }, "ArgumentError::Missing", "descriptor.shape"],
-    ["a misspelt field", { normalisedShape: [10] }, "ArgumentError::UnknownField", "normalisedShape", "normalizedShape"],
+    [
+      "a misspelt field",
+      { normalisedShape: [10] },
+      "ArgumentError::UnknownField",
+      "normalisedShape",
+      "normalizedShape",
+    ],
     ["a field of another kind", { groups: 2 }, "ArgumentError::UnknownField", "groups"],
     ["NaN in the shape", { shape: [4, NaN] }, "ArgumentError::WrongType", "shape[1]", "NaN"],
     ["a fraction in the shape", { shape: [4, 10.5] }, "ArgumentError::WrongType", "shape[1]", "10.5"],
@@ -52,7 +58,12 @@ export async function run() {
     ["another normalized shape", { normalizedShape: [9] }, "PlanError::NormalizedShape", "[9]", "[4, 10]"],
     ["both kinds of axes", { axes: [1] }, "ArgumentError::WrongType", "normalizedShape"],
     ["neither", { normalizedShape: undefined }, "ArgumentError::Missing", "normalizedShape"],
-    ["axes with a gap", { normalizedShape: undefined, shape: [2, 2, 2], axes: [0, 2] }, "ArgumentError::WrongType", "axes"],
+    [
+      "axes with a gap",
+      { normalizedShape: undefined, shape: [2, 2, 2], axes: [0, 2] },
+      "ArgumentError::WrongType",
+      "axes",
+    ],
     ["an axis beyond", { normalizedShape: undefined, axes: [2] }, "PlanError::AxesOutOfRange", "2"],
     ["a negative eps", { eps: -1 }, "PlanError::Epsilon", "-1"],
     ["an eps of NaN", { eps: NaN }, "PlanError::Epsilon", "NaN"],
@@ -62,12 +73,28 @@ export async function run() {
     ["affine as a flag", { affine: false }, "ArgumentError::WrongType", "affine"],
     ["a misspelt fusion", { fusion: { prolog: {} } }, "ArgumentError::UnknownField", "prolog", "prologue"],
     ["a slope of infinity", { fusion: { epilogue: { activation: { leakyRelu: Infinity } } } }, "PlanError::NotFinite"],
-    ["groups that do not divide", { kind: "group", groups: 3, normalizedShape: undefined }, "PlanError::GroupsDoNotDivideChannels", "3", "10"],
+    [
+      "groups that do not divide",
+      { kind: "group", groups: 3, normalizedShape: undefined },
+      "PlanError::GroupsDoNotDivideChannels",
+      "3",
+      "10",
+    ],
     ["no groups", { kind: "group", normalizedShape: undefined }, "ArgumentError::Missing", "groups"],
   ];
   for (const [what, change, code, ...words] of descriptors) await expect(what, describe(change), code, ...words);
-  for (const [what, descriptor] of [["nothing", undefined], ["null", null], ["a text", "layer"], ["a number", 5]]) {
-    await expect(`${what} as a descriptor`, () => engine.norm(descriptor), descriptor == null ? "ArgumentError::Missing" : "ArgumentError::WrongType", "descriptor");
+  for (const [what, descriptor] of [
+    ["nothing", undefined],
+    ["null", null],
+    ["a text", "layer"],
+    ["a number", 5],
+  ]) {
+    await expect(
+      `${what} as a descriptor`,
+      () => engine.norm(descriptor),
+      descriptor == null ? "ArgumentError::Missing" : "ArgumentError::WrongType",
+      "descriptor",
+    );
   }
 
   const norm = engine.norm(layer);
@@ -90,16 +117,33 @@ export async function run() {
     ["a number", { input: 5 }, "ArgumentError::WrongType", "input", "5"],
     ["a function", { input: () => args.input }, "ArgumentError::WrongType", "input", "function"],
     ["a promise", { input: Promise.resolve(args.input) }, "ArgumentError::Missing", "input.buffer"],
-    ["a texture", { input: device.createTexture({ size: [4, 4], format: "rgba8unorm", usage: 4 }) }, "ArgumentError::Missing", "input.buffer"],
+    [
+      "a texture",
+      { input: device.createTexture({ size: [4, 4], format: "rgba8unorm", usage: 4 }) },
+      "ArgumentError::Missing",
+      "input.buffer",
+    ],
     ["a short input", { input: buffer(156) }, "BindError::OutOfBounds", "input", "160", "156"],
     ["a short scale", { scale: buffer(36) }, "BindError::OutOfBounds", "scale"],
     ["a wrong length", { input: { buffer: args.input, length: 39 } }, "BindError::Length", "39", "40"],
     ["an odd offset", { input: { buffer: buffer(200), offset: 3 } }, "BindError::Offset", "3", "4"],
     ["an offset beyond", { input: { buffer: args.input, offset: 4 } }, "BindError::OutOfBounds", "164", "160"],
-    ["a fractional offset", { input: { buffer: args.input, offset: 0.5 } }, "ArgumentError::WrongType", "offset", "0.5"],
+    [
+      "a fractional offset",
+      { input: { buffer: args.input, offset: 0.5 } },
+      "ArgumentError::WrongType",
+      "offset",
+      "0.5",
+    ],
     ["an offset of NaN", { input: { buffer: args.input, offset: NaN } }, "ArgumentError::WrongType", "offset", "NaN"],
     ["a negative offset", { input: { buffer: args.input, offset: -4 } }, "ArgumentError::WrongType", "offset", "-4"],
-    ["a misspelt offset", { input: { buffer: args.input, ofset: 4 } }, "ArgumentError::UnknownField", "ofset", "offset"],
+    [
+      "a misspelt offset",
+      { input: { buffer: args.input, ofset: 4 } },
+      "ArgumentError::UnknownField",
+      "ofset",
+      "offset",
+    ],
     ["a view without a buffer", { input: { offset: 4 } }, "ArgumentError::Missing", "input.buffer"],
     ["a short stride", { input: { buffer: args.input, rowStride: 9 } }, "BindError::RowStride", "9", "10"],
     ["another element type", { input: { buffer: args.input, element: "f16" } }, "BindError::Element", "f16", "f32"],
@@ -107,26 +151,63 @@ export async function run() {
     ["input and output in one place", { output: args.input }, "BindError::Overlap", "input", "output", "InPlace"],
     ["a misspelt place", { output: "inplace" }, "ArgumentError::UnknownWord", "inplace", "in-place"],
     ["statistics of another kind", { statistics: { given: args.scale } }, "BindError::NoSuchOperation", "layer"],
-    ["running statistics of a layer norm", { statistics: { mean: args.scale, variance: args.bias } }, "BindError::NoSuchOperation", "layer"],
+    [
+      "running statistics of a layer norm",
+      { statistics: { mean: args.scale, variance: args.bias } },
+      "BindError::NoSuchOperation",
+      "layer",
+    ],
     ["statistics without a variance", { statistics: { mean: args.scale } }, "BindError::Missing", "running variance"],
-    ["moments that are short", { statistics: { saved: { buffer: args.input, size: 60 } } }, "BindError::Size", "64", "60"],
+    [
+      "moments that are short",
+      { statistics: { saved: { buffer: args.input, size: 60 } } },
+      "BindError::Size",
+      "64",
+      "60",
+    ],
   ];
   for (const [what, change, code, ...words] of forward) await expect(what, bind(change), code, ...words);
   await fine("in place", bind({ output: "in-place" }));
   await fine("an offset", bind({ input: { buffer: buffer(164), offset: 4 } }));
   await fine("a longer buffer", bind({ input: buffer(4096) }));
-  await expect("no operation of that name", () => norm.bind("forwards", args), "ArgumentError::UnknownOperation", "forwards", "forward");
+  await expect(
+    "no operation of that name",
+    () => norm.bind("forwards", args),
+    "ArgumentError::UnknownOperation",
+    "forwards",
+    "forward",
+  );
   await expect("no arguments", () => norm.bindForward(), "BindError::Missing", "input");
   await expect("nothing wanted", () => norm.bindExport({ saved: buffer(64) }), "BindError::NothingWanted", "export");
-  await expect("momentum", () => engine.norm({ kind: "batch", shape: [4, 10] })
-    .bindRunningUpdate({ saved: buffer(), mean: buffer(40), variance: buffer(40), momentum: 2 }), "BindError::Momentum", "2");
-  await expect("a workspace that is short", () => engine.norm({ kind: "layer", shape: [1, 1 << 20], axes: [1], affine: "none" })
-    .bindForward({ input: buffer(1 << 22), output: buffer(1 << 22), workspace: buffer(16) }), "BindError::Size", "workspace", "16");
+  await expect(
+    "momentum",
+    () =>
+      engine
+        .norm({ kind: "batch", shape: [4, 10] })
+        .bindRunningUpdate({ saved: buffer(), mean: buffer(40), variance: buffer(40), momentum: 2 }),
+    "BindError::Momentum",
+    "2",
+  );
+  await expect(
+    "a workspace that is short",
+    () =>
+      engine
+        .norm({ kind: "layer", shape: [1, 1 << 20], axes: [1], affine: "none" })
+        .bindForward({ input: buffer(1 << 22), output: buffer(1 << 22), workspace: buffer(16) }),
+    "BindError::Size",
+    "workspace",
+    "16",
+  );
 
   // what only the device knows
   const other = await openDevice();
   const foreign = emptyBuffer(other, 160);
-  await expect("a buffer of another device", () => bind({ input: foreign })().ready, "BindError::Device", "refused the bindings");
+  await expect(
+    "a buffer of another device",
+    () => bind({ input: foreign })().ready,
+    "BindError::Device",
+    "refused the bindings",
+  );
   const gone = buffer();
   const bound = bind({ input: gone })();
   await fine("a buffer that is still there", () => bound.check());
@@ -136,8 +217,19 @@ export async function run() {
   used.destroy();
   await expect("a destroyed binding", () => submit(device, [used]), "BindError::Device", "destroyed");
   await expect("no device", () => NormEngine.create(undefined), "ArgumentError::WrongType", "device");
-  await expect("an adapter as a device", async () => NormEngine.create(await navigator.gpu.requestAdapter()), "ArgumentError::WrongType", "GPUDevice");
-  await expect("another kind of device", () => NormEngine.create(device, { kind: "tpu" }), "ArgumentError::UnknownWord", "tpu", "software");
+  await expect(
+    "an adapter as a device",
+    async () => NormEngine.create(await navigator.gpu.requestAdapter()),
+    "ArgumentError::WrongType",
+    "GPUDevice",
+  );
+  await expect(
+    "another kind of device",
+    () => NormEngine.create(device, { kind: "tpu" }),
+    "ArgumentError::UnknownWord",
+    "tpu",
+    "software",
+  );
   await expect("no module", () => NormEngine.create(device, { wasm: "/not/there.wasm" }), "Wasm", "404");
 
   // nothing of it all has reached the device's own handler, and the engine works on

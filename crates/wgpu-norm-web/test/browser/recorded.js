@@ -12,8 +12,8 @@ const DENORMAL = /denormal|min_normal/;
 let chosen = [];
 
 /**
- * Chooses cases of all families: so many of each operator and type, in f32 also of each layout and source of statistics,
- * those with gradients first. They are run by number.
+ * Chooses cases of all families: so many of each operator and type, in f32 also of each layout and source of
+ * statistics, those with gradients first. They are run by number.
  */
 export async function choose(folders, each, keepsDenormals) {
   const all = [];
@@ -25,7 +25,8 @@ export async function choose(folders, each, keepsDenormals) {
   }
   const gradients = ({ c }) => Object.keys(c.outputs).filter((name) => name.startsWith("d")).length;
   const seen = new Map();
-  chosen = all.filter(({ c }) => !leftOut(c) && (keepsDenormals || !DENORMAL.test(`${c.name} ${c.class}`)))
+  chosen = all
+    .filter(({ c }) => !leftOut(c) && (keepsDenormals || !DENORMAL.test(`${c.name} ${c.class}`)))
     .sort((a, b) => gradients(b) - gradients(a))
     .filter(({ c }) => {
       const computes = c.attrs.training ?? c.attrs.use_input_stats ?? c.attrs.training_mode ?? true;
@@ -111,22 +112,38 @@ async function compute(engine, c, read) {
       return buffers.get(name);
     },
   };
-  const bindings = described.kind === "spectral"
-    ? spectral(c, norm, place)
-    : operations(c, norm, described, place).map(([operation, args]) => norm.bind(operation, args));
+  const bindings =
+    described.kind === "spectral"
+      ? spectral(c, norm, place)
+      : operations(c, norm, described, place).map(([operation, args]) => norm.bind(operation, args));
   run(device, bindings);
   const names = [...results.keys()].filter((name) => c.outputs[name]);
-  const bytes = await download(device, names.map((name) => buffers.get(name)));
+  const bytes = await download(
+    device,
+    names.map((name) => buffers.get(name)),
+  );
   await Promise.all(bindings.map((bound) => bound.ready));
   bindings.forEach((bound) => bound.destroy());
   buffers.forEach((buffer) => buffer.destroy());
-  return new Map(names.map((name, i) => {
-    const { type, shape } = results.get(name);
-    const values = decode(bytes[i], type).slice(0, shape.reduce((a, b) => a * b, 1));
-    if (isSorted(order) || shape.length !== rank) return [name, values];
-    const back = order.map((_, axis) => order.indexOf(axis));
-    return [name, permute(values, order.map((axis) => shape[axis]), back)];
-  }));
+  return new Map(
+    names.map((name, i) => {
+      const { type, shape } = results.get(name);
+      const values = decode(bytes[i], type).slice(
+        0,
+        shape.reduce((a, b) => a * b, 1),
+      );
+      if (isSorted(order) || shape.length !== rank) return [name, values];
+      const back = order.map((_, axis) => order.indexOf(axis));
+      return [
+        name,
+        permute(
+          values,
+          order.map((axis) => shape[axis]),
+          back,
+        ),
+      ];
+    }),
+  );
 }
 
 function widened({ type, bytes, shape }) {
@@ -161,7 +178,8 @@ function judge(c, name, ours, read) {
     const expected = decode(read(name).bytes, "i64");
     return expected.every((value, i) => value === ours[i]) ? undefined : `${[...ours]} is not ${[...expected]}`;
   }
-  const oracle = decode(read(`${name}.f64`).bytes, "f64"), stored = read(name);
+  const oracle = decode(read(`${name}.f64`).bytes, "f64"),
+    stored = read(name);
   const peer = decode(stored.bytes, stored.type);
   const limit = Math.max(2 * (Number(spec.peer_err) || 0), FLOOR[c.dtype]);
   let worst = 0;
@@ -200,12 +218,17 @@ export async function kernelsOf(engine, folder, pool, kernels) {
       for (const [operation, args] of operations(c, norm, described, place)) {
         const { mean, variance, ...statistics } = args.statistics ?? {};
         const given = mean ? { given: buffer("given") } : args.statistics && statistics;
-        const recipe = norm.recipe(operation, { ...args, statistics: given, workspace: workspaceOf(operation, buffer) });
+        const recipe = norm.recipe(operation, {
+          ...args,
+          statistics: given,
+          workspace: workspaceOf(operation, buffer),
+        });
         for (const kernel of recipe.kernels) kernels.set(kernel.name, kernel);
       }
     } catch (error) {
       // of tensors larger than the buffers there is no recipe
-      if (!(error instanceof NormError && error.code === "BindError::OutOfBounds")) unlike.push(`${c.name}: ${error.message}`);
+      if (!(error instanceof NormError && error.code === "BindError::OutOfBounds"))
+        unlike.push(`${c.name}: ${error.message}`);
     }
   }
   return unlike;

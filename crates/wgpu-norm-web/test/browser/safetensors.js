@@ -7,6 +7,10 @@ export async function openSafetensors(url) {
     const entry = header[name];
     if (!entry) throw new Error(`no tensor ${name} in ${url}`);
     const [from, to] = entry.data_offsets;
-    return { type: entry.dtype.toLowerCase(), shape: entry.shape, bytes: file.slice(8 + length + from, 8 + length + to) };
+    return {
+      type: entry.dtype.toLowerCase(),
+      shape: entry.shape,
+      bytes: file.slice(8 + length + from, 8 + length + to),
+    };
   };
 }
