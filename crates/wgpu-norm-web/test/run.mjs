@@ -2,7 +2,8 @@
 //
 //   node test/run.mjs [chromium|firefox] [--only PART] [--each N] [--golden FOLDER]
 //
-// --only: recorded, kernels, mistakes, lost, readme or vite. --each: cases of each operator, type and layout. --golden: a larger folder of recorded cases.
+// --only: recorded, kernels, mistakes, lost, readme or vite. --each: cases of each operator, type and layout.
+// --golden: a larger folder of recorded cases.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
