@@ -9,8 +9,10 @@ use crate::views::{Bytes, Tensor, WebBuffer, missing};
 
 type Answer = Result<Recipe<WebBuffer>>;
 
+type Operation = fn(&NormPlan, &Field<'_>) -> Answer;
+
 /// Operations of a norm.
-const OPERATIONS: [(&str, fn(&NormPlan, &Field<'_>) -> Answer); 10] = [
+const OPERATIONS: [(&str, Operation); 10] = [
     ("forward", forward),
     ("training", training),
     ("backward", backward),

@@ -1,7 +1,5 @@
 //! Errors as JavaScript gets them: the name of the library's variant, and the library's words.
 
-use std::fmt::Debug;
-
 use wgpu_norm::{BindError, EngineError, PlanError};
 
 /// A code that programs compare, and words for people.
@@ -78,7 +76,7 @@ fn known_fields(known: &[&str]) -> String {
 
 /// `Debug` of an enum begins with the variant's name.
 #[cold]
-fn boxed(phase: &str, error: &(impl std::error::Error + Debug)) -> Box<Error> {
+fn boxed(phase: &str, error: &impl std::error::Error) -> Box<Error> {
     let debug = format!("{error:?}");
     let variant = debug.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     Box::new(Error { code: format!("{phase}::{variant}"), message: error.to_string() })
