@@ -36,7 +36,6 @@ impl Arena {
     }
 }
 
-// What is called from dozens of places stays out of line: that is smaller.
 impl<'a> Field<'a> {
     /// A whole request.
     pub(crate) fn root(value: &'a Value) -> Self {
@@ -44,7 +43,6 @@ impl<'a> Field<'a> {
     }
 
     /// As in JavaScript: `descriptor.shape[1]`.
-    #[inline(never)]
     pub(crate) fn path(&self) -> String {
         let parent = self.parent.map_or_else(String::new, Self::path);
         match self.name {
@@ -55,7 +53,6 @@ impl<'a> Field<'a> {
     }
 
     /// Checks that this is an object without other fields than these.
-    #[inline(never)]
     pub(crate) fn only(&self, known: &[&'static str]) -> Result<()> {
         let Some(object) = self.value.as_object() else { return self.wrong("an object") };
         match object.keys().find(|field| !known.contains(&field.as_str())) {
@@ -68,20 +65,17 @@ impl<'a> Field<'a> {
     }
 
     /// A field; JavaScript's `undefined` and `null` are as good as none.
-    #[inline(never)]
     pub(crate) fn get<'b>(&'b self, name: &'b str) -> Option<Field<'b>> {
         self.nullable(name).filter(|field| !field.value.is_null())
     }
 
     /// A field, `null` too.
-    #[inline(never)]
     pub(crate) fn nullable<'b>(&'b self, name: &'b str) -> Option<Field<'b>> {
         let value = self.value.get(name)?;
         Some(Field { value, name: Name::Field(name), parent: Some(self) })
     }
 
     /// A field that has to be there.
-    #[inline(never)]
     pub(crate) fn required<'b>(&'b self, name: &'b str) -> Result<Field<'b>> {
         let missing = || {
             let absent = Field { value: &Value::Null, name: Name::Field(name), parent: Some(self) };
@@ -95,7 +89,6 @@ impl<'a> Field<'a> {
     }
 
     /// The one field of an object.
-    #[inline(never)]
     pub(crate) fn tag(&self, known: &[&'static str]) -> Result<Field<'_>> {
         self.only(known)?;
         let mut all = known.iter().filter_map(|name| self.get(name));
@@ -123,7 +116,6 @@ impl<'a> Field<'a> {
     }
 
     /// A flag among the fields.
-    #[inline(never)]
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool> {
         let Some(field) = self.get(name) else { return Ok(default) };
         match field.value.as_bool() {
@@ -133,7 +125,6 @@ impl<'a> Field<'a> {
     }
 
     /// A word, as its place among those that are known.
-    #[inline(never)]
     pub(crate) fn place(&self, known: &[&'static str]) -> Result<usize> {
         let text = self.text()?;
         let unknown = || {
@@ -157,7 +148,6 @@ impl<'a> Field<'a> {
     }
 
     /// A number, also one that JSON has no way to write: the recorder sends its name.
-    #[inline(never)]
     pub(crate) fn number(&self) -> Result<f32> {
         match self.value {
             Value::String(name) if name == "NaN" => Ok(f32::NAN),
@@ -169,7 +159,6 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number that a double holds exactly.
-    #[inline(never)]
     pub(crate) fn whole(&self) -> Result<u64> {
         match self.value.as_f64() {
             Some(number) if number.fract() == 0.0 && (0.0..=LARGEST_WHOLE).contains(&number) => Ok(number as u64),
@@ -178,7 +167,6 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number of 32 bits.
-    #[inline(never)]
     pub(crate) fn small(&self) -> Result<u32> {
         match u32::try_from(self.whole()?) {
             Ok(number) => Ok(number),
@@ -187,13 +175,11 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number among the fields.
-    #[inline(never)]
     pub(crate) fn optional_whole(&self, name: &str) -> Result<Option<u64>> {
         self.get(name).map(|field| field.whole()).transpose()
     }
 
     /// Whole numbers.
-    #[inline(never)]
     pub(crate) fn list(&self) -> Result<Vec<u64>> {
         let Some(list) = self.value.as_array() else { return self.wrong("a list of whole numbers") };
         let item = |(index, value)| Field { value, name: Name::Index(index), parent: Some(self) }.whole();
@@ -201,13 +187,11 @@ impl<'a> Field<'a> {
     }
 
     /// Axes, which a tensor has few of.
-    #[inline(never)]
     pub(crate) fn axes<'l>(&self, lists: &'l Arena) -> Result<&'l [usize]> {
         Ok(lists.keep(self.list()?.into_iter().map(|axis| usize::try_from(axis).unwrap_or(usize::MAX)).collect()))
     }
 
     /// A list of axes among the fields.
-    #[inline(never)]
     pub(crate) fn optional_axes<'l>(&self, name: &str, lists: &'l Arena) -> Result<Option<&'l [usize]>> {
         self.get(name).map(|field| field.axes(lists)).transpose()
     }

@@ -33,25 +33,21 @@ const STORAGE: u32 = 0x80;
 pub(crate) const ELEMENTS: [(&str, Element); 3] =
     [("f32", Element::F32), ("f16", Element::F16), ("bf16", Element::Bf16)];
 
-/// Views among the fields of an operation's arguments. Each is called from dozens of places: out of line they are small.
+/// Views among the fields of an operation's arguments.
 impl Field<'_> {
-    #[inline(never)]
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
         self.get(name).map(|field| tensor(&field)).transpose()
     }
 
-    #[inline(never)]
     pub(crate) fn needed_tensor(&self, name: &str, operand: Operand) -> Result<Tensor> {
         self.tensor(name)?.ok_or_else(|| missing(operand))
     }
 
     /// So many bytes, where the view does not say how many; else all from its offset on.
-    #[inline(never)]
     pub(crate) fn bytes(&self, name: &str, size: Option<u64>) -> Result<Option<Bytes>> {
         self.get(name).map(|field| bytes(&field, size)).transpose()
     }
 
-    #[inline(never)]
     pub(crate) fn needed_bytes(&self, name: &str, size: u64, operand: Operand) -> Result<Bytes> {
         self.bytes(name, Some(size))?.ok_or_else(|| missing(operand))
     }
@@ -60,7 +56,6 @@ impl Field<'_> {
         self.bytes("workspace", None)
     }
 
-    #[inline(never)]
     pub(crate) fn destination(&self, name: &str) -> Result<Option<Destination<WebBuffer>>> {
         match self.get(name) {
             Some(field) if field.value.is_string() => Ok(Some(field.one_of([("in-place", Destination::InPlace)])?)),
@@ -68,7 +63,6 @@ impl Field<'_> {
         }
     }
 
-    #[inline(never)]
     pub(crate) fn needed_destination(&self, name: &str, operand: Operand) -> Result<Destination<WebBuffer>> {
         self.destination(name)?.ok_or_else(|| missing(operand))
     }

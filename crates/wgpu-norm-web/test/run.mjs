@@ -2,7 +2,7 @@
 //
 //   node test/run.mjs [chromium|firefox] [--only PART] [--each N] [--golden FOLDER]
 //
-// --only: recorded, kernels, mistakes, lost, readme or vite. --each: cases of each operator, type and layout.
+// --only: recorded, kernels, mistakes, lost, stages, readme or vite. --each: cases of each operator, type and layout.
 // --golden: a larger folder of recorded cases.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -75,7 +75,7 @@ async function runIn([name, browser]) {
       globalThis.recorded = await import("/test/browser/recorded.js");
       globalThis.engine = await NormEngine.create(await openDevice());
     });
-    for (const part of ["readme", "mistakes", "lost"].filter(does)) {
+    for (const part of ["readme", "mistakes", "lost", "stages"].filter(does)) {
       const tally = await page.evaluate(async (part) => (await import(`/test/browser/${part}.js`)).run(), part);
       report(name, `${part}: ${tally.count} checks`, tally);
     }
