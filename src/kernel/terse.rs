@@ -94,6 +94,9 @@ mod tests {
                     folders.push(path);
                     continue;
                 }
+                if path.extension().is_none_or(|extension| extension != "wgsl") {
+                    continue;
+                }
                 let text = std::fs::read_to_string(&path).expect("a text");
                 let code = |line: &str| line.split("//").next().unwrap_or_default().trim().to_owned();
                 let lines = |text: &str| text.lines().map(code).filter(|line| !line.is_empty()).collect::<Vec<_>>();
