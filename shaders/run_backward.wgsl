@@ -24,7 +24,6 @@ override RUN_LANES: u32 = 32u;
 override FULL: bool = false;             // every lane's vectors are whole and the run's
 override MAPS: bool = true;              // grad_input is wanted
 override SUMS: bool = true;              // grad_scale or grad_bias is wanted
-var<workgroup> run_words: array<vec2<f32>, WORKGROUP>;
 
 // Run t of a lane: number in its segment, row, weight.
 fn run_at(t: u32) -> u32 { return me.lane / RUN_LANES + t * (LANES / RUN_LANES); }
@@ -105,15 +104,4 @@ fn run(group: u32, local: u32) {
         }
     }
     if any_lanes(!ordinary) { segment_again(segment, there && !ordinary, local); }
-}
-// Over the lanes of a run.
-fn sum_run(x: vec2<f32>, local: u32) -> vec2<f32> {
-    if RUN_LANES <= cluster() { return sum2_within(x, exactly(RUN_LANES)); }
-    workgroupBarrier();
-    run_words[local] = x;
-    for (var half = RUN_LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane_vector(0u) < half { run_words[local] += run_words[local + half]; }
-    }
-    return run_words[local];
 }

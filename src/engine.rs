@@ -19,9 +19,6 @@ use crate::schedule::{DeviceProfile, ProfileMismatch, Schedule};
 
 pub use norms::{AdaptiveNorm, Norm, SpectralNorm};
 
-/// Fewest storage buffers a stage with which any norm can be computed: input, parameters, statistics, output.
-const MIN_STORAGE_BUFFERS: u64 = 4;
-
 /// Describes an engine. For use with [`NormEngine::new`].
 #[derive(Clone, Debug, Default)]
 pub struct NormEngineDescriptor<'a> {
@@ -48,8 +45,9 @@ impl NormEngine {
     /// # Errors
     /// [`EngineError::Limit`] where the device has no compute shaders or too few storage buffers (WebGL).
     pub fn new(device: &wgpu::Device, descriptor: &NormEngineDescriptor<'_>) -> Result<Self, EngineError> {
-        check_limits(&device.limits())?;
         let facts = DeviceFacts::of(device);
+        facts.check()?;
+        check_limits(&device.limits())?;
         let compiler = Compiler {
             device: device.clone(),
             label: descriptor.label.unwrap_or("wgpu-norm").to_string(),
@@ -208,22 +206,9 @@ fn planner(facts: DeviceFacts, wanted: Option<DeviceProfile>) -> Planner {
 }
 
 fn check_limits(limits: &wgpu::Limits) -> Result<(), EngineError> {
-    let needs = [
-        (
-            "max_storage_buffers_per_shader_stage",
-            MIN_STORAGE_BUFFERS,
-            u64::from(limits.max_storage_buffers_per_shader_stage),
-        ),
-        ("max_compute_invocations_per_workgroup", 1, u64::from(limits.max_compute_invocations_per_workgroup)),
-        ("max_compute_workgroups_per_dimension", 1, u64::from(limits.max_compute_workgroups_per_dimension)),
-        (
-            "max_uniform_buffer_binding_size",
-            crate::kernel::parameters::MAX_SIZE,
-            limits.max_uniform_buffer_binding_size,
-        ),
-    ];
-    match needs.into_iter().find(|(_, needed, available)| available < needed) {
-        Some((limit, needed, available)) => Err(EngineError::Limit { limit, needed, available }),
-        None => Ok(()),
+    let (needed, available) = (crate::kernel::parameters::MAX_SIZE, limits.max_uniform_buffer_binding_size);
+    if available < needed {
+        return Err(EngineError::Limit { limit: "max_uniform_buffer_binding_size", needed, available });
     }
+    Ok(())
 }

@@ -1,5 +1,10 @@
 //! What planning has to know of a device, in plain numbers.
 
+use crate::error::EngineError;
+
+/// Fewest storage buffers a stage with which any norm can be computed: input, parameters, statistics, output.
+const MIN_STORAGE_BUFFERS: u32 = 4;
+
 /// Kind of a device: what schedules are for.
 #[cfg_attr(feature = "profile", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +56,24 @@ impl DeviceFacts {
 
     /// The limits of `wgpu::Limits::downlevel_defaults`: four storage buffers, which serve inference.
     pub const DOWNLEVEL: Self = Self { max_storage_buffers: 4, ..Self::DEFAULT };
+
+    /// Whether norms can be computed on such a device at all.
+    ///
+    /// # Errors
+    /// [`EngineError::Limit`] where it has no compute shaders or too few storage buffers.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let needs = [
+            ("max_storage_buffers_per_shader_stage", MIN_STORAGE_BUFFERS, self.max_storage_buffers),
+            ("max_compute_invocations_per_workgroup", 1, self.max_workgroup_size),
+            ("max_compute_workgroups_per_dimension", 1, self.max_workgroup_count),
+        ];
+        match needs.into_iter().find(|(_, needed, available)| available < needed) {
+            Some((limit, needed, available)) => {
+                Err(EngineError::Limit { limit, needed: needed.into(), available: available.into() })
+            }
+            None => Ok(()),
+        }
+    }
 
     /// What offsets of bindings are multiples of: a vector, where the device would allow less.
     pub(crate) fn align(&self) -> u64 {

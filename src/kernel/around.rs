@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::fragment::{Fragment, fragment, generated, rounding, seen};
 use super::key::{Entry, Kernel};
 use super::surround::After;
+use super::terse::shader;
 use crate::operand::{Operand, WhenAbsent};
 
 /// What the statistics see.
@@ -78,7 +79,7 @@ fn broadcast(kernel: &Kernel, operands: &[Operand]) -> Vec<Fragment> {
     let of = |&operand: &Operand| {
         let name = operand.name();
         if kernel.has(operand) {
-            let text = include_str!("../../shaders/lib/broadcast_of.wgsl");
+            let text = shader!("lib/broadcast_of.wgsl");
             let text = text.replace("OPERAND", &name.to_uppercase()).replace("operand", name);
             return Fragment { text: Cow::Owned(text), block: Some((name, "Broadcast")) };
         }

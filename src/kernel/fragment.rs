@@ -18,11 +18,11 @@ pub(super) struct Fragment {
 
 macro_rules! fragment {
     ($path:literal) => {
-        Fragment { text: std::borrow::Cow::Borrowed(include_str!(concat!("../../shaders/", $path))), block: None }
+        Fragment { text: std::borrow::Cow::Borrowed($crate::kernel::terse::shader!($path)), block: None }
     };
     ($path:literal, $field:literal: $block:literal) => {
         Fragment {
-            text: std::borrow::Cow::Borrowed(include_str!(concat!("../../shaders/", $path))),
+            text: std::borrow::Cow::Borrowed($crate::kernel::terse::shader!($path)),
             block: Some(($field, $block)),
         }
     };
@@ -104,6 +104,14 @@ pub(super) fn lanes(kernel: &Kernel) -> Vec<Fragment> {
     let count = if given { fragment!("lib/lanes_given.wgsl", "lanes": "Lanes") } else { fragment!("lib/lanes.wgsl") };
     let subgroups = (kernel.exchange != Exchange::Memory).then_some(fragment!("lib/within.wgsl"));
     [count].into_iter().chain(subgroups).chain([exchange]).collect()
+}
+
+/// How lanes of a run, which is a part of a row, exchange what they have of it.
+pub(super) fn runs(kernel: &Kernel) -> Fragment {
+    match kernel.exchange {
+        Exchange::Subgroup => fragment!("lib/runs/subgroup.wgsl"),
+        _ => fragment!("lib/runs/memory.wgsl"),
+    }
 }
 
 /// How invocations are numbered.

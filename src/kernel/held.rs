@@ -4,6 +4,7 @@
 use super::around::{after, before};
 use super::fragment::{Fragment, SPREAD, divisor, fragment, lanes};
 use super::key::{Entry, Kernel};
+use super::terse::shader;
 use crate::moments::Accumulator;
 
 /// The divisor is the root of variance + eps, eps no tiny number.
@@ -63,4 +64,4 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
 }
 
 /// What `divisor` brings for others.
-const LOOKUP: &str = include_str!("../../shaders/lib/lookup.wgsl");
+const LOOKUP: &str = shader!("lib/lookup.wgsl");

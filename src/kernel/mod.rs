@@ -11,6 +11,7 @@ mod prune;
 mod reduced;
 mod source;
 mod surround;
+mod terse;
 
 pub(crate) use access::is_tensor;
 pub(crate) use fragment::{LANES_GIVEN, SPREAD};

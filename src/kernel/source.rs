@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::around::{dealt, store};
-use super::fragment::{Fragment, enter, fragment, gradients, lanes, slopes};
+use super::fragment::{Fragment, enter, fragment, gradients, lanes, runs, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
@@ -64,6 +64,7 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                     fragment!("row_backward.wgsl", "row_backward": "RowBackward"),
                 ]),
                 Entry::RunBackward => all.extend([
+                    runs(kernel),
                     fragment!("lib/run_again.wgsl"),
                     fragment!("run_backward.wgsl", "run_backward": "RunBackward"),
                 ]),

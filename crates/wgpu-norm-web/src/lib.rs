@@ -1,0 +1,60 @@
+//! The planner of wgpu-norm as WebAssembly: a request in JSON comes in, an answer in JSON goes out.
+//!
+//! Nothing is kept from one request to the next, and nothing is imported: an instance is memory and three functions.
+//! Who sends requests is `js/`, the recorder on the caller's `GPUDevice`; its types say what a request may hold.
+//!
+//! A request has `facts` of a device and a `descriptor` of a norm. Alone they are answered with what the plan says of
+//! itself (sizes, schedules). With an `operation` and its `args` (views of buffers by number, size and usage) the answer
+//! is a recipe as `docs/recipe.md` has it, with kernels by their names alone unless the request says `sources: true`.
+
+mod args;
+mod descriptor;
+mod error;
+mod exports;
+mod facts;
+mod field;
+mod fusion;
+mod views;
+
+use serde_json::Value;
+use wgpu_norm::{Kernel, Planner};
+
+use crate::descriptor::Planned;
+use crate::error::Result;
+use crate::field::{Arena, Field};
+
+pub use error::ArgumentError;
+
+/// The answer to a request: `{"ok": ...}`, or `{"error": {"code", "message"}}`.
+pub fn answer(request: &str) -> String {
+    let answer = match serde_json::from_str(request) {
+        Ok(request) => answer_to(&request),
+        Err(error) => Err(ArgumentError::Unreadable { message: error.to_string() }.into()),
+    };
+    let answer = match answer {
+        Ok(value) => object(vec![("ok", value)]),
+        Err(error) => {
+            let error = object(vec![("code", error.code.into()), ("message", error.message.into())]);
+            object(vec![("error", error)])
+        }
+    };
+    answer.to_string()
+}
+
+fn answer_to(request: &Value) -> Result<Value> {
+    let request = Field::root(request);
+    request.only(&["facts", "descriptor", "operation", "args", "sources"])?;
+    let planner = Planner::new(facts::read(&request.required("facts")?)?);
+    let lists = Arena::default();
+    let plan = Planned::of(&planner, &request.required("descriptor")?, &lists)?;
+    let Some(operation) = request.get("operation") else { return Ok(plan.to_json()) };
+    let recipe = plan.recipe(operation.text()?, &request.required("args")?)?;
+    let by_name = |kernel: &Kernel| kernel.to_string().into();
+    let kernel = if request.flag("sources", false)? { Kernel::to_json } else { by_name };
+    Ok(recipe.to_json_with(|buffer| buffer.id.to_string(), kernel))
+}
+
+/// An object of these fields.
+fn object(fields: Vec<(&'static str, Value)>) -> Value {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
