@@ -46,3 +46,25 @@ chromium_folder() {
   fi
   echo "$unpacked/usr/lib/chromium"
 }
+
+# A package as WebAssembly for browsers: by rustup's target where it is there, else by Debian's compiler, which builds the
+# standard library too (minutes the first time). Prints the path of the module.
+build_wasm() {
+  # another compiler's, and other flags': nothing in it serves other builds
+  local folder=${CARGO_TARGET_DIR:-$PWD/target}/wasm name=wasm32-unknown-unknown
+  # Sizes: places of panics and fields of errors are not printed. Variants' names are, by which JavaScript knows errors.
+  local flags="-Zlocation-detail=none -Zfmt-debug=shallow"
+  local build=(cargo build --quiet --profile web -p "$1" --lib --target $name)
+  (
+    export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$folder
+    if rustc --print target-libdir --target $name 2>/dev/null | xargs -r test -d; then
+      RUSTFLAGS="$flags" "${build[@]}"
+    else
+      need_packages rustc-web cargo-web rust-web-src lld-22
+      PATH=/usr/bin:$PATH CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-22 \
+        RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort $flags" \
+        "${build[@]}" -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+    fi
+  ) >&2 || return
+  echo "$folder/$name/web/${1//-/_}.wasm"
+}

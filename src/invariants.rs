@@ -172,7 +172,7 @@ fn is_ambiguous(operators: &[&str]) -> bool {
 }
 
 /// Where a text has such operators, as the tokens before the end of their expression.
-fn ambiguities(source: &str) -> Vec<String> {
+pub(crate) fn ambiguities(source: &str) -> Vec<String> {
     let bare: String = source.lines().flat_map(|line| [line.split("//").next().unwrap_or(""), "\n"]).collect();
     let spaced = "()[]{};,".chars().fold(bare, |text, mark| text.replace(mark, &format!(" {mark} ")));
     let tokens: Vec<&str> = spaced.split_whitespace().collect();

@@ -32,8 +32,8 @@ enum Size {
 
 /// Checks a source, with the constants of the kernel that it was made for.
 fn check(kernel: &Kernel, source: &str) -> Result<Known, String> {
-    if let Some(line) = mixes_operators(source) {
-        return Err(format!("logical and bitwise operators without parentheses: {line}"));
+    if let Some(words) = crate::invariants::ambiguities(source).first() {
+        return Err(format!("operators without the parentheses that WGSL asks for: {words}"));
     }
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
@@ -207,44 +207,4 @@ fn every_kernel_that_plans_make_is_valid_and_every_recipe_can_be_run() {
     let first: Vec<_> = wrong.iter().take(10).cloned().collect();
     assert!(wrong.is_empty(), "{} failures, some of them:\n{}", wrong.len(), first.join("\n"));
     assert!(recipes > 10_000 && sources.len() > 10, "{recipes} recipes, {} sources", sources.len());
-}
-
-/// The first line in which logical and bitwise operators meet without parentheses: WGSL has no order between them. naga
-/// takes one for granted, browsers refuse the text.
-fn mixes_operators(source: &str) -> Option<&str> {
-    // of each open parenthesis: whether it has a logical operator, and a bitwise one
-    let mut open = vec![[false; 2]];
-    for line in source.lines() {
-        let code = line.split("//").next().unwrap_or_default().as_bytes();
-        let mut at = 0;
-        while at < code.len() {
-            let next = code.get(at + 1).copied();
-            let before = code[..at].iter().copied().rfind(|&byte| byte != b' ');
-            match code[at] {
-                b'(' | b'[' => open.push([false; 2]),
-                b')' | b']' => drop(open.pop()),
-                b',' | b';' | b'{' | b'}' => *open.last_mut()? = [false; 2],
-                sign @ (b'&' | b'|') if next == Some(sign) => {
-                    open.last_mut()?[0] = true;
-                    at += 1;
-                }
-                // an address
-                b'&' if matches!(before, Some(b'(' | b',' | b'=')) => {}
-                b'&' | b'|' | b'^' if next != Some(b'=') => open.last_mut()?[1] = true,
-                _ => {}
-            }
-            if open.last() == Some(&[true; 2]) {
-                return Some(line);
-            }
-            at += 1;
-        }
-    }
-    None
-}
-
-#[test]
-fn operators_that_meet_without_parentheses_are_found() {
-    assert_eq!(mixes_operators("fn f() {\n    x = a && b & c;\n}"), Some("    x = a && b & c;"));
-    assert_eq!(mixes_operators("x = a ||\n    b | c;"), Some("    b | c;"));
-    assert_eq!(mixes_operators("x = a && (b & c);\ny &= f(&z) || any(v & w); // && &"), None);
 }

@@ -1,23 +1,18 @@
 //! `wgpu-norm bench`: the speed of norms against what this adapter moves.
 
 mod around;
-mod beside;
 pub mod case;
 mod clock;
 mod cold;
-mod compare;
-mod html;
 mod measure;
 mod oracle;
 mod peer;
-pub mod report;
 mod request;
 mod rig;
 mod roof;
 mod sample;
 pub mod spec;
 pub mod suite;
-mod table;
 mod times;
 mod tune;
 
@@ -29,6 +24,8 @@ use std::time::Duration;
 use wgpu_norm::Types;
 use wgpu_norm_tools::failure::{EXIT_CHECK, EXIT_INTERRUPTED, Failure};
 use wgpu_norm_tools::output::{self, Target};
+use wgpu_norm_tools::report::compare::Comparison;
+use wgpu_norm_tools::report::{Report, Roof, html, table};
 use wgpu_norm_tools::terminal;
 use wgpu_norm_tools::types::TypeArgs;
 
@@ -36,11 +33,9 @@ use crate::{Global, Json};
 
 use case::{BenchCase, Pass, Variant};
 use clock::Clock;
-use compare::Comparison;
 use measure::{Bench, Outcome};
 use peer::Peer;
-use report::{Report, Roof};
-use request::{Line, Request};
+use request::Listed;
 use roof::Roofs;
 use spec::CaseArgs;
 use suite::Suite;
@@ -302,8 +297,6 @@ fn medians(report: &Report, roofs: &Roofs) -> BTreeMap<Roof, f64> {
 }
 
 fn list(cases: &[BenchCase]) -> Result<ExitCode, Failure> {
-    let lines = cases.iter().filter_map(Request::new).map(|case| serde_json::to_string(&Line { case }));
-    let lines: Vec<String> = lines.filter_map(Result::ok).collect();
-    terminal::print(&lines.join("\n"))?;
+    terminal::print_lines(cases.iter().filter_map(Listed::new))?;
     Ok(ExitCode::SUCCESS)
 }

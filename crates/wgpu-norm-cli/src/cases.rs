@@ -1,5 +1,7 @@
 //! The cases of `wgpu-norm verify`: kinds and shapes that have gone wrong somewhere, and what they are filled with.
 
+use serde::Serialize;
+use serde_json::{Value, json};
 use wgpu_norm::MemoryFormat::{ChannelsFirst, ChannelsLast};
 use wgpu_norm::NormKind::{Batch, Group, Instance, Layer, LpNormalize, MeanVariance, Rms, Weight};
 use wgpu_norm::{
@@ -9,9 +11,10 @@ use wgpu_norm::{
 use wgpu_norm_tools::around::Around;
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::files::element_count;
+use wgpu_norm_tools::fill::{Fill, Random};
 use wgpu_norm_tools::fused::{Fused, Numbers};
 use wgpu_norm_tools::norm::Descriptor;
-use wgpu_norm_tools::{elements, types};
+use wgpu_norm_tools::{elements, fill, types};
 
 /// A kind of norm over a shape.
 #[derive(Clone)]
@@ -52,23 +55,6 @@ pub enum Kind<'a> {
         /// Where eps enters the style's deviation.
         style_eps: StyleEpsilon,
     },
-}
-
-/// What a tensor is filled with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
-    /// Mean 0.5, deviation 1.
-    Normal,
-    /// Mean 1e4, deviation 1: where E[x^2] - mean^2 has no digit left.
-    LargeMean,
-    /// Mean 0.5, deviation 1e-4: a variance far below eps, and few digits of the mean to spare.
-    TinyVariance,
-    /// 3.7 everywhere: the output must be the bias.
-    Constant,
-    /// 0 everywhere.
-    Zero,
-    /// One NaN, which must poison its segment and only it.
-    NotANumber,
 }
 
 /// Above this only [`Fill::Normal`] and [`Fill::LargeMean`] are run.
@@ -224,6 +210,63 @@ pub fn all() -> Vec<Case<'static>> {
     CASES.iter().cloned().chain(halves.filter(|case| case.len() <= SMALL)).chain(fused()).collect()
 }
 
+/// A case as `verify --list` has it.
+#[derive(Serialize)]
+pub struct Listed {
+    norm: Value,
+    fills: &'static [Fill],
+    backward_fills: &'static [Fill],
+    /// Whether statistics may be given.
+    given: bool,
+}
+
+/// As the npm package takes it.
+fn norm_json(d: &NormDescriptor<'_>) -> Value {
+    let affine = match d.affine {
+        Affine::None => "none",
+        Affine::Scale => "scale",
+        Affine::Bias => "bias",
+        Affine::ScaleAndBias => "scale-and-bias",
+    };
+    let mut norm = common_json(d.kind.name(), d.shape, d.format, d.types);
+    norm["affine"] = affine.into();
+    match &d.kind {
+        Layer { axes } | Rms { axes } => norm["axes"] = axes.clone().collect(),
+        LpNormalize { p, axes } => {
+            norm["axes"] = axes.clone().collect();
+            // JSON has no infinity
+            norm["p"] = if p.is_finite() { (*p).into() } else { p.to_string().replace("inf", "Infinity").into() };
+        }
+        MeanVariance { axes } => norm["axes"] = (*axes).into(),
+        Group { groups } => norm["groups"] = (*groups).into(),
+        Weight { dim } => norm["dim"] = (*dim).into(),
+        _ => {}
+    }
+    norm
+}
+
+fn adaptive_json(d: &AdaptiveDescriptor<'_>) -> Value {
+    let mut norm = common_json("adain", d.shape, d.format, d.types);
+    norm["styleShape"] = d.style_shape.into();
+    norm["variance"] = if d.variance == Variance::Unbiased { "unbiased" } else { "biased" }.into();
+    norm["styleEps"] = if d.style_eps == StyleEpsilon::None { "none" } else { "as-content" }.into();
+    norm
+}
+
+fn common_json(kind: &str, shape: &[u64], format: MemoryFormat, types: Types) -> Value {
+    let mut norm = json!({ "kind": kind, "shape": shape, "singleElement": "allow" });
+    if format == ChannelsLast {
+        norm["format"] = "channels-last".into();
+    }
+    if types != Types::default() {
+        let tensors = ["input", "output", "gradOutput", "gradInput"].map(|name| (name, types.input));
+        let parameters = ["scale", "bias", "gradScale", "gradBias"].map(|name| (name, types.scale));
+        let all = tensors.into_iter().chain(parameters);
+        norm["types"] = all.map(|(name, element)| (name.to_owned(), Value::from(element.name()))).collect();
+    }
+    norm
+}
+
 impl<'a> Case<'a> {
     const fn of(self, types: Types) -> Self {
         Self { types, ..self }
@@ -321,10 +364,24 @@ impl<'a> Case<'a> {
         self.name().to_owned() + &around + &types::suffix(self.types.input.name(), self.types.scale.name())
     }
 
+    /// As hosts in other languages ask for it, with what it is filled with; none of one with something around it.
+    pub fn listed(&self) -> Option<Listed> {
+        let norm = match self.descriptor() {
+            Descriptor::Norm(descriptor) => norm_json(&descriptor),
+            Descriptor::Adaptive(descriptor) => adaptive_json(&descriptor),
+        };
+        (!self.is_fused()).then(|| Listed {
+            norm,
+            fills: self.fills(),
+            backward_fills: self.backward_fills(),
+            given: self.takes_running_statistics(),
+        })
+    }
+
     /// Operands, rounded to their types, with `affine_len` parameters, and running statistics of so many `channels`
     /// where asked for.
     pub fn tensors(&self, fill: Fill, affine_len: u64, channels: Option<u64>) -> Tensors {
-        let mut random = Random(0x9E37_79B9 ^ self.len());
+        let mut random = Random::of_operands(self.len());
         let style = match self.kind {
             Kind::Adaptive { style_shape, .. } => {
                 Some(random.fill(Fill::Normal, element_count(style_shape).unwrap_or(0)))
@@ -332,21 +389,16 @@ impl<'a> Case<'a> {
             Kind::Norm(_) => None,
         };
         let affine = self.descriptor().affine();
-        let mean = if fill == Fill::LargeMean { 1e4 } else { 0.5 };
         Tensors {
             input: elements::rounded(&random.fill(fill, self.len()), self.types.input),
-            scale: affine
-                .has_scale()
-                .then(|| elements::rounded(&random.many(affine_len, |r| 0.5 + r.uniform()), self.types.scale)),
-            bias: affine
-                .has_bias()
-                .then(|| elements::rounded(&random.many(affine_len, |r| r.uniform() - 0.5), self.types.bias)),
+            scale: affine.has_scale().then(|| elements::rounded(&random.scales(affine_len), self.types.scale)),
+            bias: affine.has_bias().then(|| elements::rounded(&random.biases(affine_len), self.types.bias)),
             style: style.map(|style| elements::rounded(&style, self.types.input)),
             running: None,
             fused: self.fused(&mut Random(0x51_7CC1 ^ self.len())),
             sum: self.sum(),
             quantize: None,
-            given: channels.map(|n| (random.many(n, |r| mean + r.uniform()), random.many(n, |r| 0.5 + r.uniform()))),
+            given: channels.map(|n| (random.means(fill, n), random.scales(n))),
         }
     }
 
@@ -378,54 +430,12 @@ impl<'a> Case<'a> {
 
     /// A gradient to the output.
     pub fn grad_output(&self) -> Vec<f32> {
-        let gradient = Random(0xD1B5_4A32 ^ self.len()).many(self.len(), |random| 4.0 * random.uniform() - 2.0);
-        elements::rounded(&gradient, self.types.grad_output)
+        elements::rounded(&fill::gradient(self.len()), self.types.grad_output)
     }
 
     /// A gradient that arrives at the sum before the norm.
     pub fn arriving(&self) -> Vec<f32> {
         let gradient = Random(0x3C6E_F372 ^ self.len()).many(self.len(), |random| 2.0 * random.uniform() - 1.0);
         elements::rounded(&gradient, self.types.grad_output)
-    }
-}
-
-/// splitmix64: the same numbers on every machine.
-pub struct Random(pub u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In 0..1, 24 bits.
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u32 << 24) as f32
-    }
-
-    /// Mean 0, deviation 1: the sum of 12 uniform numbers, nearly normal.
-    pub fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
-    }
-
-    fn many(&mut self, len: u64, mut next: impl FnMut(&mut Self) -> f32) -> Vec<f32> {
-        (0..len).map(|_| next(self)).collect()
-    }
-
-    fn fill(&mut self, fill: Fill, len: u64) -> Vec<f32> {
-        let mut data = match fill {
-            Fill::Normal | Fill::NotANumber => self.many(len, |random| 0.5 + random.normal()),
-            Fill::LargeMean => self.many(len, |random| 1e4 + random.normal()),
-            Fill::TinyVariance => self.many(len, |random| 0.5 + 1e-4 * random.normal()),
-            Fill::Constant => vec![3.7; len as usize],
-            Fill::Zero => vec![0.0; len as usize],
-        };
-        let middle = data.len() / 2;
-        if fill == Fill::NotANumber && !data.is_empty() {
-            data[middle] = f32::NAN;
-        }
-        data
     }
 }

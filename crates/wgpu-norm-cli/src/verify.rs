@@ -70,6 +70,9 @@ pub struct VerifyArgs {
     /// Only this pass [default: adapter; with --all each that makes a difference on the adapter].
     #[arg(long)]
     pass: Option<Pass>,
+    /// Print the cases as lines of JSON instead, as far as the npm package has words for them.
+    #[arg(long)]
+    list: bool,
     /// A line for every schedule instead of one for each family of schedules.
     #[arg(long)]
     schedules: bool,
@@ -86,6 +89,10 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(format!(
             "no kind of norm matches the filter; there are {names}, some with `fused` behind it"
         )));
+    }
+    if args.list {
+        terminal::print_lines(cases.into_iter().filter_map(Case::listed))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let adapter = passes::adapter(&global.device)?;
     let info = adapter.get_info();
@@ -268,6 +275,7 @@ impl Run<'_> {
 mod tests {
     use wgpu_norm::{Affine, Element, Fusion, NormDescriptor};
     use wgpu_norm_tools::elements;
+    use wgpu_norm_tools::fill::Fill;
     use wgpu_norm_tools::norm::Inputs;
 
     use super::*;
@@ -275,7 +283,7 @@ mod tests {
     #[test]
     fn every_operand_around_a_norm_has_its_gradient_verified() {
         let fused = cases::fused();
-        let operands = fused.iter().flat_map(|case| case.tensors(cases::Fill::Normal, 0, None).fused.named());
+        let operands = fused.iter().flat_map(|case| case.tensors(Fill::Normal, 0, None).fused.named());
         let names: std::collections::BTreeSet<_> = operands.map(|(name, _)| name).collect();
         assert_eq!(names.len(), 9, "{names:?}");
         for case in &fused {
@@ -290,7 +298,7 @@ mod tests {
         let fused = cases::fused();
         let case = fused.iter().find(|case| case.title().contains("llama")).unwrap();
         let Descriptor::Norm(descriptor) = case.descriptor() else { panic!("an adaptive norm") };
-        let tensors = case.tensors(cases::Fill::Normal, 64, None);
+        let tensors = case.tensors(Fill::Normal, 64, None);
         let sum = tensors.exact(&case.descriptor()).unwrap().sum;
         let sum: Vec<f32> = sum.iter().map(|&value| value as f32).collect();
         let bare = NormDescriptor { affine: Affine::None, fusion: Fusion::default(), ..descriptor };

@@ -52,6 +52,19 @@ fn a_benchmark_of_16_bits_names_its_types() {
     assert!(row["error"].as_f64().unwrap() < 1e-6, "{row}");
 }
 
+/// What the page in `web/` verifies and measures is what the program does.
+#[test]
+fn the_page_has_the_cases_of_the_program() {
+    for (arguments, file) in
+        [("verify --all --list", "web/cases/verify.jsonl"), ("bench --suite reference --list", "web/cases/bench.jsonl")]
+    {
+        let output = wgpu_norm(&arguments.split(' ').collect::<Vec<_>>());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let kept = std::fs::read_to_string(format!("{TOP}/{file}")).unwrap();
+        assert!(text(&output.stdout) == kept, "other cases than before: wgpu-norm {arguments} > {file}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_peer_that_hangs_takes_nothing_along() {

@@ -1,10 +1,15 @@
 //! What a norm asks of its parameters and statistics, before any path computes: checked here and nowhere else, so that
 //! the GPU and the CPU refuse alike.
 
-use wgpu_norm::{AffineAxes, DeviceFacts, MemoryFormat, NormDescriptor, NormKind, Planner, SpectralDescriptor};
+use wgpu_norm::{AffineAxes, MemoryFormat, NormDescriptor, NormKind};
+#[cfg(feature = "native")]
+use wgpu_norm::{DeviceFacts, Planner, SpectralDescriptor};
 
+#[cfg(feature = "native")]
 use crate::failure::Failure;
+#[cfg(feature = "native")]
 use crate::norm::Descriptor;
+#[cfg(feature = "native")]
 use crate::outline::Which;
 
 /// Shape of scale and bias of a valid norm: the input's, 1 along the axes along which they do not vary.
@@ -72,6 +77,7 @@ pub fn fits(actual: &[u64], expected: &[u64]) -> bool {
     fits && rest.is_empty()
 }
 
+#[cfg(feature = "native")]
 /// Refuses a tensor that does not fit; `way_out` says what would help.
 pub fn check(operand: &str, actual: &[u64], expected: &[u64], way_out: impl FnOnce() -> String) -> Result<(), Failure> {
     if fits(actual, expected) {
@@ -81,6 +87,7 @@ pub fn check(operand: &str, actual: &[u64], expected: &[u64], way_out: impl FnOn
     Err(Failure::Shape { operand: operand.to_owned(), actual, expected, way_out: way_out() })
 }
 
+#[cfg(feature = "native")]
 /// The axes along which a parameter of shape `actual` varies in a tensor of `shape`: those whose size it has. Along the
 /// others it has 1; leading axes may be left out.
 pub fn varying_axes(operand: &str, actual: &[u64], shape: &[u64]) -> Result<Vec<usize>, Failure> {
@@ -97,6 +104,7 @@ pub fn varying_axes(operand: &str, actual: &[u64], shape: &[u64]) -> Result<Vec<
     Ok(sizes().filter(|(_, (size, whole))| size == whole).map(|(axis, _)| axis).collect())
 }
 
+#[cfg(feature = "native")]
 /// Refuses statistics that would say nothing, as the engine does where it computes them: by a plan for a device that
 /// can bind anything.
 pub fn check_statistics(descriptor: &Descriptor<'_>, given: bool) -> Result<(), Failure> {
@@ -110,13 +118,14 @@ pub fn check_statistics(descriptor: &Descriptor<'_>, given: bool) -> Result<(), 
     Ok(())
 }
 
+#[cfg(feature = "native")]
 /// Refuses what the engine refuses of a spectral norm.
 pub fn check_spectral(descriptor: &SpectralDescriptor<'_>) -> Result<(), Failure> {
     Planner::new(DeviceFacts::DEFAULT).plan_spectral(descriptor)?;
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "native"))]
 mod tests {
     use wgpu_norm::{AdaptiveDescriptor, Epsilon, Variance};
 

@@ -32,6 +32,13 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&text)
 }
 
+/// Writes each value as a line of JSON to standard output.
+pub fn print_lines(values: impl Iterator<Item = impl serde::Serialize>) -> Result<(), Failure> {
+    let lines = values.map(|value| serde_json::to_string(&value));
+    let lines: Vec<String> = lines.collect::<Result<_, _>>().map_err(|error| Failure::Stdout(error.into()))?;
+    print(&lines.join("\n"))
+}
+
 /// A reader that closed the pipe has what it wanted (`wgpu-norm adapters | head -1`), and the exit code stays what it
 /// is.
 fn printed(result: io::Result<()>) -> Result<(), Failure> {

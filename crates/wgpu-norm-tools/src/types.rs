@@ -1,9 +1,14 @@
 //! Element types on the command line.
 
+#[cfg(feature = "native")]
 use clap::ValueEnum;
+#[cfg(feature = "native")]
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use wgpu_norm::{Element, Types};
+use wgpu_norm::Element;
+#[cfg(feature = "native")]
+use wgpu_norm::Types;
 
+#[cfg(feature = "native")]
 /// Of an option that takes an element type.
 pub fn parser() -> impl TypedValueParser<Value = Element> {
     const ALL: [Element; 3] = [Element::F32, Element::F16, Element::Bf16];
@@ -11,6 +16,7 @@ pub fn parser() -> impl TypedValueParser<Value = Element> {
     PossibleValuesParser::new(ALL.map(Element::name)).map(named)
 }
 
+#[cfg(feature = "native")]
 /// Element types of norms that are planned or measured.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct TypeArgs {
@@ -22,6 +28,7 @@ pub struct TypeArgs {
     parameters: Parameters,
 }
 
+#[cfg(feature = "native")]
 /// Which type parameters have.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Parameters {
@@ -32,6 +39,7 @@ enum Parameters {
     Same,
 }
 
+#[cfg(feature = "native")]
 impl TypeArgs {
     /// As norms have them.
     pub fn types(self) -> Types {

@@ -45,24 +45,45 @@ const SINGLE_ELEMENT: [(&str, SingleElement); 2] = [("refuse", SingleElement::Re
 const FORMATS: [(&str, MemoryFormat); 2] =
     [("channels-first", MemoryFormat::ChannelsFirst), ("channels-last", MemoryFormat::ChannelsLast)];
 
+/// A descriptor that was read.
+pub enum Described<'a> {
+    /// Of a norm of the library's table.
+    Norm(NormDescriptor<'a>),
+    /// Of an adaptive instance norm.
+    Adaptive(AdaptiveDescriptor<'a>),
+    /// Of a spectral norm.
+    Spectral(SpectralDescriptor<'a>),
+}
+
+/// Reads a descriptor, and goes on with it: it borrows from what was read.
+pub(crate) fn read<R>(field: &Field<'_>, then: impl FnOnce(Described<'_>) -> Result<R>) -> Result<R> {
+    let (kind, own) = KINDS[field.required("kind")?.place(&KINDS.map(|(kind, _)| kind))?];
+    let common = match kind {
+        "adain" => &COMMON_OF_ADAIN[..],
+        "spectral" => &COMMON_OF_SPECTRAL,
+        _ => &COMMON,
+    };
+    field.only(&[common, own].concat())?;
+    let (shape, lists) = (field.required("shape")?.list()?, Arena::default());
+    match kind {
+        "adain" => {
+            let style = field.required("styleShape")?.list()?;
+            then(Described::Adaptive(adaptive(field, &shape, &style)?))
+        }
+        "spectral" => then(Described::Spectral(spectral(field, &shape)?)),
+        _ => then(Described::Norm(norm(kind, field, &shape, &lists)?)),
+    }
+}
+
 impl Planned {
     /// Plans what a descriptor says.
-    pub(crate) fn of(planner: &Planner, field: &Field<'_>, lists: &Arena) -> Result<Self> {
-        if !field.value.is_object() {
-            return field.wrong("an object");
-        }
-        let (kind, own) = KINDS[field.required("kind")?.place(&KINDS.map(|(kind, _)| kind))?];
-        let common = match kind {
-            "adain" => &COMMON_OF_ADAIN[..],
-            "spectral" => &COMMON_OF_SPECTRAL,
-            _ => &COMMON,
-        };
-        field.only(&[common, own].concat())?;
-        let shape = field.required("shape")?.list()?;
-        Ok(match kind {
-            "adain" => Self::Adaptive(Box::new(adaptive(planner, field, &shape)?)),
-            "spectral" => Self::Spectral(Box::new(spectral(planner, field, &shape)?)),
-            _ => Self::Norm(Box::new(planner.plan(&norm(kind, field, &shape, lists)?)?)),
+    pub(crate) fn of(planner: &Planner, field: &Field<'_>) -> Result<Self> {
+        read(field, |described| {
+            Ok(match described {
+                Described::Norm(d) => Self::Norm(Box::new(planner.plan(&d)?)),
+                Described::Adaptive(d) => Self::Adaptive(Box::new(planner.plan_adaptive(&d)?)),
+                Described::Spectral(d) => Self::Spectral(Box::new(planner.plan_spectral(&d)?)),
+            })
         })
     }
 
@@ -162,19 +183,18 @@ fn norm<'a>(kind: &str, field: &Field<'_>, shape: &'a [u64], lists: &'a Arena) -
     Ok(d)
 }
 
-fn adaptive(planner: &Planner, field: &Field<'_>, shape: &[u64]) -> Result<AdaptivePlan> {
-    let style = field.required("styleShape")?.list()?;
-    let mut d = AdaptiveDescriptor::new(shape, &style);
+fn adaptive<'a>(field: &Field<'_>, shape: &'a [u64], style: &'a [u64]) -> Result<AdaptiveDescriptor<'a>> {
+    let mut d = AdaptiveDescriptor::new(shape, style);
     d.format = field.word("format", FORMATS)?;
     d.eps = epsilon(field, d.eps)?;
     d.style_eps = field.word("styleEps", [("as-content", StyleEpsilon::AsContent), ("none", StyleEpsilon::None)])?;
     d.variance = field.word("variance", VARIANCES)?;
     d.single_element = field.word("singleElement", SINGLE_ELEMENT)?;
     d.types = types(field, d.types)?;
-    Ok(planner.plan_adaptive(&d)?)
+    Ok(d)
 }
 
-fn spectral(planner: &Planner, field: &Field<'_>, shape: &[u64]) -> Result<SpectralPlan> {
+fn spectral<'a>(field: &Field<'_>, shape: &'a [u64]) -> Result<SpectralDescriptor<'a>> {
     let mut d = SpectralDescriptor::new(shape);
     if let Some(field) = field.get("dim") {
         d.dim = axis(&field)?;
@@ -184,7 +204,7 @@ fn spectral(planner: &Planner, field: &Field<'_>, shape: &[u64]) -> Result<Spect
     }
     d.order = field.word("order", [("u-then-v", PowerOrder::UThenV), ("v-then-u", PowerOrder::VThenU)])?;
     d.types = types(field, d.types)?;
-    Ok(planner.plan_spectral(&d)?)
+    Ok(d)
 }
 
 /// Divisors of variances.

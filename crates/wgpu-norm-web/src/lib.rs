@@ -21,8 +21,9 @@ use wgpu_norm::{Kernel, Planner};
 
 use crate::descriptor::Planned;
 use crate::error::Result;
-use crate::field::{Arena, Field};
+use crate::field::Field;
 
+pub use descriptor::Described;
 pub use error::ArgumentError;
 
 /// The answer to a request: `{"ok": ...}`, or `{"error": {"code", "message"}}`.
@@ -41,12 +42,16 @@ pub fn answer(request: &str) -> String {
     answer.to_string()
 }
 
+/// Reads a descriptor as requests have it, and goes on with it; what is wrong with it in words.
+pub fn described<R>(descriptor: &Value, then: impl FnOnce(Described<'_>) -> R) -> std::result::Result<R, String> {
+    descriptor::read(&Field::root(descriptor), |described| Ok(then(described))).map_err(|error| error.message)
+}
+
 fn answer_to(request: &Value) -> Result<Value> {
     let request = Field::root(request);
     request.only(&["facts", "descriptor", "operation", "args", "sources"])?;
     let planner = Planner::new(facts::read(&request.required("facts")?)?);
-    let lists = Arena::default();
-    let plan = Planned::of(&planner, &request.required("descriptor")?, &lists)?;
+    let plan = Planned::of(&planner, &request.required("descriptor")?)?;
     let Some(operation) = request.get("operation") else { return Ok(plan.to_json()) };
     let recipe = plan.recipe(operation.text()?, &request.required("args")?)?;
     let by_name = |kernel: &Kernel| kernel.to_string().into();

@@ -16,7 +16,7 @@ use wgpu_norm_tools::output::Target;
 use wgpu_norm_tools::{shapes, terminal};
 
 use crate::Global;
-use crate::cases::Random;
+use wgpu_norm_tools::fill::Random;
 
 use super::args::{Order, SpectralArgs};
 use super::{Check, Report, aside};

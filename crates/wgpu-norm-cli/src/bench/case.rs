@@ -1,12 +1,13 @@
 //! What is measured: a norm, a shape, a memory format, a pass.
 
+use serde::Serialize;
 use wgpu_norm::{Affine, MemoryFormat, NormKind, NormPlan, StyleEpsilon, Types, Variance};
 use wgpu_norm_tools::around::{Around, Beside, Part};
 use wgpu_norm_tools::outline::Which;
 use wgpu_norm_tools::types;
 
-use super::report::Roof;
 use crate::cases::{Case, Kind};
+use wgpu_norm_tools::report::Roof;
 
 /// Elements of a contiguous segment that stay on the chip between statistics and output.
 const ON_CHIP: u64 = 1 << 16;
@@ -80,7 +81,7 @@ pub struct BenchCase {
 }
 
 /// What has to be moved, and what it is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Traffic {
     /// Bytes that no implementation can do without.
     pub min_bytes: u64,

@@ -15,12 +15,12 @@ use super::case::{BenchCase, Traffic};
 use super::clock::Clock;
 use super::oracle::Oracle;
 use super::peer::Peer;
-use super::report::{Row, Skipped};
 use super::request::Request;
 use super::rig::{Needs, Rig};
 use super::roof::Roofs;
 use super::sample::{Budget, Contestant, Dispatches, in_turn};
 use super::times::Times;
+use wgpu_norm_tools::report::{Row, Skipped};
 
 /// What measures every case.
 pub struct Bench<'a> {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use wgpu_norm_tools::around::{Beside, Part};
 use wgpu_norm_tools::compute::Tensors;
 use wgpu_norm_tools::failure::Failure;
+use wgpu_norm_tools::fill::Fill;
 use wgpu_norm_tools::norm::{Inputs, Planned};
 use wgpu_norm_tools::outline::Which;
 
-use crate::cases::Fill;
 use crate::terms;
 
 use super::case::{BenchCase, Variant};

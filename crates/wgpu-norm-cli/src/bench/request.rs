@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wgpu_norm_tools::around::Around;
 
-use super::case::{BenchCase, Format, Pass, Variant};
+use super::case::{BenchCase, Format, Pass, Traffic, Variant};
 
 /// What is asked of a peer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,6 +66,23 @@ pub struct Line {
     pub case: Request,
 }
 
+/// A case as `--list` has it: with what a report says of it, for others who measure and report.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    case: Request,
+    /// As [`Row::variant`](wgpu_norm_tools::report::Row::variant).
+    variant: String,
+    #[serde(flatten)]
+    traffic: Traffic,
+}
+
+impl Listed {
+    /// None where the protocol has no word for the case.
+    pub fn new(case: &BenchCase) -> Option<Self> {
+        Some(Self { case: Request::new(case)?, variant: case.norm_name(), traffic: case.traffic() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +108,10 @@ mod tests {
             let line = line(variant, &[2, 3, 5], format, pass).unwrap();
             assert!(line.contains(part), "{part} in {line}");
         }
+        let listed = Listed::new(&BenchCase::new(Variant::Rms(1), &[6, 5], Format::Rows, Pass::Forward)).unwrap();
+        let listed = serde_json::to_string(&listed).unwrap();
+        let traffic = r#""variant":"rms","min_bytes":280,"bytes":280,"roof_elements":2,"roof":"copy""#;
+        assert!(listed.starts_with(r#"{"case":{"variant":"rms","#) && listed.contains(traffic), "{listed}");
         assert_eq!(line(Variant::Lp(2.0, 1), &[2, 3], Format::Rows, Pass::Forward), None);
         assert_eq!(line(Variant::Layer(2), &[2, 3, 5], Format::Rows, Pass::Forward), None);
     }

@@ -7,8 +7,8 @@ use wgpu_norm_tools::device::{Gpu, Tensor};
 use wgpu_norm_tools::failure::Failure;
 
 use super::clock::Clock;
-use super::report::Roof;
 use super::sample::{Budget, Contestant, Dispatches, in_turn};
+use wgpu_norm_tools::report::Roof;
 
 /// Bytes of what one invocation moves.
 pub const QUAD: u64 = 16;

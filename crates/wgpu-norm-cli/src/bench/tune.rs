@@ -16,14 +16,14 @@ use wgpu_norm_tools::failure::{EXIT_INTERRUPTED, Failure};
 use wgpu_norm_tools::output::{self, Target};
 use wgpu_norm_tools::terminal;
 
-use super::beside::geometric_mean;
 use super::case::{BenchCase, Format, Pass, Variant};
 use super::clock::Clock;
 use super::oracle::Oracle;
-use super::report::TOLERANCE;
 use super::rig::{Needs, Rig};
 use super::roof::Roofs;
 use super::sample::{Budget, Contestant, Dispatches, in_turn};
+use wgpu_norm_tools::report::TOLERANCE;
+use wgpu_norm_tools::report::beside::geometric_mean;
 
 /// A candidate takes at most so much of the time of the best so far: what is nearer is noise.
 const GAIN: f64 = 0.97;

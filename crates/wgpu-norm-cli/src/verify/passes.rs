@@ -8,7 +8,9 @@ use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::norm::{Descriptor, Planned};
 use wgpu_norm_tools::outline::Which;
 
-use crate::cases::{Case, Fill};
+use wgpu_norm_tools::fill::Fill;
+
+use crate::cases::Case;
 
 /// What is said where there is no adapter.
 const ADVICE: &str = "verify has nothing to verify without one";

@@ -11,7 +11,9 @@ use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
-use crate::cases::{Case, Fill};
+use wgpu_norm_tools::fill::Fill;
+
+use crate::cases::Case;
 
 use super::{TOLERANCE, Verdict};
 

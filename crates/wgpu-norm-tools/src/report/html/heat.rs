@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{WAYS, digits, is_positive, of_way, percent};
-use crate::bench::report::Row;
+use crate::report::Row;
 
 /// Steps of the colour, from nothing to the roof.
 const STEPS: f64 = 10.0;
@@ -16,7 +16,7 @@ struct Column {
 }
 
 /// Tables of both ways, rows and planes apart, for they have no shape in common.
-pub fn section(ours: &[&Row]) -> Markup {
+pub(super) fn section(ours: &[&Row]) -> Markup {
     html! {
         @if !ours.is_empty() {
             section {
@@ -136,7 +136,7 @@ fn shapes<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::tests::report;
+    use crate::report::tests::report;
 
     #[test]
     fn formats_of_a_norm_stand_side_by_side() {

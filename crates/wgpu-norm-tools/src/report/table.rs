@@ -1,13 +1,11 @@
 //! A report for the eye.
 
+use crate::terminal;
 use comfy_table::{Cell, CellAlignment, Color};
-use wgpu_norm_tools::terminal;
 
 use super::beside::{self, Shown, geometric_mean};
-use super::report::{Report, Roof, Row, TOLERANCE};
+use super::{Report, Roof, Row, SOFTWARE, TOLERANCE};
 
-/// What is said of a processor that plays GPU.
-pub const SOFTWARE: &str = "software adapter: only the ratios mean something, GB/s say nothing of a GPU";
 const HEADER: [&str; 14] = [
     "norm", "shape", "channels", "pass", "type", "by", "schedule", "ms", "p20..p80", "GB/s", "of roof", "", "error",
     "ours",
@@ -166,7 +164,7 @@ fn summary(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
+    use super::super::tests::report;
     use super::*;
 
     #[test]

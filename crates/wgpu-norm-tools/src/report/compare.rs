@@ -4,17 +4,20 @@
 //! speed of the roof that was measured in turn with it: what the roof moves meanwhile. Where the algorithm is the same,
 //! this compares the ratios to the roof; where it moves fewer bytes than before, it counts that as the gain that it is.
 
+#[cfg(feature = "native")]
 use comfy_table::{Cell, Color};
-use wgpu_norm_tools::{terminal, types};
 
 use super::beside::geometric_mean;
-use super::report::{Report, Row};
+use super::{Report, Row};
+#[cfg(feature = "native")]
+use crate::{terminal, types};
 
 /// A smaller change does not count: how many times as fast, or as slow.
 const THRESHOLD: f64 = 1.05;
 /// Cases that are named where one run lacks them.
 const NAMED: usize = 6;
 /// Columns of the changes.
+#[cfg(feature = "native")]
 const HEADER: [&str; 8] = ["", "norm", "shape", "channels", "pass", "speed", "of roof before", "now"];
 
 /// What became of a row.
@@ -129,6 +132,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// For the terminal.
+    #[cfg(feature = "native")]
     pub fn text(&self) -> String {
         let mut text = format!("compared with {}\n", self.title());
         let changed = self.changes.iter().filter(|change| change.verdict != Verdict::Same);
@@ -190,6 +194,7 @@ fn names(rows: &[&Row]) -> String {
     named.join(", ") + &if rest > 0 { format!(", and {rest} more") } else { String::new() }
 }
 
+#[cfg(feature = "native")]
 fn cells(change: &Change<'_>) -> Vec<Cell> {
     let Change { before, now, faster, verdict } = change;
     let share = |row: &Row| format!("{:.0} % {}E", row.ratio * 100.0, row.roof_elements);
@@ -207,8 +212,8 @@ fn cells(change: &Change<'_>) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Roof;
-    use super::super::report::tests::report;
+    use super::super::Roof;
+    use super::super::tests::report;
     use super::*;
 
     /// A row of so many milliseconds, 2 % more or less, beside a roof of so many GB/s.
@@ -242,6 +247,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "native")]
     #[test]
     fn cases_of_one_run_alone_are_named() {
         let with = |rows: Vec<Row>| Report { rows, ..report() };

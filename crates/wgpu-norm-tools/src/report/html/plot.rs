@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::axis::{Axis, round_ticks, size_ticks};
 use super::{WAYS, digits, is_positive, percent};
-use crate::bench::beside::geometric_mean;
-use crate::bench::report::{Report, Roof, Row};
+use crate::report::beside::geometric_mean;
+use crate::report::{Report, Roof, Row};
 
 /// Size of a plot, in the unit of its text, and the edges of its area.
 const WIDTH: f64 = 460.0;
@@ -40,7 +40,7 @@ struct Point<'a> {
 }
 
 /// Both plots with their legend.
-pub fn section(report: &Report, ours: &[&Row]) -> Markup {
+pub(super) fn section(report: &Report, ours: &[&Row]) -> Markup {
     let drawn = ours.iter().map(|row| Point { row, log_size: log_size(row), gbps: scaled_gbps(report, row) });
     let drawn: Vec<Point<'_>> = drawn.filter(|point| is_positive(point.gbps) && point.gbps < 1e300).collect();
     let families = families(drawn.iter().map(|point| point.row));
@@ -74,7 +74,7 @@ pub fn section(report: &Report, ours: &[&Row]) -> Markup {
 }
 
 /// The norm without the number of groups or the order.
-pub fn family(row: &Row) -> &str {
+pub(super) fn family(row: &Row) -> &str {
     match row.variant.rsplit_once(' ') {
         Some((family, number)) if number.parse::<f64>().is_ok() => family,
         _ => &row.variant,
@@ -82,7 +82,7 @@ pub fn family(row: &Row) -> &str {
 }
 
 /// Each of them once.
-pub fn families<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
+pub(super) fn families<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
     let mut families = Vec::new();
     for family in rows.map(family) {
         if !families.contains(&family) {
@@ -205,12 +205,12 @@ fn series(index: usize, points: &[Point<'_>], x: &Axis, y: &Axis, shift: f64) ->
 }
 
 /// The class of a colour.
-pub fn colour(index: usize) -> String {
+pub(super) fn colour(index: usize) -> String {
     format!("s{}", index % COLOURS)
 }
 
 /// The sign of a family, or of whatever else `index` counts.
-pub fn mark(index: usize, x: f64, y: f64, is_hollow: bool, title: &str) -> Markup {
+pub(super) fn mark(index: usize, x: f64, y: f64, is_hollow: bool, title: &str) -> Markup {
     let hollow = if is_hollow { " hollow" } else { "" };
     // more families than colours: the same colour with another mark
     let shape = MARKS[(index + index / COLOURS) % MARKS.len()];
@@ -224,7 +224,7 @@ pub fn mark(index: usize, x: f64, y: f64, is_hollow: bool, title: &str) -> Marku
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::tests::report;
+    use crate::report::tests::report;
 
     #[test]
     fn rows_have_families_and_sizes() {

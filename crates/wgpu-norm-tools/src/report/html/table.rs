@@ -3,13 +3,13 @@
 use maud::{Markup, html};
 
 use super::{digits, percent};
-use crate::bench::report::{Report, Row};
+use crate::report::{Report, Row};
 
 const HEADER: [&str; 13] =
     ["norm", "shape", "format", "pass", "by", "type", "ms", "p20..p80", "GB/s", "% of roof", "of", "error", "schedule"];
 
 /// The table.
-pub fn section(report: &Report, earlier: &[Report]) -> Markup {
+pub(super) fn section(report: &Report, earlier: &[Report]) -> Markup {
     html! {
         section {
             h2 { "All rows" }

@@ -1,6 +1,6 @@
 //! Rows of other implementations and of earlier runs, beside ours.
 
-use super::report::{Report, Row};
+use super::{Report, Row};
 
 /// A row as it is shown.
 pub struct Shown<'a> {
@@ -76,7 +76,7 @@ pub fn geometric_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
+    use super::super::tests::report;
     use super::*;
 
     #[test]

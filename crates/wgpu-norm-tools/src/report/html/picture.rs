@@ -6,9 +6,8 @@ use maud::{Markup, PreEscaped, html};
 use super::axis::{Axis, round_ticks};
 use super::plot::{colour, families, family, mark};
 use super::{WAYS, digits, is_positive};
-use crate::bench::beside::{self, geometric_mean};
-use crate::bench::report::{Report, Row};
-use crate::bench::table::SOFTWARE;
+use crate::report::beside::{self, geometric_mean};
+use crate::report::{Report, Row, SOFTWARE};
 
 const STYLE: &str = include_str!("picture.css");
 /// Width of the image, and the edges of the area of marks.
@@ -254,7 +253,7 @@ fn fit(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::tests::report;
+    use crate::report::tests::report;
 
     #[test]
     fn marks_stand_side_by_side_while_there_is_room() {

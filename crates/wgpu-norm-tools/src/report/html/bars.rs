@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 
 use super::{digits, is_positive, percent};
-use crate::bench::beside::{self, Shown};
-use crate::bench::compare::{Change, Comparison, Verdict};
+use crate::report::beside::{self, Shown};
+use crate::report::compare::{Change, Comparison, Verdict};
 
 /// Least factor that fills half the width, so that small changes look small.
 const LEAST_SCALE: f64 = 1.5;
 
 /// GB/s of each case that somebody else has too.
-pub fn beside(shown: &[Shown<'_>]) -> Markup {
+pub(super) fn beside(shown: &[Shown<'_>]) -> Markup {
     let cases: Vec<&[Shown<'_>]> = shown.chunk_by(|_, next| next.by.is_some()).filter(|case| case.len() > 1).collect();
     let most = cases.iter().flat_map(|case| case.iter()).map(|shown| shown.row.gbps).filter(|gbps| gbps.is_finite());
     let most = most.fold(f64::MIN_POSITIVE, f64::max);
@@ -49,7 +49,7 @@ fn bar(Shown { row, by, faster }: &Shown<'_>, most: f64) -> Markup {
 }
 
 /// Every case of both runs, those that changed open to the eye.
-pub fn comparison(comparison: &Comparison<'_>) -> Markup {
+pub(super) fn comparison(comparison: &Comparison<'_>) -> Markup {
     let scale = comparison.changes.iter().map(|change| change.faster.ln().abs()).fold(LEAST_SCALE.ln(), f64::max);
     let (same, changed): (Vec<&Change<'_>>, Vec<&Change<'_>>) =
         comparison.changes.iter().partition(|change| change.verdict == Verdict::Same);

@@ -2,7 +2,7 @@
 
 /// An axis from one coordinate to another.
 #[derive(Clone, Copy, Debug)]
-pub struct Axis {
+pub(super) struct Axis {
     low: f64,
     high: f64,
     from: f64,
@@ -11,27 +11,27 @@ pub struct Axis {
 
 /// A mark.
 #[derive(Debug, PartialEq)]
-pub struct Tick {
+pub(super) struct Tick {
     /// Where, in values of the axis.
-    pub value: f64,
+    pub(super) value: f64,
     /// Its words.
-    pub label: String,
+    pub(super) label: String,
 }
 
 impl Axis {
     /// From the values `low..high` to the coordinates `from..to`.
-    pub fn new(low: f64, high: f64, from: f64, to: f64) -> Self {
+    pub(super) fn new(low: f64, high: f64, from: f64, to: f64) -> Self {
         Self { low, high, from, to }
     }
 
     /// The coordinate of a value.
-    pub fn at(&self, value: f64) -> f64 {
+    pub(super) fn at(&self, value: f64) -> f64 {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 }
 
 /// About five round values from 0 to `high`.
-pub fn round_ticks(high: f64) -> Vec<Tick> {
+pub(super) fn round_ticks(high: f64) -> Vec<Tick> {
     let raw = high / 5.0;
     let decade = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * decade).into_iter().find(|step| *step >= raw).unwrap_or(raw);
@@ -42,7 +42,7 @@ pub fn round_ticks(high: f64) -> Vec<Tick> {
 }
 
 /// At most six powers of two between two binary logarithms, as sizes.
-pub fn size_ticks(low: f64, high: f64) -> Vec<Tick> {
+pub(super) fn size_ticks(low: f64, high: f64) -> Vec<Tick> {
     let step = ((high - low) / 6.0).floor() as i32 + 1;
     let first = low.ceil() as i32;
     // multiples of the step, so that neighbours differ by the same factor from page to page

@@ -1,16 +1,29 @@
-//! What `bench` measured, as JSON.
+//! What `bench` measured, as JSON, as a page and as a table: of the program, or of the page that measures a browser.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "native")]
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use wgpu_norm::wgpu;
-use wgpu_norm_tools::device::{Gpu, type_name};
-use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::types;
+
+#[cfg(feature = "native")]
+use crate::device::{Gpu, type_name};
+#[cfg(feature = "native")]
+use crate::failure::Failure;
+use crate::types;
+
+pub mod beside;
+pub mod compare;
+pub mod html;
+#[cfg(feature = "native")]
+pub mod table;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 2;
+/// What is said of a processor that plays GPU.
+const SOFTWARE: &str = "software adapter: only the ratios mean something, GB/s say nothing of a GPU";
+/// Type of such an adapter.
+const PROCESSOR: &str = "software";
 /// Largest error in units of the largest value of a segment, or of the magnitudes of the terms of a sum.
 pub const TOLERANCE: f64 = 1e-5;
 
@@ -25,7 +38,7 @@ pub struct Report {
     pub driver: String,
     /// Vulkan, Metal, ...
     pub backend: String,
-    /// As [`type_name`] calls it.
+    /// `discrete`, `integrated`, `virtual`, `software`, `other`.
     pub device_type: String,
     /// When, in UTC, as ISO 8601 has it.
     pub date: String,
@@ -156,6 +169,7 @@ impl Roof {
 
 impl Report {
     /// A report without rows.
+    #[cfg(feature = "native")]
     pub fn new(gpu: &Gpu, clock: &str, cold_start_ms: f64) -> Self {
         let info = &gpu.info;
         let arguments = std::env::args().skip(1);
@@ -191,6 +205,7 @@ impl Report {
     }
 
     /// Reads a file as [`Report::parse`].
+    #[cfg(feature = "native")]
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
         Self::parse(&text).map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
@@ -198,7 +213,7 @@ impl Report {
 
     /// Whether the processor itself was measured.
     pub fn is_software(&self) -> bool {
-        self.device_type == type_name(wgpu::DeviceType::Cpu)
+        self.device_type == PROCESSOR
     }
 
     /// Rows whose error is too large.
@@ -248,7 +263,7 @@ impl Row {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn row() -> Row {
@@ -275,7 +290,7 @@ pub mod tests {
     }
 
     /// One of each.
-    pub fn report() -> Report {
+    pub(crate) fn report() -> Report {
         Report {
             schema: SCHEMA,
             adapter: "a".to_owned(),
@@ -302,6 +317,12 @@ pub mod tests {
                 why: "too large".to_owned(),
             }],
         }
+    }
+
+    #[cfg(feature = "native")]
+    #[test]
+    fn a_processor_has_one_name() {
+        assert_eq!(PROCESSOR, type_name(wgpu_norm::wgpu::DeviceType::Cpu));
     }
 
     #[test]

@@ -13,8 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::beside::{self, geometric_mean};
 use super::compare::Comparison;
-use super::report::{Report, Row, TOLERANCE};
-use super::table::SOFTWARE;
+use super::{Report, Row, SOFTWARE, TOLERANCE};
 pub use picture::picture;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -153,7 +152,7 @@ fn digits(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
+    use super::super::tests::report;
     use super::*;
 
     const EVIL: &str = r#"<script>alert("1")</script>&'"#;
