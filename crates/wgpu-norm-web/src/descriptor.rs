@@ -57,6 +57,9 @@ pub enum Described<'a> {
 
 /// Reads a descriptor, and goes on with it: it borrows from what was read.
 pub(crate) fn read<R>(field: &Field<'_>, then: impl FnOnce(Described<'_>) -> Result<R>) -> Result<R> {
+    if !field.value.is_object() {
+        return field.wrong("an object");
+    }
     let (kind, own) = KINDS[field.required("kind")?.place(&KINDS.map(|(kind, _)| kind))?];
     let common = match kind {
         "adain" => &COMMON_OF_ADAIN[..],

@@ -1,30 +1,24 @@
-// Peers by name, fetched when they are asked for.
+// Peers by name, fetched when they are asked for. They are compiled where their packages are installed, so that no other
+// module names theirs.
 
 import type { Opened } from "../gpu.js";
 import type { Peer } from "./peer.js";
 
-type Make = (opened: Opened) => Peer | Promise<Peer>;
+const NAMES = ["onnxruntime", "tfjs"];
 
-const PEERS: { readonly [name: string]: () => Promise<Make> } = {
-  onnxruntime: async () => {
-    const { OnnxRuntime } = await import("./onnxruntime.js");
-    return ({ device }) => new OnnxRuntime(device);
-  },
-  tfjs: async () => {
-    const { TensorFlow } = await import("./tfjs.js");
-    return ({ device, info }) => TensorFlow.create(device, info);
-  },
-};
+/** What the module of a peer has. */
+interface PeerModule {
+  make(opened: Opened): Peer | Promise<Peer>;
+}
 
 /** Loads a peer; where its files are not there, it says how to get them. */
 export async function load(name: string, opened: Opened): Promise<Peer> {
-  const fetched = PEERS[name];
-  if (!fetched) throw new Error(`no peer is called ${name}`);
-  let make: Make;
+  if (!NAMES.includes(name)) throw new Error(`no peer is called ${name}`);
+  let peer: PeerModule;
   try {
-    make = await fetched();
+    peer = (await import(`./${name}.js`)) as PeerModule;
   } catch {
     throw new Error(`${name} is not there: scripts/web --peers serves the page with it`);
   }
-  return await make(opened);
+  return await peer.make(opened);
 }

@@ -5,12 +5,13 @@ import * as ort from "onnxruntime-web";
 import { download } from "../buffers.js";
 import type { BenchCase } from "../cases.js";
 import { elementsOf, isGiven } from "../cases.js";
+import type { Opened } from "../gpu.js";
 import { type Constant, type Node, model } from "./onnx.js";
 import { type Inputs, type Peer, type Prepared, Unsupported, timed } from "./peer.js";
 
 type Constants = { [name: string]: { values: Constant; dims: readonly number[] } };
 
-export class OnnxRuntime implements Peer {
+class OnnxRuntime implements Peer {
   readonly name = `onnxruntime-web ${ort.env.versions.web}`;
   private session: ort.InferenceSession | null = null;
   private outputs: GPUBuffer[] = [];
@@ -123,3 +124,5 @@ function nodesOf(entry: BenchCase, constants: Constants, numbers: Inputs["number
     }
   }
 }
+
+export const make = ({ device }: Opened): Peer => new OnnxRuntime(device);

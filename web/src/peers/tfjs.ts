@@ -4,6 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { WebGPUBackend } from "@tensorflow/tfjs-backend-webgpu";
 
 import { type BenchCase, isGiven } from "../cases.js";
+import type { Opened } from "../gpu.js";
 import { type Inputs, type Peer, type Prepared, Unsupported, timed } from "./peer.js";
 
 /** Its kernels are registered for this name. */
@@ -14,7 +15,7 @@ interface Recording {
   readonly commandEncoder: GPUCommandEncoder | null;
 }
 
-export class TensorFlow implements Peer {
+class TensorFlow implements Peer {
   readonly name = `TensorFlow.js ${tf.version_core}`;
   private readonly backend: WebGPUBackend;
   private tensors: tf.Tensor[] = [];
@@ -121,3 +122,5 @@ function computation(
 function flat(tensor: tf.Tensor): tf.Tensor1D {
   return tensor as tf.Tensor1D;
 }
+
+export const make = ({ device, info }: Opened): Promise<Peer> => TensorFlow.create(device, info);
