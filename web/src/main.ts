@@ -55,7 +55,7 @@ class Page {
     // it was closed, and another is there
     if (this.opened !== opened) return;
     this.lost += 1;
-    const words = `The device was lost: ${info.message || info.reason}`;
+    const words = `The device was lost: ${(info.message || info.reason).replace(/\.$/, "")}`;
     if (this.lost > MOST_LOST) {
       this.close();
       this.say(`${words}. It was the ${this.lost}th: choose an adapter to try again.`);
