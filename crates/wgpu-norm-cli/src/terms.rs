@@ -102,7 +102,11 @@ fn of_adaptive(
     let variance = style.forward(&Inputs { input: inputs.style.unwrap_or_default(), ..Inputs::default() })?.variance;
     let segments = places(descriptor.shape, &[0, channel_axis(descriptor.format, descriptor.shape)]);
     let of_content = of_norm(&content, &bare, grad_output)?.remove("input").unwrap_or_default();
-    let of_input = of_content.iter().zip(segments).map(|(unit, segment)| unit * variance[segment % variance.len()].sqrt()).collect();
+    let of_input = of_content
+        .iter()
+        .zip(segments)
+        .map(|(unit, segment)| unit * variance[segment % variance.len()].sqrt())
+        .collect();
     Ok(Units::from([("input", of_input), ("style", style.segment_units(false, &larger)?)]))
 }
 

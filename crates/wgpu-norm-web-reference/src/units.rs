@@ -66,7 +66,11 @@ pub fn of_adaptive_gradients(
     let variance = reference::forward(&of_style, &bare(style))?.variance;
     let [of_content, ..] = of_gradients(&content, &bare(input), &normalized, grad_output)?;
     let segments = places(d.shape, &segments(d));
-    let of_input = of_content.iter().zip(segments).map(|(unit, segment)| unit * variance[segment % variance.len()].sqrt()).collect();
+    let of_input = of_content
+        .iter()
+        .zip(segments)
+        .map(|(unit, segment)| unit * variance[segment % variance.len()].sqrt())
+        .collect();
     Ok([of_input, reference::segment_units(&of_style, false, &larger)?])
 }
 
