@@ -47,8 +47,8 @@ chromium_folder() {
   echo "$unpacked/usr/lib/chromium"
 }
 
-# A package as WebAssembly for browsers: by rustup's target where it is there, else by Debian's compiler, which builds the
-# standard library too (minutes the first time). Prints the path of the module.
+# A package as WebAssembly for browsers: by rustup's target where it is there, else by Debian's compiler, which builds
+# the standard library too (minutes the first time). Prints the path of the module.
 build_wasm() {
   # another compiler's, and other flags': nothing in it serves other builds
   local folder=${CARGO_TARGET_DIR:-$PWD/target}/wasm name=wasm32-unknown-unknown

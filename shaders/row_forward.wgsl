@@ -45,9 +45,9 @@ fn run(group: u32, local: u32) {
         let shift = magnitude_bits(part(m.shift, e));
         let still = LOSES_NOTHING && abs(part(m.rest, e)) + part(m.spread, e) == 0.0;
         // of a shift so small that differences, or their mean, may have vanished, something may be left
-        let is_rare = is_rare_part(m, e) && !(still && shift > 0x30800000u);
+        let is_rare = is_rare_part(m, e) && !(still && (!CENTRED || shift > 0x30800000u));
         rare |= is_rare;
-        needed |= is_rare && !(still && shift == 0u && !holds_something(e));
+        needed |= is_rare && !(CENTRED && still && shift == 0u && !holds_something(e));
     }
     if any_lanes(needed) {
         forward_again(there, rare, m);

@@ -216,8 +216,8 @@ pub enum QuantScale {
     Static,
 }
 
-/// The result as bytes: `q = y / scale` to the nearest, ties to even, where y is the result rounded to the output's type
-/// and `scale = max(max |y| / largest number of the format, least)`. For use with [`Fusion::quantization`].
+/// The result as bytes: `q = y / scale` to the nearest, ties to even, where y is the result rounded to the output's
+/// type and `scale = max(max |y| / largest number of the format, least)`. For use with [`Fusion::quantization`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Quantization {

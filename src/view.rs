@@ -59,7 +59,8 @@ pub struct TensorView<B> {
     pub len: Option<u64>,
     /// Distance between the starts of two rows in elements; `None`: no padding.
     pub row_stride: Option<u64>,
-    /// The axis of which that is the stride: rows hold all axes behind it. `None`: rows are those of the innermost axis.
+    /// The axis of which that is the stride: rows hold all axes behind it. `None`: rows are those of the innermost
+    /// axis.
     pub strided_axis: Option<usize>,
     /// What the caller takes the elements for: an error where the norm has another type. `None`: as the norm has it.
     pub element: Option<Element>,
@@ -96,8 +97,8 @@ impl<B: Buffer> TensorView<B> {
         Self { row_stride: Some(elements), strided_axis: None, ..self }
     }
 
-    /// The same elements with neighbours along `axis` of the norm's shape `elements` apart. What lies behind that axis is
-    /// dense, and the axes before it go on as multiples of it: so q of a fused `[B, S, 3, H, D]` is a view of shape
+    /// The same elements with neighbours along `axis` of the norm's shape `elements` apart. What lies behind that axis
+    /// is dense, and the axes before it go on as multiples of it: so q of a fused `[B, S, 3, H, D]` is a view of shape
     /// `[B, S, H, D]` with a stride of `3 * H * D` on axis 1. Tensors of one call that are strided have to be so on one
     /// axis.
     pub const fn with_stride(self, axis: usize, elements: u64) -> Self {

@@ -260,8 +260,8 @@ impl Accessor {
         }
     }
 
-    /// What is dealt by words, maybe another's. Of words of halves that are not live as a whole the rest stays as it is:
-    /// they lie as those that it was dealt by.
+    /// What is dealt by words, maybe another's. Of words of halves that are not live as a whole the rest stays as it
+    /// is: they lie as those that it was dealt by.
     fn words4(&self) -> String {
         let (t, element) = (self.operand.name(), self.element);
         if element == Element::F32 {

@@ -379,7 +379,8 @@ mod tests {
         assert!(matches!(backward(228, 0, 32), Err(BindError::Overlap { .. })));
     }
 
-    /// (bytes from row to row, of a row of the first, start and bytes of a row of the second): whether they share a word.
+    /// (bytes from row to row, of a row of the first, start and bytes of a row of the second): whether they share a
+    /// word.
     #[test]
     fn columns_share_words_where_rows_do() {
         let span = |operand, start, row, stride| {

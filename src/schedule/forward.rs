@@ -76,9 +76,9 @@ impl Rows {
 
     /// How lanes exchange, and fewest and most of them in rows that are chosen to be held with so many vectors a lane.
     ///
-    /// The shortest rows, whose exchange is much of what there is to do, have kernels of their own: those of one line of
-    /// lanes, with two vectors or fewer than a lane may hold. All others have one, whose barriers those of a subgroup
-    /// leave out. Rows that are read one by one have one for subgroups and one for what is longer (`apart`).
+    /// The shortest rows, whose exchange is much of what there is to do, have kernels of their own: those of one line
+    /// of lanes, with two vectors or fewer than a lane may hold. All others have one, whose barriers those of a
+    /// subgroup leave out. Rows that are read one by one have one for subgroups and one for what is longer (`apart`).
     pub(crate) fn exchange(&self, apart: bool, profile: &DeviceProfile) -> (Exchange, u32, u32) {
         let short = self.lanes <= LINE && self.vectors <= 2 || self.vectors < 1 << profile.vectors.ilog2();
         let exchange = match self.cluster {

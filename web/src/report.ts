@@ -2,7 +2,8 @@
 
 import type { RoofName } from "./roof.js";
 
-export interface Row {
+/** Which case, by whom; ours has no peer. */
+interface Named {
   peer: string | null;
   variant: string;
   shape: string;
@@ -10,6 +11,9 @@ export interface Row {
   dtype: string;
   parameters: string;
   pass: string;
+}
+
+export interface Row extends Named {
   schedule: string;
   median_ms: number;
   p20_ms: number;
@@ -23,14 +27,7 @@ export interface Row {
   error: number | null;
 }
 
-export interface Skipped {
-  peer: string | null;
-  variant: string;
-  shape: string;
-  format: string;
-  dtype: string;
-  parameters: string;
-  pass: string;
+export interface Skipped extends Named {
   needs_bytes: number;
   why: string;
 }

@@ -2,8 +2,8 @@
 
 use wgpu_norm_tools::compute::{Runner, Running};
 use wgpu_norm_tools::device::Gpu;
+use wgpu_norm_tools::exact;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm;
 
 use crate::derived;
 use crate::golden::{Generate, Request, Store};
@@ -72,13 +72,13 @@ impl Inputs {
     ) -> Result<Runner<'a>, Failure> {
         let (scale, bias) = (self.scale.is_some(), self.bias.is_some());
         let norm = setup.describe(scale, bias, |descriptor| descriptor.create(&gpu.engine))?;
-        let inputs = norm::Inputs {
+        let inputs = exact::Inputs {
             input: &[],
             scale: self.scale.as_deref(),
             bias: self.bias.as_deref(),
             style: self.style.as_deref(),
             given: given.map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
-            ..norm::Inputs::default()
+            ..exact::Inputs::default()
         };
         let running = self.running.clone().filter(|_| given.is_none()).map(|(mean, variance)| Running {
             mean,

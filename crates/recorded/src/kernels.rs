@@ -54,7 +54,7 @@ fn of_shards(request: &Request, devices: &[DeviceFacts]) -> Result<Kernels, Fail
     for shape in (0..).map_while(|rank| Some(&request.inputs.get(&format!("input_{rank}"))?.shape)) {
         let batch = wgpu_norm::NormDescriptor::new(wgpu_norm::NormKind::Batch, shape);
         let descriptor = wgpu_norm::NormDescriptor { types: sync::types(request), ..batch };
-        kernels.extend(wgpu_norm_tools::norm::Descriptor::Norm(descriptor).kernels(devices)?);
+        kernels.extend(wgpu_norm_tools::exact::Descriptor::Norm(descriptor).kernels(devices)?);
     }
     Ok(kernels)
 }

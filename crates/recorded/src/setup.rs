@@ -7,7 +7,7 @@ use wgpu_norm::{
     AdaptiveDescriptor, Affine, Epsilon, MemoryFormat, Momentum, NormDescriptor, NormKind, PlanError, RunningUpdate,
     SingleElement, StyleEpsilon, Types, Variance,
 };
-use wgpu_norm_tools::norm::Descriptor;
+use wgpu_norm_tools::exact::Descriptor;
 
 use crate::fused;
 use crate::golden::Request;

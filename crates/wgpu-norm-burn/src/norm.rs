@@ -78,7 +78,10 @@ pub(crate) fn normalize<const D: usize>(
     let Around { activation, residual } = around;
     match (Norms { residual, ..norms }).apply(Op { activation, ..op }) {
         Ok(made) => (made.output, made.sum),
-        Err(Norms { input, residual, .. }) => one_by_one(input, Around { activation, residual }, burn),
+        Err(norms) => {
+            let Norms { input, residual, .. } = *norms;
+            one_by_one(input, Around { activation, residual }, burn)
+        }
     }
 }
 

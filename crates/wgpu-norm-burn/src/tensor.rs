@@ -34,10 +34,10 @@ impl<const D: usize> Norms<D> {
     }
 
     /// Normalizes; gives the tensors back where Burn's own operators have to.
-    pub(crate) fn apply(self, op: Op) -> Result<Made<D>, Self> {
+    pub(crate) fn apply(self, op: Op) -> Result<Made<D>, Box<Self>> {
         if let Err(reason) = self.check(&op) {
             warn_once(reason);
-            return Err(self);
+            return Err(Box::new(self));
         }
         let (mean, variance) = self.given.unzip();
         let operands = Operands {

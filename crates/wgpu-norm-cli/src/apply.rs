@@ -11,11 +11,11 @@ use wgpu_norm::{Affine, Element, QuantFormat, RunningStatistics, State, StateSpe
 use wgpu_norm_tools::check::{Comparison, Misplaced, unravel};
 use wgpu_norm_tools::compute::{Outcome, Running, Tensors, on_cpu, on_gpu};
 use wgpu_norm_tools::device::Gpu;
+use wgpu_norm_tools::exact::{Descriptor, Exact};
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::file_error::FileError;
 use wgpu_norm_tools::files::{Prefix, TensorFile, TensorSpec};
 use wgpu_norm_tools::fused::{Fused, Numbers};
-use wgpu_norm_tools::norm::{Descriptor, Exact};
 use wgpu_norm_tools::output::{self, Part, Target};
 use wgpu_norm_tools::quantized::{self, Quantize};
 use wgpu_norm_tools::{shapes, terminal};

@@ -10,10 +10,10 @@ use wgpu_norm::{
 };
 use wgpu_norm_tools::around::Around;
 use wgpu_norm_tools::compute::Tensors;
+use wgpu_norm_tools::exact::Descriptor;
 use wgpu_norm_tools::files::element_count;
 use wgpu_norm_tools::fill::{Fill, Random};
 use wgpu_norm_tools::fused::{Fused, Numbers};
-use wgpu_norm_tools::norm::Descriptor;
 use wgpu_norm_tools::{elements, fill, types};
 
 /// A kind of norm over a shape.

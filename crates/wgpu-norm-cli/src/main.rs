@@ -8,7 +8,6 @@ mod cases;
 mod numbers;
 mod plan;
 mod shaders;
-mod terms;
 mod verify;
 
 use std::ffi::OsString;

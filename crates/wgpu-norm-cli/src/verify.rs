@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{self, Gpu, POISON};
+use wgpu_norm_tools::exact::{Descriptor, Exact};
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{Descriptor, Exact, Planned};
+use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
@@ -275,8 +276,8 @@ impl Run<'_> {
 mod tests {
     use wgpu_norm::{Affine, Element, Fusion, NormDescriptor};
     use wgpu_norm_tools::elements;
+    use wgpu_norm_tools::exact::Inputs;
     use wgpu_norm_tools::fill::Fill;
-    use wgpu_norm_tools::norm::Inputs;
 
     use super::*;
 

@@ -8,8 +8,8 @@ use wgpu_norm::{
     NormDescriptor, NormKind, NormalizedRounding, Prologue, SumRounding, TensorView, Types,
 };
 
+use crate::exact::Descriptor;
 use crate::fused::Fused;
-use crate::norm::Descriptor;
 use crate::outline::Which;
 
 /// What a network puts around a norm.

@@ -45,8 +45,8 @@ impl Comparison {
         Self::with_excuse(actual, expected, element, largest_in(expected, element), |_| false)
     }
 
-    /// As [`Comparison::new`], in another unit, absolute where it is 0; and a NaN or an infinity in the wrong place may be
-    /// excused, by its index.
+    /// As [`Comparison::new`], in another unit, absolute where it is 0; and a NaN or an infinity in the wrong place may
+    /// be excused, by its index.
     pub fn with_excuse(
         actual: &[f32],
         expected: &[f64],

@@ -12,9 +12,10 @@ use wgpu_norm::{
 
 use crate::device::{Gpu, Tensor, View};
 use crate::elements;
+use crate::exact::{Descriptor, Exact, Inputs};
 use crate::failure::Failure;
 use crate::fused::{Fused, Numbers};
-use crate::norm::{Descriptor, Exact, Inputs, Operands, Pass, Planned};
+use crate::norm::{Operands, Pass, Planned};
 use crate::quantized::{Quantize, Quantized};
 
 /// The operands of a norm.

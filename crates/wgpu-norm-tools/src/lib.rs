@@ -13,6 +13,7 @@ pub mod compute;
 #[cfg(feature = "native")]
 pub mod device;
 pub mod elements;
+pub mod exact;
 #[cfg(feature = "native")]
 pub mod failure;
 #[cfg(feature = "native")]
@@ -20,7 +21,6 @@ pub mod file_error;
 #[cfg(feature = "native")]
 pub mod files;
 pub mod fill;
-#[cfg(feature = "native")]
 pub mod fused;
 #[cfg(feature = "native")]
 mod names;
@@ -44,6 +44,7 @@ pub mod shaders;
 pub mod shapes;
 #[cfg(feature = "native")]
 pub mod terminal;
+pub mod terms;
 pub mod types;
 #[cfg(feature = "native")]
 mod unfinished;

@@ -9,8 +9,9 @@ use wgpu_norm::{
 };
 
 use crate::around::{Beside, Part};
+use crate::exact::Descriptor;
 use crate::failure::Failure;
-use crate::norm::{Descriptor, Operands, Pass, Planned};
+use crate::norm::{Operands, Pass, Planned};
 
 /// A pass of a norm, without its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

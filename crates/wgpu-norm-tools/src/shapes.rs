@@ -6,9 +6,9 @@ use wgpu_norm::{AffineAxes, MemoryFormat, NormDescriptor, NormKind};
 use wgpu_norm::{DeviceFacts, Planner, SpectralDescriptor};
 
 #[cfg(feature = "native")]
-use crate::failure::Failure;
+use crate::exact::Descriptor;
 #[cfg(feature = "native")]
-use crate::norm::Descriptor;
+use crate::failure::Failure;
 #[cfg(feature = "native")]
 use crate::outline::Which;
 

@@ -1,14 +1,13 @@
 //! One norm with its operands, and what the reference makes of them.
 
 use serde_json::{Value, json};
-use wgpu_norm::reference::{self, ReferenceInputs};
-use wgpu_norm::{AdaptiveDescriptor, DeviceFacts, Element, NormDescriptor, Planner, Types};
+use wgpu_norm::reference::ReferenceError;
+use wgpu_norm::{DeviceFacts, Element, Planner};
 use wgpu_norm_tools::check::Comparison;
-use wgpu_norm_tools::elements;
+use wgpu_norm_tools::exact::{Descriptor, Inputs};
 use wgpu_norm_tools::fill::{self, Fill, Random};
+use wgpu_norm_tools::{elements, terms};
 use wgpu_norm_web::Described;
-
-use crate::units;
 
 /// As `wgpu-norm verify` has it.
 const TOLERANCE: f64 = 2e-6;
@@ -42,87 +41,67 @@ impl Case {
     /// The operands of a norm, filled, and what it computes from them.
     pub fn of(norm: &Value, fill: Fill, given: bool) -> Result<Self, String> {
         let case = wgpu_norm_web::described(norm, |described| match described {
-            Described::Norm(d) => Self::of_norm(&d, fill, given),
-            Described::Adaptive(d) => Self::of_adaptive(&d, fill),
+            Described::Norm(d) => Self::of_descriptor(&d.into(), fill, given),
+            Described::Adaptive(d) => Self::of_descriptor(&d.into(), fill, given),
             Described::Spectral(_) => Err("the page has no cases of spectral norm".to_owned()),
         });
         case?
     }
 
-    fn of_norm(d: &NormDescriptor<'_>, fill: Fill, given: bool) -> Result<Self, String> {
-        let plan = planner().plan(d).map_err(|error| error.to_string())?;
-        let (len, types) = (plan.len(), d.types);
+    fn of_descriptor(d: &Descriptor<'_>, fill: Fill, given: bool) -> Result<Self, String> {
+        let lengths = Lengths::of(d)?;
+        let (len, types, affine) = (lengths.tensor, d.types(), d.affine());
         let mut random = Random::of_operands(len);
         let rounded = |values: Vec<f32>, element| elements::rounded(&values, element);
+        let style = (lengths.style > 0).then(|| rounded(random.fill(Fill::Normal, lengths.style), types.input));
         let input = rounded(random.fill(fill, len), types.input);
-        let scale = d.affine.has_scale().then(|| rounded(random.scales(plan.affine_len()), types.scale));
-        let bias = d.affine.has_bias().then(|| rounded(random.biases(plan.affine_len()), types.bias));
-        let channels = plan.given_segment_count();
-        let given = given.then(|| (random.means(fill, channels), random.scales(channels)));
+        let scale = affine.has_scale().then(|| rounded(random.scales(lengths.affine), types.scale));
+        let bias = affine.has_bias().then(|| rounded(random.biases(lengths.affine), types.bias));
+        let given = given.then(|| (random.means(fill, lengths.given), random.scales(lengths.given)));
         let grad_output = rounded(fill::gradient(len), types.grad_output);
 
-        let inputs = ReferenceInputs {
+        let inputs = Inputs {
             input: &input,
             scale: scale.as_deref(),
             bias: bias.as_deref(),
+            style: style.as_deref(),
             given: given.as_ref().map(|(mean, variance)| (mean.as_slice(), variance.as_slice())),
+            ..Inputs::default()
         };
-        let exact = || -> Result<_, reference::ReferenceError> {
-            let output = reference::forward(d, &inputs)?;
-            let output_units = reference::output_units(d, &inputs)?;
-            let gradients = reference::backward(d, &inputs, &grad_output)?;
-            let gradient_units = units::of_gradients(d, &inputs, &output, &grad_output)?;
-            Ok((output.output, output_units, gradients, gradient_units))
+        let exact = || -> Result<_, ReferenceError> {
+            let output = d.forward(&inputs)?.output;
+            let output_units = d.output_units(&inputs, &output)?;
+            let gradients = d.backward(&inputs, &grad_output)?;
+            Ok((output, output_units, gradients, terms::of(d, &inputs, &grad_output)?))
         };
-        let (output, output_units, gradients, [of_input, of_scale, of_bias]) =
-            exact().map_err(|error| error.to_string())?;
+        let (output, output_units, gradients, mut units) = exact().map_err(|error| error.to_string())?;
         let mut case = Self::default();
         case.expect("output", types.output, output, output_units);
-        case.expect("gradInput", types.grad_input, gradients.input, of_input);
-        case.expect("gradScale", types.grad_scale, gradients.scale, of_scale);
-        case.expect("gradBias", types.grad_bias, gradients.bias, of_bias);
-        case.operand("input", types.input, &input);
-        scale.iter().for_each(|scale| case.operand("scale", types.scale, scale));
-        bias.iter().for_each(|bias| case.operand("bias", types.bias, bias));
-        case.operand("gradOutput", types.grad_output, &grad_output);
-        if let Some((mean, variance)) = &given {
-            case.operand("mean", Element::F32, mean);
-            case.operand("variance", Element::F32, variance);
+        for (name, gradient) in gradients.named() {
+            let (result, element) = match name {
+                "scale" => ("gradScale", types.grad_scale),
+                "bias" => ("gradBias", types.grad_bias),
+                "style" => ("gradStyle", types.grad_input),
+                _ => ("gradInput", types.grad_input),
+            };
+            case.expect(result, element, gradient, units.remove(name).unwrap_or_default());
+        }
+        for (name, element, values) in [
+            ("input", types.input, Some(&input)),
+            ("style", types.input, style.as_ref()),
+            ("scale", types.scale, scale.as_ref()),
+            ("bias", types.bias, bias.as_ref()),
+            ("gradOutput", types.grad_output, Some(&grad_output)),
+            ("mean", Element::F32, given.as_ref().map(|(mean, _)| mean)),
+            ("variance", Element::F32, given.as_ref().map(|(_, variance)| variance)),
+        ] {
+            values.into_iter().for_each(|values| case.operand(name, element, values));
         }
         Ok(case)
     }
 
-    fn of_adaptive(d: &AdaptiveDescriptor<'_>, fill: Fill) -> Result<Self, String> {
-        let plan = planner().plan_adaptive(d).map_err(|error| error.to_string())?;
-        let (len, types): (u64, Types) = (plan.content().len(), d.types);
-        let mut random = Random::of_operands(len);
-        let style = elements::rounded(&random.fill(Fill::Normal, plan.style_len()), types.input);
-        let input = elements::rounded(&random.fill(fill, len), types.input);
-        let grad_output = elements::rounded(&fill::gradient(len), types.grad_output);
-        let exact = || -> Result<_, reference::ReferenceError> {
-            let output = reference::adaptive(d, &input, &style)?;
-            let gradients = reference::adaptive_backward(d, &input, &style, &grad_output)?;
-            let gradient_units = units::of_adaptive_gradients(d, &input, &style, &grad_output)?;
-            let output_units = units::of_adaptive_output(d, &output.output)?;
-            Ok((output.output, output_units, gradients, gradient_units))
-        };
-        let (output, output_units, (to_input, to_style), [of_input, of_style]) =
-            exact().map_err(|error| error.to_string())?;
-        let mut case = Self::default();
-        case.expect("output", types.output, output, output_units);
-        case.expect("gradInput", types.grad_input, to_input, of_input);
-        case.expect("gradStyle", types.grad_input, to_style, of_style);
-        case.operand("input", types.input, &input);
-        case.operand("style", types.input, &style);
-        case.operand("gradOutput", types.grad_output, &grad_output);
-        Ok(case)
-    }
-
-    /// What the norm does not have is empty.
     fn expect(&mut self, name: &'static str, element: Element, values: Vec<f64>, units: Vec<f64>) {
-        if name == "output" || !values.is_empty() {
-            self.expected.push(Expected { name, element, values, units });
-        }
+        self.expected.push(Expected { name, element, values, units });
     }
 
     fn operand(&mut self, name: &'static str, element: Element, values: &[f32]) {
@@ -136,7 +115,10 @@ impl Case {
             let pointer = bytes.as_ptr() as usize;
             json!({ "name": name, "element": element.name(), "pointer": pointer, "bytes": bytes.len() })
         };
-        let expected = |Expected { name, element, values, .. }: &Expected| json!({ "name": name, "element": element.name(), "length": values.len() });
+        let expected = |result: &Expected| {
+            let Expected { name, element, values, .. } = result;
+            json!({ "name": name, "element": element.name(), "length": values.len() })
+        };
         json!({
             "operands": self.operands.iter().map(operand).collect::<Vec<_>>(),
             "expected": self.expected.iter().map(expected).collect::<Vec<_>>(),
@@ -186,9 +168,29 @@ impl Verdict {
     }
 }
 
-/// Of a device that can bind anything: what is asked of it are sizes.
-fn planner() -> Planner {
-    let mut facts = DeviceFacts::DEFAULT;
-    facts.max_binding = u64::MAX;
-    Planner::new(facts)
+/// How many elements operands have.
+struct Lengths {
+    tensor: u64,
+    affine: u64,
+    given: u64,
+    style: u64,
+}
+
+impl Lengths {
+    /// By the plan for a device that can bind anything.
+    fn of(d: &Descriptor<'_>) -> Result<Self, String> {
+        let mut facts = DeviceFacts::DEFAULT;
+        facts.max_binding = u64::MAX;
+        let planner = Planner::new(facts);
+        let (content, style) = match d {
+            Descriptor::Norm(d) => (planner.plan(d), 0),
+            Descriptor::Adaptive(d) => {
+                let plan = planner.plan_adaptive(d).map_err(|error| error.to_string())?;
+                (Ok(plan.content().clone()), plan.style_len())
+            }
+        };
+        let plan = content.map_err(|error| error.to_string())?;
+        let [affine, given] = [plan.affine_len(), plan.given_segment_count()];
+        Ok(Self { tensor: plan.len(), affine, given, style })
+    }
 }

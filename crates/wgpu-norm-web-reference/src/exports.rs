@@ -1,5 +1,5 @@
-//! What the module exports, in the manner of the planner's module: room for a request and for the bytes of a tensor, the
-//! call, and where the answer is. All of it lies in vectors that this module owns.
+//! What the module exports, in the manner of the planner's module: room for a request and for the bytes of a tensor,
+//! the call, and where the answer is. All of it lies in vectors that this module owns.
 
 use std::cell::RefCell;
 

@@ -12,7 +12,6 @@
 
 mod case;
 mod exports;
-mod units;
 
 use serde::Deserialize;
 use serde_json::{Value, json};

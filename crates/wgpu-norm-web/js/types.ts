@@ -223,8 +223,8 @@ export interface SpectralPlan {
   backwardWorkspaceSize: number;
 }
 
-/** Views of what a norm's fusion names: exactly those that it has. */
-export interface FusedViews {
+/** What a norm's fusion may name that has a gradient. */
+interface FusedOperands {
   residual?: View;
   gate?: View;
   z?: View;
@@ -233,6 +233,10 @@ export interface FusedViews {
   modulationShift?: View;
   addend?: View;
   outGate?: View;
+}
+
+/** Views of what a norm's fusion names: exactly those that it has. */
+export interface FusedViews extends FusedOperands {
   outResidual?: View;
   /** Forward: receives s of the prologue, where it is wanted. It is what backward takes as its input. */
   sum?: View;
@@ -245,17 +249,9 @@ export interface FusedViews {
 }
 
 /** Gradients to what a norm's fusion names: those that are wanted. */
-export interface FusedGradientViews {
+export interface FusedGradientViews extends FusedOperands {
   /** A gradient that arrives at the sum, or at the input: read. */
   arriving?: View;
-  residual?: View;
-  gate?: View;
-  z?: View;
-  prologueBias?: View;
-  modulationScale?: View;
-  modulationShift?: View;
-  addend?: View;
-  outGate?: View;
 }
 
 /** Scale and bias, where the norm has them. */

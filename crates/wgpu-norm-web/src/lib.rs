@@ -4,8 +4,9 @@
 //! Who sends requests is `js/`, the recorder on the caller's `GPUDevice`; its types say what a request may hold.
 //!
 //! A request has `facts` of a device and a `descriptor` of a norm. Alone they are answered with what the plan says of
-//! itself (sizes, schedules). With an `operation` and its `args` (views of buffers by number, size and usage) the answer
-//! is a recipe as `docs/recipe.md` has it, with kernels by their names alone unless the request says `sources: true`.
+//! itself (sizes, schedules). With an `operation` and its `args` (views of buffers by number, size and usage) the
+//! answer is a recipe as `docs/recipe.md` has it, with kernels by their names alone unless the request says `sources:
+//! true`.
 
 mod args;
 mod descriptor;

@@ -1,5 +1,5 @@
-// What the statistics see of vector j of a row, and of one element: s = x * m + c + r, where m is a gate or an activation
-// of z. Those that are absent change nothing.
+// What the statistics see of vector j of a row, and of one element: s = x * m + c + r, where m is a gate or an
+// activation of z. Those that are absent change nothing.
 struct Before { slope: f32 }   // of the activation below 0
 override MULTIPLIER: u32 = 0u; // the activation
 fn take4(row: Row, j: u32) -> vec4<f32> {

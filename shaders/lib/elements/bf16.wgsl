@@ -5,8 +5,8 @@ fn bf16_numbers(half: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(half <
 fn bf16_of_words(w: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));
 }
-// In the upper halves: to the nearest, ties to even; infinity beyond the largest. NaN, whose highest bit arithmetic sets,
-// stays NaN: bits of either sign are kept from being rounded beyond all others.
+// In the upper halves: to the nearest, ties to even; infinity beyond the largest. NaN, whose highest bit arithmetic
+// sets, stays NaN: bits of either sign are kept from being rounded beyond all others.
 fn bf16_bits(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);
     let positive = bitcast<vec4<u32>>(min(bitcast<vec4<i32>>(bits), vec4(0x7fff7fff)));

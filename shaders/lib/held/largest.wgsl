@@ -1,6 +1,8 @@
 // Largest magnitude of held segments (p = infinity; of order -infinity the smallest), and how many elements have it.
 // Bits are compared, so that a NaN stays.
 
+const CENTRED = false;
+
 fn measure() -> Measured {
     load();
     var top = vec4(0u);

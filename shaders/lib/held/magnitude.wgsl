@@ -1,5 +1,7 @@
 // Mean magnitude of held segments (p = 1).
 
+const CENTRED = false;
+
 fn measure() -> Measured {
     load();
     var sum = vec4(0.0);

@@ -1,6 +1,8 @@
 // Mean of (|x| / largest)^p of held segments, any p: with the largest magnitude factored out (the smallest, of a
 // negative p) no power over- or underflows that matters.
 
+const CENTRED = false;
+
 fn measure() -> Measured {
     load();
     var bits = vec4(0u);

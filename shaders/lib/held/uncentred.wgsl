@@ -1,5 +1,7 @@
 // Mean square of held segments.
 
+const CENTRED = false;
+
 fn measure() -> Measured {
     load();
     var squares = vec4(0.0);

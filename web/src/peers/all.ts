@@ -1,5 +1,5 @@
-// Peers by name, fetched when they are asked for. They are compiled where their packages are installed, so that no other
-// module names theirs.
+// Peers by name, fetched when they are asked for. They are compiled where their packages are installed, so that no
+// other module names theirs.
 
 import type { Opened } from "../gpu.js";
 import type { Peer } from "./peer.js";

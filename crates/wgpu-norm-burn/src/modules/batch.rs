@@ -87,7 +87,10 @@ impl BatchNorm {
                 }
                 (made.output, made.sum)
             }
-            Err(Norms { input, residual, .. }) => self.burn(input, Around { activation, residual }),
+            Err(norms) => {
+                let Norms { input, residual, .. } = *norms;
+                self.burn(input, Around { activation, residual })
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! What is asked of the files of a norm's operands, before either path computes.
 
 use wgpu_norm::NormKind;
+use wgpu_norm_tools::exact::Descriptor;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::TensorFile;
-use wgpu_norm_tools::norm::Descriptor;
 use wgpu_norm_tools::shapes;
 
 use super::Operands;

@@ -8,10 +8,10 @@ use wgpu_norm::{
     PlanError, RunningUpdate, SingleElement, StyleEpsilon, Types, Variance,
 };
 use wgpu_norm_tools::compute::Mode;
+use wgpu_norm_tools::exact::Descriptor;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::{Prefix, TensorSpec};
 use wgpu_norm_tools::fused::Fused;
-use wgpu_norm_tools::norm::Descriptor;
 
 use super::args::{
     AdainArgs, AffineArgs, AxesArgs, BatchArgs, Batches, EpsMode, Files, Format, FormatArgs, Kind, LayerArgs,

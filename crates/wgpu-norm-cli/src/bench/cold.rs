@@ -5,8 +5,8 @@ use std::time::Instant;
 use wgpu_norm::{NormDescriptor, NormKind};
 use wgpu_norm_tools::compute;
 use wgpu_norm_tools::device::{DeviceArgs, Gpu};
+use wgpu_norm_tools::exact::Inputs;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::Inputs;
 
 const SHAPE: [u64; 2] = [64, 64];
 

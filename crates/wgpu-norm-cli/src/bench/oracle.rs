@@ -1,18 +1,18 @@
 //! Operands of a case, and what the f64 reference makes of them: kept for all passes.
 //!
-//! Those of a large tensor are a block of its samples, which it repeats ([`BenchCase::block`]): the check is of what was
-//! timed, not of the kernels. Which sample they read where is for `verify` and the tests to find.
+//! Those of a large tensor are a block of its samples, which it repeats ([`BenchCase::block`]): the check is of what
+//! was timed, not of the kernels. Which sample they read where is for `verify` and the tests to find.
 
 use std::collections::BTreeMap;
 
 use wgpu_norm_tools::around::{Beside, Part};
 use wgpu_norm_tools::compute::Tensors;
+use wgpu_norm_tools::exact::Inputs;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::fill::Fill;
-use wgpu_norm_tools::norm::{Inputs, Planned};
+use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::outline::Which;
-
-use crate::terms;
+use wgpu_norm_tools::terms;
 
 use super::case::{BenchCase, Variant};
 

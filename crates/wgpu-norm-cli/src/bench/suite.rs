@@ -19,8 +19,8 @@ pub enum Suite {
     /// All of it, with every width, every norm on every layer, and volumes.
     Full,
     /// Large real cases for a GPU, most of 1 GiB a tensor: rows, the layers of ResNet-50, diffusion models and
-    /// transformers. On a software adapter (eight minutes), and where a tensor fits no binding, they have fewer samples,
-    /// as the report then says.
+    /// transformers. On a software adapter (eight minutes), and where a tensor fits no binding, they have fewer
+    /// samples, as the report then says.
     Gpu,
     /// Norms with what networks put around them, each beside the norm alone and the bytes that kernels of their own
     /// would move for the rest.

@@ -1,17 +1,18 @@
 //! Gradients of a case under every schedule that computes them.
 //!
-//! Errors are in units of the magnitude of the terms ([`terms`]): a sum that cancels is as exact as what is added up, and
-//! so is the gradient to the input, which is a difference.
+//! Errors are in units of the magnitude of the terms ([`terms`]): a sum that cancels is as exact as what is added up,
+//! and so is the gradient to the input, which is a difference.
 
 use wgpu_norm::Element;
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{Gpu, Tensor};
+use wgpu_norm_tools::exact::Descriptor;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{Descriptor, Planned};
+use wgpu_norm_tools::norm::Planned;
+use wgpu_norm_tools::terms;
 
 use crate::cases::Case;
-use crate::terms;
 
 use super::{GUARDS, Results, Station, Tier, Verdict};
 

@@ -4,8 +4,9 @@
 use wgpu_norm::wgpu;
 use wgpu_norm::{DeviceFacts, DeviceKind, DeviceProfile};
 use wgpu_norm_tools::device::{self, DeviceArgs, Gpu, LimitsOf};
+use wgpu_norm_tools::exact::Descriptor;
 use wgpu_norm_tools::failure::Failure;
-use wgpu_norm_tools::norm::{Descriptor, Planned};
+use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::outline::Which;
 
 use wgpu_norm_tools::fill::Fill;
