@@ -2,13 +2,11 @@
 // once.
 //
 //   for each worker (a workgroup of groups of LANES lanes), for ROWS rows at a time of each group:
-//       x_hat = (x - mean) * r                                                 the normalizer r is made of the row's
-//       moments
+//       x_hat = (x - mean) * r                                                 r: made of the row's moments
 //       column sums of bias += g,  of scale += g * x_hat                       g: the gradient to the output
 //       g *= scale;  means of g and of g * x_hat over the row                  one exchange of the lanes for two rows
 //       grad_input = (g - mean(g) - x_hat * mean(g * x_hat) * slope) * r
-//   partial[worker] = column sums of all groups                                8 bytes a column; merge_columns adds
-//   them up
+//   partial[worker] = column sums of all groups                                merge_columns adds them up
 //
 // Departures:
 // 1. A worker takes rows of one block by grid stride: rows that share their parameters, so that scale stays in
@@ -17,9 +15,9 @@
 // 2. g is taken less the first g of the row, where that changes nothing (SHIFTS): the mean of gradients that have a
 //    large one costs no digits.
 // 3. A row whose sums overflow or vanish, or that has a unit of its own, is not stored, but done again by streaming
-// after
-//    the loop, which only marks it.
-// 4. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
+//    after the loop, which only marks it.
+// 4. The rows of the next step are read before lanes wait for each other's sums (AHEAD), where they have the registers.
+// 5. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [column_sums, or grad_scale and
 // grad_bias] (write)
@@ -33,7 +31,20 @@ struct RowBackward {
 }
 override MAPS: bool = true;              // grad_input is wanted
 override SUMS: bool = true;              // grad_scale or grad_bias is wanted
+override AHEAD: bool = false;
 alias Tile = array<vec4<f32>, ROWS * VECTORS>;
+
+fn read_rows(at: Worker, place: u32, x: ptr<function, Tile>, g: ptr<function, Tile>,
+    start: ptr<function, array<f32, ROWS>>) {
+    for (var r = 0u; r < ROWS; r += 1u) {
+        let row = row_of(at, place + r);
+        for (var v = 0u; v < VECTORS; v += 1u) {
+            (*x)[r * VECTORS + v] = take4(row, vector_of(row, v));
+            (*g)[r * VECTORS + v] = grad4(row, vector_of(row, v));
+        }
+        if SHIFTS { (*start)[r] = first_of(row); }
+    }
+}
 
 fn run(group: u32, local: u32) {
     enter_lanes(local);
@@ -54,19 +65,17 @@ fn run(group: u32, local: u32) {
     var marks = 0u;
     var known = me.group * TURNS * ROWS;
     var half = 0u;
+    var next_x: Tile;
+    var next_g: Tile;
+    var next_start: array<f32, ROWS>;
+    if AHEAD { read_rows(at, at.first + me.group * ROWS, &next_x, &next_g, &next_start); }
     for (var step = at.first; is_row(step); step += at.stride) {
         let place = step + me.group * ROWS;
-        var x: Tile;   // then what `pulled4` takes of it
-        var g: Tile;
-        var start: array<f32, ROWS>;
-        for (var r = 0u; r < ROWS; r += 1u) {
-            let row = row_of(at, place + r);
-            for (var v = 0u; v < VECTORS; v += 1u) {
-                x[r * VECTORS + v] = take4(row, vector_of(row, v));
-                g[r * VECTORS + v] = grad4(row, vector_of(row, v));
-            }
-            if SHIFTS { start[r] = first_of(row) * first_scale; }
-        }
+        if !AHEAD { read_rows(at, place, &next_x, &next_g, &next_start); }
+        var x = next_x;   // then what `pulled4` takes of it
+        var g = next_g;
+        var start = next_start;
+        for (var r = 0u; r < ROWS; r += 1u) { start[r] *= first_scale; }
         var sums: array<vec2<f32>, ROWS>;
         for (var r = 0u; r < ROWS; r += 1u) {
             let row = row_of(at, place + r);
@@ -92,6 +101,7 @@ fn run(group: u32, local: u32) {
             sums[r] = vec2(total(sum_g), total(sum_g_x_hat));
             sums[r].x = unless_lost(sums[r].x, weighs_little & (sums[r].x == 0.0) & (sums[r].y == 0.0));
         }
+        if AHEAD && is_row(step + at.stride) { read_rows(at, place + at.stride, &next_x, &next_g, &next_start); }
         if MAPS { exchange(&sums, half); }
         half = SLOTS / 2u - half;
         for (var r = 0u; r < ROWS && MAPS; r += 1u) {

@@ -241,6 +241,7 @@ impl Lowering {
             let overrides = held
                 .overrides(reduction, len, true)
                 .with("TURNS", held.turns())
+                .with("AHEAD", held.ahead)
                 .with("MAPS", map.maps())
                 .with("SUMS", affine.is_some())
                 .with("WHOLE_COLUMNS", whole)

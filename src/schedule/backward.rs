@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{DeviceProfile, Reduce};
+use crate::facts::DeviceKind;
 use crate::kernel::Exchange;
 use crate::moments::RECORD;
 use crate::partition::Partition;
@@ -14,9 +15,6 @@ const MIN_REFINED_LEN: u64 = 8;
 
 /// Fewest rows of a worker that leaves sums of columns.
 const MIN_WORKER_ROWS: u64 = 8;
-
-/// From so many elements on partial sums of columns add a tenth at most to what the elements move.
-const LARGE: u64 = 4 << 20;
 
 /// Shortest run of elements that has lanes of its own: a shorter one would leave most of their vectors empty.
 const MIN_RUN: u64 = 16;
@@ -52,6 +50,8 @@ pub struct Held {
     pub vectors: u32,
     /// Rows that it holds at once, or runs of a segment.
     pub rows: u32,
+    /// Whether it reads the next rows while it computes these.
+    pub ahead: bool,
     /// Invocations that exchange without workgroup memory.
     pub cluster: u32,
 }
@@ -62,7 +62,10 @@ impl fmt::Display for Held {
         if self.run_lanes != self.lanes {
             write!(f, ", {} a run", self.run_lanes)?;
         }
-        if self.rows > 1 { write!(f, ", {} at once", self.rows) } else { Ok(()) }
+        if self.rows > 1 {
+            write!(f, ", {} at once", self.rows)?;
+        }
+        if self.ahead { write!(f, ", read ahead") } else { Ok(()) }
     }
 }
 
@@ -87,19 +90,46 @@ impl Held {
     /// Of rows of `len` elements whose sums of columns stay in registers.
     fn of_rows(len: u64, profile: &DeviceProfile) -> Option<Self> {
         let vectors = len.div_ceil(4);
-        // (vectors of a row, rows, most lanes): several rows share an exchange, and loads in flight
-        [(1, 4, 64), (2, 2, 512), (4, 1, 256)].into_iter().find_map(|(held, rows, most)| {
+        // (vectors of a row, rows, whether the next are read ahead, most lanes): several rows share an exchange, and
+        // loads in flight
+        let all = [
+            (1, 4, true, 64),
+            (2, 2, true, 512),
+            (2, 1, true, 512),
+            (1, 4, false, 64),
+            (2, 2, false, 512),
+            (4, 1, false, 256),
+        ];
+        all.into_iter().find_map(|(held, rows, ahead, most)| {
             let rows = if is_tight(len, profile) { rows / 2 } else { rows }.max(1);
             let lanes = u32::try_from(vectors.div_ceil(held.into())).ok()?.next_power_of_two().max(8);
             let cluster = profile.subgroup.min(lanes);
             let largest = if cluster < WIDE_CLUSTER { 256 } else { profile.max_workgroup() };
             let workgroup = profile.workgroup_size.max(lanes);
-            let registers = 4 * held * (2 * rows + 3) + BACKWARD_REGISTERS;
+            let held = Self { workgroup, lanes, run_lanes: lanes, vectors: held, rows, ahead, cluster };
             let fits = lanes <= most.min(profile.max_lanes).min(largest)
-                && held <= profile.vectors_backward
-                && workgroup * registers <= profile.unit_registers;
-            fits.then_some(Self { workgroup, lanes, run_lanes: lanes, vectors: held, rows, cluster })
+                && held.vectors <= profile.vectors_backward
+                && held.is_read_well(profile)
+                && workgroup * (held.registers() + held.next()) <= profile.unit_registers;
+            fits.then_some(held)
         })
+    }
+
+    /// Software drivers read ahead nothing, and compilers that spill early have no registers for it. Nor is there anything
+    /// to gain for single rows of half the bytes.
+    fn is_read_well(&self, profile: &DeviceProfile) -> bool {
+        let ahead = profile.kind == DeviceKind::Gpu && !profile.is_tight() && (self.rows > 1 || profile.grain == 1);
+        ahead || !self.ahead
+    }
+
+    /// Registers of a lane for rows of two tensors, their scale and their sums of columns.
+    fn registers(&self) -> u32 {
+        4 * self.vectors * (2 * self.rows + 3) + BACKWARD_REGISTERS
+    }
+
+    /// Registers of a lane for what it reads ahead.
+    fn next(&self) -> u32 {
+        if self.ahead { 8 * self.vectors * self.rows } else { 0 }
     }
 
     /// Of each of `segments` segments of `runs` runs of `width` elements.
@@ -127,7 +157,7 @@ impl Held {
             && held * rows <= if is_tight(width, profile) { 1 } else { 2 } * profile.vectors_backward
             && profile.has_registers(workgroup, 2 * held * rows);
         let cluster = profile.subgroup.min(lanes);
-        fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, cluster })
+        fits.then_some(Self { workgroup, lanes, run_lanes, vectors: held, rows, ahead: false, cluster })
     }
 }
 
@@ -244,22 +274,20 @@ impl Backward {
         let len = plan.computed.partition.segment_len().max(1);
         let held = Held::of_rows(len, profile)?;
         let blocks = rows.kept_outer * (rows.kept_inner / len);
-        let workers = Self::workers(&held, blocks, (rows.reduced_outer, len), profile);
+        let workers = Self::workers(&held, blocks, rows.reduced_outer, profile);
         let bytes = workers * blocks * 2 * len.next_multiple_of(4) * 4;
         let least = rows.reduced_outer.div_ceil(u64::from(held.turns() * held.rows * held.groups()));
         (workers >= least && bytes <= profile.max_binding && workers <= 1 << 20)
             .then_some(Self::Rows { held, workers: workers as u32 })
     }
 
-    /// As many workers of a block as fill the device, with some rows each, and few enough that their sums add little.
-    fn workers(held: &Held, blocks: u64, (rows, len): (u64, u64), profile: &DeviceProfile) -> u64 {
-        let registers = 4 * held.vectors * (2 * held.rows + 3) + BACKWARD_REGISTERS;
-        let resident = (profile.unit_registers / (held.workgroup * registers)).min(profile.unit_lanes / held.workgroup);
+    /// As many workers of a block as fill the device, with some rows each.
+    fn workers(held: &Held, blocks: u64, rows: u64, profile: &DeviceProfile) -> u64 {
+        let by_registers = profile.unit_registers / (held.workgroup * held.registers());
+        let resident = by_registers.min(profile.unit_lanes / held.workgroup);
         let to_fill = u64::from(profile.units * resident.max(1)).div_ceil(blocks.max(1));
-        // 16 bytes of each column of a worker, written and read, beside 12 of each element
-        let light = if blocks * rows * len >= LARGE { rows * 3 / 40 } else { rows };
         let least = rows.div_ceil(u64::from(held.turns() * held.rows * held.groups()));
-        to_fill.min(rows.div_ceil(MIN_WORKER_ROWS)).min(light.max(1)).max(least).max(1)
+        to_fill.min(rows.div_ceil(MIN_WORKER_ROWS)).max(least).max(1)
     }
 }
 
@@ -274,14 +302,13 @@ mod tests {
         Backward::candidates(&plan, &DeviceProfile::new(facts))[0]
     }
 
-    /// Rows in registers, as many workgroups as fit at a time; sums of columns add a tenth at most, but where rows are
-    /// few or very many.
+    /// Rows in registers, as many workgroups as fit at a time, but where rows are few or very many.
     #[test]
     fn workers_fill_the_device() {
         let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
         for (shape, lanes, vectors, workers) in [
             ([4096, 1024], 128, 2, 264),
-            ([1024, 4096], 512, 2, 76),
+            ([1024, 4096], 512, 2, 128),
             ([16_384, 64], 16, 1, 264),
             ([1 << 20, 64], 16, 1, 8192),
         ] {

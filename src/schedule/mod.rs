@@ -126,7 +126,7 @@ impl DeviceProfile {
             Element::Bf16 => 8,
         };
         let max_vectors = self.max_vectors.min(most);
-        let vectors = (self.vectors * grain * grain).min(max_vectors);
+        let vectors = (self.vectors * grain).min(max_vectors);
         let vectors_backward = self.vectors_backward.min(most.div_ceil(2));
         Self { vectors, max_vectors, vectors_backward, grain, ..self }
     }
