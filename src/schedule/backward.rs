@@ -91,15 +91,8 @@ impl Held {
     fn of_rows(len: u64, profile: &DeviceProfile) -> Option<Self> {
         let vectors = len.div_ceil(4);
         // (vectors of a row, rows, whether the next are read ahead, most lanes): several rows share an exchange, and
-        // loads in flight
-        let all = [
-            (1, 4, true, 64),
-            (2, 2, true, 512),
-            (2, 1, true, 512),
-            (1, 4, false, 64),
-            (2, 2, false, 512),
-            (4, 1, false, 256),
-        ];
+        // loads in flight; short rows are so many at once that few workers have a second step
+        let all = [(1, 4, false, 64), (2, 2, true, 512), (2, 1, true, 512), (2, 2, false, 512), (4, 1, false, 256)];
         all.into_iter().find_map(|(held, rows, ahead, most)| {
             let rows = if is_tight(len, profile) { rows / 2 } else { rows }.max(1);
             let lanes = u32::try_from(vectors.div_ceil(held.into())).ok()?.next_power_of_two().max(8);
@@ -109,17 +102,16 @@ impl Held {
             let held = Self { workgroup, lanes, run_lanes: lanes, vectors: held, rows, ahead, cluster };
             let fits = lanes <= most.min(profile.max_lanes).min(largest)
                 && held.vectors <= profile.vectors_backward
-                && held.is_read_well(profile)
+                && (!ahead || held.gains_ahead(profile))
                 && workgroup * (held.registers() + held.next()) <= profile.unit_registers;
             fits.then_some(held)
         })
     }
 
-    /// Software drivers read ahead nothing, and compilers that spill early have no registers for it. Nor is there anything
-    /// to gain for single rows of half the bytes.
-    fn is_read_well(&self, profile: &DeviceProfile) -> bool {
-        let ahead = profile.kind == DeviceKind::Gpu && !profile.is_tight() && (self.rows > 1 || profile.grain == 1);
-        ahead || !self.ahead
+    /// Whether reading ahead pays: not on a processor, nor with a compiler that spills early; and single rows of 16 bits
+    /// are too few bytes for that.
+    fn gains_ahead(&self, profile: &DeviceProfile) -> bool {
+        profile.kind == DeviceKind::Gpu && !profile.is_tight() && (self.rows > 1 || profile.grain == 1)
     }
 
     /// Registers of a lane for rows of two tensors, their scale and their sums of columns.
@@ -283,6 +275,7 @@ impl Backward {
 
     /// As many workers of a block as fill the device, with some rows each.
     fn workers(held: &Held, blocks: u64, rows: u64, profile: &DeviceProfile) -> u64 {
+        // what is read ahead is not counted: an H100 is as fast with a worker more a unit as without
         let by_registers = profile.unit_registers / (held.workgroup * held.registers());
         let resident = by_registers.min(profile.unit_lanes / held.workgroup);
         let to_fill = u64::from(profile.units * resident.max(1)).div_ceil(blocks.max(1));
