@@ -135,8 +135,8 @@ fn running_statistics() {
     }
 }
 
-/// The kernels convert by integers: a tensor of bf16 that Burn's own operators cannot compute with (WGSL has no bf16) is
-/// normalized as any other.
+/// The kernels convert by integers: a tensor of bf16 that Burn's own operators cannot compute with (WGSL has no bf16)
+/// is normalized as any other.
 #[test]
 fn bf16_that_burn_only_stores() {
     let device = device();
