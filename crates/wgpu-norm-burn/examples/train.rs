@@ -1,7 +1,7 @@
 //! Trains a small convolutional network and a transformer block twice, with our norms and with Burn's, in turn: the
 //! losses, and the time of a step.
 //!
-//!     cargo run --release --example train [steps]
+//!     cargo run --release --example train [steps] [samples]
 
 mod models;
 
@@ -14,15 +14,17 @@ use models::{CHANNELS, Data, FEATURES, Network, same, train};
 const ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let steps = std::env::args().nth(1).map_or(Ok(10), |steps| steps.parse::<usize>())?.max(1);
+    let argument = |i, default| std::env::args().nth(i).map_or(Ok(default), |value| value.parse::<usize>());
+    let (steps, samples) = (argument(1, 10)?.max(1), argument(2, 8)?.max(1));
     let (device, setup) = Device::wgpu_options().init_with_setup()?;
     wgpu_norm_burn::register(&device, &setup)?;
     let info = setup.adapter.get_info();
     println!("{}, {} {}", info.name, info.driver, info.driver_info);
-    println!("{:<38} {:>9} {:>9} {:>6}  loss after {steps} steps", "", "ours", "Burn's", "ratio");
+    println!("{:<41} {:>9} {:>9} {:>6}  loss after {steps} steps", "", "ours", "Burn's", "ratio");
     let device = device.autodiff();
-    compare::<4, models::ours::ConvNet, models::theirs::ConvNet>("convolutions", [8, CHANNELS, 32, 32], steps, &device);
-    compare::<3, models::ours::Block, models::theirs::Block>("transformer block", [8, 64, FEATURES], steps, &device);
+    let (images, tokens) = ([samples, CHANNELS, 32, 32], [samples, 64, FEATURES]);
+    compare::<4, models::ours::ConvNet, models::theirs::ConvNet>("convolutions", images, steps, &device);
+    compare::<3, models::ours::Block, models::theirs::Block>("transformer block", tokens, steps, &device);
     Ok(())
 }
 
@@ -45,7 +47,7 @@ fn compare<const D: usize, O: Network<D>, T: Network<D>>(name: &str, shape: [usi
     let [ours, theirs] = [of_ours, of_theirs].map(|seconds| 1e3 * seconds / steps as f64);
     let title = format!("{name} {shape:?}, a step");
     let [loss, their_loss] = [losses, their_losses].map(|losses| losses[losses.len() - 1]);
-    println!("{title:<38} {ours:>6.2} ms {theirs:>6.2} ms {:>6.2}  {loss:.6} and {their_loss:.6}", theirs / ours);
+    println!("{title:<41} {ours:>6.2} ms {theirs:>6.2} ms {:>6.2}  {loss:.6} and {their_loss:.6}", theirs / ours);
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {

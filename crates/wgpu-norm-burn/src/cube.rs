@@ -36,8 +36,8 @@ impl NormBackend for CubeBackend {
         let (moments, moments_view) = keeps.then(|| call.write(op.moments_shape(&shape), DType::F32)).unzip();
         let exports = op.statistics == Statistics::Exported;
         let channels = || Shape::new([moments.as_ref().map_or(0, |moments: &CubeTensor| moments.shape()[0])]);
-        let (mean, mean_view) = exports.then(|| call.write(channels(), input.dtype())).unzip();
-        let (variance, variance_view) = exports.then(|| call.write(channels(), input.dtype())).unzip();
+        let (mean, mean_view) = exports.then(|| call.write(channels(), DType::F32)).unzip();
+        let (variance, variance_view) = exports.then(|| call.write(channels(), DType::F32)).unzip();
         let workspace = call.scratch(norm.workspace_size());
 
         call.record(|at| {

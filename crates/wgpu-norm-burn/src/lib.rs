@@ -2,6 +2,8 @@
 
 mod autodiff;
 mod cube;
+#[cfg(feature = "fusion")]
+mod fusion;
 mod modules;
 mod norm;
 mod op;

@@ -84,6 +84,7 @@ impl Op {
 
 /// A tensor that may be there.
 #[derive(Clone, Debug, ExtensionType)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub enum Optional<B: Backend> {
     /// It is not.
     Absent,
@@ -108,6 +109,7 @@ impl<B: Backend> Optional<B> {
 
 /// What a forward pass reads.
 #[derive(Clone, Debug, ExtensionType)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct Operands<B: Backend> {
     pub(crate) input: FloatTensor<B>,
     #[extension_type]
@@ -126,6 +128,7 @@ pub struct Operands<B: Backend> {
 
 /// What a forward pass writes.
 #[derive(Clone, Debug, ExtensionType)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct Outputs<B: Backend> {
     pub(crate) output: FloatTensor<B>,
     /// Of input and residual.
@@ -133,7 +136,7 @@ pub struct Outputs<B: Backend> {
     pub(crate) sum: Optional<B>,
     #[extension_type]
     pub(crate) moments: Optional<B>,
-    /// Where statistics are exported.
+    /// Where statistics are exported, f32.
     #[extension_type]
     pub(crate) mean: Optional<B>,
     #[extension_type]
@@ -142,6 +145,7 @@ pub struct Outputs<B: Backend> {
 
 /// What a backward pass reads.
 #[derive(Clone, Debug, ExtensionType)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct Saved<B: Backend> {
     /// What was normalized.
     pub(crate) input: FloatTensor<B>,
@@ -163,6 +167,7 @@ pub struct Wanted {
 
 /// What a backward pass writes.
 #[derive(Clone, Debug, ExtensionType)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct Gradients<B: Backend> {
     #[extension_type]
     pub(crate) input: Optional<B>,
@@ -173,11 +178,14 @@ pub struct Gradients<B: Backend> {
 }
 
 /// Backends that have the norms of this crate. Burn picks the implementation by a tensor's device.
-#[backend_extension(Cube, Autodiff)]
+#[diagnostic::on_unimplemented(message = "Burn has its feature `fusion` here: wgpu-norm-burn has to have its own too")]
+#[backend_extension(Cube, Autodiff, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait NormBackend: Backend {
     /// Normalizes.
+    #[fusion(meta = crate::fusion::outputs)]
     fn norm_forward(#[extension_type] operands: Operands<Self>, op: Op) -> Outputs<Self>;
 
     /// The gradients that are wanted, of a forward pass that kept its moments.
+    #[fusion(meta = crate::fusion::gradients)]
     fn norm_backward(#[extension_type] saved: Saved<Self>, op: Op, wanted: Wanted) -> Gradients<Self>;
 }

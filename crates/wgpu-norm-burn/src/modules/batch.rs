@@ -1,7 +1,7 @@
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, RunningState};
 use burn::nn::{self, Initializer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::norm::{Around, Normalize, Normalized, check_channels, normalize, one_by_one};
 use crate::op::{Kind, Op, Statistics};
@@ -94,10 +94,11 @@ impl BatchNorm {
         }
     }
 
-    /// As Burn does: on the statistics' own device, without gradients.
+    /// As Burn does, without gradients; running statistics keep their type.
     fn take_in(&self, running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
         let old = running.value_sync().to_device(&batch.device());
-        let new = old.mul_scalar(1.0 - self.momentum).add(batch.detach().mul_scalar(self.momentum));
+        let batch = batch.detach().cast(FloatDType::from(old.dtype()));
+        let new = old.mul_scalar(1.0 - self.momentum).add(batch.mul_scalar(self.momentum));
         running.update(new.detach());
     }
 

@@ -2,6 +2,7 @@
 //! of its own that expects 16, and takes the device for lost.
 
 use burn::backend::{Backend, Dispatch};
+use burn::module::RunningState;
 use burn::tensor::{DType, FloatDType};
 
 use crate::compare::*;
@@ -107,5 +108,47 @@ fn mixed() {
         assert_eq!(out.dtype(), dtype.into());
         let exact = theirs::layer(parameters, 1e-5, true).forward(x.cast(FloatDType::F32));
         close(&format!("{dtype:?}"), &numbers(&out), &numbers(&exact), step_of(dtype));
+    }
+}
+
+/// Running statistics keep their own type beside batches of 16 bits; those of f32 are not rounded to the batch's.
+#[test]
+fn running_statistics() {
+    let device = device().autodiff();
+    for dtype in types() {
+        let x = random([4, 3, 8], &device).cast(dtype);
+        for kept in [FloatDType::F32, dtype] {
+            let parameters = || [Tensor::ones([3], &device), Tensor::zeros([3], &device)];
+            let (mut ours, theirs) = (ours::batch(parameters(), 1e-5), theirs::batch(parameters(), 1e-5));
+            ours.running_mean = RunningState::new(Tensor::<1>::zeros([3], &device).cast(kept));
+            ours.running_var = RunningState::new(Tensor::<1>::ones([3], &device).cast(kept));
+            ours.forward(x.clone());
+            theirs.forward(x.clone().cast(FloatDType::F32));
+            let tolerance = if kept == dtype { 2.0 * step_of(dtype) } else { 1e-5 };
+            let states = [(&ours.running_mean, &theirs.running_mean), (&ours.running_var, &theirs.running_var)];
+            for (ours, theirs) in states {
+                let (ours, theirs) = (ours.value_sync(), theirs.value_sync());
+                assert_eq!(ours.dtype(), kept.into());
+                close(&format!("{dtype:?} into {kept:?}"), &numbers(&ours), &numbers(&theirs), tolerance);
+            }
+        }
+    }
+}
+
+/// The kernels convert by integers: a tensor of bf16 that Burn's own operators cannot compute with (WGSL has no bf16)
+/// is normalized as any other.
+#[test]
+fn bf16_that_burn_only_stores() {
+    let device = device();
+    for kind in [Kind::Layer, Kind::Rms, Kind::Group { groups: 2 }, Kind::Instance] {
+        let shape = [3, 8, 7];
+        let parameters = [(); 2].map(|()| random([kind.parameters(&shape)], &device));
+        let narrow = random(shape, &device).into_data().convert_dtype(DType::BF16);
+        let wide = Tensor::<3>::from_data(narrow.clone().convert_dtype(DType::F32), &device);
+        let narrow = Tensor::<3>::from_data(narrow, (&device, DType::BF16));
+        let out = ours::forward(kind, 1e-5, narrow, parameters.clone());
+        assert_eq!(out.dtype(), DType::BF16);
+        let exact = theirs::forward(kind, 1e-5, wide, parameters);
+        close(&format!("{kind:?}"), &numbers(&out), &numbers(&exact), step_of(FloatDType::BF16));
     }
 }

@@ -69,6 +69,7 @@ fn falls_back() {
     register(&device, setup).unwrap();
     register(&device, setup).expect("a second time changes nothing");
     close("registered", &numbers(&norm.forward(x)), &theirs, 1e-5);
+    assert_eq!(warnings(&device), 1, "the engine runs now");
 }
 
 /// Batch norm trains without an engine too, running statistics included.
