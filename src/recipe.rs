@@ -130,5 +130,10 @@ fn access(writes: bool) -> Value {
 /// An object of these fields.
 #[cfg(feature = "json")]
 fn object(fields: Vec<(&'static str, Value)>) -> Value {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // one by one, as requests are read: a collection of them is sorted by code of its own
+    let mut object = serde_json::Map::new();
+    for (name, value) in fields {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }

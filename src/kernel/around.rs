@@ -1,7 +1,5 @@
 //! Fragments for what stands around a norm: terms before it, an epilogue behind it, the way back through both.
 
-use std::borrow::Cow;
-
 use super::fragment::{Fragment, fragment, generated, rounding, seen};
 use super::key::{Entry, Kernel};
 use super::surround::After;
@@ -48,7 +46,7 @@ pub(super) fn store(kernel: &Kernel) -> Vec<Fragment> {
 
 /// Two affine maps in one.
 pub(super) fn maps() -> Vec<Fragment> {
-    let at = |field| Fragment { text: Cow::Borrowed(""), block: Some((field, "Broadcast")) };
+    let at = |field| Fragment::Made(Box::new((String::new(), Some((field, "Broadcast")))));
     vec![
         fragment!("lib/lookup.wgsl"),
         fragment!("lib/broadcast.wgsl"),
@@ -80,8 +78,8 @@ fn broadcast(kernel: &Kernel, operands: &[Operand]) -> Vec<Fragment> {
         let name = operand.name();
         if kernel.has(operand) {
             let text = shader!("lib/broadcast_of.wgsl");
-            let text = text.replace("OPERAND", &name.to_uppercase()).replace("operand", name);
-            return Fragment { text: Cow::Owned(text), block: Some((name, "Broadcast")) };
+            let text = text.replace("OPERAND", &name.to_ascii_uppercase()).replace("operand", name);
+            return Fragment::Made(Box::new((text, Some((name, "Broadcast")))));
         }
         let none = if operand.spec().when_absent == WhenAbsent::One { "1.0" } else { "-0.0" };
         generated(format!(

@@ -1,7 +1,5 @@
 //! Pieces that kernels' sources are made of, and those that several kinds of kernels choose alike.
 
-use std::borrow::Cow;
-
 use super::key::{Exchange, Kernel};
 use crate::element::Element;
 use crate::moments::Accumulator;
@@ -9,23 +7,47 @@ use crate::moments::Accumulator;
 /// Rows are read and written element by element.
 pub(crate) const SPREAD: &str = "SPREAD";
 
-/// A piece of WGSL, and the block of parameters that it declares: the field of `Parameters`, and the struct.
+/// The block of parameters that a piece declares: the field of `Parameters`, and the struct.
+pub(super) type Block = (&'static str, &'static str);
+
+/// A file of `shaders/`, and the block that it declares.
+pub(super) struct File {
+    pub(super) text: &'static str,
+    pub(super) block: Option<Block>,
+}
+
+/// A piece of WGSL.
 #[derive(Clone)]
-pub(super) struct Fragment {
-    pub(super) text: Cow<'static, str>,
-    pub(super) block: Option<(&'static str, &'static str)>,
+pub(super) enum Fragment {
+    File(&'static File),
+    /// What is written for one kernel, with a block for it.
+    Made(Box<(String, Option<Block>)>),
+}
+
+impl Fragment {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::File(file) => file.text,
+            Self::Made(made) => &made.0,
+        }
+    }
+
+    pub(super) fn block(&self) -> Option<Block> {
+        match self {
+            Self::File(file) => file.block,
+            Self::Made(made) => made.1,
+        }
+    }
 }
 
 macro_rules! fragment {
-    ($path:literal) => {
-        Fragment { text: std::borrow::Cow::Borrowed($crate::kernel::terse::shader!($path)), block: None }
-    };
-    ($path:literal, $field:literal: $block:literal) => {
-        Fragment {
-            text: std::borrow::Cow::Borrowed($crate::kernel::terse::shader!($path)),
-            block: Some(($field, $block)),
-        }
-    };
+    ($path:literal) => { fragment!($path => None) };
+    ($path:literal, $field:literal: $block:literal) => { fragment!($path => Some(($field, $block))) };
+    ($path:literal => $block:expr) => {{
+        const FILE: &$crate::kernel::fragment::File =
+            &$crate::kernel::fragment::File { text: $crate::kernel::terse::shader!($path), block: $block };
+        $crate::kernel::fragment::Fragment::File(FILE)
+    }};
 }
 pub(super) use fragment;
 
@@ -60,15 +82,19 @@ pub(super) fn divisor_of(accumulator: Accumulator) -> [Fragment; 2] {
 pub(super) fn slopes(accumulator: Option<Accumulator>) -> Vec<Fragment> {
     let mut all = divisor(accumulator);
     all.extend([fragment!("lib/normalizer.wgsl"), fragment!("lib/slope.wgsl")]);
-    all.extend(accumulator.map(|accumulator| match accumulator {
+    all.extend(accumulator.map(slope));
+    all.extend([fragment!("lib/gradient/sums.wgsl", "sums": "Sums"), fragment!("lib/coefficients.wgsl")]);
+    all
+}
+
+fn slope(accumulator: Accumulator) -> Fragment {
+    match accumulator {
         Accumulator::Centred => fragment!("lib/slopes/centred.wgsl"),
         Accumulator::Uncentred => fragment!("lib/slopes/uncentred.wgsl"),
         Accumulator::Magnitude => fragment!("lib/slopes/magnitude.wgsl"),
         Accumulator::Largest => fragment!("lib/slopes/largest.wgsl"),
         Accumulator::Power => fragment!("lib/slopes/power.wgsl"),
-    }));
-    all.extend([fragment!("lib/gradient/sums.wgsl", "sums": "Sums"), fragment!("lib/coefficients.wgsl")]);
-    all
+    }
 }
 
 /// Rows of memory: by vectors, or spread over their lanes element by element.
@@ -103,7 +129,10 @@ pub(super) fn lanes(kernel: &Kernel) -> Vec<Fragment> {
     let given = kernel.consts.get(LANES_GIVEN).is_some();
     let count = if given { fragment!("lib/lanes_given.wgsl", "lanes": "Lanes") } else { fragment!("lib/lanes.wgsl") };
     let subgroups = (kernel.exchange != Exchange::Memory).then_some(fragment!("lib/within.wgsl"));
-    [count].into_iter().chain(subgroups).chain([exchange]).collect()
+    let mut all = vec![count];
+    all.extend(subgroups);
+    all.push(exchange);
+    all
 }
 
 /// How lanes of a run, which is a part of a row, exchange what they have of it.
@@ -137,5 +166,5 @@ pub(super) fn rounding(name: &str, element: Element) -> Fragment {
 }
 
 pub(super) fn generated(text: String) -> Fragment {
-    Fragment { text: Cow::Owned(text), block: None }
+    Fragment::Made(Box::new((text, None)))
 }

@@ -26,7 +26,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         ]
     } else {
         let mut all = divisor(kernel.accumulator);
-        all.retain(|fragment| fragment.text != LOOKUP);
+        all.retain(|fragment| fragment.text() != LOOKUP);
         all.push(fragment!("lib/held/divisors.wgsl"));
         all
     };

@@ -374,14 +374,33 @@ pub(crate) enum Exchange {
     Memory,
 }
 
+impl Exchange {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Subgroup => "subgroup",
+            Self::Workgroup => "workgroup",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// Named numbers that a kernel is compiled with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
     values: [(&'static str, u32); MAX_SETTINGS],
     count: u8,
 }
 
 const MAX_SETTINGS: usize = 32;
+
+impl Default for Settings {
+    fn default() -> Self {
+        // copied from one place, where the array's own default would be written out wherever it is called
+        const NONE: Settings = Settings { values: [("", 0); MAX_SETTINGS], count: 0 };
+        NONE
+    }
+}
 
 impl Settings {
     /// With one more.
@@ -484,10 +503,10 @@ impl fmt::Display for Kernel {
             f.write_str(if set { word } else { "" })?;
         }
         if self.exchange != Exchange::None {
-            write!(f, ".{}", format!("{:?}", self.exchange).to_lowercase())?;
+            write!(f, ".{}", self.exchange.name())?;
         }
         for (name, value) in self.consts.iter().chain(self.overrides.iter()).filter(|&(_, value)| value != 0) {
-            write!(f, ".{}", name.to_lowercase())?;
+            write!(f, ".{}", name.to_ascii_lowercase())?;
             if value != 1 {
                 write!(f, "{value}")?;
             }

@@ -1,8 +1,6 @@
 //! A kernel's text without what it does not use: fragments are written for many kernels, a kernel is to be read as one
 //! text.
 
-use std::collections::{HashMap, HashSet};
-
 /// A declaration at the start of a line, with the comment above it.
 struct Item<'a> {
     text: &'a str,
@@ -18,13 +16,18 @@ struct Item<'a> {
 pub(super) fn prune(texts: &[&str], others: &str) -> Vec<String> {
     let items: Vec<Vec<Item<'_>>> = texts.iter().map(|text| items(text)).collect();
     let all: Vec<&Item<'_>> = items.iter().flatten().collect();
-    let by_name: HashMap<&str, usize> = all.iter().enumerate().filter_map(|(i, item)| Some((item.name?, i))).collect();
-    let mut kept: HashSet<usize> = (0..all.len()).filter(|&i| all[i].name.is_none()).collect();
-    let mut open: Vec<usize> = kept.iter().copied().collect();
+    // sorted, not hashed: a module for browsers has no other use for hash tables
+    let mut by_name: Vec<(&str, usize)> =
+        all.iter().enumerate().filter_map(|(i, item)| Some((item.name?, i))).collect();
+    by_name.sort_unstable();
+    let mut kept: Vec<bool> = all.iter().map(|item| item.name.is_none()).collect();
+    let mut open: Vec<usize> = (0..all.len()).filter(|&i| kept[i]).collect();
     let mut reach = |text: &str, open: &mut Vec<usize>| {
-        for used in words(text).filter_map(|word| by_name.get(word)) {
-            if kept.insert(*used) {
-                open.push(*used);
+        for word in words(text) {
+            let Ok(at) = by_name.binary_search_by_key(&word, |(name, _)| name) else { continue };
+            let used = by_name[at].1;
+            if !std::mem::replace(&mut kept[used], true) {
+                open.push(used);
             }
         }
     };
@@ -37,7 +40,7 @@ pub(super) fn prune(texts: &[&str], others: &str) -> Vec<String> {
     for (text, items) in texts.iter().zip(&items) {
         let first = number;
         number += items.len();
-        let own: String = (first..number).filter(|i| kept.contains(i)).map(|i| items[i - first].text).collect();
+        let own: String = (first..number).filter(|&i| kept[i]).map(|i| items[i - first].text).collect();
         if !own.is_empty() {
             out.push(format!("{}{}", header(text), own.trim_start_matches('\n')));
         }
@@ -58,11 +61,11 @@ fn items(text: &str) -> Vec<Item<'_>> {
     let mut open = false;
     for line in text[start..].split_inclusive('\n') {
         at += line.len();
-        let code = line.trim_end();
+        let code = line.trim_ascii_end();
         let comment = code.is_empty() || code.starts_with("//");
         let closes = code.starts_with('}') || !open && (code.ends_with(';') || code.ends_with('}'));
         // a remark after a declaration of one line
-        let remark = !open && code.split(" //").next().is_some_and(|code| code.trim_end().ends_with([';', '}']));
+        let remark = !open && code.split(" //").next().is_some_and(|code| code.trim_ascii_end().ends_with([';', '}']));
         if !comment && (closes || remark) {
             all.push(Item { text: &text[start..at], name: name(&text[start..at]) });
             start = at;
@@ -89,7 +92,7 @@ fn name(item: &str) -> Option<&str> {
 /// Identifiers, those of comments left out.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
-    code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_')).filter(|word| !word.is_empty())
+    code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

@@ -22,14 +22,21 @@ fn known(kernel: &Kernel) -> Vec<Fragment> {
 }
 
 /// Conversions of what is not f32.
-fn elements(kernel: &Kernel) -> impl Iterator<Item = Fragment> {
-    let all =
-        [(Element::F16, fragment!("lib/elements/f16.wgsl")), (Element::Bf16, fragment!("lib/elements/bf16.wgsl"))];
+fn elements(kernel: &Kernel) -> Vec<Fragment> {
     let rounded = [kernel.around.sum, kernel.around.normalized];
-    let used = |element: &Element| kernel.has_element(*element) || rounded.contains(element);
-    let used: Vec<_> = all.into_iter().filter(|(element, _)| used(element)).collect();
-    let halves = (!used.is_empty()).then_some(fragment!("lib/elements/halves.wgsl"));
-    halves.into_iter().chain(used.into_iter().map(|(_, fragment)| fragment))
+    let used = |element| kernel.has_element(element) || rounded.contains(&element);
+    let (f16, bf16) = (used(Element::F16), used(Element::Bf16));
+    let mut all = Vec::new();
+    if f16 || bf16 {
+        all.push(fragment!("lib/elements/halves.wgsl"));
+    }
+    if f16 {
+        all.push(fragment!("lib/elements/f16.wgsl"));
+    }
+    if bf16 {
+        all.push(fragment!("lib/elements/bf16.wgsl"));
+    }
+    all
 }
 
 /// Fragments of a kernel, in the order of the source; the kernel's own file and its entry come last.
@@ -102,7 +109,7 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
 fn once(all: Vec<Fragment>) -> Vec<Fragment> {
     let mut out: Vec<Fragment> = Vec::new();
     for fragment in all {
-        if fragment.text.is_empty() || out.iter().all(|known| known.text != fragment.text) {
+        if fragment.text().is_empty() || out.iter().all(|known| known.text() != fragment.text()) {
             out.push(fragment);
         }
     }
@@ -150,16 +157,18 @@ impl Kernel {
 
     /// Fields of its block of parameters, in order.
     pub(crate) fn fields(&self) -> Vec<&'static str> {
-        let blocks = fragments(self).into_iter().filter_map(|fragment| fragment.block);
-        std::iter::once("places").chain(blocks.map(|(field, _)| field)).collect()
+        let mut all = vec!["places"];
+        all.extend(fragments(self).iter().filter_map(Fragment::block).map(|(field, _)| field));
+        all
     }
 }
 
 fn assemble(kernel: &Kernel) -> String {
-    let fragments: Vec<_> = elements(kernel).chain(fragments(kernel)).collect();
-    let blocks = fragments.iter().filter_map(|fragment| fragment.block);
-    let members = std::iter::once(("places", "Places")).chain(blocks);
-    let members: Vec<_> = members.map(|(field, block)| format!("@align(16) {field}: {block}")).collect();
+    let mut fragments = elements(kernel);
+    fragments.extend(self::fragments(kernel));
+    let mut members = vec!["@align(16) places: Places".to_owned()];
+    let blocks = fragments.iter().filter_map(Fragment::block);
+    members.extend(blocks.map(|(field, block)| format!("@align(16) {field}: {block}")));
     let parameters = format!("struct Parameters {{ {} }}\n", members.join(", "));
     let accessors = |texts: &[String]| {
         let mut out = String::new();
@@ -167,7 +176,7 @@ fn assemble(kernel: &Kernel) -> String {
         out
     };
     // accessors are those that the fragments call, fragments those that the kernel and its accessors need
-    let mut texts: Vec<String> = fragments.iter().map(|fragment| fragment.text.to_string()).collect();
+    let mut texts: Vec<String> = fragments.iter().map(|fragment| fragment.text().to_owned()).collect();
     for _ in 0..2 {
         let others = parameters.clone() + &accessors(&texts);
         texts = prune(&texts.iter().map(String::as_str).collect::<Vec<_>>(), &others);

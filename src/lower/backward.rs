@@ -361,7 +361,8 @@ impl Lowering {
                 )
             };
             let overrides = map.around.settings(draft.overrides, width);
-            let draft = Draft { around: map.around.key(), overrides, ..draft };
+            let mut draft = draft;
+            (draft.around, draft.overrides) = (map.around.key(), overrides);
             let parameters = map.around.parameters(parameters, &range);
             let groups = u64::from(held.workgroup / held.lanes);
             self.dispatch(draft, parameters, &accesses(&range), segments.div_ceil(groups))?;

@@ -71,7 +71,8 @@ impl Lowering {
             moments.into_iter().chain([access(Operand::Batches, counter, range)]).collect()
         };
         let overrides = Settings::default().with("EVERY", statistics.is_none());
-        let draft = Draft { overrides, ..draft(Entry::Count) };
+        let mut draft = draft(Entry::Count);
+        draft.overrides = overrides;
         self.each(draft, 1, &Parameters::default().with(Exact::NEW), counter, &accesses)
     }
 
@@ -99,7 +100,8 @@ impl Lowering {
             let phase = (written.offset / written.element.bytes() + range.start) % grain;
             let each = Each { segments: segments as u32, grain: grain as u32, phase: phase as u32, pad: 0 };
             let parameters = parameters.clone().with(each);
-            let draft = Draft { overrides: draft.overrides.with("WORKGROUP", workgroup), ..draft };
+            let mut draft = draft;
+            draft.overrides = draft.overrides.with("WORKGROUP", workgroup);
             self.dispatch(
                 draft,
                 parameters,
@@ -137,7 +139,8 @@ impl Lowering {
             let segments = range.end - range.start;
             let block = Running { segments: segments as u32, samples: samples as u32, ..block };
             let overrides = Settings::default().with("WORKGROUP", workgroup).with("LANES", lanes);
-            let draft = Draft { exchange, overrides, ..draft(Entry::Running) };
+            let mut draft = draft(Entry::Running);
+            (draft.exchange, draft.overrides) = (exchange, overrides);
             let parameters = Parameters::default().with(Exact::NEW).with(block);
             let groups = segments.div_ceil(u64::from(workgroup / lanes));
             self.dispatch(draft, parameters, &accesses(&range), groups)?;

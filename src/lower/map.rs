@@ -93,18 +93,19 @@ impl Lowering {
                 .with(Divisor::from(&reduction.divisor))
                 .with(part.affine)
                 .with(partials);
-            let (draft, parameters, workgroups) = if by_rows {
+            let (mut draft, parameters, workgroups) = if by_rows {
                 self.rows_of(&part, (moments, map.around.after.is_none()), parameters)
             } else {
                 self.columns_of(&grid, &part, moments, parameters)
             };
-            let straddles = map.straddles(part.width);
-            let consts = if straddles { draft.consts.with("STRADDLES", true) } else { draft.consts };
-            let accumulator = Some(reduction.accumulator);
-            let overrides = map.around.settings(draft.overrides, part.width);
+            if map.straddles(part.width) {
+                draft.consts = draft.consts.with("STRADDLES", true);
+            }
+            draft.accumulator = Some(reduction.accumulator);
+            draft.overrides = map.around.settings(draft.overrides, part.width);
+            draft.walk = walk;
             let parameters = map.around.parameters(parameters, &part.range);
-            let (around, column) = (map.around.key(), map.column(part.range.start));
-            let draft = Draft { accumulator, walk, consts, overrides, around, column, ..draft };
+            (draft.around, draft.column) = (map.around.key(), map.column(part.range.start));
             self.dispatch(draft, parameters, &accesses(&part.range), workgroups)?;
         }
         Ok(())
@@ -146,9 +147,9 @@ impl Lowering {
             first_column: u32::from(part.statistics.inner),
             pad: [0; 3],
         };
-        let draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
+        let mut draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
+        draft.consts = draft.consts.with(LANES_GIVEN, true);
         let workgroups = (part.rows * tiles).div_ceil(u64::from(schedule.workgroup / schedule.lanes));
-        let draft = Draft { consts: draft.consts.with(LANES_GIVEN, true), ..draft };
         (draft, parameters.with(block).with(Lanes::new(schedule.lanes)), workgroups)
     }
 

@@ -127,7 +127,7 @@ impl Lowering {
         entry: Entry,
         range: Range<u64>,
         units: &[u64],
-        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+        accesses: &dyn Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<Vec<Range<u64>>, Unbindable> {
         let mut out = Vec::new();
         if !range.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::bindings::Unbindable;
 use super::convert::draft;
-use super::{Draft, Lowering, Tensor, access};
+use super::{Lowering, Tensor, access};
 use crate::fusion::{QuantFormat, QuantScale, Quantization};
 use crate::kernel::blocks::{Exact, Quantize, Scales};
 use crate::kernel::parameters::Parameters;
@@ -59,7 +59,8 @@ impl Lowering {
             let block = Scales { width, block, blocks, largest, least: how.least, pad: [0; 3] };
             let overrides = Settings::default().with("WORKGROUP", SCALE_LANES);
             let parameters = Parameters::default().with(Exact::NEW).with(block);
-            let draft = Draft { overrides, ..draft(Entry::Scales) };
+            let mut draft = draft(Entry::Scales);
+            draft.overrides = overrides;
             self.dispatch(draft, parameters, &[unquantized.clone(), scale.clone()], scales)?;
         }
         let phase = of.quantized.offset % 4;
@@ -81,7 +82,8 @@ impl Lowering {
         };
         let parameters = Parameters::default().with(Exact::NEW).with(block);
         let bytes = access(Operand::Quantized, of.quantized, &(0..of.elements));
-        let draft = Draft { overrides, ..draft(Entry::Quantize) };
+        let mut draft = draft(Entry::Quantize);
+        draft.overrides = overrides;
         self.dispatch(draft, parameters, &[unquantized, scale, bytes], words.div_ceil(workgroup.into()))
     }
 }

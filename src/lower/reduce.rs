@@ -158,8 +158,9 @@ impl Lowering {
             overrides,
             slices(reduction, schedule, window, len).with(block).with(Lanes::new(lanes)),
         );
-        let draft = self.reduction(Entry::ReduceContiguous, reduction, summed, window, (flight, width), walk);
-        let draft = Draft { exchange, consts: draft.consts.with(LANES_GIVEN, true), overrides, ..draft };
+        let mut draft = self.reduction(Entry::ReduceContiguous, reduction, summed, window, (flight, width), walk);
+        draft.consts = draft.consts.with(LANES_GIVEN, true);
+        (draft.exchange, draft.overrides) = (exchange, overrides);
         let sets = segments.div_ceil(u64::from(schedule.workgroup / lanes));
         self.dispatch(draft, parameters, accesses, sets * u64::from(schedule.slices))
     }

@@ -77,8 +77,8 @@ impl Lowering {
         let overrides = Settings::default()
             .with("PLAIN", divisor.is_safe_root(reduction.accumulator))
             .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale());
-        let draft = draft(Entry::MapWords, reduction.accumulator, Exchange::None, Settings::default(), overrides);
-        let draft = Draft { source: Source::Values, ..draft };
+        let mut draft = draft(Entry::MapWords, reduction.accumulator, Exchange::None, Settings::default(), overrides);
+        draft.source = Source::Values;
         let parameters = Parameters::default().with(Exact::NEW).with(Divisor::from(divisor));
         self.deal(draft, &parameters, &dealt, &|range| {
             let mut all = map.accesses(range);
@@ -181,7 +181,8 @@ impl Lowering {
                 .with("AFFINE", Found::Row as u32)
                 .with("AFFINE_BASE", weights.by_row);
             let column = if dealt.padded { range.start % dealt.row_len.max(1) } else { 0 };
-            let draft = Draft { overrides, column, around, ..draft };
+            let mut draft = draft;
+            (draft.overrides, draft.column, draft.around) = (overrides, column, around);
             let parameters = parameters.clone().with(block).with(affine_block(Some(&weights)));
             let parameters = dealt.around.parameters(parameters, &range);
             self.dispatch(draft, parameters, &accesses, vectors.div_ceil(workgroup.into()))?;

@@ -2,7 +2,6 @@
 //! and bias of the content: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics per sample and channel.
 
 use super::args::optional;
-use super::bound::Bound;
 use super::{BackwardStatistics, Cutter, FusedArgs, MapArgs, NormPlan, Operands, Planner, Role};
 use crate::descriptor::{
     AdaptiveDescriptor, Affine, AffineAxes, Epsilon, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,
@@ -87,8 +86,9 @@ impl<B> AdaptiveBackwardArgs<B> {
     }
 
     /// With the gradient to the content.
-    pub fn grad_input(self, grad_input: impl Into<Destination<B>>) -> Self {
-        Self { grad_input: Some(grad_input.into()), ..self }
+    pub fn grad_input(mut self, grad_input: impl Into<Destination<B>>) -> Self {
+        self.grad_input = Some(grad_input.into());
+        self
     }
 
     optional! {
@@ -246,25 +246,20 @@ impl AdaptivePlan {
         content.check_computed()?;
         let mut operands = Operands::default();
         let saved = content.saved(&mut operands, args.saved.as_ref())?;
-        let map = MapArgs {
-            input: args.input,
-            output: args.output,
-            scale: None,
-            bias: None,
-            fused: FusedArgs::default(),
-            workspace: None,
-        };
+        let (scale, bias, fused, workspace) = (&None, &None, &FusedArgs::default(), &None);
+        let map = MapArgs { input: &args.input, output: &args.output, scale, bias, fused, workspace };
         let map = content.map_operands(&mut operands, &map)?;
         let style = self.style(&mut operands, &args.style)?;
         let at = self.regions(content.workspace_size());
         let scratch = operands.workspace(args.workspace.as_ref(), at.size)?;
-        content.planner.lower("forward", operands.buffers, |lowering| {
+        content.planner.lower("forward", operands.buffers, &|lowering| {
             if content.is_empty() {
                 return content.lower_computed(lowering, &map, saved, scratch);
             }
             self.lower_style(lowering, style, scratch, &at)?;
-            let (scale, bias) = (Some(scratch.at(at.deviation)), Some(scratch.at(at.mean)));
-            content.lower_computed(lowering, &MapOperands { scale, bias, ..map }, saved, scratch)
+            let mut map = map;
+            (map.scale, map.bias) = (Some(scratch.at(at.deviation)), Some(scratch.at(at.mean)));
+            content.lower_computed(lowering, &map, saved, scratch)
         })
     }
 
@@ -276,11 +271,9 @@ impl AdaptivePlan {
     pub fn backward<B: Buffer>(&self, args: &AdaptiveBackwardArgs<B>) -> Result<Recipe<B>, BindError> {
         let content = &self.content;
         let mut operands = Operands::default();
-        let stage = super::BackwardArgs {
-            grad_input: args.grad_input,
-            ..super::BackwardArgs::new(args.input, args.grad_output, BackwardStatistics::Saved(args.saved))
-        };
-        let bound = content.backward_tensors(&mut operands, &stage, None)?;
+        let mut stage = super::BackwardArgs::new(args.input, args.grad_output, BackwardStatistics::Saved(args.saved));
+        stage.grad_input = args.grad_input;
+        let mut bound = content.backward_tensors(&mut operands, &stage, None)?;
         let style = self.style(&mut operands, &args.style)?;
         let grad_style = args.grad_style.map(|view| {
             operands.tensor(Operand::GradStyle, &view, self.style_shape(), content.types().grad_input, Role::Written)
@@ -292,15 +285,12 @@ impl AdaptivePlan {
         let at = self.regions(content.backward_workspace_size());
         let scratch = operands.workspace(args.workspace.as_ref(), at.size)?;
         let wanted = grad_style.is_some();
-        let bound = Bound {
-            scratch,
-            scale: Some(scratch.at(at.deviation)),
-            grad_scale: wanted.then(|| scratch.at(at.grad_deviation)),
-            grad_bias: wanted.then(|| scratch.at(at.grad_mean)),
-            factor: self.gradient_factor(),
-            ..bound
-        };
-        content.planner.lower("backward", operands.buffers, |lowering| {
+        bound.scratch = scratch;
+        bound.scale = Some(scratch.at(at.deviation));
+        bound.grad_scale = wanted.then(|| scratch.at(at.grad_deviation));
+        bound.grad_bias = wanted.then(|| scratch.at(at.grad_mean));
+        bound.factor = self.gradient_factor();
+        content.planner.lower("backward", operands.buffers, &|lowering| {
             self.lower_style(lowering, style, scratch, &at)?;
             content.lower_backward(lowering, &bound)?;
             let Some(grad_style) = grad_style else { return Ok(()) };
@@ -330,7 +320,8 @@ impl AdaptivePlan {
         map: &MapOperands,
         statistics: Option<Tensor>,
     ) -> Result<(), Unbindable> {
-        let root = Reduction { divisor: Divisor { added: 0.0, ..self.style.divisor }, ..self.style };
+        let mut root = self.style;
+        root.divisor.added = 0.0;
         lowering.apply(&root, &self.style.partition, map, statistics)
     }
 }

@@ -33,8 +33,9 @@ pub enum BackwardStatistics<B> {
 /// Methods that set an optional field: to a value, or to what may be one.
 macro_rules! optional {
     ($($(#[$doc:meta])* $field:ident: $ty:ty;)*) => {
-        $($(#[$doc])* pub fn $field(self, $field: impl Into<Option<$ty>>) -> Self {
-            Self { $field: $field.into(), ..self }
+        $($(#[$doc])* pub fn $field(mut self, $field: impl Into<Option<$ty>>) -> Self {
+            self.$field = $field.into();
+            self
         })*
     };
 }
@@ -235,13 +236,15 @@ impl<B> ForwardArgs<B> {
     }
 
     /// With what the norm's fusion names.
-    pub fn fused(self, fused: FusedArgs<B>) -> Self {
-        Self { fused, ..self }
+    pub fn fused(mut self, fused: FusedArgs<B>) -> Self {
+        self.fused = fused;
+        self
     }
 
     /// By these statistics.
-    pub fn statistics(self, statistics: StatisticsSource<B>) -> Self {
-        Self { statistics, ..self }
+    pub fn statistics(mut self, statistics: StatisticsSource<B>) -> Self {
+        self.statistics = statistics;
+        self
     }
 }
 
@@ -274,8 +277,9 @@ impl<B> TrainingArgs<B> {
     }
 
     /// With what the norm's fusion names.
-    pub fn fused(self, fused: FusedArgs<B>) -> Self {
-        Self { fused, ..self }
+    pub fn fused(mut self, fused: FusedArgs<B>) -> Self {
+        self.fused = fused;
+        self
     }
 
     optional! {
@@ -365,8 +369,9 @@ impl<B> RunningArgs<B> {
     }
 
     /// Weighed so.
-    pub fn update(self, update: RunningUpdate) -> Self {
-        Self { update, ..self }
+    pub fn update(mut self, update: RunningUpdate) -> Self {
+        self.update = update;
+        self
     }
 }
 
@@ -480,18 +485,21 @@ impl<B> BackwardArgs<B> {
     }
 
     /// With what the norm's fusion names.
-    pub fn fused(self, fused: FusedArgs<B>) -> Self {
-        Self { fused, ..self }
+    pub fn fused(mut self, fused: FusedArgs<B>) -> Self {
+        self.fused = fused;
+        self
     }
 
     /// With gradients to what the norm's fusion names.
-    pub fn fused_gradients(self, fused_gradients: FusedGradients<B>) -> Self {
-        Self { fused_gradients, ..self }
+    pub fn fused_gradients(mut self, fused_gradients: FusedGradients<B>) -> Self {
+        self.fused_gradients = fused_gradients;
+        self
     }
 
     /// With the gradient to the input.
-    pub fn grad_input(self, grad_input: impl Into<Destination<B>>) -> Self {
-        Self { grad_input: Some(grad_input.into()), ..self }
+    pub fn grad_input(mut self, grad_input: impl Into<Destination<B>>) -> Self {
+        self.grad_input = Some(grad_input.into());
+        self
     }
 }
 

@@ -125,7 +125,7 @@ impl NormPlan {
         let bound = self.backward_operands(&mut operands, args, None)?;
         let mut all = self.fused_operands(&mut operands, args, bound)?;
         all.bound.scratch = operands.workspace(args.workspace.as_ref(), all.bound.regions.size)?;
-        self.lower("backward", operands, |lowering| {
+        self.lower("backward", operands, &|lowering| {
             let before = lowering.dispatches.len();
             let first = self.lower_fused(lowering, &all, false);
             if !matches!(first, Err(Unbindable::TooMany { .. })) {
@@ -145,7 +145,7 @@ impl NormPlan {
     ) -> Result<Bound, BindError> {
         let plan = &self.plan;
         let affine_len = self.affine_len();
-        let bound = self.backward_tensors(operands, args, sums)?;
+        let mut bound = self.backward_tensors(operands, args, sums)?;
         let types = plan.types;
         let mut parameter = |operand, view: &Option<TensorView<B>>, used: bool, element, role| match view {
             Some(_) if !used => Err(BindError::Unexpected { operand }),
@@ -153,14 +153,15 @@ impl NormPlan {
             None => Ok(None),
         };
         let (used_scale, used_bias) = (plan.given_scale, plan.given_bias);
-        let scale = parameter(Operand::Scale, &args.scale, used_scale, types.scale, Role::Read)?;
-        let bias = parameter(Operand::Bias, &args.bias, used_bias, types.bias, Role::Read)?;
-        let grad_scale = parameter(Operand::GradScale, &args.grad_scale, used_scale, types.grad_scale, Role::Written)?;
-        let grad_bias = parameter(Operand::GradBias, &args.grad_bias, used_bias, types.grad_bias, Role::Written)?;
-        if used_scale && scale.is_none() && args.grad_input.is_some() {
+        bound.scale = parameter(Operand::Scale, &args.scale, used_scale, types.scale, Role::Read)?;
+        bound.bias = parameter(Operand::Bias, &args.bias, used_bias, types.bias, Role::Read)?;
+        let (wide_scale, wide_bias) = (types.grad_scale, types.grad_bias);
+        bound.grad_scale = parameter(Operand::GradScale, &args.grad_scale, used_scale, wide_scale, Role::Written)?;
+        bound.grad_bias = parameter(Operand::GradBias, &args.grad_bias, used_bias, wide_bias, Role::Written)?;
+        if used_scale && bound.scale.is_none() && args.grad_input.is_some() {
             return Err(BindError::Missing { operand: Operand::Scale });
         }
-        Ok(Bound { scale, bias, grad_scale, grad_bias, ..bound })
+        Ok(bound)
     }
 
     /// The operands that every backward pass has.
@@ -230,19 +231,15 @@ impl NormPlan {
         if self.plan.scale && args.scale.is_none() {
             return Err(BindError::Missing { operand: Operand::Scale });
         }
-        let stage = BackwardArgs {
-            scale: args.scale,
-            grad_scale: args.grad_scale,
-            grad_bias: args.grad_bias,
-            ..BackwardArgs::new(args.input, args.grad_output, BackwardStatistics::Saved(args.statistics))
-        };
+        let statistics = BackwardStatistics::Saved(args.statistics);
+        let mut stage = BackwardArgs::new(args.input, args.grad_output, statistics);
+        (stage.scale, stage.grad_scale, stage.grad_bias) = (args.scale, args.grad_scale, args.grad_bias);
         let mut operands = Operands::default();
-        let bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Written)))?;
-        let regions = self.regions_of(self.by_sums());
-        let scratch = operands.workspace(args.workspace.as_ref(), regions.size)?;
-        let bound = Bound { scratch, regions, ..bound };
-        self.lower("gradient sums", operands, |lowering| {
-            self.with_f32_parameters(lowering, &bound, false, |lowering, bound| {
+        let mut bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Written)))?;
+        bound.regions = self.regions_of(self.by_sums());
+        bound.scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
+        self.lower("gradient sums", operands, &|lowering| {
+            self.with_f32_parameters(lowering, &bound, false, &|lowering, bound| {
                 if self.plan.elements == 0 {
                     self.empty_gradients(lowering, bound)?;
                     let nothing = MergeOperands::nothing(self.segment_count(), bound.sums);
@@ -260,13 +257,14 @@ impl NormPlan {
         lowering: &mut Lowering,
         bound: &Bound,
         apart: bool,
-        lower: impl FnOnce(&mut Lowering, &Bound) -> Result<(), Unbindable>,
+        lower: &dyn Fn(&mut Lowering, &Bound) -> Result<(), Unbindable>,
     ) -> Result<(), Unbindable> {
         let [scale, bias] = bound.regions.parameters.map(|region| bound.at(region));
         let is_own = |own: &Tensor| own.element == Element::F32 && !apart;
         let wide = |wanted: Option<Tensor>, wide| wanted.map(|own| if is_own(&own) { own } else { wide });
-        let (grad_scale, grad_bias) = (wide(bound.grad_scale, scale), wide(bound.grad_bias, bias));
-        lower(lowering, &Bound { grad_scale, grad_bias, ..*bound })?;
+        let mut in_f32 = *bound;
+        (in_f32.grad_scale, in_f32.grad_bias) = (wide(bound.grad_scale, scale), wide(bound.grad_bias, bias));
+        lower(lowering, &in_f32)?;
         for (wanted, wide) in [(bound.grad_scale, scale), (bound.grad_bias, bias)] {
             if let Some(wanted) = wanted.filter(|own| !is_own(own)) {
                 lowering.narrow(wide, wanted, self.plan.affine_len())?;
@@ -281,17 +279,14 @@ impl NormPlan {
     /// As [`NormPlan::backward`].
     pub fn input_gradient<B: Buffer>(&self, args: &InputGradientArgs<B>) -> Result<Recipe<B>, BindError> {
         self.check_stages()?;
-        let stage = BackwardArgs {
-            scale: args.scale,
-            grad_input: Some(args.grad_input),
-            ..BackwardArgs::new(args.input, args.grad_output, BackwardStatistics::Saved(args.statistics))
-        };
+        let statistics = BackwardStatistics::Saved(args.statistics);
+        let mut stage = BackwardArgs::new(args.input, args.grad_output, statistics);
+        (stage.scale, stage.grad_input) = (args.scale, Some(args.grad_input));
         let mut operands = Operands::default();
-        let bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Read)))?;
-        let regions = self.regions_of(self.by_sums());
-        let scratch = operands.workspace(args.workspace.as_ref(), regions.size)?;
-        let bound = Bound { scratch, regions, ..bound };
-        self.lower("input gradient", operands, |lowering| match bound.sums {
+        let mut bound = self.backward_operands(&mut operands, &stage, Some((&args.sums, Role::Read)))?;
+        bound.regions = self.regions_of(self.by_sums());
+        bound.scratch = operands.workspace(args.workspace.as_ref(), bound.regions.size)?;
+        self.lower("input gradient", operands, &|lowering| match bound.sums {
             Some(sums) if self.plan.elements > 0 => {
                 let segments = self.plan.computed.partition.segments();
                 let parts = SumParts::new(sums, Partition::new(1, 1, segments, 1), 1);
@@ -328,7 +323,8 @@ impl NormPlan {
         let map = bound.map(plan);
         let affine = bound.affine(plan);
         if bound.given {
-            let bound = Bound { regions: self.regions_of(self.given_sums()), ..*bound };
+            let mut bound = *bound;
+            bound.regions = self.regions_of(self.given_sums());
             self.affine_sums(lowering, &bound, false)?;
             return self.map_gradient(lowering, &bound, &SegmentData::Given, None);
         }
@@ -357,7 +353,8 @@ impl NormPlan {
             }
             _ => {
                 let schedule = self.by_sums();
-                let bound = Bound { regions: self.regions_of(schedule), ..*bound };
+                let mut bound = *bound;
+                bound.regions = self.regions_of(schedule);
                 let data = self.sum_gradients(lowering, &bound, schedule)?;
                 self.map_gradient(lowering, &bound, &data, None)
             }
@@ -441,7 +438,7 @@ impl NormPlan {
                 let (sums, slices) = reduce_sums(lowering, reduction, &self.apart.0, &summed, at)?;
                 let each = Partition::new(1, 1, reduction.partition.segments(), 1);
                 let merge = self.to_coefficients(bound, SumParts::new(sums, each, slices));
-                lowering.merge_sums(reduction, &bound.to_sums(merge))?;
+                lowering.merge_sums(reduction, &bound.with_own_sums(merge))?;
             }
             self.affine_sums(lowering, bound, wanted && bound.sums.is_none())?;
             return Ok(SegmentData::Coefficients(bound.at(bound.regions.coefficients)));
@@ -457,7 +454,7 @@ impl NormPlan {
         let parts = SumParts { affine: refinement.affine, scale, ..parts };
         let coefficients = wanted.then(|| (bound.statistics, bound.at(bound.regions.coefficients)));
         let merge = MergeSums { coefficients, affine, ..MergeSums::new(parts) };
-        self.merge_for_map(lowering, bound, bound.to_sums(merge), None)
+        self.merge_for_map(lowering, bound, bound.with_own_sums(merge), None)
     }
 
     /// Gradients to scale and bias by a walk of their own; `known`: the coefficients of the statistics segments are

@@ -49,6 +49,7 @@ pub(super) struct Regions {
 }
 
 /// Operands of a backward pass in the table.
+#[derive(Clone, Copy)]
 pub(super) struct Bound {
     pub input: Tensor,
     pub grad_output: Tensor,
@@ -111,11 +112,11 @@ impl Bound {
     }
 
     /// To the caller's own sums, where there are such.
-    pub(super) fn to_sums<'a>(&self, merge: MergeSums<'a>) -> MergeSums<'a> {
-        match self.sums {
-            Some(sums) => MergeSums { coefficients: None, sums: Some(sums), ..merge },
-            None => merge,
+    pub(super) fn with_own_sums<'a>(&self, mut merge: MergeSums<'a>) -> MergeSums<'a> {
+        if self.sums.is_some() {
+            (merge.coefficients, merge.sums) = (None, self.sums);
         }
+        merge
     }
 
     /// The gradients to scale and bias, where they are wanted.

@@ -94,8 +94,8 @@ impl NormPlan {
         if args.multiplied.is_some() {
             return Err(BindError::Unexpected { operand: Operand::Multiplied });
         }
-        let lists = self.fused_lists(operands, args, true)?;
-        let sum = match &args.sum {
+        let mut tensors = self.fused_lists(operands, args, true)?;
+        tensors.sum = match &args.sum {
             Some(view) if fused.has_prologue() => {
                 let element = self.sum_element(view);
                 Some(operands.tensor(Operand::Sum, view, self.shape(), element, Role::Written)?)
@@ -104,8 +104,10 @@ impl NormPlan {
             None => None,
         };
         let scales = self.scales(operands, args)?;
-        let quantized = scales.map(|scales| [Tensor::NOWHERE, scales]);
-        Ok(FusedTensors { residual: residual.or(lists.residual), z, addend, out_residual, sum, quantized, ..lists })
+        tensors.quantized = scales.map(|scales| [Tensor::NOWHERE, scales]);
+        tensors.residual = residual.or(tensors.residual);
+        (tensors.z, tensors.addend, tensors.out_residual) = (z, addend, out_residual);
+        Ok(tensors)
     }
 
     /// The parameters, those that are only `added` too, and a residual that is the same along some axes.
@@ -282,13 +284,15 @@ impl NormPlan {
             factor: fused.factor(),
             delta: None,
         };
-        let around = Around {
+        let mut map = *map;
+        (map.scale, map.bias) = (scale, bias_of_map);
+        map.around = Around {
             before: fused.has_prologue().then_some(before),
             after: fused.has_epilogue().then_some(after),
             terms: None,
             normalized: self.normalized_element(),
         };
-        Ok(MapOperands { scale, bias: bias_of_map, around, ..*map })
+        Ok(map)
     }
 
     /// Scale and bias of the map: those of two in one, or the norm's own.

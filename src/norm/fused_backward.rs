@@ -92,13 +92,12 @@ impl NormPlan {
         &self,
         operands: &mut Operands<B>,
         args: &BackwardArgs<B>,
-        bound: Bound,
+        mut bound: Bound,
     ) -> Result<FusedBound, BindError> {
-        let wanted = self.wanted(operands, &args.fused_gradients)?;
+        let mut wanted = self.wanted(operands, &args.fused_gradients)?;
         let tensors = self.given_back(operands, &args.fused, &wanted)?;
-        let arriving = self.arriving(operands, &args.fused_gradients, &bound, &wanted)?;
-        let wanted = Wanted { arriving, ..wanted };
-        let bound = self.with_terms(bound, &wanted, &tensors);
+        wanted.arriving = self.arriving(operands, &args.fused_gradients, &bound, &wanted)?;
+        bound.around.terms = self.terms(&wanted, &tensors);
         let affine = bound.wants_affine() || wanted.affine();
         let after = wanted.z.is_some() || wanted.addend.is_some() || wanted.out_gate.is_some();
         if !(bound.maps() || self.sums_wanted(&wanted) || affine || after) {
@@ -181,30 +180,28 @@ impl NormPlan {
         let fused = &self.plan.fused;
         // terms that are only added leave no trace on the way back
         let unused = [
-            (Operand::OutResidual, args.out_residual),
-            (Operand::Sum, args.sum),
-            (Operand::Residual, args.residual),
-            (Operand::PrologueBias, args.prologue_bias),
-            (Operand::Scales, args.scales),
-            (Operand::StaticScale, args.static_scale),
+            (Operand::OutResidual, &args.out_residual),
+            (Operand::Sum, &args.sum),
+            (Operand::Residual, &args.residual),
+            (Operand::PrologueBias, &args.prologue_bias),
+            (Operand::Scales, &args.scales),
+            (Operand::StaticScale, &args.static_scale),
         ];
         if let Some((operand, _)) = unused.into_iter().find(|(_, view)| view.is_some()) {
             return Err(BindError::Unexpected { operand });
         }
-        let tensors = self.fused_lists(operands, args, false)?;
+        let mut tensors = self.fused_lists(operands, args, false)?;
         let gated = fused.gate.is_some() || matches!(fused.multiplier, plan::Multiply::Activation(_));
-        let z = self.whole(operands, Operand::Z, &args.z, gated)?;
-        let addend = self.whole(operands, Operand::Addend, &args.addend, fused.addend)?;
+        tensors.z = self.whole(operands, Operand::Z, &args.z, gated)?;
+        tensors.addend = self.whole(operands, Operand::Addend, &args.addend, fused.addend)?;
         let prologue_z = wanted.z.is_some() && fused.gate.is_none();
         if matches!(fused.multiplier, plan::Multiply::One) && args.multiplied.is_some() {
             return Err(BindError::Unexpected { operand: Operand::Multiplied });
         }
-        let multiplied = (wanted.gate.is_some() || prologue_z, args.multiplied);
-        let multiplied = match multiplied {
-            (true, view) => self.whole(operands, Operand::Multiplied, &view, true)?,
-            (false, _) => None,
-        };
-        Ok(FusedTensors { z, addend, multiplied, ..tensors })
+        if wanted.gate.is_some() || prologue_z {
+            tensors.multiplied = self.whole(operands, Operand::Multiplied, &args.multiplied, true)?;
+        }
+        Ok(tensors)
     }
 
     /// A gradient that arrives at the sum: maybe in the very place that one of those goes to that leave it.
@@ -225,7 +222,7 @@ impl NormPlan {
     }
 
     /// Where the gradient to the sum goes.
-    fn with_terms(&self, bound: Bound, wanted: &Wanted, tensors: &FusedTensors) -> Bound {
+    fn terms(&self, wanted: &Wanted, tensors: &FusedTensors) -> Option<Terms> {
         let fused = &self.plan.fused;
         let multiplier = match (fused.multiplier, tensors.z) {
             (plan::Multiply::Gate(_), _) => match parameter(multiplier_gate(fused), tensors.gate) {
@@ -245,8 +242,7 @@ impl NormPlan {
         };
         let idle = terms == Terms { multiplied: terms.multiplied, ..Terms::default() };
         let sums = self.sums_wanted(wanted);
-        let around = Around { terms: (!idle || sums).then_some(terms), ..Around::default() };
-        Bound { around, ..bound }
+        (!idle || sums).then_some(terms)
     }
 
     /// Whether sums of the gradient to the sum are wanted.
@@ -272,7 +268,8 @@ impl NormPlan {
             around: Around::default(),
         };
         let map = self.lower_lists(lowering, &map, &all.tensors, (bound.scratch, &regions.lists, packs))?;
-        let mut bound = Bound { scale: map.scale, merges: packs || !short, ..copy(bound) };
+        let mut bound = *bound;
+        (bound.scale, bound.merges) = (map.scale, packs || !short);
         bound.around.normalized = self.normalized_element();
         if plan.fused.has_epilogue() {
             self.lower_delta(lowering, all, &map)?;
@@ -339,14 +336,15 @@ impl NormPlan {
                 return Ok(());
             }
             return self
-                .with_f32_parameters(lowering, bound, packs, |lowering, bound| self.lower_backward(lowering, bound));
+                .with_f32_parameters(lowering, bound, packs, &|lowering, bound| self.lower_backward(lowering, bound));
         };
         let any = wanted.affine() || bound.grad_scale.is_some() || bound.grad_bias.is_some();
         let sums = bound.regions.parameters.map(|region| any.then(|| bound.at(region)));
         let [grad_scale, grad_bias] =
             [(self.plan.scale, 0), (self.plan.bias, 1)].map(|(used, k)| sums[k].filter(|_| used));
         // the modulation's scale takes both sums, whether or not there is a summand
-        let composed = Bound { grad_scale, grad_bias: grad_bias.or(sums[1]), ..copy(bound) };
+        let mut composed = *bound;
+        (composed.grad_scale, composed.grad_bias) = (grad_scale, grad_bias.or(sums[1]));
         if composed.maps() || any {
             self.lower_backward(lowering, &composed)?;
         }
@@ -476,9 +474,4 @@ fn to_rows(from: Tensor, to: Tensor, plan: &Plan) -> MapOperands {
         bias: None,
         around: Around::default(),
     }
-}
-
-/// The same operands.
-fn copy(bound: &Bound) -> Bound {
-    Bound { ..*bound }
 }

@@ -78,13 +78,13 @@ impl Cutter {
 }
 
 /// Operands of a map, before they are checked.
-struct MapArgs<B> {
-    input: TensorView<B>,
-    output: Destination<B>,
-    scale: Option<TensorView<B>>,
-    bias: Option<TensorView<B>>,
-    fused: FusedArgs<B>,
-    workspace: Option<BufferView<B>>,
+struct MapArgs<'a, B> {
+    input: &'a TensorView<B>,
+    output: &'a Destination<B>,
+    scale: &'a Option<TensorView<B>>,
+    bias: &'a Option<TensorView<B>>,
+    fused: &'a FusedArgs<B>,
+    workspace: &'a Option<BufferView<B>>,
 }
 
 impl NormPlan {
@@ -199,16 +199,16 @@ impl NormPlan {
     /// # Errors
     /// [`BindError`] says which operand is wrong.
     pub fn forward<B: Buffer>(&self, args: &ForwardArgs<B>) -> Result<Recipe<B>, BindError> {
-        let ForwardArgs { input, output, scale, bias, statistics, fused, workspace } = *args;
+        let ForwardArgs { input, output, scale, bias, statistics, fused, workspace } = args;
         let map = MapArgs { input, output, scale, bias, fused, workspace };
         match statistics {
             StatisticsSource::Input => self.computed(&map, None),
             StatisticsSource::Given(records) => {
                 let given = self.given("inference from given statistics")?;
-                self.mapped(&map, given, &records, self.given_statistics_size())
+                self.mapped(&map, given, records, self.given_statistics_size())
             }
             StatisticsSource::Saved(records) => {
-                self.mapped(&map, self.plan.computed.partition, &records, self.statistics_size())
+                self.mapped(&map, self.plan.computed.partition, records, self.statistics_size())
             }
         }
     }
@@ -218,18 +218,22 @@ impl NormPlan {
     /// # Errors
     /// As [`NormPlan::forward`].
     pub fn training<B: Buffer>(&self, args: &TrainingArgs<B>) -> Result<Recipe<B>, BindError> {
-        let TrainingArgs { input, output, scale, bias, saved, fused, workspace } = *args;
-        self.computed(&MapArgs { input, output, scale, bias, fused, workspace }, Some(&saved))
+        let TrainingArgs { input, output, scale, bias, saved, fused, workspace } = args;
+        self.computed(&MapArgs { input, output, scale, bias, fused, workspace }, Some(saved))
     }
 
-    fn computed<B: Buffer>(&self, args: &MapArgs<B>, saved: Option<&BufferView<B>>) -> Result<Recipe<B>, BindError> {
+    fn computed<B: Buffer>(
+        &self,
+        args: &MapArgs<'_, B>,
+        saved: Option<&BufferView<B>>,
+    ) -> Result<Recipe<B>, BindError> {
         self.check_computed()?;
         let mut operands = Operands::default();
         let saved = self.saved(&mut operands, saved)?;
         let (map, tensors) = self.map(&mut operands, args)?;
         let scratch = operands.workspace(args.workspace.as_ref(), self.needed(&map, &tensors))?;
-        self.lower("forward", operands, |lowering| {
-            self.with_lists(lowering, &map, &tensors, scratch, |lowering, map| {
+        self.lower("forward", operands, &|lowering| {
+            self.with_lists(lowering, &map, &tensors, scratch, &|lowering, map| {
                 self.lower_computed(lowering, map, saved, scratch)
             })
         })
@@ -242,12 +246,13 @@ impl NormPlan {
         map: &MapOperands,
         tensors: &FusedTensors,
         scratch: Tensor,
-        lower: impl Fn(&mut Lowering, &MapOperands) -> Result<(), Unbindable>,
+        lower: &dyn Fn(&mut Lowering, &MapOperands) -> Result<(), Unbindable>,
     ) -> Result<(), Unbindable> {
         let (layout, before) = (self.workspace(), lowering.dispatches.len());
         let result = Tensor { element: map.output.element, ..scratch.at(layout.result) };
         let output = if tensors.quantized.is_some() { result } else { map.output };
-        let (map, regions) = (MapOperands { output, ..*map }, layout.lists);
+        let (mut map, regions) = (*map, layout.lists);
+        map.output = output;
         let mut result = Ok(());
         for packs in [false, true] {
             lowering.dispatches.truncate(before);
@@ -339,7 +344,7 @@ impl NormPlan {
     /// Normalizes by moments that are there.
     fn mapped<B: Buffer>(
         &self,
-        args: &MapArgs<B>,
+        args: &MapArgs<'_, B>,
         partition: Partition,
         records: &BufferView<B>,
         size: u64,
@@ -349,8 +354,8 @@ impl NormPlan {
         let (map, tensors) = self.map(&mut operands, args)?;
         let needed = if self.composes() { self.workspace_size() } else { 0 };
         let scratch = operands.workspace(args.workspace.as_ref(), needed)?;
-        self.lower("inference", operands, |lowering| {
-            self.with_lists(lowering, &map, &tensors, scratch, |lowering, map| {
+        self.lower("inference", operands, &|lowering| {
+            self.with_lists(lowering, &map, &tensors, scratch, &|lowering, map| {
                 lowering.apply(&self.plan.computed, &partition, map, Some(statistics))
             })
         })
@@ -370,7 +375,7 @@ impl NormPlan {
         if mean.is_none() && spread.is_none() {
             return Err(BindError::NothingWanted { operation: "export" });
         }
-        self.lower("export", operands, |lowering| lowering.export(&self.plan.computed, statistics, mean, spread))
+        self.lower("export", operands, &|lowering| lowering.export(&self.plan.computed, statistics, mean, spread))
     }
 
     /// The conversion of running means and variances to moments.
@@ -387,7 +392,7 @@ impl NormPlan {
         let size = self.given_statistics_size();
         let statistics = operands.records(Operand::Moments, &args.statistics, size, Role::Written)?;
         let reduction = Reduction { partition, ..self.plan.computed };
-        self.lower("import", operands, |lowering| lowering.import(&reduction, mean, Some(variance), statistics))
+        self.lower("import", operands, &|lowering| lowering.import(&reduction, mean, Some(variance), statistics))
     }
 
     /// The update of running statistics by the moments of a training pass. Running statistics change here and nowhere
@@ -413,7 +418,7 @@ impl NormPlan {
         let read =
             RunningTensors { counter: counter.filter(|_| args.update.momentum == Momentum::Cumulative), ..tensors };
         let samples = self.segment_count().checked_div(channels).unwrap_or(0);
-        self.lower("running update", operands, |lowering| {
+        self.lower("running update", operands, &|lowering| {
             if samples > 0 {
                 lowering.running((channels, samples), params, &read)?;
             }
@@ -433,33 +438,37 @@ impl NormPlan {
     fn map<B: Buffer>(
         &self,
         operands: &mut Operands<B>,
-        args: &MapArgs<B>,
+        args: &MapArgs<'_, B>,
     ) -> Result<(MapOperands, FusedTensors), BindError> {
         let plan = &self.plan;
-        let map = self.map_operands(operands, args)?;
+        let mut map = self.map_operands(operands, args)?;
         let mut parameter = |operand, view: &Option<TensorView<B>>, used, element| match (view, used) {
             (Some(view), true) => operands.list(operand, view, plan.parameters, element, Role::Read).map(Some),
             (None, false) => Ok(None),
             (Some(_), false) => Err(BindError::Unexpected { operand }),
             (None, true) => Err(BindError::Missing { operand }),
         };
-        let scale = parameter(Operand::Scale, &args.scale, plan.given_scale, plan.types.scale)?;
-        let bias = parameter(Operand::Bias, &args.bias, plan.given_bias, plan.types.bias)?;
-        let mut tensors = self.fused_tensors(operands, &args.fused)?;
+        map.scale = parameter(Operand::Scale, args.scale, plan.given_scale, plan.types.scale)?;
+        map.bias = parameter(Operand::Bias, args.bias, plan.given_bias, plan.types.bias)?;
+        let mut tensors = self.fused_tensors(operands, args.fused)?;
         if let Some([quantized, _]) = &mut tensors.quantized {
             *quantized = Tensor { element: Element::F32, ..map.output };
         }
-        Ok((MapOperands { scale, bias, ..map }, tensors))
+        Ok((map, tensors))
     }
 
     /// Input and output.
-    fn map_operands<B: Buffer>(&self, operands: &mut Operands<B>, args: &MapArgs<B>) -> Result<MapOperands, BindError> {
+    fn map_operands<B: Buffer>(
+        &self,
+        operands: &mut Operands<B>,
+        args: &MapArgs<'_, B>,
+    ) -> Result<MapOperands, BindError> {
         let plan = &self.plan;
         let (row_len, types) = (plan.computed.row_len, plan.types);
         let shape = self.shape();
-        let (input, output) = match &args.output {
+        let (input, output) = match args.output {
             Destination::View(output) if plan.fused.quantization.is_some() => {
-                let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
+                let input = operands.tensor(Operand::Input, args.input, shape, types.input, Role::Read)?;
                 let bytes = operands.bytes(Operand::Output, output, plan.elements)?;
                 (input, Tensor { element: types.output, ..bytes })
             }
@@ -468,12 +477,12 @@ impl NormPlan {
                 return Err(BindError::NoSuchOperation { kind: plan.kind, operation });
             }
             Destination::View(output) => {
-                let input = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Read)?;
+                let input = operands.tensor(Operand::Input, args.input, shape, types.input, Role::Read)?;
                 (input, operands.tensor(Operand::Output, output, shape, types.output, Role::Written)?)
             }
             Destination::InPlace => {
                 operands::check_in_place(Operand::Output, types.output, types.input)?;
-                let both = operands.tensor(Operand::Input, &args.input, shape, types.input, Role::Written)?;
+                let both = operands.tensor(Operand::Input, args.input, shape, types.input, Role::Written)?;
                 (both, both)
             }
         };
@@ -485,7 +494,7 @@ impl NormPlan {
         &self,
         operation: &'static str,
         operands: Operands<B>,
-        stages: impl FnOnce(&mut Lowering) -> Result<(), Unbindable>,
+        stages: &dyn Fn(&mut Lowering) -> Result<(), Unbindable>,
     ) -> Result<Recipe<B>, BindError> {
         self.planner.lower(operation, operands.buffers, stages)
     }

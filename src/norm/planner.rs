@@ -92,7 +92,7 @@ impl Planner {
         &self,
         operation: &'static str,
         buffers: Vec<B>,
-        stages: impl FnOnce(&mut Lowering) -> Result<(), Unbindable>,
+        stages: &dyn Fn(&mut Lowering) -> Result<(), Unbindable>,
     ) -> Result<Recipe<B>, BindError> {
         let sizes = buffers.iter().map(Buffer::size).collect();
         let mut lowering = Lowering::new(self.facts, self.profile, sizes);

@@ -270,7 +270,7 @@ impl SpectralPlan {
         let sigma = operands.list(Operand::Sigma, &args.sigma, 1, Element::F32, Role::Written)?;
         let scratch = operands.workspace(Some(&args.workspace), self.workspace_size())?;
         let (at, _) = self.regions(scratch);
-        self.planner.lower("spectral forward", operands.buffers, |lowering| {
+        self.planner.lower("spectral forward", operands.buffers, &|lowering| {
             if self.elements == 0 {
                 return Ok(());
             }
@@ -354,7 +354,7 @@ impl SpectralPlan {
         let sigma = operands.list(Operand::Sigma, &args.sigma, 1, Element::F32, Role::Read)?;
         let scratch = operands.workspace(Some(&args.workspace), self.workspace_size())?;
         let (at, _) = self.regions(scratch);
-        self.planner.lower("spectral backward", operands.buffers, |lowering| {
+        self.planner.lower("spectral backward", operands.buffers, &|lowering| {
             if n == 0 {
                 return Ok(());
             }

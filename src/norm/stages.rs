@@ -53,7 +53,7 @@ impl NormPlan {
         let records = operands.records(Operand::Records, &args.records, self.statistics_size(), Role::Written)?;
         let scratch = operands.workspace(args.workspace.as_ref(), self.moments_workspace_size())?;
         let schedule = self.moments_schedule();
-        self.lower("moments", operands, |lowering| {
+        self.lower("moments", operands, &|lowering| {
             lowering.reduce(reduction, &schedule, &Summed::Values(input, Around::default()), records, scratch)
         })
     }
@@ -73,7 +73,7 @@ impl NormPlan {
             Records::GradientSums => Source::Gradients,
         };
         let partition = Partition::new(1, args.count.into(), self.segment_count(), 1);
-        self.lower("merge", operands, |lowering| {
+        self.lower("merge", operands, &|lowering| {
             lowering.merge(source, &self.plan.computed, &MergeOperands::new(partition, Some(shards), Some(merged)))
         })
     }

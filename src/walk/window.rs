@@ -19,7 +19,7 @@ pub(crate) enum Unbindable {
 pub(crate) fn cut(
     range: Range<u64>,
     units: &[u64],
-    fits: &impl Fn(&Range<u64>) -> Result<(), Unbindable>,
+    fits: &dyn Fn(&Range<u64>) -> Result<(), Unbindable>,
     out: &mut Vec<Range<u64>>,
 ) -> Result<(), Unbindable> {
     let error = match fits(&range) {

@@ -59,19 +59,14 @@ fn forward(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     fields.only(&["input", "output", "scale", "bias", "statistics", "fused", "workspace"])?;
     let input = fields.needed_tensor("input", Operand::Input)?;
     let output = fields.needed_destination("output", Operand::Output)?;
-    let statistics = match fields.get("statistics") {
-        None => StatisticsSource::Input,
-        Some(field) => {
-            let (is_given, view) = statistics(plan, &field)?;
-            if is_given { StatisticsSource::Given(view) } else { StatisticsSource::Saved(view) }
-        }
-    };
-    let args = ForwardArgs::new(input, output)
-        .scale(fields.tensor("scale")?)
-        .bias(fields.tensor("bias")?)
-        .statistics(statistics)
-        .fused(fused(fields)?)
-        .workspace(fields.workspace()?);
+    let mut args = ForwardArgs::new(input, output);
+    if let Some(field) = fields.get("statistics") {
+        let (is_given, view) = statistics(plan, &field)?;
+        args.statistics = if is_given { StatisticsSource::Given(view) } else { StatisticsSource::Saved(view) };
+    }
+    fields.tensors(&mut [("scale", &mut args.scale), ("bias", &mut args.bias)])?;
+    fused(fields, &mut args.fused)?;
+    args.workspace = fields.workspace()?;
     Ok(plan.forward(&args)?)
 }
 
@@ -80,11 +75,10 @@ fn training(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     let input = fields.needed_tensor("input", Operand::Input)?;
     let output = fields.needed_destination("output", Operand::Output)?;
     let saved = fields.needed_bytes("saved", plan.statistics_size(), Operand::Moments)?;
-    let args = TrainingArgs::new(input, output, saved)
-        .scale(fields.tensor("scale")?)
-        .bias(fields.tensor("bias")?)
-        .fused(fused(fields)?)
-        .workspace(fields.workspace()?);
+    let mut args = TrainingArgs::new(input, output, saved);
+    fields.tensors(&mut [("scale", &mut args.scale), ("bias", &mut args.bias)])?;
+    fused(fields, &mut args.fused)?;
+    args.workspace = fields.workspace()?;
     Ok(plan.training(&args)?)
 }
 
@@ -108,14 +102,16 @@ fn backward(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     let field = fields.get("statistics").ok_or_else(|| missing(Operand::Moments))?;
     let (is_given, view) = statistics(plan, &field)?;
     let statistics = if is_given { BackwardStatistics::Given(view) } else { BackwardStatistics::Saved(view) };
-    let mut args = BackwardArgs::new(input, grad_output, statistics)
-        .scale(fields.tensor("scale")?)
-        .bias(fields.tensor("bias")?)
-        .grad_scale(fields.tensor("gradScale")?)
-        .grad_bias(fields.tensor("gradBias")?)
-        .fused(fused(fields)?)
-        .fused_gradients(fused_gradients(fields)?)
-        .workspace(fields.workspace()?);
+    let mut args = BackwardArgs::new(input, grad_output, statistics);
+    fields.tensors(&mut [
+        ("scale", &mut args.scale),
+        ("bias", &mut args.bias),
+        ("gradScale", &mut args.grad_scale),
+        ("gradBias", &mut args.grad_bias),
+    ])?;
+    fused(fields, &mut args.fused)?;
+    fused_gradients(fields, &mut args.fused_gradients)?;
+    args.workspace = fields.workspace()?;
     args.grad_input = fields.destination("gradInput")?;
     Ok(plan.backward(&args)?)
 }
@@ -128,53 +124,41 @@ fn statistics(plan: &NormPlan, field: &Field<'_>) -> Result<(bool, Bytes)> {
     Ok((is_given, field.needed_bytes(source, size, Operand::Moments)?))
 }
 
-/// Reads an object of optional tensors into the fields of the same names.
-macro_rules! tensors {
-    ($fields:expr, $name:literal, $into:expr, $($field:ident: $js:literal),+ $(,)?) => {{
-        let mut into = $into;
-        if let Some(field) = $fields.get($name) {
-            field.only(&[$($js),+])?;
-            $(into.$field = field.tensor($js)?;)+
-        }
-        Ok(into)
-    }};
-}
-
-fn fused(fields: &Field<'_>) -> Result<FusedArgs<WebBuffer>> {
-    tensors!(
-        fields,
+fn fused(fields: &Field<'_>, into: &mut FusedArgs<WebBuffer>) -> Result<()> {
+    fields.object_of_tensors(
         "fused",
-        FusedArgs::default(),
-        residual: "residual",
-        gate: "gate",
-        z: "z",
-        prologue_bias: "prologueBias",
-        modulation_scale: "modulationScale",
-        modulation_shift: "modulationShift",
-        addend: "addend",
-        out_gate: "outGate",
-        out_residual: "outResidual",
-        sum: "sum",
-        scales: "scales",
-        static_scale: "staticScale",
-        multiplied: "multiplied",
+        &mut [
+            ("residual", &mut into.residual),
+            ("gate", &mut into.gate),
+            ("z", &mut into.z),
+            ("prologueBias", &mut into.prologue_bias),
+            ("modulationScale", &mut into.modulation_scale),
+            ("modulationShift", &mut into.modulation_shift),
+            ("addend", &mut into.addend),
+            ("outGate", &mut into.out_gate),
+            ("outResidual", &mut into.out_residual),
+            ("sum", &mut into.sum),
+            ("scales", &mut into.scales),
+            ("staticScale", &mut into.static_scale),
+            ("multiplied", &mut into.multiplied),
+        ],
     )
 }
 
-fn fused_gradients(fields: &Field<'_>) -> Result<FusedGradients<WebBuffer>> {
-    tensors!(
-        fields,
+fn fused_gradients(fields: &Field<'_>, into: &mut FusedGradients<WebBuffer>) -> Result<()> {
+    fields.object_of_tensors(
         "fusedGradients",
-        FusedGradients::default(),
-        arriving: "arriving",
-        residual: "residual",
-        gate: "gate",
-        z: "z",
-        prologue_bias: "prologueBias",
-        modulation_scale: "modulationScale",
-        modulation_shift: "modulationShift",
-        addend: "addend",
-        out_gate: "outGate",
+        &mut [
+            ("arriving", &mut into.arriving),
+            ("residual", &mut into.residual),
+            ("gate", &mut into.gate),
+            ("z", &mut into.z),
+            ("prologueBias", &mut into.prologue_bias),
+            ("modulationScale", &mut into.modulation_scale),
+            ("modulationShift", &mut into.modulation_shift),
+            ("addend", &mut into.addend),
+            ("outGate", &mut into.out_gate),
+        ],
     )
 }
 
@@ -183,24 +167,25 @@ fn running_update(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     let saved = fields.needed_bytes("saved", plan.statistics_size(), Operand::Moments)?;
     let mean = fields.needed_tensor("mean", Operand::RunningMean)?;
     let variance = fields.needed_tensor("variance", Operand::RunningVariance)?;
-    let mut update = RunningUpdate::default();
-    update.momentum = match fields.get("momentum") {
-        None => update.momentum,
+    let mut args = RunningArgs::new(saved, mean, variance);
+    args.batches = fields.bytes("batches", Some(4))?;
+    args.update.momentum = match fields.get("momentum") {
+        None => args.update.momentum,
         Some(field) if field.value.is_object() => Momentum::AsGiven(field.tag(&["asGiven"])?.number()?),
         Some(field) if field.value.as_str() == Some("cumulative") => Momentum::Cumulative,
         Some(field) => Momentum::Weight(field.number()?),
     };
     if let Some(field) = fields.get("batchVariance") {
-        update.variance = field.one_of(VARIANCES)?;
+        args.update.variance = field.one_of(&VARIANCES)?;
     }
-    let args = RunningArgs::new(saved, mean, variance).batches(fields.bytes("batches", Some(4))?).update(update);
     Ok(plan.running_update(&args)?)
 }
 
 fn export(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     fields.only(&["saved", "mean", "variance", "rstd", "deviation"])?;
     let saved = fields.needed_bytes("saved", plan.statistics_size(), Operand::Moments)?;
-    let mut args = ExportArgs::new(saved).mean(fields.tensor("mean")?);
+    let mut args = ExportArgs::new(saved);
+    args.mean = fields.tensor("mean")?;
     let spreads = [("variance", Spread::Variance), ("rstd", Spread::Rstd), ("deviation", Spread::Deviation)];
     for (name, spread) in spreads {
         let Some(field) = fields.get(name) else { continue };
@@ -224,7 +209,9 @@ fn moments(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     fields.only(&["input", "records", "workspace"])?;
     let input = fields.needed_tensor("input", Operand::Input)?;
     let records = fields.needed_bytes("records", plan.statistics_size(), Operand::Records)?;
-    Ok(plan.moments(&MomentsArgs::new(input, records).workspace(fields.workspace()?))?)
+    let mut args = MomentsArgs::new(input, records);
+    args.workspace = fields.workspace()?;
+    Ok(plan.moments(&args)?)
 }
 
 fn merge(plan: &NormPlan, fields: &Field<'_>) -> Answer {
@@ -234,7 +221,7 @@ fn merge(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     let shards = fields.needed_bytes("shards", size.saturating_mul(count.into()), Operand::Shards)?;
     let merged = fields.needed_bytes("merged", size, Operand::Records)?;
     let records =
-        fields.word("records", [("statistics", Records::Statistics), ("gradient-sums", Records::GradientSums)])?;
+        fields.word("records", &[("statistics", Records::Statistics), ("gradient-sums", Records::GradientSums)])?;
     Ok(plan.merge(&MergeArgs::new(shards, count, records, merged))?)
 }
 
@@ -242,53 +229,58 @@ fn gradient_sums(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     let known = ["input", "gradOutput", "saved", "sums", "scale", "gradScale", "gradBias", "workspace"];
     fields.only(&known)?;
     let size = plan.statistics_size();
-    let args = GradientSumsArgs::new(
+    let mut args = GradientSumsArgs::new(
         fields.needed_tensor("input", Operand::Input)?,
         fields.needed_tensor("gradOutput", Operand::GradOutput)?,
         fields.needed_bytes("saved", size, Operand::Moments)?,
         fields.needed_bytes("sums", size, Operand::Sums)?,
     );
-    let args = args
-        .scale(fields.tensor("scale")?)
-        .grad_scale(fields.tensor("gradScale")?)
-        .grad_bias(fields.tensor("gradBias")?)
-        .workspace(fields.workspace()?);
+    fields.tensors(&mut [
+        ("scale", &mut args.scale),
+        ("gradScale", &mut args.grad_scale),
+        ("gradBias", &mut args.grad_bias),
+    ])?;
+    args.workspace = fields.workspace()?;
     Ok(plan.gradient_sums(&args)?)
 }
 
 fn input_gradient(plan: &NormPlan, fields: &Field<'_>) -> Answer {
     fields.only(&["input", "gradOutput", "saved", "sums", "gradInput", "scale", "workspace"])?;
     let size = plan.statistics_size();
-    let args = InputGradientArgs::new(
+    let mut args = InputGradientArgs::new(
         fields.needed_tensor("input", Operand::Input)?,
         fields.needed_tensor("gradOutput", Operand::GradOutput)?,
         fields.needed_bytes("saved", size, Operand::Moments)?,
         fields.needed_bytes("sums", size, Operand::Sums)?,
         fields.needed_destination("gradInput", Operand::GradInput)?,
     );
-    Ok(plan.input_gradient(&args.scale(fields.tensor("scale")?).workspace(fields.workspace()?))?)
+    args.scale = fields.tensor("scale")?;
+    args.workspace = fields.workspace()?;
+    Ok(plan.input_gradient(&args)?)
 }
 
 fn adaptive_forward(plan: &AdaptivePlan, fields: &Field<'_>) -> Answer {
     fields.only(&["input", "style", "output", "saved", "workspace"])?;
-    let args = AdaptiveArgs::new(
+    let mut args = AdaptiveArgs::new(
         fields.needed_tensor("input", Operand::Input)?,
         fields.needed_tensor("style", Operand::Style)?,
         fields.needed_destination("output", Operand::Output)?,
     );
-    let saved = fields.bytes("saved", Some(plan.statistics_size()))?;
-    Ok(plan.forward(&args.saved(saved).workspace(fields.workspace()?))?)
+    args.saved = fields.bytes("saved", Some(plan.statistics_size()))?;
+    args.workspace = fields.workspace()?;
+    Ok(plan.forward(&args)?)
 }
 
 fn adaptive_backward(plan: &AdaptivePlan, fields: &Field<'_>) -> Answer {
     fields.only(&["input", "style", "gradOutput", "saved", "gradInput", "gradStyle", "workspace"])?;
-    let args = AdaptiveBackwardArgs::new(
+    let mut args = AdaptiveBackwardArgs::new(
         fields.needed_tensor("input", Operand::Input)?,
         fields.needed_tensor("style", Operand::Style)?,
         fields.needed_tensor("gradOutput", Operand::GradOutput)?,
         fields.needed_bytes("saved", plan.statistics_size(), Operand::Moments)?,
     );
-    let mut args = args.grad_style(fields.tensor("gradStyle")?).workspace(fields.workspace()?);
+    args.grad_style = fields.tensor("gradStyle")?;
+    args.workspace = fields.workspace()?;
     args.grad_input = fields.destination("gradInput")?;
     Ok(plan.backward(&args)?)
 }

@@ -60,7 +60,7 @@ pub(crate) fn read<R>(field: &Field<'_>, then: impl FnOnce(Described<'_>) -> Res
     if !field.value.is_object() {
         return field.wrong("an object");
     }
-    let (kind, own) = KINDS[field.required("kind")?.place(&KINDS.map(|(kind, _)| kind))?];
+    let (kind, own) = KINDS[field.required("kind")?.place(&mut KINDS.iter().map(|(kind, _)| *kind))?];
     let common = match kind {
         "adain" => &COMMON_OF_ADAIN[..],
         "spectral" => &COMMON_OF_SPECTRAL,
@@ -163,10 +163,10 @@ fn norm<'a>(kind: &str, field: &Field<'_>, shape: &'a [u64], lists: &'a Arena) -
         _ => NormKind::MeanVariance { axes: field.required("axes")?.axes(lists)? },
     };
     let mut d = NormDescriptor::new(kind, shape);
-    d.format = field.word("format", FORMATS)?;
+    d.format = field.word("format", &FORMATS)?;
     d.eps = epsilon(field, d.eps)?;
     if let Some(field) = field.get("affine") {
-        d.affine = field.one_of([
+        d.affine = field.one_of(&[
             ("none", Affine::None),
             ("scale", Affine::Scale),
             ("bias", Affine::Bias),
@@ -175,10 +175,10 @@ fn norm<'a>(kind: &str, field: &Field<'_>, shape: &'a [u64], lists: &'a Arena) -
     }
     d.affine_axes = match field.get("affineAxes") {
         Some(field) if field.value.is_array() => AffineAxes::Axes(field.axes(lists)?),
-        Some(field) => field.one_of([("of-kind", AffineAxes::OfKind), ("groups", AffineAxes::Groups)])?,
+        Some(field) => field.one_of(&[("of-kind", AffineAxes::OfKind), ("groups", AffineAxes::Groups)])?,
         None => AffineAxes::OfKind,
     };
-    d.single_element = field.word("singleElement", SINGLE_ELEMENT)?;
+    d.single_element = field.word("singleElement", &SINGLE_ELEMENT)?;
     d.types = types(field, Types::default())?;
     if let Some(field) = field.get("fusion") {
         d.fusion = fusion::read(&field, lists)?;
@@ -188,11 +188,11 @@ fn norm<'a>(kind: &str, field: &Field<'_>, shape: &'a [u64], lists: &'a Arena) -
 
 fn adaptive<'a>(field: &Field<'_>, shape: &'a [u64], style: &'a [u64]) -> Result<AdaptiveDescriptor<'a>> {
     let mut d = AdaptiveDescriptor::new(shape, style);
-    d.format = field.word("format", FORMATS)?;
+    d.format = field.word("format", &FORMATS)?;
     d.eps = epsilon(field, d.eps)?;
-    d.style_eps = field.word("styleEps", [("as-content", StyleEpsilon::AsContent), ("none", StyleEpsilon::None)])?;
-    d.variance = field.word("variance", VARIANCES)?;
-    d.single_element = field.word("singleElement", SINGLE_ELEMENT)?;
+    d.style_eps = field.word("styleEps", &[("as-content", StyleEpsilon::AsContent), ("none", StyleEpsilon::None)])?;
+    d.variance = field.word("variance", &VARIANCES)?;
+    d.single_element = field.word("singleElement", &SINGLE_ELEMENT)?;
     d.types = types(field, d.types)?;
     Ok(d)
 }
@@ -205,7 +205,7 @@ fn spectral<'a>(field: &Field<'_>, shape: &'a [u64]) -> Result<SpectralDescripto
     if let Some(field) = field.get("eps") {
         d.eps = field.number()?;
     }
-    d.order = field.word("order", [("u-then-v", PowerOrder::UThenV), ("v-then-u", PowerOrder::VThenU)])?;
+    d.order = field.word("order", &[("u-then-v", PowerOrder::UThenV), ("v-then-u", PowerOrder::VThenU)])?;
     d.types = types(field, d.types)?;
     Ok(d)
 }
@@ -266,7 +266,7 @@ fn epsilon(field: &Field<'_>, default: Epsilon) -> Result<Epsilon> {
 fn types(field: &Field<'_>, default: Types) -> Result<Types> {
     let Some(field) = field.get("types") else { return Ok(default) };
     if field.value.is_string() {
-        return Ok(Types::all(field.one_of(ELEMENTS)?));
+        return Ok(Types::all(field.one_of(&ELEMENTS)?));
     }
     let known = ["input", "output", "gradOutput", "gradInput", "scale", "bias", "gradScale", "gradBias"];
     field.only(&known)?;
@@ -283,7 +283,7 @@ fn types(field: &Field<'_>, default: Types) -> Result<Types> {
     ];
     for (name, place) in known.into_iter().zip(places) {
         if let Some(field) = field.get(name) {
-            *place = field.one_of(ELEMENTS)?;
+            *place = field.one_of(&ELEMENTS)?;
         }
     }
     Ok(types)

@@ -8,7 +8,7 @@ use crate::field::Field;
 /// Facts, under the names that [`DeviceFacts`] has for them.
 pub(crate) fn read(field: &Field<'_>) -> Result<DeviceFacts> {
     let mut facts = DeviceFacts::DEFAULT;
-    facts.kind = field.word("kind", [("gpu", DeviceKind::Gpu), ("software", DeviceKind::Software)])?;
+    facts.kind = field.word("kind", &[("gpu", DeviceKind::Gpu), ("software", DeviceKind::Software)])?;
     let numbers = [
         ("minSubgroup", &mut facts.min_subgroup),
         ("maxWorkgroupSize", &mut facts.max_workgroup_size),

@@ -125,17 +125,20 @@ impl<'a> Field<'a> {
     }
 
     /// A word, as its place among those that are known.
-    pub(crate) fn place(&self, known: &[&'static str]) -> Result<usize> {
+    pub(crate) fn place(&self, known: &mut dyn Iterator<Item = &'static str>) -> Result<usize> {
         let text = self.text()?;
-        let unknown = || {
-            let (path, actual) = (self.path(), text.chars().take(40).collect());
-            ArgumentError::UnknownWord { path, actual, known: known.to_vec() }.into()
-        };
-        known.iter().position(|word| *word == text).ok_or_else(unknown)
+        let known: Vec<_> = known.collect();
+        match known.iter().position(|word| *word == text) {
+            Some(place) => Ok(place),
+            None => {
+                let (path, actual) = (self.path(), text.chars().take(40).collect());
+                Err(ArgumentError::UnknownWord { path, actual, known }.into())
+            }
+        }
     }
 
     /// A word among the fields, as its value; the first by default.
-    pub(crate) fn word<T: Copy, const N: usize>(&self, name: &str, words: [(&'static str, T); N]) -> Result<T> {
+    pub(crate) fn word<T: Copy>(&self, name: &str, words: &[(&'static str, T)]) -> Result<T> {
         match self.get(name) {
             None => Ok(words[0].1),
             Some(field) => field.one_of(words),
@@ -143,8 +146,8 @@ impl<'a> Field<'a> {
     }
 
     /// A word, as its value.
-    pub(crate) fn one_of<T: Copy, const N: usize>(&self, words: [(&'static str, T); N]) -> Result<T> {
-        Ok(words[self.place(&words.map(|(word, _)| word))?].1)
+    pub(crate) fn one_of<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T> {
+        Ok(words[self.place(&mut words.iter().map(|(word, _)| *word))?].1)
     }
 
     /// A number, also one that JSON has no way to write: the recorder sends its name.

@@ -14,7 +14,7 @@ pub(crate) fn read<'l>(field: &Field<'_>, lists: &'l Arena) -> Result<Fusion<'l>
     }
     fusion.one_plus_scale = field.flag("onePlusScale", false)?;
     let roundings = [("none", NormalizedRounding::None), ("as-output", NormalizedRounding::AsOutput)];
-    fusion.normalized_rounding = field.word("normalizedRounding", roundings)?;
+    fusion.normalized_rounding = field.word("normalizedRounding", &roundings)?;
     fusion.modulation = field.get("modulation").map(|field| modulation(&field, lists)).transpose()?;
     if let Some(field) = field.get("epilogue") {
         fusion.epilogue = epilogue(&field, lists)?;
@@ -36,7 +36,7 @@ fn prologue<'l>(field: &Field<'_>, lists: &'l Arena) -> Result<Prologue<'l>> {
     prologue.bias = field.optional_axes("bias", lists)?;
     prologue.residual = field.optional_axes("residual", lists)?;
     let [f32, f16, bf16] = ELEMENTS.map(|(name, element)| (name, SumRounding::AsStored(element)));
-    prologue.rounding = field.word("rounding", [("exact", SumRounding::Exact), f32, f16, bf16])?;
+    prologue.rounding = field.word("rounding", &[("exact", SumRounding::Exact), f32, f16, bf16])?;
     Ok(prologue)
 }
 
@@ -69,7 +69,7 @@ fn activation(field: &Field<'_>) -> Result<Activation> {
     if field.value.is_object() {
         return Ok(Activation::LeakyRelu { slope: field.tag(&["leakyRelu"])?.number()? });
     }
-    field.one_of([
+    field.one_of(&[
         ("identity", Activation::Identity),
         ("relu", Activation::Relu),
         ("silu", Activation::Silu),
@@ -81,11 +81,11 @@ fn activation(field: &Field<'_>) -> Result<Activation> {
 
 fn quantization(field: &Field<'_>) -> Result<Quantization> {
     field.only(&["format", "scale", "least"])?;
-    let format = field.required("format")?.one_of([("int8", QuantFormat::Int8), ("e4m3", QuantFormat::E4m3)])?;
+    let format = field.required("format")?.one_of(&[("int8", QuantFormat::Int8), ("e4m3", QuantFormat::E4m3)])?;
     let scale = field.required("scale")?;
     let scale = match scale.value.is_object() {
         true => QuantScale::Block { columns: scale.tag(&["block"])?.whole()? },
-        false => scale.one_of([("row", QuantScale::Row), ("static", QuantScale::Static)])?,
+        false => scale.one_of(&[("row", QuantScale::Row), ("static", QuantScale::Static)])?,
     };
     let quantization = Quantization::new(format, scale);
     Ok(match field.get("least") {

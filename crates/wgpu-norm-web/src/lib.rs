@@ -40,7 +40,7 @@ pub fn answer(request: &str) -> String {
             object(vec![("error", error)])
         }
     };
-    answer.to_string()
+    serde_json::to_string(&answer).unwrap_or_else(|_| unreachable!("names of fields are texts, and texts take any"))
 }
 
 /// Reads a descriptor as requests have it, and goes on with it; what is wrong with it in words.
@@ -62,5 +62,10 @@ fn answer_to(request: &Value) -> Result<Value> {
 
 /// An object of these fields.
 fn object(fields: Vec<(&'static str, Value)>) -> Value {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // one by one, as requests are read: a collection of them is sorted by code of its own
+    let mut object = serde_json::Map::new();
+    for (name, value) in fields {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }

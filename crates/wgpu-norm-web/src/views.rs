@@ -39,6 +39,25 @@ impl Field<'_> {
         self.get(name).map(|field| tensor(&field)).transpose()
     }
 
+    /// Optional tensors, each into its place.
+    pub(crate) fn tensors(&self, places: &mut [(&'static str, &mut Option<Tensor>)]) -> Result<()> {
+        for (name, place) in places {
+            **place = self.tensor(name)?;
+        }
+        Ok(())
+    }
+
+    /// A field that is an object of optional tensors and of nothing else.
+    pub(crate) fn object_of_tensors(
+        &self,
+        name: &str,
+        places: &mut [(&'static str, &mut Option<Tensor>)],
+    ) -> Result<()> {
+        let Some(field) = self.get(name) else { return Ok(()) };
+        field.only(&places.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
+        field.tensors(places)
+    }
+
     pub(crate) fn needed_tensor(&self, name: &str, operand: Operand) -> Result<Tensor> {
         self.tensor(name)?.ok_or_else(|| missing(operand))
     }
@@ -58,7 +77,7 @@ impl Field<'_> {
 
     pub(crate) fn destination(&self, name: &str) -> Result<Option<Destination<WebBuffer>>> {
         match self.get(name) {
-            Some(field) if field.value.is_string() => Ok(Some(field.one_of([("in-place", Destination::InPlace)])?)),
+            Some(field) if field.value.is_string() => Ok(Some(field.one_of(&[("in-place", Destination::InPlace)])?)),
             _ => Ok(self.tensor(name)?.map(Destination::View)),
         }
     }
@@ -89,7 +108,7 @@ fn tensor(field: &Field<'_>) -> Result<Tensor> {
     view.row_stride = field.optional_whole("rowStride")?;
     let axis = field.optional_whole("stridedAxis")?;
     view.strided_axis = axis.map(|axis| usize::try_from(axis).unwrap_or(usize::MAX));
-    view.element = field.get("element").map(|field| field.one_of(ELEMENTS)).transpose()?;
+    view.element = field.get("element").map(|field| field.one_of(&ELEMENTS)).transpose()?;
     Ok(view)
 }
 
