@@ -280,3 +280,56 @@ fn quotients_of_what_overflows_are_ordinary() {
         }
     }
 }
+
+/// Small gradients beside one that is not finite, or beside a scale that is not, are what they are: those of other
+/// channels, whose statistics it shares, and of other segments.
+#[test]
+fn what_is_not_finite_takes_no_gradient_along() {
+    let (mut failures, mut cases) = (Vec::new(), 0);
+    let wanted = Wanted { input: true, scale: true, bias: true };
+    // those of orders have no bias
+    for descriptor in descriptors().into_iter().filter(|descriptor| descriptor.affine.has_bias()) {
+        let norm = gpu().engine.create_norm(&descriptor).unwrap();
+        let ordinary = Data::random(gpu(), &descriptor, 0.0, 3);
+        for (poison, of_scale) in [f32::NAN, f32::INFINITY].into_iter().flat_map(|p| [(p, false), (p, true)]) {
+            let mut data = ordinary.clone();
+            let mut dy = values(&mut fastrand::Rng::with_seed(5), data.input.len() as u64, 0.0, 1e-4);
+            match data.scale.as_mut().filter(|_| of_scale) {
+                Some(scale) => scale[1] = poison,
+                None => dy[1] = poison,
+            }
+            let inputs = ReferenceInputs {
+                input: &data.input,
+                scale: data.scale.as_deref(),
+                bias: data.bias.as_deref(),
+                given: None,
+            };
+            let expected = reference::backward(&descriptor, &inputs, &dy).unwrap();
+            for schedule in families(norm.backward_schedules()) {
+                let norm = norm.with_backward_schedule(schedule).unwrap();
+                let found = run_backward(gpu(), &norm, &data, &dy, wanted).unwrap();
+                for (what, found, expected) in [
+                    ("dx", &found[0], &expected.input),
+                    ("scale", &found[1], &expected.scale),
+                    ("bias", &found[2], &expected.bias),
+                ] {
+                    let largest = expected.iter().filter(|e| e.is_finite()).fold(0.0f64, |m, e| m.max(e.abs()));
+                    let off = |(&a, &e): (&f32, &f64)| {
+                        if e.is_finite() {
+                            (f64::from(a) - e).abs() > 5e-6 * largest || a.is_nan()
+                        } else {
+                            a.is_finite()
+                        }
+                    };
+                    cases += 1;
+                    if found.iter().zip(expected).any(off) {
+                        let kind = &descriptor.kind;
+                        failures
+                            .push(format!("{kind:?} {:?} {poison} {of_scale} {schedule}: {what}", descriptor.shape));
+                    }
+                }
+            }
+        }
+    }
+    all_or_report("gradients beside what is not finite", &failures, cases);
+}

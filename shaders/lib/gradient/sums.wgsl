@@ -62,11 +62,13 @@ fn sums_times(sums: vec4<f32>, scale: f32) -> vec4<f32> {
     return sums_in_units(near, unit_power(sums) + down + up, sums.w);
 }
 // The power of two that gradients are multiplied with, such that their sums are ordinary: of the largest sum of the
-// exponent fields of a gradient and of its weight.
+// exponent fields of a gradient and of its weight. What is not finite counts for none: it stays so in any unit, and in its
+// own all others would vanish.
 fn fields4(dy: vec4<f32>, weight: vec4<f32>) -> vec4<u32> {
     let a = magnitude_bits4(dy);
     let b = magnitude_bits4(weight);
-    return select((a >> vec4(23u)) + (b >> vec4(23u)), vec4(0u), (a == vec4(0u)) | (b == vec4(0u)));
+    let counts = (a > vec4(0u)) & (b > vec4(0u)) & (max(a, b) < vec4(INFINITY));
+    return select(vec4(0u), (a >> vec4(23u)) + (b >> vec4(23u)), counts);
 }
 fn to_units(top: u32) -> f32 { return power_of_two(clamp(381 - i32(top), 1, 253)); }
 // The record of sums of (g, g * x_hat, g * x), of gradients that were multiplied with it.
