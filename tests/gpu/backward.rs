@@ -224,3 +224,35 @@ fn gradients_of_nothing_are_zero() {
         assert_eq!((input, scale, bias), (vec![], vec![0.0; 3], vec![0.0; 3]));
     }
 }
+
+/// Rows that a GPU with many registers reads ahead, some steps a worker: no software adapter chooses that by itself.
+#[test]
+fn rows_that_are_read_ahead_have_the_same_gradients() {
+    let gpu = gpu();
+    let wanted = Wanted { input: true, scale: true, bias: true };
+    for (shape, registers, expected) in [
+        ([150, 1024], 64 << 10, "2 at once, read ahead"),
+        ([149, 1023], 64 << 10, "2 at once, read ahead"),
+        ([67, 2048], 32 << 10, "256x2 of 256, read ahead"),
+    ] {
+        let profile = DeviceProfile {
+            kind: DeviceKind::Gpu,
+            units: 8,
+            unit_registers: registers,
+            workgroup_size: 256,
+            max_vectors: 16,
+            vectors_backward: 4,
+            ..*gpu.engine.profile()
+        };
+        let engine = gpu.engine.with_profile(profile).unwrap();
+        let descriptor = NormDescriptor::new(NormKind::Layer { axes: 1..2 }, &shape);
+        let norm = engine.create_norm(&descriptor).unwrap();
+        let schedule = norm.backward_schedule().to_string();
+        assert!(schedule.contains(expected), "{shape:?}: {schedule}");
+        let data = Data::random(gpu, &descriptor, 3.0, 7);
+        let dy = values(&mut fastrand::Rng::with_seed(9), data.input.len() as u64, 0.1, 1.0);
+        let actual = run_backward(gpu, &norm, &data, &dy, wanted).unwrap();
+        let worst = compare(&descriptor, &data, &dy, &actual);
+        assert!(worst.clone().is_ok_and(|e| e <= 2e-6), "{shape:?} {schedule}: {worst:?}");
+    }
+}
