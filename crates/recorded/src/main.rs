@@ -29,7 +29,7 @@ use wgpu_norm_tools::device::{self, DeviceArgs, Gpu, LimitsOf};
 use wgpu_norm_tools::failure::{EXIT_CHECK, Failure};
 use wgpu_norm_tools::file_error::FileError;
 use wgpu_norm_tools::shaders::{self, Target};
-use wgpu_norm_tools::{elements, output, terminal};
+use wgpu_norm_tools::{elements, output, terminal, tier};
 
 use golden::{Case, Family};
 use report::{Report, Row};
@@ -77,6 +77,9 @@ struct Args {
     /// Leave out cases whose class contains one of these, `|` between them.
     #[arg(long, value_name = "TEXT|TEXT")]
     skip_class: Option<String>,
+    /// Only a quarter of the cases of each family, spread over them.
+    #[arg(long)]
+    quarter: bool,
     /// Replace results of an earlier run.
     #[arg(long)]
     force: bool,
@@ -248,6 +251,11 @@ fn select(args: &Args) -> Result<Vec<Family>, Failure> {
             args.filter.as_ref().is_none_or(|text| request.name.contains(text))
                 && !skipped.iter().any(|text| request.class.contains(text))
         });
+    }
+    if args.quarter {
+        for family in &mut families {
+            family.cases = tier::quarter(std::mem::take(&mut family.cases)).collect();
+        }
     }
     families.retain(|family| !family.cases.is_empty());
     if families.is_empty() {

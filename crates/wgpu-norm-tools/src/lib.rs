@@ -45,6 +45,7 @@ pub mod shapes;
 #[cfg(feature = "native")]
 pub mod terminal;
 pub mod terms;
+pub mod tier;
 pub mod types;
 #[cfg(feature = "native")]
 mod unfinished;

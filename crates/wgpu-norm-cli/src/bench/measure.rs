@@ -217,7 +217,7 @@ fn row_of(case: &BenchCase, traffic: &Traffic, time: Times, roof_gbps: f64) -> R
 #[cfg(test)]
 mod tests {
     use wgpu_norm_tools::around::Around;
-    use wgpu_norm_tools::terminal;
+    use wgpu_norm_tools::{terminal, tier};
 
     use super::*;
     use crate::bench::case::{Format, Pass, Variant};
@@ -242,7 +242,7 @@ mod tests {
             assert!(row.error.unwrap() < 1e-6, "{}: {:?}", case.name(), row.error);
             assert!(row.p20_ms > 0.0 && row.p20_ms <= row.p80_ms && row.ratio > 0.0, "{}", case.name());
         }
-        for (variant, shape, around) in [
+        for (variant, shape, around) in tier::some([
             (Variant::Rms(1), [2, 6, 8], Around::Add),
             (Variant::Layer(1), [2, 6, 8], Around::AdaLn),
             (Variant::Layer(1), [2, 6, 8], Around::AdaLnZero),
@@ -250,7 +250,7 @@ mod tests {
             (Variant::Rms(1), [2, 6, 8], Around::GateAfter),
             (Variant::Group(3), [2, 6, 8], Around::Silu),
             (Variant::BatchTraining, [2, 6, 8], Around::AddRelu),
-        ] {
+        ]) {
             let of_rows = matches!(variant, Variant::Rms(_) | Variant::Layer(_));
             let format = if of_rows { Format::Rows } else { Format::First };
             for pass in [Pass::Training, Pass::Backward] {
