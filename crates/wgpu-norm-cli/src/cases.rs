@@ -35,7 +35,7 @@ pub struct Case<'a> {
 #[derive(Clone, Copy)]
 pub struct Amid<'a> {
     /// In words.
-    words: &'static str,
+    pub words: &'static str,
     fusion: Fusion<'a>,
     /// Parameters of the norm.
     affine: Affine,

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::process::ExitCode;
 
+use wgpu_norm::{Element, Types};
 use wgpu_norm_tools::check::Comparison;
 use wgpu_norm_tools::compute::{Runner, Tensors};
 use wgpu_norm_tools::device::{self, Gpu, POISON};
@@ -16,6 +17,9 @@ use wgpu_norm_tools::norm::Planned;
 use wgpu_norm_tools::terminal;
 
 use crate::Global;
+use crate::bench;
+use crate::bench::case::BenchCase;
+use crate::bench::suite::{Suite, unique};
 use crate::cases::{self, CASES, Case};
 
 mod gradients;
@@ -32,6 +36,9 @@ use tier::Tier;
 const TOLERANCE: f64 = 2e-6;
 /// Elements before and after a tensor: a multiple of every binding alignment, and an odd number.
 const GUARDS: [u64; 2] = [64, 61];
+
+/// Most bytes of a large tensor that is measured, where it has more than one sample.
+const LARGE: u64 = 4 << 20;
 
 /// Norms verified on one device before a fresh one takes its place: drivers keep the code of every pipeline.
 const NORMS: usize = 60;
@@ -51,7 +58,9 @@ one of them (as-gpu on a software adapter) many are run in f16 or bf16 too, as t
             and counted as such; left out unless --pass names it
   as-gpu    as adapter, with schedules as for a small GPU; each case with normal numbers;
             schedules of more than a million invocations only where they are chosen.
-            Left out where the adapter is a GPU, unless --pass names it.
+  as-large-gpu  as adapter, with a large GPU's schedules at full size: each that it chooses for one of
+            these cases or of those of `bench --suite reference` (in f32, f16 and bf16) and `gpu`, once.
+Both are left out where the adapter is a GPU, unless --pass names them.
 A --profile is followed in pass adapter only.
 
 Examples:
@@ -102,7 +111,12 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         (None, true) => Pass::all(info.device_type),
         (None, false) => &[Pass::Adapter],
     };
-    let bar = terminal::progress("verify", (passes.len() * cases.len()) as u64, false);
+    let measured = suites();
+    let measured: Vec<Case> = measured.iter().map(BenchCase::case).collect();
+    let chosen_from: Vec<&Case> = cases.iter().copied().chain(measured.iter().filter(selected)).collect();
+    let of = |pass: &Pass| if pass.takes_choices_only() { &chosen_from } else { &cases };
+    let total: usize = passes.iter().map(|pass| of(pass).len()).sum();
+    let bar = terminal::progress("verify", total as u64, false);
     let mut results = Results::new(device::describe(&info), args.schedules || global.json.on_stdout());
     let seen_as_gpu = Pass::all(info.device_type).contains(&Pass::AsGpu);
     let of_halves = if seen_as_gpu { Pass::AsGpu } else { Pass::Adapter };
@@ -110,10 +124,15 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         // goes with its kernels before the next one is opened
         let mut station = pass.open(&adapter, &global.device)?;
         results.begin(&station.device, pass.has_few_buffers());
-        let mut tier = if args.all { Tier::all(&cases) } else { Tier::quick(&cases) };
+        let mut tier = match (pass.takes_choices_only(), args.all) {
+            (true, _) => Tier::choices(of(pass)),
+            (false, true) => Tier::all(of(pass)),
+            (false, false) => Tier::quick(of(pass)),
+        };
         for case in tier.cases() {
             // what passes change is not what types change: one has them, by a GPU's schedules where it can
-            if args.all && *pass != of_halves && case.is_half() && args.filter.is_none() {
+            let has_types = *pass == of_halves || pass.takes_choices_only();
+            if args.all && !has_types && case.is_half() && args.filter.is_none() {
                 bar.inc(1);
                 continue;
             }
@@ -132,6 +151,15 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
     }
     bar.finish_and_clear();
     results.print(global)
+}
+
+/// What is measured, each norm once: the reference suite with tensors of every type, the largest cases with so few
+/// samples that a processor can follow.
+fn suites() -> Vec<BenchCase> {
+    let types = [Element::F32, Element::F16, Element::Bf16].map(Types::tensors);
+    let reference = Suite::Reference.cases().into_iter().flat_map(|case| types.map(|types| case.of(types)));
+    let large = Suite::Gpu.cases().into_iter().map(|case| case.within(LARGE));
+    unique(reference.chain(large).map(|case| case.with(bench::case::Pass::Forward)).collect())
 }
 
 /// One case under the schedules that the tier takes; given statistics once, they are not reduced.
@@ -274,7 +302,7 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use wgpu_norm::{Affine, Element, Fusion, NormDescriptor};
+    use wgpu_norm::{Affine, Fusion, NormDescriptor};
     use wgpu_norm_tools::elements;
     use wgpu_norm_tools::exact::Inputs;
     use wgpu_norm_tools::fill::Fill;

@@ -192,7 +192,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
         (&["plan", "group", "8x64x7x7", "--groups", "-1"], "'--groups <N>': '-1' is no whole number from 1"),
         (&["plan", "layer", "64x64", "--dtype", "half"], "possible values: f32, f16, bf16"),
         (&["verify", "--filter", "no such norm"], "no kind of norm matches"),
-        (&["verify", "--pass", "everything"], "possible values: adapter, defaults, downlevel, as-gpu"),
+        (&["verify", "--pass", "everything"], "possible values: adapter, defaults, downlevel, as-gpu, as-large-gpu"),
         (&["bench", "layer", "1048576x1048576"], "nothing was measured: a tensor has 4398046511104 bytes"),
     ] {
         let output = wgpu_norm(arguments);

@@ -38,13 +38,15 @@ pub enum Pass {
     Downlevel,
     /// As adapter, with schedules as for a small GPU.
     AsGpu,
+    /// As adapter, with the schedules that a large GPU chooses, at their full size.
+    AsLargeGpu,
 }
 
 impl Pass {
     /// The passes that make a difference on such a device.
     pub fn all(device_type: wgpu::DeviceType) -> &'static [Self] {
         match device_type {
-            wgpu::DeviceType::Cpu => &[Self::Adapter, Self::Defaults, Self::AsGpu],
+            wgpu::DeviceType::Cpu => &[Self::Adapter, Self::Defaults, Self::AsGpu, Self::AsLargeGpu],
             _ => &[Self::Adapter, Self::Defaults],
         }
     }
@@ -55,13 +57,8 @@ impl Pass {
             Self::Adapter => ("adapter limits", Gpu::require(wanted, ADVICE)?),
             Self::Defaults => ("default limits", Gpu::limited(adapter, LimitsOf::Defaults)?),
             Self::Downlevel => ("downlevel limits", Gpu::limited(adapter, LimitsOf::Downlevel)?),
-            Self::AsGpu => {
-                let mut gpu = Gpu::from_adapter(adapter)?;
-                let profile = as_gpu(gpu.engine.planner().facts());
-                let mismatch = |error| Failure::Usage(format!("{} cannot be seen as a GPU: {error}", gpu.info.name));
-                gpu.engine = gpu.engine.with_profile(profile).map_err(mismatch)?;
-                ("as a GPU", gpu)
-            }
+            Self::AsGpu => ("as a GPU", seen_as(Gpu::from_adapter(adapter)?, as_gpu)?),
+            Self::AsLargeGpu => ("as a large GPU", seen_as(Gpu::from_adapter(adapter)?, as_large_gpu)?),
         };
         let subgroups = gpu.device.features().contains(wgpu::Features::SUBGROUP);
         let device = format!("{limits}, {}", if subgroups { "subgroups" } else { "no subgroups" });
@@ -71,6 +68,11 @@ impl Pass {
     /// Whether norms may need more storage buffers than there are.
     pub fn has_few_buffers(self) -> bool {
         self == Self::Downlevel
+    }
+
+    /// Whether only schedules that are chosen are run, each once.
+    pub fn takes_choices_only(self) -> bool {
+        self == Self::AsLargeGpu
     }
 
     /// Whether a schedule is forced on a norm that accepts it; the chosen one is always run.
@@ -92,7 +94,7 @@ impl Pass {
         match self {
             Self::Adapter => case.fills(),
             Self::Defaults | Self::Downlevel if case.len() <= SMALL => &[Fill::Normal, Fill::NotANumber],
-            Self::Defaults | Self::Downlevel | Self::AsGpu => &[Fill::Normal],
+            Self::Defaults | Self::Downlevel | Self::AsGpu | Self::AsLargeGpu => &[Fill::Normal],
         }
     }
 
@@ -100,7 +102,7 @@ impl Pass {
     pub fn backward_fills(self, case: &Case) -> &'static [Fill] {
         match self {
             Self::Adapter => case.backward_fills(),
-            Self::Defaults | Self::Downlevel | Self::AsGpu => self.fills(case),
+            _ => self.fills(case),
         }
     }
 }
@@ -120,6 +122,23 @@ pub struct Station {
     pub gpu: Gpu,
 }
 
+/// A device whose schedules are those of another.
+fn seen_as(mut gpu: Gpu, profile: fn(&DeviceFacts) -> DeviceProfile) -> Result<Gpu, Failure> {
+    let profile = profile(gpu.engine.planner().facts());
+    let mismatch = |error| Failure::Usage(format!("{} cannot be seen as a GPU: {error}", gpu.info.name));
+    gpu.engine = gpu.engine.with_profile(profile).map_err(mismatch)?;
+    Ok(gpu)
+}
+
+/// The profile of a large GPU, whose lanes hold as much as their compilers take, with subgroups of this device.
+fn as_large_gpu(facts: &DeviceFacts) -> DeviceProfile {
+    let subgroup = DeviceProfile::new(facts).subgroup;
+    let mut facts = *facts;
+    facts.kind = DeviceKind::Gpu;
+    facts.min_subgroup = if subgroup > 1 { 32 } else { 1 };
+    DeviceProfile { subgroup, ..DeviceProfile::new(&facts) }
+}
+
 /// The profile of a small GPU that can do what this device can.
 fn as_gpu(facts: &DeviceFacts) -> DeviceProfile {
     let mut facts = *facts;
@@ -136,7 +155,7 @@ mod tests {
     #[test]
     fn a_gpu_needs_no_second_look_as_one() {
         use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
-        for (device_type, passes) in [(Cpu, 3), (DiscreteGpu, 2), (IntegratedGpu, 2), (VirtualGpu, 2), (Other, 2)] {
+        for (device_type, passes) in [(Cpu, 4), (DiscreteGpu, 2), (IntegratedGpu, 2), (VirtualGpu, 2), (Other, 2)] {
             assert_eq!(Pass::all(device_type).len(), passes, "{device_type:?}");
         }
     }
