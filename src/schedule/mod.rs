@@ -119,15 +119,16 @@ impl DeviceProfile {
     /// For tensors of this type. Vectors of 16-bit elements have half the bytes: a lane takes more of them.
     pub(crate) fn of(self, element: Element) -> Self {
         let grain = element.grain() as u32;
-        // conversions are long code: compilers keep loops over more vectors as loops, and what is held in memory
-        let most = match element {
-            Element::F32 => self.max_vectors,
-            Element::F16 => 4,
-            Element::Bf16 => 8,
+        // conversions are long code: compilers keep loops over more vectors as loops, and what is held in memory;
+        // backward those of f16 take the registers of two more
+        let (most, most_backward) = match element {
+            Element::F32 => (self.max_vectors, self.max_vectors.div_ceil(2)),
+            Element::F16 => (8, 2),
+            Element::Bf16 => (8, 4),
         };
         let max_vectors = self.max_vectors.min(most);
         let vectors = (self.vectors * grain).min(max_vectors);
-        let vectors_backward = self.vectors_backward.min(most.div_ceil(2));
+        let vectors_backward = self.vectors_backward.min(most_backward);
         Self { vectors, max_vectors, vectors_backward, grain, ..self }
     }
 

@@ -5,7 +5,7 @@ use crate::halves::*;
 use crate::harness::*;
 use wgpu_norm::reference::{self, ReferenceInputs};
 use wgpu_norm::*;
-use wgpu_norm_tools::elements::{decode, round, rounded};
+use wgpu_norm_tools::elements::{decode, encode, round, rounded};
 use wgpu_norm_tools::tier;
 
 /// Whether a number is a subnormal f32, which devices may take for 0.
@@ -75,6 +75,45 @@ fn every_number_is_rounded_to_the_nearest_half() {
             let expected = round(x.into(), element) as f32;
             let flushed = (x.is_subnormal() || expected.is_subnormal() && element == Element::Bf16) && actual == 0.0;
             assert!(is_same(actual, expected) || flushed, "{element} {x:e}: {actual:e}, expected {expected:e}");
+        }
+    }
+}
+
+/// Numbers of one type as vectors of another: the sum that a norm keeps of a tensor and -0.
+fn converted(gpu: &Gpu, numbers: &[f32], [from, to]: [Element; 2]) -> Vec<f32> {
+    let shape = [numbers.len() as u64 / 64, 64];
+    let norm = gpu.engine.create_norm(&NormDescriptor {
+        types: Types::default().input(from),
+        affine: Affine::None,
+        fusion: Fusion::default().prologue(Prologue::residual(&ALL_AXES[..2])),
+        ..NormDescriptor::new(NormKind::Rms { axes: 1..2 }, &shape)
+    });
+    let (x, zeros) = (gpu.bytes(&encode(numbers, from)), gpu.buffer(&vec![-0.0; numbers.len()]));
+    let [y, sum] = [Element::F32, to].map(|element| gpu.bytes(&vec![0; numbers.len() * element.bytes() as usize]));
+    let fused =
+        FusedArgs::default().residual(TensorView::whole_of(&zeros, Element::F32)).sum(TensorView::whole_of(&sum, to));
+    let args = ForwardArgs::new(TensorView::whole_of(&x, from), TensorView::whole(&y)).fused(fused);
+    gpu.run(&[&norm.unwrap().bind_forward(&args).unwrap()]);
+    decode(&read_buffer_blocking(&gpu.device, &gpu.queue, &sum, 0..sum.size()).unwrap(), to)
+}
+
+#[test]
+fn both_halves_of_words_are_converted_exactly() {
+    let gpu = gpu();
+    for element in HALVES {
+        let all: Vec<f32> = (0..=u16::MAX).map(|code| number(element, code)).collect();
+        for (numbers, ways) in [(all, [element, Element::F32]), (hard_numbers(element), [Element::F32, element])] {
+            for before in 0..2 {
+                let mut numbers = [&[1.0][..before], &numbers].concat();
+                numbers.resize(numbers.len().next_multiple_of(64), 1.0);
+                for (&x, actual) in numbers.iter().zip(converted(gpu, &numbers, ways)) {
+                    let expected = round(x.into(), ways[1]) as f32;
+                    // of f16 nothing but numbers below its subnormals
+                    let flushed = (x.is_subnormal() || expected.is_subnormal()) && actual == 0.0;
+                    let same = is_same(actual, expected) || flushed;
+                    assert!(same, "{ways:?} {before} {x:e}: {actual:e}, expected {expected:e}");
+                }
+            }
         }
     }
 }

@@ -1,43 +1,40 @@
-// f16, converted by integers: WGSL leaves the rounding of its own conversions open, overflow indeterminate, and lets
-// devices flush what is subnormal. Two neighbours are a word, the first in its lower half.
+// f16, without the conversions of WGSL: it leaves their rounding open, overflow indeterminate, and lets devices flush
+// what is subnormal. Bits decide what infinity and NaN are; f32 arithmetic does the rest, on numbers that are no
+// denormals: products with powers of two and one difference are exact, one sum rounds. Nothing branches, whatever the
+// numbers are. Two neighbours are a word, the first in its lower half.
 
+// Behind 224 in the exponent of an f32 a half is its number times 2^112, infinity or NaN. Only where its exponent is 0
+// it has no leading one and steps of 2^-24: there this is too large by half of 2^-14, and twice this by 2^-14. The
+// smaller of `this` and `twice this - 2^-14` is right for all: they meet at 2^-14.
+fn f16_pair(word: u32) -> vec2<f32> {
+    let wide = bitcast<vec2<f32>>(vec2((word << 16u) >> 3u, (word >> 3u) & 0x0fffe000u) | vec2(0x70000000u));
+    let magnitude = min(wide * vec2(0x1p-112f), fma(wide, vec2(0x1p-111f), vec2(-0x1p-14f)));
+    return bitcast<vec2<f32>>(bitcast<vec2<u32>>(magnitude) | (vec2(word << 16u, word) & vec2(0x80000000u)));
+}
+fn f16_of_words(w: vec2<u32>) -> vec4<f32> { return vec4(f16_pair(w.x), f16_pair(w.y)); }
+fn f16_of_word(word: u32, at: u32) -> f32 { return f16_pair(half_at(word, at)).x; }
 // Of halves in the lower bits.
-fn f16_numbers(half: vec4<u32>) -> vec4<f32> {
-    let magnitude = (half & vec4(0x7fffu)) << vec4(13u);
-    // f32's exponents begin 112 further down; infinity and NaN have the largest of either
-    let normal = magnitude + select(vec4(112u << 23u), vec4(224u << 23u), magnitude >= vec4(0x0f800000u));
-    // steps of 2^-24, between 2^-14 and 2^-13, less 2^-14: exact, and no subnormal of f32
-    let subnormal = bitcast<vec4<u32>>(bitcast<vec4<f32>>(magnitude + vec4(113u << 23u)) - vec4(0.00006103515625));
-    let bits = select(normal, subnormal, magnitude < vec4(0x00800000u));
-    return bitcast<vec4<f32>>(bits | ((half & vec4(0x8000u)) << vec4(16u)));
+fn f16_numbers(half: vec4<u32>) -> vec4<f32> { return f16_of_words(half.xz | (half.yw << vec2(16u))); }
+
+// To the nearest, ties to even; infinity from 65520 on; NaN, whose highest bit arithmetic sets, stays NaN.
+//
+// A sum with the power of two below |x|, times 2^13, is rounded where f16 has its last place, by f32's own addition: to
+// nearest, ties to even, as on every device. The significand q comes out as its lowest bits, 1024 to 2048; below 2^-14,
+// by the power of f16's smallest exponent, it is 0 to 1024, the steps of 2^-24 (a denormal x is none of them). With E
+// for the power's exponent the half is q + (E - 113) * 1024, in 16 bits q + 2048 + (E + 13) * 1024: the 2048 are added
+// as 2 of 8194, and E + 13 is the exponent of the sum.
+fn f16_word(x: vec2<f32>) -> u32 {
+    let bits = bitcast<vec2<u32>>(x);
+    // 2^16 becomes infinity; as integers, since `min` on floats swallows NaN
+    let magnitude = min(bits & vec2(0x7fffffffu), vec2(143u << 23u));
+    let power = bitcast<vec2<f32>>(max(magnitude, vec2(113u << 23u)) & vec2(0x7f800000u));
+    let sum = bitcast<vec2<u32>>(fma(power, vec2(8194.0), bitcast<vec2<f32>>(magnitude)));
+    let half = sum + (sum >> vec2(13u));
+    let upper = (bits.x >> 16u) | (bits.y & 0xffff0000u);
+    // the carry changes the sign where exponent and the bit below it are all ones
+    let nan = ((upper + 0x00400040u) ^ upper) >> 6u;
+    return (half.x & 0x7fffu) | (half.y << 16u) | (upper & 0x80008000u) | (nan & 0x02000200u);
 }
-fn f16_of_word(word: u32, at: u32) -> f32 { return f16_numbers(vec4(half_at(word, at))).x; }
-fn f16_of_words(w: vec2<u32>) -> vec4<f32> {
-    return f16_numbers(vec4(w.x & 0xffffu, w.x >> 16u, w.y & 0xffffu, w.y >> 16u));
-}
-// To the nearest, ties to even; infinity from 65520 on; NaN stays NaN.
-fn f16_bits(x: vec4<f32>) -> vec4<u32> {
-    let bits = bitcast<vec4<u32>>(x);
-    let magnitude = bits & vec4(0x7fffffffu);
-    let tie = vec4(0xfffu) + ((bits >> vec4(13u)) & vec4(1u));
-    // 2^16 is what infinity would be
-    let half = (min(magnitude, vec4(143u << 23u)) - vec4(112u << 23u) + tie) >> vec4(13u);
-    let sign = (bits >> vec4(16u)) & vec4(0x8000u);
-    // subnormal, or NaN: rare
-    let rare = (magnitude < vec4(113u << 23u)) | (magnitude > vec4(0x7f800000u));
-    if any(rare) { return select(half, f16_rare(magnitude), rare) | sign; }
-    return half | sign;
-}
-// NaN, or steps of 2^-24.
-fn f16_rare(magnitude: vec4<u32>) -> vec4<u32> {
-    let shift = min(vec4(126u) - (magnitude >> vec4(23u)), vec4(25u));
-    let significand = (magnitude & vec4(0x7fffffu)) | vec4(0x800000u);
-    let tie = (vec4(1u) << (shift - vec4(1u))) - vec4(1u) + ((significand >> shift) & vec4(1u));
-    return select((significand + tie) >> shift, vec4(0x7e00u), magnitude > vec4(0x7f800000u));
-}
-fn f16_words(x: vec4<f32>) -> vec2<u32> {
-    let half = f16_bits(x);
-    return vec2(half.x | (half.y << 16u), half.z | (half.w << 16u));
-}
+fn f16_words(x: vec4<f32>) -> vec2<u32> { return vec2(f16_word(x.xy), f16_word(x.zw)); }
 // The word with another half.
-fn f16_in_word(word: u32, at: u32, x: f32) -> u32 { return with_half(word, at, f16_bits(vec4(x)).x); }
+fn f16_in_word(word: u32, at: u32, x: f32) -> u32 { return with_half(word, at, f16_word(vec2(x, 0.0))); }
