@@ -7,6 +7,7 @@ struct Words {
     first_row: u32,      // elements before the window, to the lookup
 }
 override WORKGROUP: u32 = 256u;
+override PADDED: bool = false;   // whether rows are apart in some tensor
 struct Dealt {
     place: u32,           // of the first of four
     number: vec4<u32>,    // of the elements there; of what is none's that of a neighbour
@@ -14,6 +15,12 @@ struct Dealt {
 }
 fn dealt(v: u32) -> Dealt {
     let place = written_place() / 4u * 4u + 4u * v;
+    if !PADDED {
+        let places = vec4(place) + vec4(0u, 1u, 2u, 3u);
+        let first = vec4(written_place());
+        let last = first + vec4(p.words.elements - 1u);
+        return Dealt(place, clamp(places, first, last) - first, (places >= first) & (places <= last));
+    }
     let q = max(place, written_place()) - written_place() + p.places.column;
     let row = q / written_stride();
     let first = vec2(row * p.places.row_len, q - row * written_stride());
@@ -39,8 +46,11 @@ fn element_at(place: u32, at: vec2<u32>) -> vec2<u32> {
 }
 // The segments of four elements. Most are neighbours of one segment, or of neighbouring ones: one lookup tells.
 fn segments_of(l: Lookup, n: vec4<u32>) -> vec4<u32> {
-    let inner = n.x / l.inner_div;
-    let segment = inner % l.inner_mod;
+    // a division takes some twenty instructions
+    var inner = n.x;
+    if l.inner_div > 1u { inner = n.x / l.inner_div; }
+    var segment = inner;
+    if inner >= l.inner_mod { segment = inner % l.inner_mod; }
     var first = segment * l.inner_mul - l.base;
     var are_alike = n.w - n.x == 3u
         && select(l.inner_div - (n.x - inner * l.inner_div), l.inner_mod - segment, l.inner_div == 1u) > 3u;

@@ -178,6 +178,7 @@ impl Lowering {
             };
             let overrides = overrides
                 .with("WORKGROUP", workgroup)
+                .with("PADDED", dealt.padded)
                 .with("AFFINE", Found::Row as u32)
                 .with("AFFINE_BASE", weights.by_row);
             let column = if dealt.padded { range.start % dealt.row_len.max(1) } else { 0 };
