@@ -254,7 +254,9 @@ impl Backward {
             .affine
             .is_none_or(|affine| Rows::new(&affine, runs.segment_len()).is_some_and(|rows| rows.found == Found::Row));
         let small = runs.segments() * RECORD <= profile.max_binding;
-        if !(contiguous && nested && long && by_run && small) {
+        // lanes of a run write no word that another has a half of
+        let whole = runs.segment_len().is_multiple_of(plan.types.grad_input.grain());
+        if !(contiguous && nested && long && by_run && small && whole) {
             return None;
         }
         Held::of_runs(statistics.segments(), count, runs.segment_len(), profile).map(Self::Runs)
@@ -288,6 +290,7 @@ impl Backward {
 mod tests {
     use super::*;
     use crate::descriptor::{NormDescriptor, NormKind};
+    use crate::element::{Element, Types};
     use crate::facts::DeviceFacts;
 
     fn chosen(shape: &[u64], facts: &DeviceFacts) -> Backward {
@@ -307,6 +310,24 @@ mod tests {
         ] {
             let Backward::Rows { held, workers: n } = chosen(&shape, &facts) else { panic!("{shape:?}") };
             assert_eq!((held.lanes, held.vectors, n), (lanes, vectors, workers), "{shape:?}: {held}");
+        }
+    }
+
+    /// Planes of 7x7 share words of 16 bits, those of 14x14 do not.
+    #[test]
+    fn runs_are_whole_words() {
+        let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
+        for (element, side, runs) in
+            [(Element::F32, 7, true), (Element::Bf16, 7, false), (Element::Bf16, 14, true), (Element::F16, 7, false)]
+        {
+            let shape = [32, 256, side, side];
+            let descriptor = NormDescriptor {
+                types: Types::tensors(element),
+                ..NormDescriptor::new(NormKind::Group { groups: 32 }, &shape)
+            };
+            let profile = DeviceProfile::new(&facts).of(element);
+            let chosen = Backward::candidates(&Plan::new(&descriptor).unwrap(), &profile)[0];
+            assert_eq!(matches!(chosen, Backward::Runs(_)), runs, "{element} {side}: {chosen}");
         }
     }
 
