@@ -138,7 +138,7 @@ fn every_pass_of_verify_is_counted() {
     assert_eq!(report["passed"], true, "{report}");
     let software = report["adapter"].as_str().unwrap().ends_with("software)");
     let passes = report["passes"].as_array().unwrap();
-    assert_eq!(passes.len(), if software { 3 } else { 2 }, "{report}");
+    assert_eq!(passes.len(), if software { 4 } else { 2 }, "{report}");
     let cases = |lines: &serde_json::Value| -> u64 {
         lines.as_array().unwrap().iter().map(|line| line["cases"].as_u64().unwrap()).sum()
     };
