@@ -191,7 +191,7 @@ fn every_set_of_wanted_gradients_is_the_same_gradients() {
     for (case, (kind, shape, format)) in kinds.into_iter().enumerate() {
         let descriptor = NormDescriptor { format, ..NormDescriptor::new(kind, shape) };
         let norm = gpu.engine.create_norm(&descriptor).unwrap();
-        for given in [false, true] {
+        for given in tier::some([false, true]) {
             let mut data = Data::random(gpu, &descriptor, 2.0, 7);
             if given {
                 let channels = norm.given_segment_count() as usize;

@@ -60,7 +60,8 @@ fn check((shape, dim, iterations, order, spread): Case<'_>, types: Types) {
 fn spectral_norm_matches_the_reference() {
     let check = |case: Case<'_>| check(case, Types::default());
     for order in [PowerOrder::UThenV, PowerOrder::VThenU] {
-        for iterations in [PowerIterations::Count(1), PowerIterations::Count(15), PowerIterations::Frozen] {
+        let all = [PowerIterations::Count(1), PowerIterations::Count(15), PowerIterations::Frozen];
+        for iterations in tier::some(all) {
             check((&[8, 12], 0, iterations, order, 1.0));
             check((&[7, 3, 5], 0, iterations, order, 1.0));
             check((&[7, 3, 5], 1, iterations, order, 1.0));
