@@ -59,15 +59,14 @@ fn check((shape, dim, iterations, order, spread): Case<'_>, types: Types) {
 #[test]
 fn spectral_norm_matches_the_reference() {
     let check = |case: Case<'_>| check(case, Types::default());
-    for order in [PowerOrder::UThenV, PowerOrder::VThenU] {
-        let all = [PowerIterations::Count(1), PowerIterations::Count(15), PowerIterations::Frozen];
-        for iterations in tier::some(all) {
-            check((&[8, 12], 0, iterations, order, 1.0));
-            check((&[7, 3, 5], 0, iterations, order, 1.0));
-            check((&[7, 3, 5], 1, iterations, order, 1.0));
-            check((&[40, 300], 0, iterations, order, 1e25));
-            check((&[3, 1000], 1, iterations, order, 1e-10));
-        }
+    let weights: [(&[u64], usize, f32); 5] =
+        [(&[8, 12], 0, 1.0), (&[7, 3, 5], 0, 1.0), (&[7, 3, 5], 1, 1.0), (&[40, 300], 0, 1e25), (&[3, 1000], 1, 1e-10)];
+    let ways = [PowerOrder::UThenV, PowerOrder::VThenU].into_iter().flat_map(|order| {
+        [PowerIterations::Count(1), PowerIterations::Count(15), PowerIterations::Frozen].map(|count| (order, count))
+    });
+    let all = ways.flat_map(|way| weights.map(|weight| (way, weight)));
+    for ((order, iterations), (shape, dim, spread)) in tier::some(all) {
+        check((shape, dim, iterations, order, spread));
     }
     check((&[37], 0, PowerIterations::Count(1), PowerOrder::UThenV, 3.0));
     check((&[5], 0, PowerIterations::Frozen, PowerOrder::UThenV, 1e25));

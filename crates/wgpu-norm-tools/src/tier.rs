@@ -1,12 +1,10 @@
 //! Which cases of a table the tests take: a software adapter compiles kernels for most of their time, so that all cases
 //! of all tables take a quarter of an hour.
 
-/// The environment variable that says `all` where the tests are to take all cases.
-pub const VARIABLE: &str = "WGPU_NORM_TESTS";
-
-/// An eighth of the cases; all of them where `WGPU_NORM_TESTS=all` says so.
+/// An eighth of the cases of a long table, each case of a product of lists one of them; all where the environment says
+/// `WGPU_NORM_TESTS=all`.
 pub fn some<T>(cases: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
-    let all = std::env::var_os(VARIABLE).is_some_and(|tier| tier == "all");
+    let all = std::env::var_os("WGPU_NORM_TESTS").is_some_and(|tier| tier == "all");
     (0u32..).zip(cases).filter(move |&(number, _)| all || is_of_an_eighth(number)).map(|(_, case)| case)
 }
 

@@ -1,7 +1,7 @@
 //! Every set of wanted gradients is the same gradients, wherever one arrives; those of nothing are zero.
 
 use super::case::{Arriving, Case, Run, SHARES, Way};
-use super::table::{activated, bases, gated};
+use super::table::{Base, activated, bases, gated};
 use crate::harness::*;
 use wgpu_norm::*;
 use wgpu_norm_tools::tier;
@@ -71,16 +71,16 @@ fn a_gradient_may_arrive_in_place() {
 fn a_gradient_arrives_at_every_norm() {
     let gpu = gpu();
     let (mut failures, mut cases) = (Vec::new(), 0);
-    for base in bases() {
-        let schedules = families(gpu.engine.create_norm(&base.norm).unwrap().backward_schedules()).len();
-        for turn in tier::some(0..schedules) {
-            cases += 1;
-            let way = Way { picks: [0, turn], arriving: Arriving::Apart, ..Way::default() };
-            let case = Case { descriptor: base.norm.clone(), way, seed: cases as u64 };
-            let run = Run::forward(gpu, &case).unwrap();
-            let results = run.backward(&run.numbers.gradients()).and_then(|results| run.compare(&results, SHARES));
-            failures.extend(results.err().map(|error| format!("{turn} of {:?}: {error}", base.norm)));
-        }
+    let all = bases();
+    let schedules = |base: &Base| families(gpu.engine.create_norm(&base.norm).unwrap().backward_schedules()).len();
+    let all = all.iter().flat_map(|base| (0..schedules(base)).map(move |turn| (base, turn)));
+    for (base, turn) in tier::some(all) {
+        cases += 1;
+        let way = Way { picks: [0, turn], arriving: Arriving::Apart, ..Way::default() };
+        let case = Case { descriptor: base.norm.clone(), way, seed: cases as u64 };
+        let run = Run::forward(gpu, &case).unwrap();
+        let results = run.backward(&run.numbers.gradients()).and_then(|results| run.compare(&results, SHARES));
+        failures.extend(results.err().map(|error| format!("{turn} of {:?}: {error}", base.norm)));
     }
     all_or_report("gradients that arrive at a plain norm", &failures, cases);
 }
