@@ -83,12 +83,14 @@ mod tests {
 
     #[test]
     fn every_kernel_translates_into_every_language() {
-        let mut files = BTreeSet::new();
-        for (name, kernel) in tier::some(all().unwrap()) {
+        let (all, mut files) = (all().unwrap(), BTreeSet::new());
+        for (name, kernel) in tier::some(&all) {
             for target in Target::ALL {
-                let (extension, bytes) = translate(&kernel, target).unwrap();
+                let (extension, bytes) = translate(kernel, target).unwrap();
                 assert!(!bytes.is_empty(), "{name}.{extension}");
             }
+        }
+        for name in all.keys() {
             let file = file_name(&name);
             assert!(file.len() < 240, "{file} is too long for a file's name");
             assert!(files.insert(file), "{name} has the file of another");

@@ -111,7 +111,7 @@ pub fn run(args: VerifyArgs, global: &Global) -> Result<ExitCode, Failure> {
         (None, true) => Pass::all(info.device_type),
         (None, false) => &[Pass::Adapter],
     };
-    let measured = suites();
+    let measured = if passes.iter().any(|pass| pass.takes_choices_only()) { suites() } else { Vec::new() };
     let measured: Vec<Case> = measured.iter().map(BenchCase::case).collect();
     let chosen_from: Vec<&Case> = cases.iter().copied().chain(measured.iter().filter(selected)).collect();
     let of = |pass: &Pass| if pass.takes_choices_only() { &chosen_from } else { &cases };
