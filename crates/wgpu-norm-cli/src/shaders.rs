@@ -91,7 +91,7 @@ mod tests {
             }
         }
         for name in all.keys() {
-            let file = file_name(&name);
+            let file = file_name(name);
             assert!(file.len() < 240, "{file} is too long for a file's name");
             assert!(files.insert(file), "{name} has the file of another");
         }
