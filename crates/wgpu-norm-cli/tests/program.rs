@@ -35,7 +35,7 @@ fn a_benchmark_of_one_case_is_printed_and_written() {
     for row in rows {
         assert!(row["ratio"].as_f64().unwrap() > 0.0 && row["error"].as_f64().unwrap() < 1e-6, "{row}");
     }
-    let beside = wgpu_norm(&["bench", "layer", "64x64", "--backward", "--peers", path.to_str().unwrap()]);
+    let beside = wgpu_norm(&["bench", "--from", path.to_str().unwrap(), "--peers", path.to_str().unwrap()]);
     assert!(text(&beside.stdout).contains("x as fast"), "{}", text(&beside.stdout));
 }
 
@@ -127,13 +127,13 @@ fn a_report_is_shown_without_an_adapter() {
 
 #[test]
 fn every_pass_of_verify_is_counted() {
-    let output = wgpu_norm(&["verify", "--filter", "mvn", "--pass", "defaults"]);
+    let output = wgpu_norm(&["verify", "--filter", "rms fused add", "--pass", "defaults"]);
     let table = text(&output.stdout);
     assert!(output.status.success(), "{table}{}", text(&output.stderr));
     let counted = |line: &str| line.starts_with("default limits, no subgroups: ") && line.contains(" passed, 0 failed");
     assert_eq!(table.lines().filter(|line| counted(line)).count(), 1, "{table}");
 
-    let output = wgpu_norm(&["verify", "--all", "--filter", "mvn", "--json"]);
+    let output = wgpu_norm(&["verify", "--all", "--filter", "rms fused add", "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["passed"], true, "{report}");
     let software = report["adapter"].as_str().unwrap().ends_with("software)");
