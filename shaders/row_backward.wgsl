@@ -104,8 +104,8 @@ fn run(group: u32, local: u32) {
         if AHEAD && is_row(step + at.stride) { read_rows(at, place + at.stride, &next_x, &next_g, &next_start); }
         if MAPS { exchange(&sums, half); }
         half = SLOTS / 2u - half;
+        var ordinary: array<bool, ROWS>;
         for (var r = 0u; r < ROWS && MAPS; r += 1u) {
-            let row = row_of(at, place + r);
             let by = splat_normalizer(normalizers[known + r]);
             let slope = slope_of_row(known + r);
             let means = sums[r] * p.row_backward.inverse_len;
@@ -117,18 +117,17 @@ fn run(group: u32, local: u32) {
             }
             // no branches, hence no && and ||
             let size = abs(sums[r].x) + abs(sums[r].y) + abs(start[r]);
-            var ordinary = keeps(size) & (by.k.x == 1.0);
+            ordinary[r] = keeps(size) & (by.k.x == 1.0);
             if !PLAIN {
                 let reach = by.r.x * by.k.x;
-                ordinary = keeps(size) & is_ordinary(reach) & keeps(size * p.row_backward.inverse_len * reach);
-            }
-            marks |= select(0u, 1u << ((known + r) % (TURNS * ROWS)), is_row(place + r) & !ordinary);
-            if ordinary & is_row(place + r) {
-                for (var v = 0u; v < VECTORS; v += 1u) {
-                    give_gradient4(row, lane_vector(v), is_here(row, v), g[r * VECTORS + v]);
-                }
+                ordinary[r] = keeps(size) & is_ordinary(reach) & keeps(size * p.row_backward.inverse_len * reach);
             }
         }
+        agree(&ordinary);
+        for (var r = 0u; r < ROWS && MAPS; r += 1u) {
+            marks |= select(0u, 1u << ((known + r) % (TURNS * ROWS)), is_row(place + r) & !ordinary[r]);
+        }
+        if MAPS { store_rows(at, place, ordinary, &g); }
         known += ROWS;
     }
     let again = join_columns(&d_scale, &d_bias, local);

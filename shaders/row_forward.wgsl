@@ -51,8 +51,8 @@ fn run(group: u32, local: u32) {
     }
     if any_lanes(needed) {
         forward_again(there, rare, m);
-    } else if there {
-        forward(m);
+    } else {
+        forward(there, m);
     }
 }
 
@@ -78,11 +78,5 @@ fn forward_again(stores: bool, rare: bool, ordinary: Measured) {
         m = ordinary;
         r = four(inverses(m));
     }
-    if stores {
-        enter_affine();
-        save_all(m, four_bits(unit));
-        for (var k = 0u; k < p.held.turns; k += 1u) {
-            output4(k, affine4(k, in_units4(input4(k), four_bits(unit)), m, r));
-        }
-    }
+    forward_streaming(stores, m, r, unit);
 }

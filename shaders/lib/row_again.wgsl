@@ -113,16 +113,17 @@ fn map_again(at: Worker, parameters: Parameters4, marks: u32) {
         }
         let whole = sum4_lanes(vec4(sums, 0.0), slot).xyz;
         let all = coefficients(record, sums_of(whole, up, f32(p.row_backward.width)));
-        for (var v = 0u; v < VECTORS; v += 1u) {
-            let x = take4(row, vector_of(row, v));
-            let dy = grad4(row, vector_of(row, v));
-            let scale = column_scale4(parameters, row, v);
-            var u: vec4<f32>;
-            for (var e = 0u; e < 4u; e += 1u) { u[e] = careful_gradient(x[e], dy[e], scale[e], all); }
-            if left != 0u { give_gradient4(row, lane_vector(v), is_here(row, v), u); }
-        }
+        store_again(left != 0u, segment, parameters, all);
         left &= left - 1u;
     }
+}
+fn gradient_again(row: Row, v: u32, parameters: Parameters4, all: Coefficients) -> vec4<f32> {
+    let x = take4(row, vector_of(row, v));
+    let dy = grad4(row, vector_of(row, v));
+    let scale = column_scale4(parameters, row, v);
+    var u: vec4<f32>;
+    for (var e = 0u; e < 4u; e += 1u) { u[e] = careful_gradient(x[e], dy[e], scale[e], all); }
+    return u;
 }
 // The sums of vector v of the columns over a group's rows, lifted.
 fn columns_again(at: Worker, v: u32) -> mat2x4<f32> {

@@ -11,6 +11,7 @@
 
 use std::fmt::Write;
 
+use super::fragment::SPREAD;
 use super::key::{Content, Kernel};
 use crate::element::Element;
 use crate::operand::{IndexedBy, Operand, Unit, WhenAbsent};
@@ -111,6 +112,8 @@ impl Accessor {
             let each = ["x", "y", "z", "w"].map(|e| format!("place_{t}(i.{e})")).join(", ");
             all.push((format!("place_{t}s"), format!("(i: vec4<u32>) -> vec4<u32> {{ return vec4({each}); }}")));
         }
+        // neighbours two by two, which may be halves of two words
+        let pairs = kernel.consts.get(SPREAD).is_some() && !straddles && self.element != Element::F32;
         let [load4, store4, store_some4] = if self.content.is_vectors() {
             let some = ["x", "y", "z", "w"].map(|e| format!("if live.{e} {{ slot_{}[at].{e} = v.{e}; }}", self.slot));
             // vectors of words are written whole
@@ -122,7 +125,10 @@ impl Accessor {
             ]
         } else {
             [
-                format!("{{ let i = {clamped}; return {}; }}", self.gather("i")),
+                format!(
+                    "{{ let i = {clamped}; return {}; }}",
+                    if pairs { self.gather_pairs() } else { self.gather("i") }
+                ),
                 format!("{{ let i = {columns}; {} }}", self.scatter("i")),
                 format!("{{ let i = {columns}; {} }}", self.scatter_some("i")),
             ]
@@ -237,6 +243,15 @@ impl Accessor {
             return format!("{}_numbers(vec4({}))", self.element, ["x", "y", "z", "w"].map(half).join(", "));
         }
         format!("vec4({})", ["x", "y", "z", "w"].map(|e| self.number(&format!("{i}.{e}"))).join(", "))
+    }
+
+    /// Of 16 bits, where the second and the fourth are neighbours of those before them.
+    fn gather_pairs(&self) -> String {
+        let pair = |a, b| {
+            let word = |e| self.word(&format!("i.{e}"));
+            format!("halves_from({}, {}, i.{a})", word(a), word(b))
+        };
+        format!("{}_of_words(vec2({}, {}))", self.element, pair("x", "y"), pair("z", "w"))
     }
 
     /// To the places in `i`; of 16 bits word by word.

@@ -7,6 +7,9 @@ use crate::moments::Accumulator;
 /// Rows are read and written element by element.
 pub(crate) const SPREAD: &str = "SPREAD";
 
+/// Rows of an odd number of halves are written in pairs, which begin and end at words.
+pub(crate) const IN_PAIRS: &str = "IN_PAIRS";
+
 /// The block of parameters that a piece declares: the field of `Parameters`, and the struct.
 pub(super) type Block = (&'static str, &'static str);
 
@@ -133,6 +136,14 @@ pub(super) fn lanes(kernel: &Kernel) -> Vec<Fragment> {
     all.extend(subgroups);
     all.push(exchange);
     all
+}
+
+/// How rows of gradients are stored.
+pub(super) fn rows(kernel: &Kernel) -> Vec<Fragment> {
+    match kernel.consts.get(IN_PAIRS) {
+        Some(_) => vec![fragment!("lib/pairs.wgsl"), fragment!("lib/gradient/pairs.wgsl")],
+        None => vec![fragment!("lib/gradient/rows.wgsl")],
+    }
 }
 
 /// How lanes of a run, which is a part of a row, exchange what they have of it.

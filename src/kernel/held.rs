@@ -2,7 +2,7 @@
 //! memory, what divides them, where their parameters are. Which of them a kernel takes say constants of its key.
 
 use super::around::{after, before};
-use super::fragment::{Fragment, SPREAD, divisor, fragment, lanes};
+use super::fragment::{Fragment, IN_PAIRS, SPREAD, divisor, fragment, lanes};
 use super::key::{Entry, Kernel};
 use super::terse::shader;
 use crate::moments::Accumulator;
@@ -56,10 +56,15 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     all.extend([if kernel.across { fragment!("lib/held/across.wgsl") } else { fragment!("lib/held/along.wgsl") }]);
     all.extend(before(kernel));
     all.extend(after(kernel));
-    all.extend([
-        if chosen(FOLDS) { fragment!("lib/held/fold.wgsl") } else { fragment!("lib/held/store.wgsl") },
-        fragment!("row_forward.wgsl"),
-    ]);
+    let folds = chosen(FOLDS);
+    all.push(if folds { fragment!("lib/held/again_folded.wgsl") } else { fragment!("lib/held/again.wgsl") });
+    if chosen(IN_PAIRS) {
+        all.extend([fragment!("lib/pairs.wgsl"), fragment!("lib/held/pairs.wgsl")]);
+    } else {
+        all.push(if folds { fragment!("lib/held/fold.wgsl") } else { fragment!("lib/held/store.wgsl") });
+        all.push(fragment!("lib/held/stream.wgsl"));
+    }
+    all.push(fragment!("row_forward.wgsl"));
     all
 }
 

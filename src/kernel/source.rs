@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::around::{dealt, store};
-use super::fragment::{Fragment, enter, fragment, gradients, lanes, runs, slopes};
+use super::fragment::{Fragment, enter, fragment, gradients, lanes, rows, runs, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
@@ -65,11 +65,11 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             all.extend(store(kernel));
             let columns = fragment!("lib/gradient/column_sums.wgsl", "column_sums": "ColumnSums");
             match kernel.entry {
-                Entry::RowBackward => all.extend([
-                    columns,
-                    fragment!("lib/row_again.wgsl"),
-                    fragment!("row_backward.wgsl", "row_backward": "RowBackward"),
-                ]),
+                Entry::RowBackward => {
+                    all.extend([columns, fragment!("lib/row_again.wgsl")]);
+                    all.extend(rows(kernel));
+                    all.push(fragment!("row_backward.wgsl", "row_backward": "RowBackward"));
+                }
                 Entry::RunBackward => all.extend([
                     runs(kernel),
                     fragment!("lib/run_again.wgsl"),

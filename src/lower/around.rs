@@ -99,6 +99,11 @@ impl Multiply {
 }
 
 impl Around {
+    /// Whether nothing stands around a norm, roundings aside.
+    pub(super) fn is_none(&self) -> bool {
+        self.before.is_none() && self.after.is_none() && self.terms.is_none()
+    }
+
     /// Tensors, and whether they are written.
     fn bound(&self) -> Vec<Bound<Tensor>> {
         let mut all: Vec<Bound<Option<Tensor>>> = Vec::new();

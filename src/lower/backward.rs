@@ -11,7 +11,7 @@ use super::{Draft, Lowering, Tensor, access};
 use crate::facts::DeviceKind;
 use crate::kernel::parameters::Parameters;
 use crate::kernel::{self, blocks};
-use crate::kernel::{Entry, Exchange, SPREAD, Settings, Source};
+use crate::kernel::{Entry, Exchange, IN_PAIRS, SPREAD, Settings, Source};
 use crate::lower::bindings::Access;
 use crate::moments::{Accumulator, Divisor};
 use crate::operand::Operand;
@@ -87,6 +87,14 @@ impl BackwardMap {
     /// Whether rows of `width` elements of the gradient begin and end at words.
     pub(crate) fn writes_words(&self, width: u64) -> bool {
         self.written().iter().all(|(_, tensor)| tensor.has_whole_words(width))
+    }
+
+    /// Whether these rows, of an odd number of halves, can be written two by two (`lib/pairs.wgsl`): see
+    /// [`super::MapOperands::has_pairs`].
+    pub(crate) fn has_pairs(&self, rows: &Partition, width: u64) -> bool {
+        let alone = self.around.is_none() && self.has_whole_rows(0);
+        let side_by_side = rows.kept_inner == width && rows.reduced_outer.is_multiple_of(2);
+        alone && side_by_side && self.writes_words(2 * width)
     }
 
     pub(super) fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
@@ -171,7 +179,7 @@ fn with_step(overrides: Settings, width: u64, lanes: u32) -> Settings {
 }
 
 impl Held {
-    fn overrides(&self, reduction: &Reduction, width: u64, full: bool) -> Settings {
+    fn overrides(&self, exchange: Exchange, reduction: &Reduction, width: u64, full: bool) -> Settings {
         let plain = is_plain(&reduction.divisor, reduction.accumulator);
         let overrides = Settings::default()
             .with("WORKGROUP", self.workgroup)
@@ -179,7 +187,7 @@ impl Held {
             .with("FULL", full && width == u64::from(4 * self.run_lanes * self.vectors))
             .with("PLAIN", plain);
         let overrides =
-            if self.exchange() == Exchange::Workgroup { overrides.with("CLUSTER", self.cluster) } else { overrides };
+            if exchange == Exchange::Workgroup { overrides.with("CLUSTER", self.cluster) } else { overrides };
         with_step(overrides, width, self.run_lanes)
     }
 }
@@ -215,7 +223,10 @@ impl Lowering {
             }
             all
         };
-        for range in self.windows(entry, 0..elements, &window::units(rows)[..2], &accesses)? {
+        let in_pairs = !map.writes_words(len);
+        let [block, row, ..] = window::units(rows);
+        let units = [block, if in_pairs { 2 * row } else { row }];
+        for range in self.windows(entry, 0..elements, &units, &accesses)? {
             let window = Window::new(rows, range.clone());
             let [outer, count, ..] = window.partition.dims();
             let placed = found.placed(&range, false);
@@ -237,9 +248,14 @@ impl Lowering {
                     inverse_len: 1.0 / len as f32,
                     ..Default::default()
                 });
-            let consts = consts(held.vectors, ("ROWS", held.rows), len);
-            let overrides = held
-                .overrides(reduction, len, true)
+            let mut consts = consts(held.vectors, ("ROWS", held.rows), len);
+            let exchange = held.exchange(in_pairs);
+            let mut overrides = held.overrides(exchange, reduction, len, true);
+            if in_pairs {
+                consts = consts.with(IN_PAIRS, true);
+                overrides = overrides.with("BESIDE", held.beside());
+            }
+            let overrides = overrides
                 .with("TURNS", held.turns())
                 .with("AHEAD", held.ahead)
                 .with("MAPS", map.maps())
@@ -253,7 +269,7 @@ impl Lowering {
                 around: map.around.key(),
                 walk: map.walk(len, range.start, found.found == Found::Columns),
                 column: map.column(range.start),
-                ..draft(entry, reduction.accumulator, held.exchange(), consts, overrides)
+                ..draft(entry, reduction.accumulator, exchange, consts, overrides)
             };
             self.dispatch(draft, parameters, &accesses(&range), blocks * u64::from(workers))?;
             if let Some(affine) = affine.filter(|_| !whole) {
@@ -343,7 +359,8 @@ impl Lowering {
                 });
             let consts = consts(held.vectors, ("RUNS", held.rows), width);
             let full = u64::from(held.lanes / held.run_lanes * held.rows) == count;
-            let overrides = held.overrides(reduction, width, full);
+            let exchange = held.exchange(false);
+            let overrides = held.overrides(exchange, reduction, width, full);
             let overrides = overrides
                 .with("RUN_LANES", held.run_lanes)
                 .with("MAPS", map.maps())
@@ -352,13 +369,7 @@ impl Lowering {
             let draft = Draft {
                 walk: map.walk(width, range.start, false),
                 column: map.column(range.start),
-                ..draft(
-                    entry,
-                    reduction.accumulator,
-                    held.exchange(),
-                    consts,
-                    with_affine(overrides, found.found, &placed),
-                )
+                ..draft(entry, reduction.accumulator, exchange, consts, with_affine(overrides, found.found, &placed))
             };
             let overrides = map.around.settings(draft.overrides, width);
             let mut draft = draft;

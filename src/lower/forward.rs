@@ -7,7 +7,7 @@ use super::bindings::{Access, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
 use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lanes};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, LANES_GIVEN, SAME_COLUMNS, SPREAD, Settings, Source};
+use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, IN_PAIRS, LANES_GIVEN, SAME_COLUMNS, SPREAD, Settings, Source};
 use crate::operand::Operand;
 use crate::plan::Reduction;
 use crate::schedule::{HeldRows, HeldTiles, tile_vectors};
@@ -27,7 +27,9 @@ impl Lowering {
     ) -> Result<(), Unbindable> {
         let len = reduction.partition.segment_len();
         let accesses = |range: &Range<u64>| accesses(reduction, map, saved, range);
-        let units = [ALIKE * len, len];
+        let in_pairs = !map.has_whole_words(len);
+        let schedule = &schedule.of_pairs(len, &self.profile).filter(|_| in_pairs).unwrap_or(*schedule);
+        let units = [ALIKE * len, if in_pairs { 2 * len } else { len }];
         for range in self.windows(Entry::RowForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, len, &range);
             let straddles = map.straddles(len);
@@ -44,7 +46,13 @@ impl Lowering {
             if straddles {
                 consts = consts.with("STRADDLES", true);
             }
-            let (exchange, least, most) = schedule.exchange(spread && affine.found != Found::Mixed, &self.profile);
+            if in_pairs {
+                consts = consts.with(IN_PAIRS, true);
+            }
+            let (exchange, least, most) = match in_pairs {
+                true => schedule.exchange_of_pairs(),
+                false => schedule.exchange(spread && affine.found != Found::Mixed, &self.profile),
+            };
             let mut overrides = Settings::default()
                 .with("WORKGROUP", schedule.workgroup)
                 .with("SIDE", schedule.side(spread))
@@ -54,6 +62,10 @@ impl Lowering {
                 .with("MOST", most);
             if exchange == Exchange::Workgroup {
                 overrides = overrides.with("CLUSTER", schedule.cluster);
+            }
+            if in_pairs {
+                let beside = schedule.workgroup / schedule.lanes / 2 * (2 * schedule.lanes * schedule.vectors + 1);
+                overrides = overrides.with("BESIDE", beside);
             }
             let block = HeldRow {
                 segments: ((range.end - range.start) / len) as u32,

@@ -40,6 +40,13 @@ impl MapOperands {
         self.written().iter().all(|(_, tensor)| tensor.has_whole_words(width))
     }
 
+    /// Whether rows of these segments, of an odd number of halves, can be written two by two (`lib/pairs.wgsl`): with
+    /// nothing around the norm, an even number of them side by side, from the start of a word.
+    pub(crate) fn has_pairs(&self, rows: &Partition) -> bool {
+        let alone = self.around.is_none() && !self.padded();
+        alone && rows.segments().is_multiple_of(2) && self.output.has_whole_words(2 * rows.segment_len())
+    }
+
     /// Elements that one store owns, of what is written in the smallest.
     pub(super) fn grain(&self) -> u64 {
         self.written().iter().map(|(_, tensor)| tensor.element.grain()).max().unwrap_or(1)

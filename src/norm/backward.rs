@@ -330,7 +330,9 @@ impl NormPlan {
         }
         let len = reduction.partition.segment_len();
         match (self.backward, plan.fused_rows(), plan.refinement) {
-            (Backward::Rows { held, workers }, Some(rows), _) if map.takes_rows(len) => {
+            (Backward::Rows { held, workers }, Some(rows), _)
+                if map.takes_rows(len) || map.has_pairs(&rows, len) && held.takes_pairs(len, &self.planner.profile) =>
+            {
                 lowering.row_backward(reduction, &rows, (held, workers), &map, affine.as_ref())
             }
             (Backward::Runs(held), _, Some(refinement)) if map.takes_rows(refinement.partition.segment_len()) => {

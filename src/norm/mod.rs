@@ -267,16 +267,19 @@ impl NormPlan {
 
     /// Bytes of workspace that a pass over these operands needs.
     fn needed(&self, map: &MapOperands, tensors: &FusedTensors) -> u64 {
-        let whole = |width| map.has_whole_words(width) && tensors.sum.is_none_or(|sum| sum.has_whole_words(width));
-        if self.holds(whole) && !self.composes() { 0 } else { self.workspace_size() }
+        if self.holds(map, tensors.sum) && !self.composes() { 0 } else { self.workspace_size() }
     }
 
-    /// Whether segments are held in registers, and written from there: rows of so many elements have to be `whole`
-    /// words then.
-    fn holds(&self, whole: impl Fn(u64) -> bool) -> bool {
-        let [_, _, c, d] = self.plan.computed.partition.dims();
-        match self.schedule {
-            Schedule::Rows(_) => whole(self.segment_len()),
+    /// Whether segments are held in registers, and written from there: rows, or pairs of them, have to be whole words
+    /// of all that is written then.
+    fn holds(&self, map: &MapOperands, sum: Option<Tensor>) -> bool {
+        let whole = |width| map.has_whole_words(width) && sum.is_none_or(|sum| sum.has_whole_words(width));
+        let (partition, len) = (&self.plan.computed.partition, self.segment_len());
+        let [_, _, c, d] = partition.dims();
+        match &self.schedule {
+            Schedule::Rows(rows) => {
+                whole(len) || map.has_pairs(partition) && rows.of_pairs(len, &self.planner.profile).is_some()
+            }
             Schedule::Tiles(_) => whole(c * d),
             Schedule::Split(_) => false,
         }
@@ -318,7 +321,7 @@ impl NormPlan {
             let nothing = MergeOperands::nothing(self.segment_count(), saved);
             return saved.map_or(Ok(()), |_| lowering.merge(Source::Values, reduction, &nothing));
         }
-        let holds = self.holds(|width| map.has_whole_words(width));
+        let holds = self.holds(map, None);
         match self.schedule {
             Schedule::Rows(rows) if holds => return lowering.row_forward(reduction, &rows, map, saved),
             Schedule::Tiles(tiles) if holds => return lowering.tile_forward(reduction, &tiles, map, saved),

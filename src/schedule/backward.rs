@@ -30,6 +30,9 @@ const MARKS: u32 = 32;
 /// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16
 /// KB.
 const KNOWN_BYTES: u32 = 3 << 10;
+/// Most elements that rows of a pair leave for one another in workgroup memory.
+const PAIRED: u32 = 1200;
+
 /// Fewest invocations that exchange without workgroup memory where workgroups are larger than 256: the others need too
 /// much of it.
 const WIDE_CLUSTER: u32 = 8;
@@ -79,12 +82,24 @@ impl Held {
         (KNOWN_BYTES / 24 / (self.groups() * self.rows)).clamp(1, MARKS / self.rows)
     }
 
-    pub(crate) fn exchange(&self) -> Exchange {
+    /// How lanes exchange; of rows that are written in pairs with barriers that all lanes of a workgroup take.
+    pub(crate) fn exchange(&self, in_pairs: bool) -> Exchange {
         match self.cluster {
             1 if self.lanes > 1 => Exchange::Memory,
-            cluster if self.lanes <= cluster => Exchange::Subgroup,
+            cluster if self.lanes <= cluster && !in_pairs => Exchange::Subgroup,
             _ => Exchange::Workgroup,
         }
+    }
+
+    /// Whether lanes hold rows two by two, which may be written as pairs, and have workgroup memory for that beside what
+    /// workgroups of 256 take.
+    pub(crate) fn takes_pairs(&self, len: u64, profile: &DeviceProfile) -> bool {
+        self.rows.is_multiple_of(2) && self.beside() <= PAIRED && 8 * len <= profile.max_binding
+    }
+
+    /// Elements that rows of a pair leave for one another.
+    pub(crate) fn beside(&self) -> u32 {
+        self.groups() * self.rows / 2 * (2 * self.lanes * self.vectors + 1)
     }
 
     /// Of rows of `len` elements whose sums of columns stay in registers.

@@ -96,6 +96,22 @@ impl Rows {
         (exchange, least.min(self.lanes), most.max(self.lanes))
     }
 
+    /// The same with workgroups of two rows, which can be written as a pair; `None` where that would be too many lanes,
+    /// or two rows no binding.
+    pub(crate) fn of_pairs(self, len: u64, profile: &DeviceProfile) -> Option<Self> {
+        let workgroup = self.workgroup.max(2 * self.lanes);
+        let fits = workgroup <= profile.workgroup_size.max(profile.max_lanes)
+            && profile.has_registers(workgroup, self.vectors)
+            && 8 * len <= profile.max_binding;
+        fits.then_some(Self { workgroup, ..self })
+    }
+
+    /// `exchange` of rows that are written in pairs, with barriers that all lanes of a workgroup take: one kernel.
+    pub(crate) fn exchange_of_pairs(&self) -> (Exchange, u32, u32) {
+        let exchange = if self.cluster == 1 { Exchange::Memory } else { Exchange::Workgroup };
+        (exchange, 1, self.workgroup / 2)
+    }
+
     /// Lanes side by side, whose elements are neighbours; 0: all.
     pub(crate) fn side(&self, spread: bool) -> u32 {
         match self.lanes {

@@ -366,3 +366,104 @@ fn every_norm_takes_every_type() {
     let some = |d: &NormDescriptor<'_>| d.validate().is_ok() && !d.shape.contains(&0);
     check_all("norms in 16 bits", tier::some(typed.filter(some)));
 }
+
+/// Rows that take every path: an outlier first, gradients or numbers that leave the range of f32, a NaN.
+fn harden(numbers: &mut Numbers, rows: usize, element: Element, with_nan: bool) {
+    let width = numbers.dy.len() / rows;
+    let tiny = if element == Element::Bf16 { 1e-30 } else { 1.0 };
+    let (input, dy) = (&mut numbers.data.input, &mut numbers.dy);
+    for (number, (x, dy)) in input.chunks_mut(width).zip(dy.chunks_mut(width)).enumerate() {
+        match number % 7 {
+            1 => x[0] = 300.0,
+            2 => dy.iter_mut().for_each(|dy| *dy *= tiny),
+            3 if with_nan => x[width / 2] = f32::NAN,
+            4 => x.iter_mut().for_each(|x| *x /= tiny),
+            5 => dy[0] = 300.0,
+            _ => {}
+        }
+    }
+    *input = rounded(input, element);
+    *dy = rounded(dy, element);
+}
+
+/// Each row on its own scale: what it is made of, over its deviation.
+fn compare_rows(actual: &[f32], expected: &[f64], element: Element, scales: &[f64]) -> Result<(), String> {
+    let width = actual.len() / scales.len();
+    for (row, ((actual, expected), scale)) in actual.chunks(width).zip(expected.chunks(width)).zip(scales).enumerate() {
+        let found = match expected.iter().any(|x| x.is_nan()) {
+            true if actual.iter().all(|x| x.is_nan()) => Ok(()),
+            true => Err("numbers beside a NaN".to_owned()),
+            false => compare(actual, expected, element, *scale).map(drop),
+        };
+        found.map_err(|error| format!("row {row}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Rows of an odd number of halves, which begin or end inside words: each by itself on every path, whatever its
+/// neighbours are, and with nothing beside them written.
+#[test]
+fn odd_rows_beside_hard_ones_round_once() {
+    let own = gpu();
+    let profile = DeviceProfile {
+        kind: DeviceKind::Gpu,
+        unit_registers: 64 << 10,
+        workgroup_size: 256,
+        max_vectors: 16,
+        vectors_backward: 4,
+        ..*own.engine.profile()
+    };
+    let other = own.with_profile(profile);
+    let layer = || NormKind::Layer { axes: 1..2 };
+    let rows: [(NormKind<'_>, &[u64]); 7] = [
+        (layer(), &[14, 1023]),
+        (layer(), &[28, 37]),
+        (NormKind::Rms { axes: 1..2 }, &[28, 129]),
+        (NormKind::Instance, &[2, 14, 7, 7]),
+        (layer(), &[300, 7]),
+        (layer(), &[14, 2047]),
+        (layer(), &[9, 35]),
+    ];
+    let all = rows.iter().flat_map(|row| HALVES.map(|element| (row, element)));
+    let all = all.flat_map(|row| [own, &other].map(|gpu| (row, gpu)));
+    let all = all.flat_map(|row| (0..6u64).map(move |seed| (row, seed)));
+    let (mut failures, mut cases, mut aligned) = (Vec::new(), 0, 0);
+    for ((((kind, shape), element), gpu), seed) in tier::some(all) {
+        cases += 1;
+        let descriptor = NormDescriptor { types: Types::all(element), ..NormDescriptor::new(kind.clone(), shape) };
+        let way = Way { picks: [0, 0], pads: [0; 4], in_place: seed % 3 == 2 };
+        let norm = way.norm(gpu, &descriptor).unwrap();
+        let (count, with_nan) = (norm.segment_count() as usize, seed % 2 == 1);
+        let mut numbers = Numbers::random(gpu, &descriptor, seed);
+        harden(&mut numbers, count, element, with_nan);
+        let mut arena = Arena::new(seed);
+        let at = Places::new(&mut arena, &descriptor, &numbers, &way, seed);
+        aligned += usize::from(at.output.is_word() && at.grad_input.is_word());
+        let name = || format!("{kind:?} {shape:?} {element} {way:?} {} {}", norm.schedule(), norm.backward_schedule());
+        let found = run(gpu, &norm, &mut arena, &at).and_then(|[forward, backward]| {
+            let expected = reference::forward(&descriptor, &numbers.inputs()).unwrap();
+            let gradients = reference::backward(&descriptor, &numbers.inputs(), &numbers.dy).unwrap();
+            let width = numbers.dy.len() / count;
+            let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+            let outputs: Vec<f64> = expected.output.chunks(width).map(|row| largest(row).max(1.0)).collect();
+            let terms = numbers.dy.chunks(width).zip(&expected.variance);
+            let terms: Vec<f64> = terms
+                .map(|(dy, variance)| {
+                    dy.iter().fold(0.0f64, |m, &x| m.max(x.abs().into())) * 4.0 / (variance + 1e-5).sqrt()
+                })
+                .collect();
+            compare_rows(&at.output.read(&forward), &expected.output, element, &outputs)
+                .map_err(|error| format!("output {error}"))?;
+            compare_rows(&at.grad_input.read(&backward), &gradients.input, element, &terms)
+                .map_err(|error| format!("grad_input {error}"))?;
+            for (place, expected) in [(at.grad_scale, &gradients.scale), (at.grad_bias, &gradients.bias)] {
+                let Some(place) = place.filter(|_| !with_nan) else { continue };
+                compare(&place.read(&backward), expected, element, largest(expected))?;
+            }
+            Ok(())
+        });
+        failures.extend(found.err().map(|error| format!("{}: {error}", name())));
+    }
+    all_or_report("odd rows", &failures, cases);
+    assert!(4 * aligned > cases / 2, "{aligned} of {cases} begin at words");
+}

@@ -29,6 +29,11 @@ impl Place {
         if self.stride > self.row { view.with_row_stride(self.stride as u64) } else { view }
     }
 
+    /// Whether it begins at a word.
+    pub fn is_word(self) -> bool {
+        self.start.is_multiple_of(4)
+    }
+
     pub fn read(self, bytes: &[u8]) -> Vec<f32> {
         self.rows().flat_map(|row| decode(&bytes[row], self.element)).collect()
     }

@@ -65,6 +65,13 @@ pub fn open(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Gpu {
 }
 
 impl Gpu {
+    /// The same device with an engine of its own, that chooses by another profile.
+    pub fn with_profile(&self, profile: DeviceProfile) -> Self {
+        let engine = self.engine.with_profile(profile).unwrap();
+        let (device, queue) = (self.device.clone(), self.queue.clone());
+        Self { device, queue, engine, is_lost: self.is_lost.clone() }
+    }
+
     /// A buffer of `data` with guard bands; the tensor starts at `offset()`.
     pub fn guarded(&self, data: &[f32]) -> wgpu::Buffer {
         let mut all = vec![POISON; GUARD as usize];

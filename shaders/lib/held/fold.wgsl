@@ -1,7 +1,8 @@
 // y from deviations in registers, where an infinite scale has to be folded with the mean, as PyTorch does: y takes the
 // place of x, and is stored once all of the lane's are seen to be finite; a lane that has others computes its elements
 // again.
-fn forward(m: Measured) {
+fn forward(stores: bool, m: Measured) {
+    if !stores { return; }
     save_all(m, vec4(127u));
     let r = four(inverses(m));
     enter_affine();
@@ -15,13 +16,4 @@ fn forward(m: Measured) {
     } else {
         for (var k = 0u; k < p.held.turns; k += 1u) { output4(k, affine4(k, input4(k), m, r)); }
     }
-}
-// Of an element that was read again: x * alpha + (bias - mean * alpha) where the scale is infinite.
-fn affine4(k: u32, x: vec4<f32>, m: Measured, r: vec4<f32>) -> vec4<f32> {
-    let scale = scale_of(k);
-    let bias = bias_of(k);
-    let alpha = r * scale;
-    let plain = fma(seen4(deviation4(x, m) * r), scale, bias);
-    let folded = x * alpha + (bias - four(m.shift + m.rest) * alpha);
-    return select(plain, folded, magnitude_bits4(scale) == vec4(INFINITY));
 }
