@@ -14,7 +14,6 @@
 // Workgroups: rows, WORKGROUP / lanes of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
 // Bindings: input, scale, bias (read); output, moments (written).
 const SLOTS = 5u;
-override SAVE: bool = false;  // whether moments are stored
 struct Measured {
     shift: Sum,
     rest: Sum,
@@ -53,13 +52,6 @@ fn run(group: u32, local: u32) {
         forward_again(there, rare, m);
     } else {
         forward(there, m);
-    }
-}
-
-// The moments of a segment in units.
-fn save_all(m: Measured, unit: vec4<u32>) {
-    for (var e = 0u; SAVE && e < SEGMENTS; e += 1u) {
-        save(record_from_units(moments_of(m, e), unit[e]), e);
     }
 }
 

@@ -20,6 +20,7 @@ struct RunBackward {
     len: f32,
 }
 const SLOTS = 2u;
+alias Tile = array<vec4<f32>, RUNS * VECTORS>;
 override RUN_LANES: u32 = 32u;
 override FULL: bool = false;             // every lane's vectors are whole and the run's
 override MAPS: bool = true;              // grad_input is wanted
@@ -47,8 +48,8 @@ fn run(group: u32, local: u32) {
     let segment = min(group * (WORKGROUP / LANES) + me.group, p.run_backward.segments - 1u);
     let there = group * (WORKGROUP / LANES) + me.group < p.run_backward.segments;
     let record = load_moments(segment);
-    var x: array<vec4<f32>, RUNS * VECTORS>;   // then what `pulled4` takes of it
-    var g: array<vec4<f32>, RUNS * VECTORS>;
+    var x: Tile;   // then what `pulled4` takes of it
+    var g: Tile;   // then the gradient to x
     for (var t = 0u; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         for (var v = 0u; v < VECTORS; v += 1u) {
@@ -82,7 +83,7 @@ fn run(group: u32, local: u32) {
     }
     let whole = sum2_lanes(own, 0u);
     let means = whole * p.run_backward.inverse_len;
-    let ordinary = is_common(vec4(whole, 0.0, 0.0), means, one);
+    let ordinary = agreed(is_common(vec4(whole, 0.0, 0.0), means, one));
     for (var t = 0u; t < RUNS && SUMS; t += 1u) {
         var sum = whole;
         if RUN_LANES != LANES || !SCALE_LAST { sum = sum_run(sums[t], local); }
@@ -90,18 +91,16 @@ fn run(group: u32, local: u32) {
             store_partials(number_of(segment, t), vec4(sum, 0.0, f32(p.run_backward.width)));
         }
     }
-    if MAPS && ordinary && there {
+    if MAPS {
         let pull = Pull4(vec4(0.0), -means.y * slope.x * by.r, slope.yyyy);
-        for (var t = 0u; t < RUNS; t += 1u) {
-            let row = row_of(segment, t);
-            for (var v = 0u; v < VECTORS; v += 1u) {
-                let k = t * VECTORS + v;
-                let weighed = select(g[k] * scale[t], g[k], SCALE_LAST);
-                let shifted = select(weighed, weighed - means.x, SHIFTS);
-                let u = pulled4(shifted, x[k], by.r, pull) * by.k;
-                give_gradient4(row, lane_vector(v), is_here(row, t, v), select(u, u * scale[t], SCALE_LAST));
-            }
+        for (var k = 0u; k < RUNS * VECTORS; k += 1u) {
+            let weight = scale[k / VECTORS];
+            let weighed = select(g[k] * weight, g[k], SCALE_LAST);
+            let shifted = select(weighed, weighed - means.x, SHIFTS);
+            let u = pulled4(shifted, x[k], by.r, pull) * by.k;
+            g[k] = select(u, u * weight, SCALE_LAST);
         }
+        store_runs(ordinary && there, segment, &g);
     }
     if any_lanes(!ordinary) { segment_again(segment, there && !ordinary, local); }
 }

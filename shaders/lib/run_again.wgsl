@@ -36,15 +36,13 @@ fn segment_again(segment: u32, stores: bool, local: u32) {
     }
     let whole = sum4_lanes(vec4(sums, 0.0), 1u);
     let all = coefficients(record, sums_of(whole.xyz, up, p.run_backward.len));
-    if !MAPS || !stores { return; }
-    for (var t = unknown_zero(); t < RUNS; t += 1u) {
-        let row = row_of(segment, t);
-        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
-            let x = take4(row, vector_of(row, v));
-            let dy = grad4(row, vector_of(row, v));
-            var u: vec4<f32>;
-            for (var e = 0u; e < 4u; e += 1u) { u[e] = careful_gradient(x[e], dy[e], scale_of(segment, t), all); }
-            give_gradient4(row, lane_vector(v), is_here(row, t, v), u);
-        }
-    }
+    if MAPS { store_again(stores, segment, all); }
+}
+fn gradient_again(segment: u32, t: u32, v: u32, all: Coefficients) -> vec4<f32> {
+    let row = row_of(segment, t);
+    let x = take4(row, vector_of(row, v));
+    let dy = grad4(row, vector_of(row, v));
+    var u: vec4<f32>;
+    for (var e = 0u; e < 4u; e += 1u) { u[e] = careful_gradient(x[e], dy[e], scale_of(segment, t), all); }
+    return u;
 }

@@ -146,11 +146,15 @@ pub(super) fn rows(kernel: &Kernel) -> Vec<Fragment> {
     }
 }
 
-/// How lanes of a run, which is a part of a row, exchange what they have of it.
-pub(super) fn runs(kernel: &Kernel) -> Fragment {
-    match kernel.exchange {
+/// How lanes of a run, which is a part of a row, exchange what they have of it, and store it.
+pub(super) fn runs(kernel: &Kernel) -> Vec<Fragment> {
+    let sums = match kernel.exchange {
         Exchange::Subgroup => fragment!("lib/runs/subgroup.wgsl"),
         _ => fragment!("lib/runs/memory.wgsl"),
+    };
+    match kernel.consts.get(IN_PAIRS) {
+        Some(_) => vec![sums, fragment!("lib/pairs.wgsl"), fragment!("lib/runs/pairs.wgsl")],
+        None => vec![sums, fragment!("lib/runs/store.wgsl")],
     }
 }
 

@@ -6,6 +6,7 @@ use super::fragment::{Fragment, IN_PAIRS, SPREAD, divisor, fragment, lanes};
 use super::key::{Entry, Kernel};
 use super::terse::shader;
 use crate::moments::Accumulator;
+use crate::operand::Operand;
 
 /// The divisor is the root of variance + eps, eps no tiny number.
 pub(crate) const EPS_ALONE: &str = "EPS_ALONE";
@@ -37,11 +38,17 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
         Accumulator::Largest => fragment!("lib/held/largest.wgsl"),
         Accumulator::Power => fragment!("lib/held/power.wgsl"),
     }));
-    if chosen(SAME_COLUMNS) {
-        all.push(fragment!("lib/affine_columns.wgsl"));
-    } else {
-        all.extend([fragment!("lib/lookup.wgsl"), fragment!("lib/affine.wgsl", "affine": "Affine")]);
+    match kernel.entry {
+        _ if !chosen(SAME_COLUMNS) => {
+            all.extend([fragment!("lib/lookup.wgsl"), fragment!("lib/affine.wgsl", "affine": "Affine")]);
+        }
+        Entry::RowForward if !chosen(SPREAD) => all.push(fragment!("lib/held/affine_vectors.wgsl")),
+        _ => all.push(fragment!("lib/affine_columns.wgsl")),
     }
+    all.push(match kernel.has(Operand::Moments) {
+        true => fragment!("lib/held/save.wgsl"),
+        false => fragment!("lib/held/save_none.wgsl"),
+    });
     if kernel.entry == Entry::RowForward {
         all.push(if chosen(SPREAD) { fragment!("lib/held/spread.wgsl") } else { fragment!("lib/held/vectors.wgsl") });
         all.push(fragment!("lib/held/row.wgsl", "held": "HeldRow"));

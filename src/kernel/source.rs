@@ -70,11 +70,11 @@ fn fragments(kernel: &Kernel) -> Vec<Fragment> {
                     all.extend(rows(kernel));
                     all.push(fragment!("row_backward.wgsl", "row_backward": "RowBackward"));
                 }
-                Entry::RunBackward => all.extend([
-                    runs(kernel),
-                    fragment!("lib/run_again.wgsl"),
-                    fragment!("run_backward.wgsl", "run_backward": "RunBackward"),
-                ]),
+                Entry::RunBackward => {
+                    all.extend(runs(kernel));
+                    all.push(fragment!("lib/run_again.wgsl"));
+                    all.push(fragment!("run_backward.wgsl", "run_backward": "RunBackward"));
+                }
                 _ => {
                     all.extend([columns, fragment!("lib/gradient/again.wgsl")]);
                     all.extend(known(kernel));

@@ -89,12 +89,11 @@ impl BackwardMap {
         self.written().iter().all(|(_, tensor)| tensor.has_whole_words(width))
     }
 
-    /// Whether these rows, of an odd number of halves, can be written two by two (`lib/pairs.wgsl`): see
+    /// Whether so many rows side by side, of an odd number of halves, can be written two by two (`lib/pairs.wgsl`): see
     /// [`super::MapOperands::has_pairs`].
-    pub(crate) fn has_pairs(&self, rows: &Partition, width: u64) -> bool {
+    pub(crate) fn has_pairs(&self, rows: u64, width: u64) -> bool {
         let alone = self.around.is_none() && self.has_whole_rows(0);
-        let side_by_side = rows.kept_inner == width && rows.reduced_outer.is_multiple_of(2);
-        alone && side_by_side && self.writes_words(2 * width)
+        alone && rows.is_multiple_of(2) && self.writes_words(2 * width)
     }
 
     pub(super) fn tensors(&self, range: &Range<u64>) -> Vec<Access> {
@@ -179,6 +178,25 @@ fn with_step(overrides: Settings, width: u64, lanes: u32) -> Settings {
 }
 
 impl Held {
+    /// How lanes exchange, and the settings of a kernel for rows, or runs, of `width` elements: maybe in pairs, maybe as
+    /// many as there is room for.
+    fn kernel(
+        &self,
+        reduction: &Reduction,
+        rows: &'static str,
+        width: u64,
+        in_pairs: bool,
+        full: bool,
+    ) -> (Exchange, Settings, Settings) {
+        let exchange = self.exchange(in_pairs);
+        let consts = consts(self.vectors, (rows, self.rows), width);
+        let overrides = self.overrides(exchange, reduction, width, full);
+        match in_pairs {
+            true => (exchange, consts.with(IN_PAIRS, true), overrides.with("BESIDE", self.beside())),
+            false => (exchange, consts, overrides),
+        }
+    }
+
     fn overrides(&self, exchange: Exchange, reduction: &Reduction, width: u64, full: bool) -> Settings {
         let plain = is_plain(&reduction.divisor, reduction.accumulator);
         let overrides = Settings::default()
@@ -248,13 +266,7 @@ impl Lowering {
                     inverse_len: 1.0 / len as f32,
                     ..Default::default()
                 });
-            let mut consts = consts(held.vectors, ("ROWS", held.rows), len);
-            let exchange = held.exchange(in_pairs);
-            let mut overrides = held.overrides(exchange, reduction, len, true);
-            if in_pairs {
-                consts = consts.with(IN_PAIRS, true);
-                overrides = overrides.with("BESIDE", held.beside());
-            }
+            let (exchange, consts, overrides) = held.kernel(reduction, "ROWS", len, in_pairs, true);
             let overrides = overrides
                 .with("TURNS", held.turns())
                 .with("AHEAD", held.ahead)
@@ -345,7 +357,9 @@ impl Lowering {
             all.extend(sums.map(|sums| access(Operand::Partials, sums, &(range.start / width..range.end / width))));
             all
         };
-        for range in self.windows(entry, 0..elements, &[len], &accesses)? {
+        let in_pairs = !map.writes_words(width);
+        let unit = if in_pairs { 2 * len } else { len };
+        for range in self.windows(entry, 0..elements, &[unit], &accesses)? {
             let placed = found.placed(&range, false);
             let segments = (range.end - range.start) / len;
             let parameters =
@@ -357,10 +371,8 @@ impl Lowering {
                     len: len as f32,
                     ..Default::default()
                 });
-            let consts = consts(held.vectors, ("RUNS", held.rows), width);
             let full = u64::from(held.lanes / held.run_lanes * held.rows) == count;
-            let exchange = held.exchange(false);
-            let overrides = held.overrides(exchange, reduction, width, full);
+            let (exchange, consts, overrides) = held.kernel(reduction, "RUNS", width, in_pairs, full);
             let overrides = overrides
                 .with("RUN_LANES", held.run_lanes)
                 .with("MAPS", map.maps())

@@ -84,7 +84,7 @@ impl Lowering {
                 across: false,
                 consts,
                 around: map.around.key(),
-                overrides: map.around.settings(affine.settings(overrides.with("SAVE", saved.is_some()), spread), len),
+                overrides: map.around.settings(affine.settings(overrides, spread), len),
                 walk,
                 column: map.column(range.start),
             };
@@ -150,7 +150,7 @@ impl Lowering {
                 across: d == 1,
                 consts,
                 around: map.around.key(),
-                overrides: map.around.settings(affine.settings(overrides.with("SAVE", saved.is_some()), false), width),
+                overrides: map.around.settings(affine.settings(overrides, false), width),
                 walk,
                 column: map.column(range.start),
             };

@@ -15,7 +15,7 @@ use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
 use crate::recipe::Recipe;
-use crate::schedule::{Backward, MapWalk, Reduce};
+use crate::schedule::{Backward, Held, MapWalk, Reduce};
 use crate::view::{Buffer, BufferView, Destination, TensorView};
 
 /// A partition of nothing in particular.
@@ -329,13 +329,18 @@ impl NormPlan {
             return self.map_gradient(lowering, &bound, &SegmentData::Given, None);
         }
         let len = reduction.partition.segment_len();
+        let in_pairs = |held: &Held, rows| map.has_pairs(rows, len) && held.takes_pairs(len, &self.planner.profile);
         match (self.backward, plan.fused_rows(), plan.refinement) {
             (Backward::Rows { held, workers }, Some(rows), _)
-                if map.takes_rows(len) || map.has_pairs(&rows, len) && held.takes_pairs(len, &self.planner.profile) =>
+                if map.takes_rows(len)
+                    || rows.kept_inner == len && held.rows > 1 && in_pairs(&held, rows.reduced_outer) =>
             {
                 lowering.row_backward(reduction, &rows, (held, workers), &map, affine.as_ref())
             }
-            (Backward::Runs(held), _, Some(refinement)) if map.takes_rows(refinement.partition.segment_len()) => {
+            (Backward::Runs(held), _, Some(refinement))
+                if map.takes_rows(refinement.partition.segment_len())
+                    || refinement.partition.segment_len() == len && in_pairs(&held, reduction.partition.segments()) =>
+            {
                 let records = bound.at(bound.regions.records);
                 lowering.run_backward(reduction, &refinement.partition, held, &map, affine.map(|_| records))?;
                 let Some(affine) = affine else { return Ok(()) };

@@ -30,7 +30,7 @@ const MARKS: u32 = 32;
 /// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16
 /// KB.
 const KNOWN_BYTES: u32 = 3 << 10;
-/// Most elements that rows of a pair leave for one another in workgroup memory.
+/// Most elements that rows of a pair lend one another in workgroup memory.
 const PAIRED: u32 = 1200;
 
 /// Fewest invocations that exchange without workgroup memory where workgroups are larger than 256: the others need too
@@ -91,13 +91,13 @@ impl Held {
         }
     }
 
-    /// Whether lanes hold rows two by two, which may be written as pairs, and have workgroup memory for that beside what
+    /// Whether a workgroup holds rows two by two, which may be written as pairs, and has memory for that beside what
     /// workgroups of 256 take.
     pub(crate) fn takes_pairs(&self, len: u64, profile: &DeviceProfile) -> bool {
-        self.rows.is_multiple_of(2) && self.beside() <= PAIRED && 8 * len <= profile.max_binding
+        (self.groups() * self.rows).is_multiple_of(2) && self.beside() <= PAIRED && 8 * len <= profile.max_binding
     }
 
-    /// Elements that rows of a pair leave for one another.
+    /// Elements that rows of a pair lend one another.
     pub(crate) fn beside(&self) -> u32 {
         self.groups() * self.rows / 2 * (2 * self.lanes * self.vectors + 1)
     }
@@ -269,12 +269,14 @@ impl Backward {
             .affine
             .is_none_or(|affine| Rows::new(&affine, runs.segment_len()).is_some_and(|rows| rows.found == Found::Row));
         let small = runs.segments() * RECORD <= profile.max_binding;
-        // lanes of a run write no word that another has a half of
-        let whole = runs.segment_len().is_multiple_of(plan.types.grad_input.grain());
-        if !(contiguous && nested && long && by_run && small && whole) {
+        if !(contiguous && nested && long && by_run && small) {
             return None;
         }
-        Held::of_runs(statistics.segments(), count, runs.segment_len(), profile).map(Self::Runs)
+        let held = Held::of_runs(statistics.segments(), count, runs.segment_len(), profile)?;
+        // lanes of a run write no word that another has a half of, unless two segments of one run each are a pair
+        let whole = runs.segment_len().is_multiple_of(plan.types.grad_input.grain());
+        let in_pairs = count == 1 && statistics.segments().is_multiple_of(2);
+        (whole || in_pairs && held.takes_pairs(runs.segment_len(), profile)).then_some(Self::Runs(held))
     }
 
     /// Rows whose parameters belong to columns.
