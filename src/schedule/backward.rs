@@ -109,7 +109,13 @@ impl Held {
         // loads in flight; short rows are so many at once that few workers have a second step
         let all = [(1, 4, false, 64), (2, 2, true, 512), (2, 1, true, 512), (2, 2, false, 512), (4, 1, false, 256)];
         all.into_iter().find_map(|(held, rows, ahead, most)| {
-            let rows = if is_tight(len, profile) { rows / 2 } else { rows }.max(1);
+            // rows of an odd number of halves need another for a pair, so that lanes hold less of each
+            let in_pairs = profile.grain > 1 && !len.is_multiple_of(2) && rows > 1;
+            let (held, rows) = match is_tight(len, profile) {
+                true if in_pairs => (1, 2),
+                true => (held, (rows / 2).max(1)),
+                false => (held, rows),
+            };
             let lanes = u32::try_from(vectors.div_ceil(held.into())).ok()?.next_power_of_two().max(8);
             let cluster = profile.subgroup.min(lanes);
             let largest = if cluster < WIDE_CLUSTER { 256 } else { profile.max_workgroup() };
