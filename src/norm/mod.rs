@@ -278,7 +278,8 @@ impl NormPlan {
         let [_, _, c, d] = partition.dims();
         match &self.schedule {
             Schedule::Rows(rows) => {
-                whole(len) || map.has_pairs(partition) && rows.of_pairs(len, &self.planner.profile).is_some()
+                let alone = self.plan.fused.is_none() && map.has_pairs(partition);
+                whole(len) || alone && rows.of_pairs(len, &self.planner.profile).is_some()
             }
             Schedule::Tiles(_) => whole(c * d),
             Schedule::Split(_) => false,
