@@ -379,6 +379,39 @@ mod tests {
         assert!(matches!(backward(228, 0, 32), Err(BindError::Overlap { .. })));
     }
 
+    /// Dispatches forward and backward of a layer norm over rows of halves, of which what is written begins at `offset`.
+    fn dispatches(shape: &[u64; 2], offset: u64) -> [usize; 2] {
+        let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
+        let descriptor = NormDescriptor {
+            types: Types::all(Element::Bf16),
+            ..NormDescriptor::new(NormKind::Layer { axes: 1..2 }, shape)
+        };
+        let plan = Planner::new(facts).plan(&descriptor).unwrap();
+        let own = |id| BufferId { id, size: 1 << 20 };
+        let view = |id| TensorView::at(own(id), 0);
+        let statistics = BufferView::whole(BufferId { id: 8, size: 16 * shape[0] });
+        let workspace = BufferView::whole(own(9));
+        let args = ForwardArgs::new(view(0), TensorView::at(own(1), offset)).scale(view(2)).bias(view(3));
+        let forward = plan.forward(&args.workspace(Some(workspace))).unwrap();
+        let args = BackwardArgs::new(view(0), view(4), BackwardStatistics::Saved(statistics))
+            .scale(view(2))
+            .grad_input(TensorView::at(own(5), offset))
+            .grad_scale(view(6))
+            .grad_bias(view(7))
+            .workspace(workspace);
+        [forward, plan.backward(&args).unwrap()].map(|recipe| recipe.dispatches.len())
+    }
+
+    /// Rows that share words are held all the same, two by two, where two begin and end at words.
+    #[test]
+    fn odd_rows_of_halves_are_held_in_pairs() {
+        let [even, by_words] = [dispatches(&[48, 1022], 0), dispatches(&[48, 1022], 2)];
+        assert!(even[0] < by_words[0] && even[1] < by_words[1], "{even:?} {by_words:?}");
+        assert_eq!(dispatches(&[48, 1023], 0), even);
+        assert_eq!(dispatches(&[48, 1023], 2), by_words);
+        assert_eq!(dispatches(&[47, 1023], 0), by_words);
+    }
+
     /// (bytes from row to row, of a row of the first, start and bytes of a row of the second): whether they share a
     /// word.
     #[test]
