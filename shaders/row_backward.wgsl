@@ -17,7 +17,8 @@
 // 3. A row whose sums overflow or vanish, or that has a unit of its own, is not stored, but done again by streaming
 //    after the loop, which only marks it.
 // 4. The rows of the next step are read before lanes wait for each other's sums (AHEAD), where they have the registers.
-// 5. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
+// 5. Rows of an odd number of halves are written two by two (lib/gradient/pairs.wgsl).
+// 6. Lanes past the end of a row hold zeros; rows past the last are the last one once more, with gradients of 0.
 //
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [column_sums, or grad_scale and
 // grad_bias] (write)

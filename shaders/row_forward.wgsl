@@ -10,6 +10,7 @@
 //    element far out) send the segment into the slow path, which reads it again, in units of the power of two of its
 //    largest magnitude. It streams and holds nothing, so that it takes no registers from the fast path.
 // 3. Lanes whose segments share barriers go through the slow path together; the ordinary ones keep their moments.
+// 4. Rows of an odd number of halves are written two by two (lib/held/pairs.wgsl).
 //
 // Workgroups: rows, WORKGROUP / lanes of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
 // Bindings: input, scale, bias (read); output, moments (written).

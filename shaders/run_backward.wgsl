@@ -10,6 +10,7 @@
 // Departures:
 // 1. Where a segment has one scale (SCALE_LAST) that is a factor of the result, and the sums are without it.
 // 2. A segment whose sums overflow or vanish is done again by streaming, lib/run_again.wgsl: it is not stored before.
+// 3. Segments of one run of an odd number of halves are written two by two (lib/runs/pairs.wgsl).
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [partials] (write)
 
 struct RunBackward {

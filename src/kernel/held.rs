@@ -65,6 +65,9 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
     all.extend(after(kernel));
     let folds = chosen(FOLDS);
     all.push(if folds { fragment!("lib/held/again_folded.wgsl") } else { fragment!("lib/held/again.wgsl") });
+    if folds || chosen(IN_PAIRS) {
+        all.push(fragment!("lib/held/in_place.wgsl"));
+    }
     if chosen(IN_PAIRS) {
         all.extend([fragment!("lib/pairs.wgsl"), fragment!("lib/held/pairs.wgsl")]);
     } else {

@@ -10,7 +10,7 @@ use crate::kernel::parameters::Parameters;
 use crate::kernel::{EPS_ALONE, Entry, Exchange, FOLDS, IN_PAIRS, LANES_GIVEN, SAME_COLUMNS, SPREAD, Settings, Source};
 use crate::operand::Operand;
 use crate::plan::Reduction;
-use crate::schedule::{HeldRows, HeldTiles, tile_vectors};
+use crate::schedule::{HeldRows, HeldTiles, lent, tile_vectors};
 use crate::walk::lookup::{self, Found};
 
 /// Rows that start alike: windows are cut between so many.
@@ -28,7 +28,8 @@ impl Lowering {
         let len = reduction.partition.segment_len();
         let accesses = |range: &Range<u64>| accesses(reduction, map, saved, range);
         let in_pairs = !map.has_whole_words(len);
-        let schedule = &schedule.of_pairs(len, &self.profile).filter(|_| in_pairs).unwrap_or(*schedule);
+        let paired = in_pairs.then(|| schedule.of_pairs(len, &self.profile)).flatten();
+        let schedule = paired.unwrap_or(*schedule);
         let units = [ALIKE * len, if in_pairs { 2 * len } else { len }];
         for range in self.windows(Entry::RowForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, len, &range);
@@ -49,6 +50,7 @@ impl Lowering {
             if in_pairs {
                 consts = consts.with(IN_PAIRS, true);
             }
+            let groups = u64::from(schedule.workgroup / schedule.lanes);
             let (exchange, least, most) = match in_pairs {
                 true => schedule.exchange_of_pairs(),
                 false => schedule.exchange(spread && affine.found != Found::Mixed, &self.profile),
@@ -64,8 +66,7 @@ impl Lowering {
                 overrides = overrides.with("CLUSTER", schedule.cluster);
             }
             if in_pairs {
-                let beside = schedule.workgroup / schedule.lanes / 2 * (2 * schedule.lanes * schedule.vectors + 1);
-                overrides = overrides.with("BESIDE", beside);
+                overrides = overrides.with("BESIDE", lent(groups as u32, schedule.lanes, schedule.vectors));
             }
             let block = HeldRow {
                 segments: ((range.end - range.start) / len) as u32,
@@ -75,7 +76,6 @@ impl Lowering {
                 inverse_len: (1.0 / len as f64) as f32,
                 pad: [0; 3],
             };
-            let groups = u64::from(schedule.workgroup / schedule.lanes);
             let draft = Draft {
                 entry: Entry::RowForward,
                 accumulator: Some(reduction.accumulator),

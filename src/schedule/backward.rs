@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DeviceProfile, Reduce};
+use super::{DeviceProfile, Reduce, lent};
 use crate::facts::DeviceKind;
 use crate::kernel::Exchange;
 use crate::moments::RECORD;
@@ -99,7 +99,7 @@ impl Held {
 
     /// Elements that rows of a pair lend one another.
     pub(crate) fn beside(&self) -> u32 {
-        self.groups() * self.rows / 2 * (2 * self.lanes * self.vectors + 1)
+        lent(self.groups() * self.rows, self.lanes, self.vectors)
     }
 
     /// Of rows of `len` elements whose sums of columns stay in registers.

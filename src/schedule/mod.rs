@@ -85,6 +85,11 @@ fn whole() -> u32 {
     1
 }
 
+/// Elements that so many rows of a workgroup lend one another where they are written in pairs: see `lib/pairs.wgsl`.
+pub(crate) fn lent(rows: u32, lanes: u32, vectors: u32) -> u32 {
+    rows / 2 * (2 * lanes * vectors + 1)
+}
+
 /// Invocations of a subgroup that exchange: smaller ones than `MIN_SUBGROUP` save no barrier.
 fn subgroup_of(facts: &DeviceFacts) -> u32 {
     let subgroup = facts.min_subgroup.min(facts.largest_workgroup());

@@ -12,7 +12,7 @@ fn store_rows(at: Worker, place: u32, ordinary: array<bool, ROWS>, g: ptr<functi
     for (var r = 0u; r < ROWS; r += 1u) {
         let row = row_of(at, place + r);
         for (var v = 0u; v < VECTORS; v += 1u) {
-            lend4(pair_at(r), r % 2u == 1u, columns_of(row, lane_vector(v)), is_here(row, v), (*g)[r * VECTORS + v]);
+            lend(row, r, v, (*g)[r * VECTORS + v]);
         }
     }
     workgroupBarrier();
@@ -26,17 +26,17 @@ fn store_rows(at: Worker, place: u32, ordinary: array<bool, ROWS>, g: ptr<functi
 fn store_again(stores: bool, segment: u32, parameters: Parameters4, all: Coefficients) {
     let row = row_of_segment(segment);
     let r = segment % ROWS;
-    for (var v = 0u; stores && v < VECTORS; v += 1u) {
-        let u = gradient_again(row, v, parameters, all);
-        lend4(pair_at(r), r % 2u == 1u, columns_of(row, lane_vector(v)), is_here(row, v), u);
-    }
+    for (var v = 0u; stores && v < VECTORS; v += 1u) { lend(row, r, v, gradient_again(row, v, parameters, all)); }
     workgroupBarrier();
     for (var v = 0u; stores && v < VECTORS; v += 1u) { join(row, r, v, gradient_again(row, v, parameters, all)); }
     workgroupBarrier();
 }
 // Of row r of those that a lane holds at once.
-fn pair_at(r: u32) -> u32 { return (me.group * ROWS + r) / 2u * (2u * LANES * VECTORS + 1u); }
+fn lend(row: Row, r: u32, v: u32, u: vec4<f32>) {
+    lend4(me.group * ROWS + r, columns_of(row, lane_vector(v)), is_here(row, v), u);
+}
 fn join(row: Row, r: u32, v: u32, u: vec4<f32>) {
-    let words = joined4(pair_at(r), r % 2u == 1u, columns_of(row, lane_vector(v)), u);
-    give_gradient4(row, lane_vector(v), words_of4(r % 2u == 1u, is_here(row, v)), words);
+    let number = me.group * ROWS + r;
+    let words = joined4(number, columns_of(row, lane_vector(v)), u);
+    give_gradient4(row, lane_vector(v), words_of4(number, is_here(row, v)), words);
 }

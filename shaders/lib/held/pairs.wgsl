@@ -1,16 +1,12 @@
 // y of rows of an odd number of halves: see lib/pairs.wgsl. It takes the place of x, so that lanes can lend what their
-// neighbours' words need before they store. Elements that are not finite are computed again: an infinite scale may have
-// to be folded with the mean.
+// neighbours' words need before they store. Where an infinite scale is folded with the mean, elements that are not
+// finite are computed again.
 fn forward(stores: bool, m: Measured) {
     if stores { save_all(m, vec4(127u)); }
     let r = four(inverses(m));
     enter_affine();
-    var nothing = vec4(0.0);
-    for (var k = 0u; k < VECTORS; k += 1u) {
-        held[k] = fma(seen4(held[k] * r), scale_of(k), bias_of(k));
-        nothing = fma(held[k], vec4(p.exact.nothing), nothing);
-    }
-    if FOLDED && !all(nothing == vec4(0.0)) {
+    let finite = affine_in_place(r);
+    if FOLDED && !finite {
         for (var k = 0u; k < VECTORS; k += 1u) { held[k] = affine4(k, input4(k), m, r); }
     }
     for (var k = 0u; k < VECTORS; k += 1u) { lend(k, held[k]); }
@@ -30,11 +26,8 @@ fn forward_streaming(stores: bool, m: Measured, r: vec4<f32>, unit: Bits) {
         join(k, affine4(k, in_units4(input4(k), four_bits(unit)), m, r));
     }
 }
-fn is_second() -> bool { return number % 2u == 1u; }
-fn pair_at() -> u32 { return me.group / 2u * (2u * lanes() * VECTORS + 1u); }
 fn columns_in_row(k: u32) -> vec4<u32> { return columns_of(here, vector(k)) + vec4(here.first - start); }
-fn lend(k: u32, y: vec4<f32>) { lend4(pair_at(), is_second(), columns_in_row(k), live(k), y); }
+fn lend(k: u32, y: vec4<f32>) { lend4(me.group, columns_in_row(k), live(k), y); }
 fn join(k: u32, y: vec4<f32>) {
-    let words = joined4(pair_at(), is_second(), columns_in_row(k), y);
-    give_some4(here, vector(k), words_of4(is_second(), live(k)), words);
+    give_some4(here, vector(k), words_of4(me.group, live(k)), joined4(me.group, columns_in_row(k), y));
 }

@@ -13,14 +13,12 @@ fn store_again(stores: bool, segment: u32, all: Coefficients) {
     if !stores { return; }
     for (var v = unknown_zero(); v < VECTORS; v += 1u) { join(segment, v, gradient_again(segment, 0u, v, all)); }
 }
-fn pair_at() -> u32 { return me.group / 2u * (2u * LANES * VECTORS + 1u); }
 fn lend(segment: u32, v: u32, u: vec4<f32>) {
     let row = row_of(segment, 0u);
-    lend4(pair_at(), segment % 2u == 1u, columns_of(row, lane_vector(v)), is_here(row, 0u, v), u);
+    lend4(me.group, columns_of(row, lane_vector(v)), is_here(row, 0u, v), u);
 }
 fn join(segment: u32, v: u32, u: vec4<f32>) {
     let row = row_of(segment, 0u);
-    let second = segment % 2u == 1u;
-    let words = joined4(pair_at(), second, columns_of(row, lane_vector(v)), u);
-    give_gradient4(row, lane_vector(v), words_of4(second, is_here(row, 0u, v)), words);
+    let words = joined4(me.group, columns_of(row, lane_vector(v)), u);
+    give_gradient4(row, lane_vector(v), words_of4(me.group, is_here(row, 0u, v)), words);
 }
