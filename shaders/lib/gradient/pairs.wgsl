@@ -31,12 +31,12 @@ fn store_again(stores: bool, segment: u32, parameters: Parameters4, all: Coeffic
     for (var v = 0u; stores && v < VECTORS; v += 1u) { join(row, r, v, gradient_again(row, v, parameters, all)); }
     workgroupBarrier();
 }
-// Of row r of those that a lane holds at once.
+// Of row r of those that a lane holds at once: compilers know which of a pair it is.
+fn pair_of(r: u32) -> u32 { return me.group * (ROWS / 2u) + r / 2u; }
 fn lend(row: Row, r: u32, v: u32, u: vec4<f32>) {
-    lend4(me.group * ROWS + r, columns_of(row, lane_vector(v)), is_here(row, v), u);
+    lend4(pair_of(r), r % 2u == 1u, columns_of(row, lane_vector(v)), is_here(row, v), u);
 }
 fn join(row: Row, r: u32, v: u32, u: vec4<f32>) {
-    let number = me.group * ROWS + r;
-    let words = joined4(number, columns_of(row, lane_vector(v)), u);
-    give_gradient4(row, lane_vector(v), words_of4(number, is_here(row, v)), words);
+    let words = joined4(pair_of(r), r % 2u == 1u, columns_of(row, lane_vector(v)), u);
+    give_gradient4(row, lane_vector(v), words_of4(r % 2u == 1u, is_here(row, v)), words);
 }

@@ -27,7 +27,9 @@ fn forward_streaming(stores: bool, m: Measured, r: vec4<f32>, unit: Bits) {
     }
 }
 fn columns_in_row(k: u32) -> vec4<u32> { return columns_of(here, vector(k)) + vec4(here.first - start); }
-fn lend(k: u32, y: vec4<f32>) { lend4(me.group, columns_in_row(k), live(k), y); }
+fn is_second() -> bool { return me.group % 2u == 1u; }
+fn lend(k: u32, y: vec4<f32>) { lend4(me.group / 2u, is_second(), columns_in_row(k), live(k), y); }
 fn join(k: u32, y: vec4<f32>) {
-    give_some4(here, vector(k), words_of4(me.group, live(k)), joined4(me.group, columns_in_row(k), y));
+    let words = joined4(me.group / 2u, is_second(), columns_in_row(k), y);
+    give_some4(here, vector(k), words_of4(is_second(), live(k)), words);
 }

@@ -13,12 +13,13 @@ fn store_again(stores: bool, segment: u32, all: Coefficients) {
     if !stores { return; }
     for (var v = unknown_zero(); v < VECTORS; v += 1u) { join(segment, v, gradient_again(segment, 0u, v, all)); }
 }
+fn is_second() -> bool { return me.group % 2u == 1u; }
 fn lend(segment: u32, v: u32, u: vec4<f32>) {
     let row = row_of(segment, 0u);
-    lend4(me.group, columns_of(row, lane_vector(v)), is_here(row, 0u, v), u);
+    lend4(me.group / 2u, is_second(), columns_of(row, lane_vector(v)), is_here(row, 0u, v), u);
 }
 fn join(segment: u32, v: u32, u: vec4<f32>) {
     let row = row_of(segment, 0u);
-    let words = joined4(me.group, columns_of(row, lane_vector(v)), u);
-    give_gradient4(row, lane_vector(v), words_of4(me.group, is_here(row, 0u, v)), words);
+    let words = joined4(me.group / 2u, is_second(), columns_of(row, lane_vector(v)), u);
+    give_gradient4(row, lane_vector(v), words_of4(is_second(), is_here(row, 0u, v)), words);
 }
