@@ -375,7 +375,10 @@ impl NormPlan {
         let padded = !map.has_whole_rows(0);
         let walk = match columns {
             Some(columns) => MapWalk::with_column_sums(&bound.indexed, columns.affine, profile),
-            None => MapWalk::new(&bound.indexed, plan.affine.as_ref(), map.row_len(), padded, profile),
+            None => {
+                let words = |width| map.writes_words(width);
+                MapWalk::new(&bound.indexed, plan.affine.as_ref(), (map.row_len(), padded), words, profile)
+            }
         };
         walk.filter(|_| bound.maps())
     }

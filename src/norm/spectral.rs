@@ -425,7 +425,7 @@ impl SpectralPlan {
         let sums = MergeSums { coefficients: Some((at.sigma, at.coefficients)), ..MergeSums::new(parts) };
         lowering.merge_sums(&length, &sums)?;
         let data = SegmentData::Coefficients(at.coefficients);
-        match MapWalk::new(&whole, None, self.elements, false, &lowering.profile) {
+        match MapWalk::new(&whole, None, (self.elements, false), |_| true, &lowering.profile) {
             Some(walk) => lowering.map_backward(&length, &walk, &map, &data, None),
             None => Ok(()),
         }

@@ -35,12 +35,13 @@ pub(crate) struct MapWalk {
 }
 
 impl MapWalk {
+    /// By rows that begin and end at words of what is written, if there are any; `has_words` says of which widths.
     /// `None` where the partitions have no rows in common, which partitions of one shape always have.
     pub(crate) fn new(
         statistics: &Partition,
         affine: Option<&Partition>,
-        row_len: u64,
-        padded: bool,
+        (row_len, padded): (u64, bool),
+        has_words: impl Fn(u64) -> bool,
         profile: &DeviceProfile,
     ) -> Option<Self> {
         let elements = statistics.elements();
@@ -60,11 +61,11 @@ impl MapWalk {
             let by_columns = statistics.found != Found::Row || affine.found != Found::Row;
             Self::of(width, block, statistics, affine, if by_columns { 16 } else { profile.workgroup_size }, profile)
         });
-        // the shortest rows that are not too short, and whose blocks keep a workgroup busy
+        // then the shortest rows that are not too short, and whose blocks keep a workgroup busy
         walks.min_by_key(|walk| {
             let short = walk.width < MIN_ROW;
             let idle = walk.block * walk.width.div_ceil(4) < walk.workgroup.into();
-            (short, idle, if short { u64::MAX - walk.width } else { walk.width })
+            (!has_words(walk.width), short, idle, if short { u64::MAX - walk.width } else { walk.width })
         })
     }
 
