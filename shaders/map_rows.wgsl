@@ -12,6 +12,7 @@
 //    it again.
 // 3. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's
 //    first row.
+// 4. Rows that share words of the output are written by vectors of memory all the same (lib/edges/shared.wgsl).
 //
 // Rows are a window of the tensor's, and may be parts of rows: first_row and first_column count what lies before.
 //
@@ -62,7 +63,7 @@ fn run(group: u32, local: u32) {
         for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * SIDE, x[k], four); }
     } else {
         for (var j = first; j < min(first + VECTORS * SIDE, vectors_of(row)); j += SIDE) {
-            put_carefully(at, row, j, take4(row, j), four);
+            put_edge(n, at, row, j, four);
         }
     }
 }

@@ -138,6 +138,11 @@ impl Accessor {
         all.push((format!("store4_{t}"), format!("(row: Row, j: u32, v: vec4<f32>) {store4}")));
         let some = format!("(row: Row, j: u32, live: vec4<bool>, v: vec4<f32>) {store_some4}");
         all.push((format!("store_some4_{t}"), some));
+        let halves = format!(
+            "(row: Row, j: u32, live: vec4<bool>, v: vec4<f32>) {{ let i = {columns}; {} }}",
+            self.put_halves("i.x")
+        );
+        all.push((format!("store_halves4_{t}"), halves));
         all.push((format!("words4_{t}"), format!("(d: Dealt, v: vec4<f32>) {}", self.words4())));
         all
     }
@@ -275,27 +280,32 @@ impl Accessor {
         }
     }
 
-    /// What is dealt by words, maybe another's. Of words of halves that are not live as a whole the rest stays as it
-    /// is: they lie as those that it was dealt by.
+    /// What is dealt by words, maybe another's: halves lie as those that it was dealt by.
     fn words4(&self) -> String {
-        let (t, element) = (self.operand.name(), self.element);
-        if element == Element::F32 {
+        let t = self.operand.name();
+        if self.element == Element::F32 {
             let put = |e: &str| {
                 let assign = self.assign(&format!("place_{t}(d.number.{e})"), &format!("v.{e}"));
                 format!("if d.live.{e} {{ {assign} }}")
             };
             return format!("{{ {} }}", ["x", "y", "z", "w"].map(put).join(" "));
         }
-        let put = |(first, k, half): (&str, u32, &str)| {
-            let word = self.word(&format!("at + {k}u"));
+        let at = format!("d.place + (p.places.{t} - written_place())");
+        format!("{{ let live = d.live; let at = {at}; {} }}", self.put_halves("at"))
+    }
+
+    /// Four halves from a word on: those that are live. Of words that are not live as a whole the rest stays as it is.
+    fn put_halves(&self, at: &str) -> String {
+        let put = |(half, k, pair): (&str, u32, &str)| {
+            let word = self.word(&format!("{at} + {k}u"));
             format!(
-                "let {first} = halves(d.live.{half}); \
-                 if {first} == 0xffffffffu {{ {word} = w.{first}; }} \
-                 else if {first} != 0u {{ {word} = insert_halves({word}, w.{first}, {first}); }}"
+                "let {half} = halves(live.{pair}); \
+                 if {half} == 0xffffffffu {{ {word} = w.{half}; }} \
+                 else if {half} != 0u {{ {word} = insert_halves({word}, w.{half}, {half}); }}"
             )
         };
-        let at = format!("let at = d.place + (p.places.{t} - written_place()); let w = {element}_words(v);");
-        format!("{{ {at} {} }}", [("x", 0, "xy"), ("y", 2, "zw")].map(put).join(" "))
+        let words = [("x", 0, "xy"), ("y", 2, "zw")].map(put).join(" ");
+        format!("let w = {}_words(v); {words}", self.element)
     }
 }
 

@@ -10,6 +10,9 @@ pub(crate) const SPREAD: &str = "SPREAD";
 /// Rows of an odd number of halves are written in pairs, which begin and end at words.
 pub(crate) const IN_PAIRS: &str = "IN_PAIRS";
 
+/// Rows that share words of what is written are written by vectors of memory.
+pub(crate) const SHARED: &str = "SHARED";
+
 /// The block of parameters that a piece declares: the field of `Parameters`, and the struct.
 pub(super) type Block = (&'static str, &'static str);
 

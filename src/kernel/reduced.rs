@@ -1,7 +1,7 @@
 //! Fragments of the kernels that reduce, merge and map.
 
 use super::around::{after, before, dealt, maps};
-use super::fragment::{Fragment, divisor_of, enter, fragment, lanes};
+use super::fragment::{Fragment, SHARED, divisor_of, enter, fragment, lanes};
 use super::key::{Entry, Kernel, Source};
 use crate::moments::Accumulator;
 
@@ -9,6 +9,14 @@ use crate::moments::Accumulator;
 struct Accumulated {
     moments: Fragment,
     records: Fragment,
+}
+
+/// How vectors at the edges of rows are mapped.
+fn edges(kernel: &Kernel) -> Fragment {
+    match kernel.consts.get(SHARED) {
+        Some(_) => fragment!("lib/edges/shared.wgsl"),
+        None => fragment!("lib/edges/own.wgsl"),
+    }
 }
 
 fn accumulated(accumulator: Accumulator) -> Accumulated {
@@ -87,6 +95,7 @@ pub(super) fn fragments(kernel: &Kernel) -> Vec<Fragment> {
             }
             if kernel.entry == Entry::MapRows {
                 all.extend(lanes(kernel));
+                all.push(edges(kernel));
                 all.push(fragment!("map_rows.wgsl", "map_rows": "MapRows"));
             } else if kernel.entry == Entry::MapColumns {
                 all.push(fragment!("map_columns.wgsl", "map_columns": "MapColumns"));

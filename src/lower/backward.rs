@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::affine::{affine_block, with_affine};
 use super::around::Around;
-use super::bindings::{Unbindable, VectorWalk};
+use super::bindings::{Heads, Unbindable, VectorWalk};
 use super::operands::segments_of;
 use super::parts::{AffineGradients, AffineMerge, MergeSums};
 use super::{Draft, Lowering, Tensor, access};
@@ -123,7 +123,7 @@ impl BackwardMap {
             .all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
         let starts = first % self.row_len().max(1);
         let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
-        Some(VectorWalk { unit, leads: false, along })
+        Some(VectorWalk { unit, heads: Heads::Never, along })
     }
 
     fn column(&self, first: u64) -> u64 {

@@ -51,10 +51,19 @@ pub(crate) struct Bindings {
 pub(crate) struct VectorWalk {
     /// Every run starts at a multiple of this, in elements.
     pub unit: u64,
-    /// Runs may start inside a vector: its elements before the run are loaded, but not taken.
-    pub leads: bool,
+    pub heads: Heads,
     /// Scale and bias are walked like the tensors.
     pub along: bool,
+}
+
+/// Whether runs may start inside a vector: its elements before the run are loaded, but not taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Heads {
+    Never,
+    /// Where that lets what is read be read by vectors.
+    Read,
+    /// Always: vectors are those of what is written, whose words runs share.
+    Written,
 }
 
 /// Binds the operands of one dispatch.
@@ -114,11 +123,15 @@ pub(crate) fn bind(
 /// Reads and writes by 16 bytes wherever every operand of a binding allows it.
 fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits: &BindingLimits, sizes: &[u64]) {
     let slot_of = bindings.layout.slot_of;
-    let reference =
-        [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput].into_iter().find_map(|operand| {
-            let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
-            Some((bindings.offsets[position] % 4, slot_of[position]?))
-        });
+    let heads = walk.map_or(Heads::Never, |walk| walk.heads);
+    let order = match heads {
+        Heads::Written => [Operand::Output, Operand::GradInput, Operand::Input, Operand::GradOutput],
+        _ => [Operand::Input, Operand::GradOutput, Operand::Output, Operand::GradInput],
+    };
+    let reference = order.into_iter().find_map(|operand| {
+        let position = entry.operands().iter().position(|&(o, _)| o == operand)?;
+        Some((bindings.offsets[position] % 4, slot_of[position]?))
+    });
     let phase = reference.map_or(0, |(phase, _)| phase);
     let aligned = phase == 0 && walk.is_some_and(|walk| walk.unit.is_multiple_of(4));
     // parameters beside tensors that are no vectors may still be asked for by four
@@ -166,8 +179,9 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
     let mut written = entry.operands().iter().enumerate().filter(|&(at, &(_, written))| halves(at, written));
     let whole = written.all(|(at, _)| (bindings.offsets[at] + phase).is_multiple_of(2));
     // runs of whole vectors have no room for another
-    let wanted = whole && walk.is_some_and(|walk| walk.leads && !walk.unit.is_multiple_of(4));
-    let leads = wanted && reference.is_some_and(|(_, slot)| by_vectors(slot.into(), true));
+    let wanted = whole && walk.is_some_and(|walk| walk.heads == Heads::Read && !walk.unit.is_multiple_of(4));
+    let by_heads = wanted && reference.is_some_and(|(_, slot)| by_vectors(slot.into(), true));
+    let leads = by_heads || heads == Heads::Written;
     let vectors: Vec<bool> = (0..bindings.slots.len()).map(|k| by_vectors(k, leads)).collect();
     bindings.leads = leads;
     bindings.phase = if leads { phase } else { 0 };
@@ -273,7 +287,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit, leads: true, along: false };
+            let walk = VectorWalk { unit, heads: Heads::Read, along: false };
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (by_vectors, phase, leads) = expected;
             assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");
@@ -309,7 +323,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit, leads: true, along: false };
+            let walk = VectorWalk { unit, heads: Heads::Read, along: false };
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (content, phase, leads) = expected;
             assert_eq!((contents(&bound), bound.phase, bound.leads), (content.to_vec(), phase, leads), "{name}");
@@ -318,7 +332,7 @@ mod tests {
 
     #[test]
     fn an_arena_of_several_types_is_words() {
-        let walk = Some(VectorWalk { unit: 8, leads: false, along: true });
+        let walk = Some(VectorWalk { unit: 8, heads: Heads::Never, along: true });
         let of = |scale: Access| {
             let accesses = [halves(Operand::Input, 0, 0..40), scale, halves(Operand::Output, 0, 128..168)];
             bind(Entry::RowForward, &accesses, &LIMITS, walk, &[4096]).unwrap()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::affine::affine_block;
-use super::bindings::{Access, Unbindable, VectorWalk};
+use super::bindings::{Access, Heads, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
 use crate::kernel::blocks::{Affine, Divisor, Eps, Exact, HeldRow, HeldTile, Lanes};
 use crate::kernel::parameters::Parameters;
@@ -34,7 +34,8 @@ impl Lowering {
         for range in self.windows(Entry::RowForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, len, &range);
             let straddles = map.straddles(len);
-            let walk = map.vectors(len, &range).map(|unit| VectorWalk { unit, leads: false, along: affine.along });
+            let walk =
+                map.vectors(len, &range).map(|unit| VectorWalk { unit, heads: Heads::Never, along: affine.along });
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::RowForward, &accesses, walk)? { walk } else { None };
             let spread = walk.is_none();
@@ -110,7 +111,8 @@ impl Lowering {
         let units = [rows * width];
         for range in self.windows(Entry::TileForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, width, &range);
-            let walk = map.vectors(width, &range).map(|unit| VectorWalk { unit, leads: false, along: affine.along });
+            let walk =
+                map.vectors(width, &range).map(|unit| VectorWalk { unit, heads: Heads::Never, along: affine.along });
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::TileForward, &accesses, walk)? { walk } else { None };
             let room = u64::from(schedule.lines * schedule.vectors);

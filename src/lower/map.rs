@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::affine::affine_block;
-use super::bindings::{Unbindable, VectorWalk};
+use super::bindings::{Heads, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MapOperands, Tensor, access};
 use crate::kernel::blocks::{self, Affine, Divisor, Exact, Lanes, Partials};
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{Around, Entry, Exchange, LANES_GIVEN, Settings, Source};
+use crate::kernel::{Around, Entry, Exchange, LANES_GIVEN, SHARED, Settings, Source};
 use crate::operand::Operand;
 use crate::partition::Partition;
 use crate::plan::Reduction;
@@ -35,6 +35,8 @@ struct Part {
     range: Range<u64>,
     rows: u64,
     width: u64,
+    /// Rows share words of what is written.
+    shares: bool,
     statistics: Placed,
     affine: Affine,
     /// All elements of a vector have one parameter.
@@ -68,11 +70,12 @@ impl Lowering {
             return Ok(());
         }
         let grid = grid(partition, map);
-        if !map.has_whole_words(grid.width) {
-            // its moments were merged before: see `writes_words`
+        let by_rows = grid.statistics.found == Found::Row;
+        // moments of rows that share words were merged before: see `writes_words`
+        let shares = !map.has_whole_words(grid.width);
+        if shares && !(by_rows && map.takes_shared_rows(grid.width)) {
             return self.map_words(reduction, partition, map, moments.records);
         }
-        let by_rows = grid.statistics.found == Found::Row;
         let entry = if by_rows { Entry::MapRows } else { Entry::MapColumns };
         let merges = moments.slices > 1;
         let accesses = |range: &Range<u64>| {
@@ -83,10 +86,15 @@ impl Lowering {
             all.extend(moments.saved.map(|tensor| access(Operand::Moments, tensor, &(0..partition.segments()))));
             all
         };
+        let heads = match (shares, by_rows) {
+            (true, _) => Heads::Written,
+            (_, true) => Heads::Read,
+            _ => Heads::Never,
+        };
         for range in self.windows(entry, 0..elements, &grid.units(map.grain()), &accesses)? {
-            let part = part(&grid, reduction, map, moments, range);
+            let part = part(&grid, reduction, map, moments, range, shares);
             let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
-            let walk = map.walk(&part.range, VectorWalk { unit: part.width, leads: by_rows, along });
+            let walk = map.walk(&part.range, VectorWalk { unit: part.width, heads, along });
             let partials = Partials { count: moments.slices as u32, stride: partition.segments() as u32, pad: [0; 2] };
             let parameters = Parameters::default()
                 .with(Exact::NEW)
@@ -98,6 +106,9 @@ impl Lowering {
             } else {
                 self.columns_of(&grid, &part, moments, parameters)
             };
+            if shares {
+                draft.consts = draft.consts.with(SHARED, true);
+            }
             if map.straddles(part.width) {
                 draft.consts = draft.consts.with("STRADDLES", true);
             }
@@ -124,12 +135,12 @@ impl Lowering {
         parameters: Parameters,
     ) -> (Draft, Parameters, u64) {
         let schedule = MapRows::choose(part.width, alone, &self.profile);
-        let tiles = schedule.tiles(part.width);
+        let tiles = schedule.tiles(part.width, part.shares);
         let exchange = if self.profile.subgroup > 1 { Exchange::Subgroup } else { Exchange::Memory };
         let side = LINE.min(schedule.lanes);
         let overrides = part
             .overrides
-            .with("RUN_OF_VECTORS", part.run_of_vectors)
+            .with("RUN_OF_VECTORS", part.run_of_vectors && !part.shares)
             .with("WORKGROUP", schedule.workgroup)
             .with("SIDE", side)
             .with("LEAST", side)
@@ -220,14 +231,21 @@ fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), o
     }
 }
 
-fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments, range: Range<u64>) -> Part {
+fn part(
+    grid: &Grid,
+    reduction: &Reduction,
+    map: &MapOperands,
+    moments: &Moments,
+    range: Range<u64>,
+    shares: bool,
+) -> Part {
     let len = range.end - range.start;
     let whole = range.start.is_multiple_of(grid.width) && len.is_multiple_of(grid.width);
     let width = if whole { grid.width } else { len };
     let divisor = &reduction.divisor;
     let placed = grid.affine.map(|rows| (rows.found, rows.placed(&range, false)));
     let overrides = Settings::default()
-        .with("TAILS", !width.is_multiple_of(4))
+        .with("TAILS", shares || !width.is_multiple_of(4))
         .with("PLAIN", divisor.is_safe_root(reduction.accumulator))
         .with("FOLDED", map.scale.is_some() && divisor.infinities.folds_scale())
         .with("AFFINE", placed.map_or(Found::Columns, |(found, _)| found) as u32)
@@ -235,5 +253,5 @@ fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments
     let run_of_vectors = placed.is_some_and(|(_, placed)| placed.run_of_vectors);
     let affine = affine_block(placed.as_ref().map(|(_, placed)| placed));
     let statistics = grid.statistics.placed(&range, moments.slices > 1);
-    Part { rows: len / width, width, statistics, affine, run_of_vectors, overrides, range }
+    Part { rows: len / width, width, shares, statistics, affine, run_of_vectors, overrides, range }
 }

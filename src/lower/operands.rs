@@ -46,6 +46,12 @@ impl MapOperands {
         !self.padded() && rows.segments().is_multiple_of(2) && self.output.has_whole_words(2 * rows.segment_len())
     }
 
+    /// Whether rows of `width` elements that share words of the output may be written by its vectors: of no more than
+    /// two rows each, with nothing around the norm.
+    pub(super) fn takes_shared_rows(&self, width: u64) -> bool {
+        width >= 4 && self.around.is_none() && !self.padded()
+    }
+
     /// Elements that one store owns, of what is written in the smallest.
     pub(super) fn grain(&self) -> u64 {
         self.written().iter().map(|(_, tensor)| tensor.element.grain()).max().unwrap_or(1)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::affine::{affine_block, with_affine};
 use super::around::Around;
 use super::backward::is_plain;
-use super::bindings::{Access, Unbindable, VectorWalk};
+use super::bindings::{Access, Heads, Unbindable, VectorWalk};
 use super::{Draft, Lowering, MergeOperands, MergeSums, SumParts, Tensor, access};
 use crate::element::Element;
 use crate::kernel::blocks::{Columns, Divisor, Exact, Gradients, Lanes, Runs, Slices, Sums};
@@ -149,7 +149,7 @@ impl Lowering {
         let walk = summed.walk(
             summed.row_len(reduction),
             &window.elements,
-            VectorWalk { unit: width, leads: true, along: summed.along() },
+            VectorWalk { unit: width, heads: Heads::Read, along: summed.along() },
         );
         let (overrides, parameters) = summed.found(
             reduction,
@@ -198,7 +198,7 @@ impl Lowering {
         let walk = summed.walk(
             summed.row_len(reduction),
             &window.elements,
-            VectorWalk { unit: width, leads: false, along: summed.along() },
+            VectorWalk { unit: width, heads: Heads::Never, along: summed.along() },
         );
         let (overrides, parameters) = summed.found(
             reduction,

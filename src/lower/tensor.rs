@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bindings::{Access, VectorWalk};
+use super::bindings::{Access, Heads, VectorWalk};
 use crate::element::{Element, WORD};
 use crate::moments::RECORD;
 use crate::operand::{Operand, Unit};
@@ -55,7 +55,7 @@ impl Tensor {
         let straddles = walk.unit > row_len;
         let whole = len.is_multiple_of(4) && stride.is_multiple_of(4) && walk.unit.is_multiple_of(4);
         let fits = whole && !straddles && self.column(row_len, range.start).is_multiple_of(4);
-        fits.then_some(VectorWalk { leads: false, ..walk })
+        fits.then_some(VectorWalk { heads: Heads::Never, ..walk })
     }
 
     /// Bytes of items `range` (not empty), each of `size` bytes.

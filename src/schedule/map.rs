@@ -110,8 +110,10 @@ impl MapRows {
         Self { workgroup, lanes, vectors }
     }
 
-    pub(crate) fn tiles(&self, width: u64) -> u64 {
-        run_vectors(width).max(1).div_ceil(u64::from(self.lanes * self.vectors))
+    /// Tiles of a row; `shares`: even rows of whole vectors may begin inside one.
+    pub(crate) fn tiles(&self, width: u64, shares: bool) -> u64 {
+        let vectors = if shares { (width + 6) / 4 } else { run_vectors(width) };
+        vectors.max(1).div_ceil(u64::from(self.lanes * self.vectors))
     }
 }
 

@@ -1,0 +1,4 @@
+// A vector of which some elements may not be the row's.
+fn put_edge(n: u32, at: Parameters4, row: Row, j: u32, by: Normalizer4) {
+    put_carefully(at, row, j, take4(row, j), by);
+}
