@@ -116,21 +116,24 @@ impl Flow {
         around.min_by_key(|k| self.loops[*k].blocks.len())
     }
 
-    /// The blocks of the shortest way from the entry to an end that passes all wide stores.
+    /// The blocks of the shortest way from the entry to an end, of those that pass most stores: all that are in no loop,
+    /// and wide ones in loops.
     ///
     /// Slow paths are longer ways around, so they are not on it.
     fn path(&self) -> Vec<usize> {
-        // stores of inner loops and of loops of a block or two are a slow path's, or single elements at the edges
+        // narrow stores of loops, those of inner loops and of loops of a block or two are a slow path's, or single elements at the edges
         let is_edge = |block: usize| {
             let of_edge = |l: &Loop| l.blocks.contains(&block) && (l.parent.is_some() || l.blocks.len() <= 2);
             self.loops.iter().any(of_edge)
         };
         let cost = |block: usize| {
             let code = &self.listing.instructions[self.blocks[block].clone()];
-            let wide = |i: &&Instruction| i.access.is_some_and(|a| a.kind == Kind::Store && !a.scratch && a.bytes >= 8);
-            let stores = if is_edge(block) { 0 } else { code.iter().filter(wide).count() };
+            let least = if self.innermost(block).is_some() { 8 } else { 1 };
+            let stores = code.iter().filter_map(|i| i.access).filter(|a| a.kind == Kind::Store && !a.scratch);
+            let stores = stores.map(|access| i64::from(access.bytes)).filter(|bytes| *bytes >= least);
+            let stored = if is_edge(block) { 0 } else { stores.sum() };
             let slots = code.iter().filter(|i| i.class != Class::Hint).count();
-            slots as i64 - 100_000 * stores as i64
+            slots as i64 - 10_000 * stored
         };
         // blocks come in order, so one pass over the ways forward finds the cheapest
         let mut best = BTreeMap::from([(0, (cost(0), None))]);
