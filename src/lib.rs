@@ -39,10 +39,10 @@ pub use descriptor::{
 };
 #[cfg(all(feature = "wgpu", feature = "profile"))]
 pub use device::TunedProfile;
-#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
-pub use device::read_buffer_blocking;
 #[cfg(feature = "wgpu")]
 pub use device::{BoundNorm, read_buffer};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use device::{converts_f16_exactly, read_buffer_blocking};
 pub use element::{Element, Types};
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub use engine::sync;

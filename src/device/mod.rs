@@ -2,6 +2,8 @@
 
 pub(crate) mod compiler;
 mod facts;
+#[cfg(not(target_arch = "wasm32"))]
+mod halves;
 pub(crate) mod pipelines;
 mod readback;
 mod record;
@@ -10,6 +12,8 @@ mod trusted;
 #[cfg(feature = "profile")]
 mod tuned;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use halves::converts_f16_exactly;
 pub use readback::read_buffer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use readback::read_buffer_blocking;

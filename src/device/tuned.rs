@@ -39,7 +39,7 @@ struct Versioned {
 
 impl TunedProfile {
     /// Changes whenever a profile's values come to mean something else.
-    pub const VERSION: u32 = 4;
+    pub const VERSION: u32 = 5;
 
     /// A profile that was measured on an adapter.
     pub fn new(info: &wgpu::AdapterInfo, profile: DeviceProfile) -> Self {

@@ -13,6 +13,9 @@ pub(crate) const IN_PAIRS: &str = "IN_PAIRS";
 /// Rows that share words of what is written are written by vectors of memory.
 pub(crate) const SHARED: &str = "SHARED";
 
+/// f16 is converted by WGSL's own conversions.
+pub(crate) const F16_BUILTINS: &str = "F16_BUILTINS";
+
 /// The block of parameters that a piece declares: the field of `Parameters`, and the struct.
 pub(super) type Block = (&'static str, &'static str);
 

@@ -458,9 +458,10 @@ impl Kernel {
         other.fold(operand.name().to_owned(), |name, (_, element)| format!("{name}:{element}"))
     }
 
-    /// Element types that its operands have.
-    pub(crate) fn has_element(&self, element: Element) -> bool {
-        self.elements.contains(&element)
+    /// Whether it converts elements of a type: its operands', or what it rounds on the way.
+    pub(crate) fn converts(&self, element: Element) -> bool {
+        let rounded = [self.around.sum, self.around.normalized];
+        self.elements.contains(&element) || rounded.contains(&element)
     }
 
     /// Whether an operand is bound.

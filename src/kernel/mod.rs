@@ -14,7 +14,7 @@ mod surround;
 mod terse;
 
 pub(crate) use access::is_tensor;
-pub(crate) use fragment::{IN_PAIRS, LANES_GIVEN, SHARED, SPREAD};
+pub(crate) use fragment::{F16_BUILTINS, IN_PAIRS, LANES_GIVEN, SHARED, SPREAD};
 pub(crate) use held::{EPS_ALONE, FOLDS, SAME_COLUMNS};
 pub use key::Kernel;
 pub(crate) use key::{Content, Entry, Exchange, Layout, MAX_OPERANDS, MAX_SLOTS, Settings, SlotLayout, Source};

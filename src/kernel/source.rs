@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::around::{dealt, store};
-use super::fragment::{Fragment, enter, fragment, gradients, lanes, rows, runs, slopes};
+use super::fragment::{F16_BUILTINS, Fragment, enter, fragment, gradients, lanes, rows, runs, slopes};
 use super::key::{Entry, Exchange, Kernel};
 use super::prune::prune;
 use super::{access, held, reduced};
@@ -23,15 +23,16 @@ fn known(kernel: &Kernel) -> Vec<Fragment> {
 
 /// Conversions of what is not f32.
 fn elements(kernel: &Kernel) -> Vec<Fragment> {
-    let rounded = [kernel.around.sum, kernel.around.normalized];
-    let used = |element| kernel.has_element(element) || rounded.contains(&element);
-    let (f16, bf16) = (used(Element::F16), used(Element::Bf16));
+    let (f16, bf16) = (kernel.converts(Element::F16), kernel.converts(Element::Bf16));
     let mut all = Vec::new();
     if f16 || bf16 {
         all.push(fragment!("lib/elements/halves.wgsl"));
     }
     if f16 {
-        all.push(fragment!("lib/elements/f16.wgsl"));
+        all.push(match kernel.consts.get(F16_BUILTINS) {
+            Some(_) => fragment!("lib/elements/f16_builtins.wgsl"),
+            None => fragment!("lib/elements/f16.wgsl"),
+        });
     }
     if bf16 {
         all.push(fragment!("lib/elements/bf16.wgsl"));

@@ -29,10 +29,11 @@ pub(crate) use tensor::{Tensor, access};
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::error::BindError;
 use crate::facts::DeviceFacts;
 use crate::kernel::parameters::Parameters;
-use crate::kernel::{self, Entry, Exchange, Kernel, MAX_SLOTS, SPREAD, Settings, Source, is_tensor};
+use crate::kernel::{self, Entry, Exchange, F16_BUILTINS, Kernel, MAX_SLOTS, SPREAD, Settings, Source, is_tensor};
 use crate::moments::Accumulator;
 use crate::operand::Operand;
 use crate::recipe::{self, Recipe};
@@ -173,7 +174,7 @@ impl Lowering {
         let lists = matches!(entry, Entry::Compose | Entry::Decompose);
         let reads = accesses.iter().any(|access| access.operand == Operand::Scale);
         let around = kernel::Around { one_plus: self.one_plus && reads && !lists, ..around };
-        let key = Kernel {
+        let mut key = Kernel {
             entry,
             accumulator,
             source,
@@ -186,6 +187,9 @@ impl Lowering {
             consts,
             overrides,
         };
+        if self.profile.f16_builtins && key.converts(Element::F16) {
+            key.consts = key.consts.with(F16_BUILTINS, true);
+        }
         let row_len = rows.map_or(1, |(len, _)| len);
         let mut places = vec![bound.phase, row_len as u32, column as u32, workgroups as u32];
         for (operand, offset) in key.operands().zip(bound.offsets).filter_map(|((o, slot), at)| slot.map(|_| (o, at))) {

@@ -72,6 +72,9 @@ pub struct DeviceProfile {
     pub max_vectors: u32,
     /// Most vectors of each of two tensors that it holds, backward.
     pub vectors_backward: u32,
+    /// Whether WGSL's own conversions of f16 are exact on the device, and taken: half the instructions. WGSL leaves open
+    /// how they round, so that they have to be asked: `converts_f16_exactly` does, and so does `bench --tune`.
+    pub f16_builtins: bool,
     /// Most bytes of a binding, wherever it starts.
     #[cfg_attr(feature = "profile", serde(skip))]
     pub max_binding: u64,
@@ -116,6 +119,7 @@ impl DeviceProfile {
             max_vectors: if software { 4 } else { spacious(16, 4) },
             vectors_backward: if software { 2 } else { spacious(4, 2) },
             subgroup: subgroup_of(facts),
+            f16_builtins: false,
             max_binding: facts.max_range(),
             grain: 1,
         }
@@ -128,8 +132,8 @@ impl DeviceProfile {
         // backward those of f16 take the registers of two more
         let (most, most_backward) = match element {
             Element::F32 => (self.max_vectors, self.max_vectors.div_ceil(2)),
-            Element::F16 => (8, 2),
-            Element::Bf16 => (8, 4),
+            Element::F16 if !self.f16_builtins => (8, 2),
+            Element::F16 | Element::Bf16 => (8, 4),
         };
         let max_vectors = self.max_vectors.min(most);
         let vectors = (self.vectors * grain).min(max_vectors);

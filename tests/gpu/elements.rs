@@ -1,5 +1,7 @@
 //! Tensors of 16 bits: conversions of every value, and every norm in arenas of mixed types with guards on both sides.
 
+use std::sync::OnceLock;
+
 use crate::forward::table;
 use crate::halves::*;
 use crate::harness::*;
@@ -18,15 +20,37 @@ fn is_same(a: f32, b: f32) -> bool {
     a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
 }
 
-fn channels(gpu: &Gpu, count: u64) -> Norm {
-    gpu.engine.create_norm(&NormDescriptor::new(NormKind::Batch, &[2, count])).unwrap()
+/// Whether WGSL's own conversions of f16 are said to be exact.
+fn has_f16_builtins(gpu: &Gpu) -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let exact = converts_f16_exactly(&gpu.device, &gpu.queue).unwrap();
+        println!("WGSL's own conversions of f16 are {}exact here", if exact { "" } else { "not " });
+        exact
+    })
+}
+
+/// An engine that converts f16 by them, or by integers.
+fn engine(gpu: &Gpu, f16_builtins: bool) -> NormEngine {
+    gpu.engine.with_profile(DeviceProfile { f16_builtins, ..*gpu.engine.profile() }).unwrap()
+}
+
+/// Each type, and an engine for each way to convert it.
+fn conversions(gpu: &Gpu) -> Vec<(Element, NormEngine)> {
+    let mut all = HALVES.map(|element| (element, engine(gpu, false))).to_vec();
+    all.extend(has_f16_builtins(gpu).then(|| (Element::F16, engine(gpu, true))));
+    all
+}
+
+fn channels(engine: &NormEngine, count: u64) -> Norm {
+    engine.create_norm(&NormDescriptor::new(NormKind::Batch, &[2, count])).unwrap()
 }
 
 #[test]
 fn every_half_is_read_exactly() {
     let gpu = gpu();
-    let norm = channels(gpu, 1 << 16);
-    for element in HALVES {
+    for (element, engine) in conversions(gpu) {
+        let norm = channels(&engine, 1 << 16);
         let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
         let (list, records) = (gpu.bytes(&all), gpu.buffer(&vec![POISON; 4 << 16]));
         let view = TensorView::whole_of(&list, element);
@@ -61,9 +85,9 @@ fn hard_numbers(element: Element) -> Vec<f32> {
 #[test]
 fn every_number_is_rounded_to_the_nearest_half() {
     let gpu = gpu();
-    for element in HALVES {
+    for (element, engine) in conversions(gpu) {
         let numbers = hard_numbers(element);
-        let norm = channels(gpu, numbers.len() as u64);
+        let norm = channels(&engine, numbers.len() as u64);
         // the mean of a record is the sum of its first two numbers; -0 + -0 is -0
         let records: Vec<f32> = numbers.iter().flat_map(|&x| [x, -0.0, 0.0, 1.0]).collect();
         let records = gpu.buffer(&records);
@@ -80,9 +104,9 @@ fn every_number_is_rounded_to_the_nearest_half() {
 }
 
 /// Numbers of one type as vectors of another: the sum that a norm keeps of a tensor and -0.
-fn converted(gpu: &Gpu, numbers: &[f32], [from, to]: [Element; 2]) -> Vec<f32> {
+fn converted(gpu: &Gpu, engine: &NormEngine, numbers: &[f32], [from, to]: [Element; 2]) -> Vec<f32> {
     let shape = [numbers.len() as u64 / 64, 64];
-    let norm = gpu.engine.create_norm(&NormDescriptor {
+    let norm = engine.create_norm(&NormDescriptor {
         types: Types::default().input(from),
         affine: Affine::None,
         fusion: Fusion::default().prologue(Prologue::residual(&ALL_AXES[..2])),
@@ -100,13 +124,13 @@ fn converted(gpu: &Gpu, numbers: &[f32], [from, to]: [Element; 2]) -> Vec<f32> {
 #[test]
 fn both_halves_of_words_are_converted_exactly() {
     let gpu = gpu();
-    for element in HALVES {
+    for (element, engine) in conversions(gpu) {
         let all: Vec<f32> = (0..=u16::MAX).map(|code| number(element, code)).collect();
         for (numbers, ways) in [(all, [element, Element::F32]), (hard_numbers(element), [Element::F32, element])] {
             for before in 0..2 {
                 let mut numbers = [&[1.0][..before], &numbers].concat();
                 numbers.resize(numbers.len().next_multiple_of(64), 1.0);
-                for (&x, actual) in numbers.iter().zip(converted(gpu, &numbers, ways)) {
+                for (&x, actual) in numbers.iter().zip(converted(gpu, &engine, &numbers, ways)) {
                     let expected = round(x.into(), ways[1]) as f32;
                     // of f16 nothing but numbers below its subnormals
                     let flushed = (x.is_subnormal() || expected.is_subnormal()) && actual == 0.0;
@@ -126,6 +150,7 @@ struct Way {
     /// Elements behind each row of input, output, grad_output and grad_input.
     pads: [usize; 4],
     in_place: bool,
+    f16_builtins: bool,
 }
 
 impl Way {
@@ -134,13 +159,14 @@ impl Way {
         let picks = [(); 2].map(|()| if rng.bool() { 0 } else { rng.usize(..32) });
         let padded = rng.u8(..3) == 0;
         let pads = [(); 4].map(|()| if padded { rng.usize(..6) } else { 0 });
-        Self { picks, pads, in_place: rng.u8(..4) == 0 }
+        Self { picks, pads, in_place: rng.u8(..4) == 0, f16_builtins: rng.bool() }
     }
 
     /// The norm by its schedules.
     fn norm(&self, gpu: &Gpu, descriptor: &NormDescriptor<'_>) -> Result<Norm, PlanError> {
-        let all = gpu.engine.schedules(descriptor)?;
-        let norm = gpu.engine.create_norm_with(descriptor, all[self.picks[0] % all.len()])?.expect("its own schedules");
+        let engine = engine(gpu, self.f16_builtins && has_f16_builtins(gpu));
+        let all = engine.schedules(descriptor)?;
+        let norm = engine.create_norm_with(descriptor, all[self.picks[0] % all.len()])?.expect("its own schedules");
         let all = norm.backward_schedules();
         Ok(norm.with_backward_schedule(all[self.picks[1] % all.len()]).expect("its own schedules"))
     }
@@ -433,7 +459,7 @@ fn odd_rows_beside_hard_ones_round_once() {
     for ((((kind, shape), element), gpu), seed) in tier::some(all) {
         cases += 1;
         let descriptor = NormDescriptor { types: Types::all(element), ..NormDescriptor::new(kind.clone(), shape) };
-        let way = Way { picks: [0, 0], pads: [0; 4], in_place: seed % 3 == 2 };
+        let way = Way { picks: [0, 0], pads: [0; 4], in_place: seed % 3 == 2, f16_builtins: seed % 2 == 0 };
         let norm = way.norm(gpu, &descriptor).unwrap();
         let (count, with_nan) = (norm.segment_count() as usize, seed % 2 == 1);
         let mut numbers = Numbers::random(gpu, &descriptor, seed);

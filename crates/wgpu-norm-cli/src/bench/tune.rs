@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wgpu_norm::wgpu::{ComputePass, DeviceType};
-use wgpu_norm::{BoundNorm, DeviceProfile, NormEngine, TunedProfile};
+use wgpu_norm::{BoundNorm, DeviceProfile, NormEngine, TunedProfile, converts_f16_exactly};
 use wgpu_norm_tools::device::{DeviceArgs, Gpu};
 use wgpu_norm_tools::failure::{EXIT_INTERRUPTED, Failure};
 use wgpu_norm_tools::output::{self, Target};
@@ -138,12 +138,19 @@ pub fn run(target: &Target, args: &DeviceArgs) -> Result<ExitCode, Failure> {
     tuner.search()?;
     let found = tuner.best;
     let lines = tuner.compare(before, found)?;
+    // not measured: half the instructions, where it is right
+    let f16_builtins = converts_f16_exactly(&gpu.device, &gpu.queue)?;
+    let found = DeviceProfile { f16_builtins, ..found };
+    let halves = if f16_builtins { "exact here: they are taken" } else { "not exact here: integers are taken" };
     if output::is_interrupted() {
         terminal::note("interrupted: no profile was written");
         return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
     }
     target.write_bytes(TunedProfile::new(&gpu.info, found).to_json().as_bytes())?;
-    terminal::print(&format!("{}\n\n{lines}\n\nwritten to {}", gpu.describe(), target.path().display()))?;
+    let path = target.path().display();
+    let text =
+        format!("{}\n\n{lines}\nWGSL's own conversions of f16 are {halves}\n\nwritten to {path}", gpu.describe());
+    terminal::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
