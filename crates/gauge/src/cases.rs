@@ -3,7 +3,7 @@
 //! [`Planner::plan`] is the only function that knows the engine. Everything else takes [`Case`]s.
 
 use serde::Deserialize;
-use wgpu_norm::{BufferId, MemoryFormat, NormDescriptor, NormKind, Recipe, Types};
+use wgpu_norm::{BufferId, DeviceFacts, DeviceProfile, MemoryFormat, NormDescriptor, NormKind, Recipe, Types};
 use wgpu_norm_tools::around::Around;
 use wgpu_norm_tools::norm::Plan;
 use wgpu_norm_tools::outline::{Named, Outline, Which};
@@ -85,15 +85,19 @@ pub fn read(list: &str) -> Result<Vec<Listed>, String> {
     lines.map(|line| Ok(parse(line)?.case)).collect()
 }
 
-/// Plans cases for the compiler's device in some element types, by the default profile.
+/// Plans cases for the compiler's device in some element types, by the default profile, maybe with WGSL's own conversions
+/// of f16.
 pub struct Planner {
     planner: wgpu_norm::Planner,
     types: Types,
 }
 
 impl Planner {
-    pub fn new(on: &Compiler, types: Types) -> Self {
-        Self { planner: wgpu_norm::Planner::new(wgpu_norm::DeviceFacts::of(&on.device)), types }
+    pub fn new(on: &Compiler, types: Types, f16_builtins: bool) -> Result<Self, String> {
+        let facts = DeviceFacts::of(&on.device);
+        let profile = DeviceProfile { f16_builtins, ..DeviceProfile::new(&facts) };
+        let planner = wgpu_norm::Planner::with_profile(facts, profile).map_err(|error| error.to_string())?;
+        Ok(Self { planner, types })
     }
 
     /// A case in words, as `bench` has them.

@@ -30,6 +30,9 @@ pub struct Arguments {
     cases: PathBuf,
     #[command(flatten)]
     types: TypeArgs,
+    /// Convert f16 by WGSL's own conversions, as by a profile of a device where they are exact.
+    #[arg(long)]
+    f16_builtins: bool,
     /// Cases with this in their name.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
@@ -75,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut kernels = Kernels { compiler: Compiler::open()?, known: HashMap::new() };
     let mut report = Report { device: kernels.compiler.name.clone(), cases: Vec::new() };
     eprintln!("{}", report.device);
-    let planner = Planner::new(&kernels.compiler, arguments.types.types());
+    let planner = Planner::new(&kernels.compiler, arguments.types.types(), arguments.f16_builtins)?;
     for listed in list.iter().filter(|case| planner.name(case).contains(&arguments.filter)) {
         let case = planner.plan(listed)?;
         report.cases.push(kernels.gauge(&case, &arguments.models)?);
