@@ -164,7 +164,7 @@ fn check_apart(gpu: &Gpu, d: &NormDescriptor<'_>) -> Result<(), String> {
     results.iter().try_for_each(|(actual, element, expected)| is_close(&actual.read(gpu), expected, *element, 2e-5))
 }
 
-/// Windows, and folded grids, of maps that are dealt by words.
+/// Windows, and folded grids, of maps of rows that share words, and of those that are dealt by words.
 #[test]
 fn tensors_of_16_bits_are_cut_into_windows_and_folded() {
     let layer = NormKind::Layer { axes: 1..2 };
@@ -174,7 +174,8 @@ fn tensors_of_16_bits_are_cut_into_windows_and_folded() {
     let all = [
         of(bf16, layer.clone(), &[5, 900]),
         of(f16, layer.clone(), &[60, 517]),
-        of(bf16, layer, &[1001, 3]),
+        of(bf16, layer.clone(), &[1001, 3]),
+        of(f16, layer, &[3, 12001]),
         of(f16, NormKind::Batch, &[3, 5, 1001]),
         of(bf16, NormKind::Instance, &[7, 6, 350]),
         last(of(bf16, NormKind::Batch, &[3, 1001, 5])),
