@@ -8,7 +8,7 @@ pub(crate) const WORD: u64 = 4;
 /// How an element of a tensor is stored. Arithmetic, moments, sums and workspaces are f32 whatever the element is; what
 /// is stored in 16 bits is rounded once, to the nearest, ties to even.
 ///
-/// Conversions are made of operations on bits and of f32 arithmetic, so that no device feature is needed and none rounds
+/// Conversions are made of operations on bits and of f32 arithmetic: no device feature is needed, and none rounds
 /// otherwise. bf16 subnormals are subnormals of f32, which devices may take for 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -5,16 +5,29 @@ use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use super::{read_buffer_blocking, scope};
 use crate::error::ReadError;
 
-/// Invocations of a workgroup of `shaders/f16_builtins.wgsl`.
+/// What the device makes of numbers and of halves.
+const KERNEL: &str = "
+@group(0) @binding(0) var<storage, read> numbers: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> halves: array<u32>;
+@group(0) @binding(2) var<storage, read_write> packed: array<u32>;
+@group(0) @binding(3) var<storage, read_write> unpacked: array<vec2<f32>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < arrayLength(&packed) { packed[id.x] = pack2x16float(numbers[id.x]); }
+    if id.x < arrayLength(&unpacked) { unpacked[id.x] = unpack2x16float(halves[id.x]); }
+}
+";
+/// Its invocations of a workgroup.
 const WORKGROUP: u32 = 64;
 
 /// f16's infinity.
 const INFINITY: u16 = 0x7c00;
 
 /// Whether WGSL's own conversions between f32 and f16 are exact on this device, as
-/// [`DeviceProfile::f16_builtins`](crate::DeviceProfile::f16_builtins) takes them to be: every half is read as its
-/// number, and every number between two halves that could be rounded wrongly becomes the nearer one, or the even one of
-/// two that are as near; beyond 65520 infinity; subnormal halves are kept, and NaN stays NaN. WGSL leaves all that open.
+/// [`DeviceProfile::f16_builtins`](crate::DeviceProfile::f16_builtins) takes them to be. Every half is read as its
+/// number; numbers between two halves become the nearer one, or the even one of two that are as near, and infinity from
+/// 65520 on; subnormal halves are kept, and NaN stays NaN. WGSL leaves all that open.
 ///
 /// Compiles a kernel, submits it, and waits: to be asked once, when an application starts, or once a driver.
 ///
@@ -69,7 +82,7 @@ fn convert(
             device.create_buffer(&descriptor)
         };
         let buffers = [given(numbers), given(halves), made(numbers.len() / 2), made(2 * halves.len())];
-        let source = wgpu::ShaderSource::Wgsl(include_str!("../../shaders/f16_builtins.wgsl").into());
+        let source = wgpu::ShaderSource::Wgsl(KERNEL.into());
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,

@@ -135,7 +135,7 @@ mod tests {
             (String::new(), "it is no tuned profile: EOF"),
             ("[]".to_owned(), "it is no tuned profile"),
             (r#"{"schema":1}"#.to_owned(), "missing field `version`"),
-            (r#"{"version":1,"lanes":[]}"#.to_owned(), "it has version 1, this library reads version 4"),
+            (r#"{"version":1,"lanes":[]}"#.to_owned(), "it has version 1, this library reads version 5"),
             (text.replace("\"vectors\"", "\"cubes\""), "unknown field `cubes`"),
             (text.replace("\"vectors\": 2", "\"vectors\": -2"), "-2"),
         ] {

@@ -178,8 +178,8 @@ fn with_step(overrides: Settings, width: u64, lanes: u32) -> Settings {
 }
 
 impl Held {
-    /// How lanes exchange, and the settings of a kernel for rows, or runs, of `width` elements: maybe in pairs, maybe as
-    /// many as there is room for.
+    /// How lanes exchange, and the settings of a kernel for rows, or runs, of `width` elements: maybe in pairs, maybe
+    /// as many as there is room for.
     fn kernel(
         &self,
         reduction: &Reduction,

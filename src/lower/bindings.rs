@@ -330,6 +330,25 @@ mod tests {
         }
     }
 
+    /// As above, with phase and contents by the output.
+    #[test]
+    fn runs_that_share_words_have_the_vectors_of_what_is_written() {
+        use Content::{WordPairs, Words};
+        for (input, output, expected) in [
+            (0, 0, ([WordPairs, Words], 0)),
+            (6, 6, ([WordPairs, Words], 3)),
+            (0, 2, ([Words, Words], 1)),
+            (2, 0, ([Words, Words], 0)),
+        ] {
+            let accesses =
+                [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
+            let walk = VectorWalk { unit: 5, heads: Heads::Written, along: false };
+            let bound = bind(Entry::MapRows, &accesses, &LIMITS, Some(walk), &[64, 64]).unwrap();
+            assert!(bound.leads);
+            assert_eq!((contents(&bound), bound.phase), (expected.0.to_vec(), expected.1), "{input} {output}");
+        }
+    }
+
     #[test]
     fn an_arena_of_several_types_is_words() {
         let walk = Some(VectorWalk { unit: 8, heads: Heads::Never, along: true });

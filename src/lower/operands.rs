@@ -40,8 +40,8 @@ impl MapOperands {
         self.written().iter().all(|(_, tensor)| tensor.has_whole_words(width))
     }
 
-    /// Whether rows of these segments, of an odd number of halves, can be written two by two (`lib/pairs.wgsl`), if there
-    /// is nothing around the norm: an even number of them side by side, from the start of a word.
+    /// Whether rows of these segments, of an odd number of halves, can be written two by two (`lib/pairs.wgsl`), if
+    /// there is nothing around the norm: an even number of them side by side, from the start of a word.
     pub(crate) fn has_pairs(&self, rows: &Partition) -> bool {
         !self.padded() && rows.segments().is_multiple_of(2) && self.output.has_whole_words(2 * rows.segment_len())
     }

@@ -129,8 +129,8 @@ impl Held {
         })
     }
 
-    /// Whether reading ahead pays: not on a processor, nor with a compiler that spills early; and single rows of 16 bits
-    /// are too few bytes for that.
+    /// Whether reading ahead pays: not on a processor, nor with a compiler that spills early; and single rows of 16
+    /// bits are too few bytes for that.
     fn gains_ahead(&self, profile: &DeviceProfile) -> bool {
         profile.kind == DeviceKind::Gpu && !profile.is_tight() && (self.rows > 1 || profile.grain == 1)
     }

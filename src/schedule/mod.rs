@@ -72,8 +72,8 @@ pub struct DeviceProfile {
     pub max_vectors: u32,
     /// Most vectors of each of two tensors that it holds, backward.
     pub vectors_backward: u32,
-    /// Whether WGSL's own conversions of f16 are exact on the device, and taken: half the instructions. WGSL leaves open
-    /// how they round, so that they have to be asked: `converts_f16_exactly` does, and so does `bench --tune`.
+    /// Whether WGSL's own conversions of f16 are exact on the device, and taken: half the instructions. WGSL leaves
+    /// open how they round: `converts_f16_exactly` asks the device, and so does `bench --tune`.
     pub f16_builtins: bool,
     /// Most bytes of a binding, wherever it starts.
     #[cfg_attr(feature = "profile", serde(skip))]

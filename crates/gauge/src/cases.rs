@@ -85,8 +85,8 @@ pub fn read(list: &str) -> Result<Vec<Listed>, String> {
     lines.map(|line| Ok(parse(line)?.case)).collect()
 }
 
-/// Plans cases for the compiler's device in some element types, by the default profile, maybe with WGSL's own conversions
-/// of f16.
+/// Plans cases for the compiler's device in some element types, by the default profile, maybe with WGSL's own
+/// conversions of f16.
 pub struct Planner {
     planner: wgpu_norm::Planner,
     types: Types,

@@ -116,12 +116,13 @@ impl Flow {
         around.min_by_key(|k| self.loops[*k].blocks.len())
     }
 
-    /// The blocks of the shortest way from the entry to an end, of those that pass most stores: all that are in no loop,
-    /// and wide ones in loops.
+    /// The blocks of the shortest way from the entry to an end, of those that pass most stores: all that are in no
+    /// loop, and wide ones in loops.
     ///
     /// Slow paths are longer ways around, so they are not on it.
     fn path(&self) -> Vec<usize> {
-        // narrow stores of loops, those of inner loops and of loops of a block or two are a slow path's, or single elements at the edges
+        // stores of inner loops and of loops of a block or two, and narrow ones of others, are a slow path's, or single
+        // elements at the edges
         let is_edge = |block: usize| {
             let of_edge = |l: &Loop| l.blocks.contains(&block) && (l.parent.is_some() || l.blocks.len() <= 2);
             self.loops.iter().any(of_edge)

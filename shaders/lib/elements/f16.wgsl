@@ -20,9 +20,9 @@ fn f16_numbers(half: vec4<u32>) -> vec4<f32> { return f16_of_words(half.xz | (ha
 //
 // A sum with the power of two below |x|, times 2^13, is rounded where f16 has its last place, by f32's own addition: to
 // nearest, ties to even, which WGSL leaves open and tests/gpu/elements.rs asks every adapter. The significand q comes
-// out as its lowest bits, 1024 to 2048; below 2^-14, by the power of f16's smallest exponent, it is 0 to 1024, the steps
-// of 2^-24 (a denormal x is none of them). With E for the power's exponent the half is q + (E - 113) * 1024, in 16 bits
-// q + 2048 + (E + 13) * 1024: the 2048 are added as 2 of 8194, and E + 13 is the exponent of the sum.
+// out as its lowest bits, 1024 to 2048; below 2^-14, by the power of f16's smallest exponent, it is 0 to 1024, the
+// steps of 2^-24 (a denormal x is none of them). With E for the power's exponent the half is q + (E - 113) * 1024, in
+// 16 bits q + 2048 + (E + 13) * 1024: the 2048 are added as 2 of 8194, and E + 13 is the exponent of the sum.
 fn f16_word(x: vec2<f32>) -> u32 {
     let bits = bitcast<vec2<u32>>(x);
     // 2^16 becomes infinity; as integers, since `min` on floats swallows NaN

@@ -1,6 +1,5 @@
-// f16 by the conversions of WGSL, on devices where they were found exact (device/halves.rs): they round to the nearest,
-// ties to even, make infinity of what is larger, and keep what is subnormal. Two neighbours are a word, the first in its
-// lower half.
+// f16 by the conversions of WGSL, on devices where they were found exact (device/halves.rs): to the nearest, ties to
+// even, infinity beyond, what is subnormal kept. Two neighbours are a word, the first in its lower half.
 fn f16_of_words(w: vec2<u32>) -> vec4<f32> { return vec4(unpack2x16float(w.x), unpack2x16float(w.y)); }
 fn f16_of_word(word: u32, at: u32) -> f32 { return unpack2x16float(half_at(word, at)).x; }
 // Of halves in the lower bits.

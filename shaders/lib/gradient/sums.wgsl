@@ -62,8 +62,8 @@ fn sums_times(sums: vec4<f32>, scale: f32) -> vec4<f32> {
     return sums_in_units(near, unit_power(sums) + down + up, sums.w);
 }
 // The power of two that gradients are multiplied with, such that their sums are ordinary: of the largest sum of the
-// exponent fields of a gradient and of its weight. What is not finite counts for none: it stays so in any unit, and in its
-// own all others would vanish.
+// exponent fields of a gradient and of its weight. What is not finite counts for none: it stays so in any unit, and in
+// its own all others would vanish.
 fn fields4(dy: vec4<f32>, weight: vec4<f32>) -> vec4<u32> {
     let a = magnitude_bits4(dy);
     let b = magnitude_bits4(weight);
