@@ -54,8 +54,10 @@ build_wasm() {
   local folder=${CARGO_TARGET_DIR:-$PWD/target}/wasm name=wasm32-unknown-unknown
   # Sizes: places of panics and fields of errors are not printed. Variants' names are, by which JavaScript knows errors.
   local flags="-Zlocation-detail=none -Zfmt-debug=shallow"
-  # Structs of more than 8 bytes are copied by one instruction, not field by field (an option of LLVM 22).
-  local copies="-Cllvm-args=-max-store-memcpy=1 -Cllvm-args=-max-store-memmove=1 -Cllvm-args=-max-store-memset=1"
+  # Structs of more than 8 bytes are copied by one instruction, not field by field (an option of LLVM 22); equal ends of
+  # branches are one; no counters beside a loop's own.
+  local passes="-Cllvm-args=-max-store-memcpy=1 -Cllvm-args=-max-store-memmove=1 -Cllvm-args=-max-store-memset=1"
+  passes+=" -Cllvm-args=-enable-gvn-sink -Cllvm-args=-enable-gvn-hoist -Cllvm-args=-disable-lsr"
   local build=(cargo build --quiet --profile web -p "$1" --lib --target $name)
   (
     export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$folder
@@ -64,7 +66,7 @@ build_wasm() {
     else
       need_packages rustc-web cargo-web rust-web-src lld-22
       PATH=/usr/bin:$PATH CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-22 \
-        RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort $flags $copies" \
+        RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort $flags $passes" \
         "${build[@]}" -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
     fi
   ) >&2 || return
