@@ -10,6 +10,8 @@ use std::fmt;
 /// ```
 ///
 /// Made of the tensor's axes by [`Partition::from_axes`]; the same partition of different norms is the same value.
+///
+/// Products are checked, which takes some code: a module for browsers has it once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Partition {
     /// Outermost loop, kept.
@@ -56,16 +58,19 @@ impl Partition {
     }
 
     /// Number of elements.
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     pub const fn elements(&self) -> u64 {
         self.segments() * self.segment_len()
     }
 
     /// Number of segments.
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     pub const fn segments(&self) -> u64 {
         self.kept_outer * self.kept_inner
     }
 
     /// Number of elements of a segment.
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     pub const fn segment_len(&self) -> u64 {
         self.reduced_outer * self.reduced_inner
     }

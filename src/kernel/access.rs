@@ -261,16 +261,16 @@ impl Accessor {
 
     /// To the places in `i`; of 16 bits word by word.
     fn scatter(&self, i: &str) -> String {
-        self.scattered(i, |_, put| put)
+        self.scattered(i, &|_, put| put)
     }
 
     /// Those that are live.
     fn scatter_some(&self, i: &str) -> String {
-        self.scattered(i, |e, put| format!("if live.{e} {{ {put} }}"))
+        self.scattered(i, &|e, put| format!("if live.{e} {{ {put} }}"))
     }
 
     /// What is put at the first element of what one store writes.
-    fn scattered(&self, i: &str, wrap: impl Fn(&str, String) -> String) -> String {
+    fn scattered(&self, i: &str, wrap: &dyn Fn(&str, String) -> String) -> String {
         let element = self.element;
         let put = |e: &str| wrap(e, self.assign(&format!("{i}.{e}"), &format!("v.{e}")));
         let put_word = |(e, half)| wrap(e, format!("{} = w.{half};", self.word(&format!("{i}.{e}"))));

@@ -19,11 +19,11 @@ pub(crate) struct Parameters(Vec<(&'static str, Vec<u8>)>);
 
 impl Parameters {
     pub(crate) fn with<B: Block>(self, block: B) -> Self {
-        self.with_bytes(B::FIELD, bytemuck::bytes_of(&block).to_vec())
+        self.with_bytes(B::FIELD, bytemuck::bytes_of(&block))
     }
 
-    pub(crate) fn with_bytes(mut self, field: &'static str, bytes: Vec<u8>) -> Self {
-        self.0.push((field, bytes));
+    pub(crate) fn with_bytes(mut self, field: &'static str, bytes: &[u8]) -> Self {
+        self.0.push((field, bytes.to_vec()));
         self
     }
 

@@ -217,7 +217,7 @@ impl Around {
         }
         for (operand, of) in self.broadcasts() {
             let block = of.block(range);
-            parameters = parameters.with_bytes(operand.name(), bytemuck::bytes_of(&block).to_vec());
+            parameters = parameters.with_bytes(operand.name(), bytemuck::bytes_of(&block));
         }
         parameters
     }

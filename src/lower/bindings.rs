@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::element::{Element, WORD};
 use crate::kernel::{BROADCAST, Content, Entry, Layout, MAX_OPERANDS, MAX_SLOTS, SlotLayout, is_tensor};
 use crate::operand::Operand;
-pub(crate) use crate::walk::window::Unbindable;
+pub(crate) use crate::walk::window::{Needed, Unbindable};
 
 /// A range of bytes that a dispatch touches, in one of the caller's buffers (named by its place in a table).
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,7 @@ pub(crate) fn bind(
         entry.operands().iter().find(writes).is_some()
     };
     if slots.len() > MAX_SLOTS.min(limits.max_slots as usize) {
-        return Err(Unbindable::TooMany { needed: slots.len() as u32 });
+        return Err(Needed::Bindings(slots.len() as u32).into());
     }
     let mut layout = Layout { slot_of, slots: [SlotLayout::default(); MAX_SLOTS], count: slots.len() as u8 };
     for (k, slot) in slots.iter().enumerate() {
@@ -100,7 +100,7 @@ pub(crate) fn bind(
             let clash = slots[..k].iter().find(|s| s.buffer == slot.buffer && overlaps(&s.bytes, &slot.bytes));
             if let Some(other) = clash {
                 let end = slot.bytes.end.max(other.bytes.end);
-                return Err(Unbindable::TooLong { needed: end - slot.bytes.start.min(other.bytes.start) });
+                return Err(Needed::Bytes(end - slot.bytes.start.min(other.bytes.start)).into());
             }
         }
     }
@@ -197,7 +197,7 @@ fn place(slots: &mut Vec<Slot>, access: &Access, limits: &BindingLimits) -> Resu
     let start = access.bytes.start / limits.align * limits.align;
     let bytes = start..access.bytes.end.next_multiple_of(WORD);
     if bytes.end - bytes.start > limits.max_bytes {
-        return Err(Unbindable::TooLong { needed: bytes.end - bytes.start });
+        return Err(Needed::Bytes(bytes.end - bytes.start).into());
     }
     for (k, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.buffer == access.buffer) {
         let union = slot.bytes.start.min(bytes.start)..slot.bytes.end.max(bytes.end);
@@ -261,16 +261,16 @@ mod tests {
         assert_eq!(writes(&bind(Entry::RowForward, &far, &LIMITS, None, &[]).unwrap()), [true, true]);
         // the output starts in the 256 bytes where the input ends, and both together are too long for a binding
         let near = [access(Operand::Input, 0, 0..3900), access(Operand::Output, 0, 3900..7900)];
-        assert_eq!(bind(Entry::RowForward, &near, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 7900 }));
+        assert_eq!(bind(Entry::RowForward, &near, &LIMITS, None, &[]), Err(Needed::Bytes(7900).into()));
         let long = [access(Operand::Input, 0, 0..5000)];
-        assert_eq!(bind(Entry::RowForward, &long, &LIMITS, None, &[]), Err(Unbindable::TooLong { needed: 5000 }));
+        assert_eq!(bind(Entry::RowForward, &long, &LIMITS, None, &[]), Err(Needed::Bytes(5000).into()));
     }
 
     #[test]
     fn too_many_bindings_are_refused() {
         let limits = BindingLimits { max_slots: 1, ..LIMITS };
         let accesses = [access(Operand::Input, 0, 0..40), access(Operand::Output, 1, 0..40)];
-        assert_eq!(bind(Entry::RowForward, &accesses, &limits, None, &[]), Err(Unbindable::TooMany { needed: 2 }));
+        assert_eq!(bind(Entry::RowForward, &accesses, &limits, None, &[]), Err(Needed::Bindings(2).into()));
     }
 
     /// (offset of input, of output, unit of the runs, sizes of the buffers) to (bindings by 16 bytes, phase, leads).

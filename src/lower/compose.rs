@@ -62,7 +62,7 @@ impl Maps {
         let parameters = Parameters::default().with(Exact::NEW);
         self.lists().into_iter().fold(parameters, |parameters, (operand, tensor, partition)| {
             let of = Broadcast { tensor: tensor.unwrap_or(Tensor::NOWHERE), partition };
-            parameters.with_bytes(operand.name(), bytemuck::bytes_of(&of.block(&(0..self.len))).to_vec())
+            parameters.with_bytes(operand.name(), bytemuck::bytes_of(&of.block(&(0..self.len))))
         })
     }
 

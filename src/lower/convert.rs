@@ -91,7 +91,7 @@ impl Lowering {
         segments: u64,
         parameters: &Parameters,
         written: Tensor,
-        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+        accesses: &dyn Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<(), Unbindable> {
         let workgroup = self.profile.workgroup_size;
         let grain = written.element.grain();

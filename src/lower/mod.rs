@@ -199,7 +199,7 @@ impl Lowering {
                 places.push(own.map_or(row_len, |(_, stride)| stride) as u32);
             }
         }
-        let parameters = parameters.with_bytes("places", bytemuck::cast_slice(&places).to_vec());
+        let parameters = parameters.with_bytes("places", bytemuck::cast_slice(&places));
         self.dispatches.push(Dispatch { key, slots: bound.slots, parameters, workgroups });
         Ok(())
     }

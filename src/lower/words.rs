@@ -131,7 +131,7 @@ impl Lowering {
         draft: Draft,
         parameters: &Parameters,
         dealt: &Dealt<'_>,
-        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+        accesses: &dyn Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<(), Unbindable> {
         for share in shares(&dealt.written) {
             let others = |access: &Access| dealt.written.iter().any(|(operand, _)| *operand == access.operand);
@@ -152,7 +152,7 @@ impl Lowering {
         parameters: &Parameters,
         dealt: &Dealt<'_>,
         (by, written): (Operand, Tensor),
-        accesses: &impl Fn(&Range<u64>) -> Vec<Access>,
+        accesses: &dyn Fn(&Range<u64>) -> Vec<Access>,
     ) -> Result<(), Unbindable> {
         let elements = dealt.statistics.elements();
         let one = Partition::new(1, 1, 1, elements);

@@ -2,7 +2,7 @@
 //! and bias of the content: `(x - mean(x)) / std(x) * std(style) + mean(style)`, statistics per sample and channel.
 
 use super::args::optional;
-use super::{BackwardStatistics, Cutter, FusedArgs, MapArgs, NormPlan, Operands, Planner, Role};
+use super::{BackwardStatistics, Cutter, FusedArgs, MapArgs, NormPlan, Operands, Planner, Role, Shape};
 use crate::descriptor::{
     AdaptiveDescriptor, Affine, AffineAxes, Epsilon, NormDescriptor, NormKind, SingleElement, StyleEpsilon, Variance,
 };
@@ -209,8 +209,8 @@ impl AdaptivePlan {
     }
 
     /// Elements, and those of a row.
-    fn style_shape(&self) -> (u64, u64) {
-        (self.style_len(), self.style.row_len)
+    fn style_shape(&self) -> Shape<'_> {
+        Shape::list(self.style_len(), self.style.row_len)
     }
 
     fn style<B: Buffer>(&self, operands: &mut Operands<B>, view: &TensorView<B>) -> Result<Tensor, BindError> {

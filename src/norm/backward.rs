@@ -128,7 +128,7 @@ impl NormPlan {
         self.lower("backward", operands, &|lowering| {
             let before = lowering.dispatches.len();
             let first = self.lower_fused(lowering, &all, false);
-            if !matches!(first, Err(Unbindable::TooMany { .. })) {
+            if !first.as_ref().is_err_and(Unbindable::is_too_many) {
                 return first;
             }
             lowering.dispatches.truncate(before);

@@ -1,7 +1,7 @@
 //! What stands around a norm, bound: the caller's views to operands of stages.
 
 use super::bound::ListRegions;
-use super::operands::{Operands, Role};
+use super::operands::{Operands, Role, Shape};
 use super::{Cutter, FusedArgs, NormPlan};
 use crate::element::Element;
 use crate::error::BindError;
@@ -215,7 +215,7 @@ impl NormPlan {
         match (view, of) {
             (Some(view), Some(of)) => {
                 let element = view.element.unwrap_or(self.plan.types.scale);
-                let shape = (of.partition.segments(), of.row_len);
+                let shape = Shape::list(of.partition.segments(), of.row_len);
                 operands.tensor(operand, view, shape, element, Role::Read).map(Some)
             }
             (None, None) => Ok(None),

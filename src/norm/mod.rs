@@ -258,7 +258,7 @@ impl NormPlan {
             lowering.dispatches.truncate(before);
             let map = self.lower_lists(lowering, &map, tensors, (scratch, &regions, packs))?;
             result = lower(lowering, &map).and_then(|()| self.lower_quantized(lowering, tensors, map.output));
-            if !matches!(result, Err(Unbindable::TooMany { .. })) {
+            if !result.as_ref().is_err_and(Unbindable::is_too_many) {
                 break;
             }
         }

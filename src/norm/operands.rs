@@ -20,8 +20,9 @@ pub(crate) struct Shape<'a> {
     pub sizes: &'a [u64],
 }
 
-impl From<(u64, u64)> for Shape<'_> {
-    fn from((len, row_len): (u64, u64)) -> Self {
+impl Shape<'_> {
+    /// A list, maybe one of several rows.
+    pub(crate) const fn list(len: u64, row_len: u64) -> Self {
         Self { len, row_len, sizes: &[] }
     }
 }
@@ -59,15 +60,15 @@ pub(crate) enum Role {
 
 impl<B: Buffer> Operands<B> {
     /// A tensor of a shape: its length, and that of its rows.
-    pub(crate) fn tensor<'a>(
+    pub(crate) fn tensor(
         &mut self,
         operand: Operand,
         view: &TensorView<B>,
-        shape: impl Into<Shape<'a>>,
+        shape: Shape<'_>,
         element: Element,
         role: Role,
     ) -> Result<Tensor, BindError> {
-        let Shape { len, row_len, sizes } = shape.into();
+        let Shape { len, row_len, sizes } = shape;
         if let Some(actual) = view.element.filter(|&actual| actual != element) {
             return Err(BindError::Element { operand, expected: element, actual });
         }
@@ -161,7 +162,7 @@ impl<B: Buffer> Operands<B> {
         element: Element,
         role: Role,
     ) -> Result<Tensor, BindError> {
-        self.tensor(operand, view, (len, len), element, role)
+        self.tensor(operand, view, Shape::list(len, len), element, role)
     }
 
     /// A list of the type that its view has, f32 where that does not say.

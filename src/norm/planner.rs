@@ -7,7 +7,7 @@ use crate::error::{BindError, PlanError};
 use crate::facts::DeviceFacts;
 use crate::kernel::MAX_SLOTS;
 use crate::lower::Lowering;
-use crate::lower::bindings::Unbindable;
+use crate::lower::bindings::{Needed, Unbindable};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::schedule::{DeviceProfile, ProfileMismatch, Schedule};
@@ -98,11 +98,9 @@ impl Planner {
         let mut lowering = Lowering::new(self.facts, self.profile, sizes);
         let facts = &self.facts;
         stages(&mut lowering).map_err(|reason| {
-            let (limit, needed, available) = match reason {
-                Unbindable::TooLong { needed } => {
-                    ("max_storage_buffer_binding_size", needed, facts.max_binding / 4 * 4)
-                }
-                Unbindable::TooMany { needed } => {
+            let (limit, needed, available) = match *reason.0 {
+                Needed::Bytes(needed) => ("max_storage_buffer_binding_size", needed, facts.max_binding / 4 * 4),
+                Needed::Bindings(needed) => {
                     // kernels have no more, whatever the device has
                     let available = facts.max_storage_buffers.min(MAX_SLOTS as u32);
                     ("max_storage_buffers_per_shader_stage", needed.into(), available.into())

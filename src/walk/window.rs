@@ -4,13 +4,29 @@ use std::ops::Range;
 
 use crate::partition::Partition;
 
-/// Why operands cannot be bound.
+/// Why operands cannot be bound. Boxed, so that results are small.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Unbindable(pub Box<Needed>);
+
+/// What operands need, and the device has not.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Unbindable {
+pub(crate) enum Needed {
     /// A range is too long, or ranges that must share are too far apart: smaller windows help.
-    TooLong { needed: u64 },
-    /// More bindings than the device has.
-    TooMany { needed: u32 },
+    Bytes(u64),
+    /// More than the device has.
+    Bindings(u32),
+}
+
+impl Unbindable {
+    pub(crate) fn is_too_many(&self) -> bool {
+        matches!(*self.0, Needed::Bindings(_))
+    }
+}
+
+impl From<Needed> for Unbindable {
+    fn from(needed: Needed) -> Self {
+        Self(Box::new(needed))
+    }
 }
 
 /// Cuts `range` into runs that `fits` accepts, at multiples of the first of `units` (descending) that has one inside.
@@ -27,8 +43,8 @@ pub(crate) fn cut(
             out.push(range);
             return Ok(());
         }
-        Err(Unbindable::TooLong { needed }) => Unbindable::TooLong { needed },
-        Err(other) => return Err(other),
+        Err(error) if error.is_too_many() => return Err(error),
+        Err(error) => error,
     };
     let middle = range.start + (range.end - range.start) / 2;
     let inside = units.iter().find_map(|&unit| {
@@ -87,7 +103,7 @@ mod tests {
     use super::*;
 
     fn fits(max: u64) -> impl Fn(&Range<u64>) -> Result<(), Unbindable> {
-        move |r| if r.end - r.start <= max { Ok(()) } else { Err(Unbindable::TooLong { needed: r.end - r.start }) }
+        move |r| if r.end - r.start <= max { Ok(()) } else { Err(Needed::Bytes(r.end - r.start).into()) }
     }
 
     /// Every window of every small partition is a box whose elements have the segments that the partition says.
@@ -121,6 +137,6 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_is_an_error() {
         let mut runs = Vec::new();
-        assert_eq!(cut(0..10, &[5], &fits(4), &mut runs), Err(Unbindable::TooLong { needed: 5 }));
+        assert_eq!(cut(0..10, &[5], &fits(4), &mut runs), Err(Needed::Bytes(5).into()));
     }
 }
