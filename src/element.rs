@@ -12,6 +12,7 @@ pub(crate) const WORD: u64 = 4;
 /// otherwise. bf16 subnormals are subnormals of f32, which devices may take for 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[repr(u32)]
 pub enum Element {
     /// 32-bit float.
     #[default]

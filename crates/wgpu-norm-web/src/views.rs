@@ -10,8 +10,9 @@ use crate::field::Field;
 pub(crate) struct WebBuffer {
     /// Its place in the recorder's list.
     pub id: u32,
+    /// `GPUBufferUsage`.
+    usage: u32,
     size: u64,
-    storage: bool,
 }
 
 impl Buffer for WebBuffer {
@@ -20,7 +21,7 @@ impl Buffer for WebBuffer {
     }
 
     fn is_storage(&self) -> bool {
-        self.storage
+        self.usage & STORAGE != 0
     }
 }
 
@@ -93,7 +94,7 @@ impl Field<'_> {
         }
         let number = |name| self.required(name)?.small();
         let (id, usage) = (number("gpuBuffer")?, number("usage")?);
-        Ok(WebBuffer { id, size: self.required("size")?.whole()?, storage: usage & STORAGE != 0 })
+        Ok(WebBuffer { id, usage, size: self.required("size")?.whole()? })
     }
 }
 
