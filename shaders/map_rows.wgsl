@@ -46,6 +46,7 @@ fn run(group: u32, local: u32) {
     var x: array<vec4<f32>, VECTORS>;
     for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, clamped(row, first + k * SIDE)); }
     let moments = merged_by_lanes(segment);
+    look_beside(n);
     if !there { return; }
     let by = normalizer(moments);
     let four = splat_normalizer(by);

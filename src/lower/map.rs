@@ -70,12 +70,12 @@ impl Lowering {
             return Ok(());
         }
         let grid = grid(partition, map);
-        let by_rows = grid.statistics.found == Found::Row;
-        // moments of rows that share words were merged before: see `writes_words`
-        let shares = !map.has_whole_words(grid.width);
-        if shares && !(by_rows && map.takes_shared_rows(grid.width)) {
+        if by_words(&grid, map) {
+            // its moments were merged before: see `merges`
             return self.map_words(reduction, partition, map, moments.records);
         }
+        let by_rows = grid.statistics.found == Found::Row;
+        let shares = !map.has_whole_words(grid.width);
         let entry = if by_rows { Entry::MapRows } else { Entry::MapColumns };
         let merges = moments.slices > 1;
         let accesses = |range: &Range<u64>| {
@@ -122,9 +122,9 @@ impl Lowering {
         Ok(())
     }
 
-    /// Whether a map writes whole words wherever it writes; if not it takes one record a segment, and saves none.
-    pub(crate) fn writes_words(partition: &Partition, map: &MapOperands) -> bool {
-        map.has_whole_words(grid(partition, map).width)
+    /// Whether a map merges records of a segment; one by words takes one record, and saves none.
+    pub(crate) fn merges(partition: &Partition, map: &MapOperands) -> bool {
+        !by_words(&grid(partition, map), map)
     }
 
     /// With moments, of rows that are mapped by themselves or with other tensors beside them.
@@ -214,6 +214,12 @@ impl Lowering {
 fn grid(partition: &Partition, map: &MapOperands) -> Grid {
     let affine = map.affine.as_ref().filter(|_| map.scale.is_some() || map.bias.is_some());
     Grid::new(partition, affine, partition.elements(), map.grain())
+}
+
+/// Whether a map is dealt by words of what is written.
+fn by_words(grid: &Grid, map: &MapOperands) -> bool {
+    let by_row = grid.statistics.found == Found::Row;
+    !map.has_whole_words(grid.width) && !(by_row && map.takes_shared_rows(grid.width))
 }
 
 fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), overrides: Settings) -> Draft {

@@ -335,7 +335,7 @@ impl NormPlan {
         let summed = Summed::Values(map.input.unwrap_or(map.output), around);
         let whole = saved.unwrap_or(statistics);
         // a map by words takes one record a segment
-        if reduce.slices > 1 && !Lowering::writes_words(&reduction.partition, map) {
+        if reduce.slices > 1 && !Lowering::merges(&reduction.partition, map) {
             lowering.reduce(reduction, &reduce, &summed, whole, partials)?;
             return lowering.apply(reduction, &reduction.partition, map, Some(whole));
         }
