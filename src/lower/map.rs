@@ -219,7 +219,7 @@ fn grid(partition: &Partition, map: &MapOperands) -> Grid {
 /// Whether a map is dealt by words of what is written.
 fn by_words(grid: &Grid, map: &MapOperands) -> bool {
     let by_row = grid.statistics.found == Found::Row;
-    !map.has_whole_words(grid.width) && !(by_row && map.takes_shared_rows(grid.width))
+    !(map.has_whole_words(grid.width) || by_row && map.takes_shared_rows(grid.width))
 }
 
 fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), overrides: Settings) -> Draft {
