@@ -75,7 +75,6 @@ impl Lowering {
             return self.map_words(reduction, partition, map, moments.records);
         }
         let by_rows = grid.statistics.found == Found::Row;
-        let shares = !map.has_whole_words(grid.width);
         let entry = if by_rows { Entry::MapRows } else { Entry::MapColumns };
         let merges = moments.slices > 1;
         let accesses = |range: &Range<u64>| {
@@ -86,14 +85,14 @@ impl Lowering {
             all.extend(moments.saved.map(|tensor| access(Operand::Moments, tensor, &(0..partition.segments()))));
             all
         };
-        let heads = match (shares, by_rows) {
-            (true, _) => Heads::Written,
-            (_, true) => Heads::Read,
-            _ => Heads::Never,
-        };
         for range in self.windows(entry, 0..elements, &grid.units(map.grain()), &accesses)? {
-            let part = part(&grid, reduction, map, moments, range, shares);
+            let part = part(&grid, reduction, map, moments, range);
             let along = grid.affine.is_none_or(|rows| rows.found == Found::Columns);
+            let heads = match by_rows {
+                true if part.shares => Heads::Written,
+                true => Heads::Read,
+                false => Heads::Never,
+            };
             let walk = map.walk(&part.range, VectorWalk { unit: part.width, heads, along });
             let partials = Partials { count: moments.slices as u32, stride: partition.segments() as u32, pad: [0; 2] };
             let parameters = Parameters::default()
@@ -106,9 +105,6 @@ impl Lowering {
             } else {
                 self.columns_of(&grid, &part, moments, parameters)
             };
-            if shares {
-                draft.consts = draft.consts.with(SHARED, true);
-            }
             if map.straddles(part.width) {
                 draft.consts = draft.consts.with("STRADDLES", true);
             }
@@ -160,6 +156,9 @@ impl Lowering {
         };
         let mut draft = draft(Entry::MapRows, exchange, ("VECTORS", schedule.vectors), overrides);
         draft.consts = draft.consts.with(LANES_GIVEN, true);
+        if part.shares {
+            draft.consts = draft.consts.with(SHARED, true);
+        }
         let workgroups = (part.rows * tiles).div_ceil(u64::from(schedule.workgroup / schedule.lanes));
         (draft, parameters.with(block).with(Lanes::new(schedule.lanes)), workgroups)
     }
@@ -237,14 +236,8 @@ fn draft(entry: Entry, exchange: Exchange, (name, value): (&'static str, u32), o
     }
 }
 
-fn part(
-    grid: &Grid,
-    reduction: &Reduction,
-    map: &MapOperands,
-    moments: &Moments,
-    range: Range<u64>,
-    shares: bool,
-) -> Part {
+fn part(grid: &Grid, reduction: &Reduction, map: &MapOperands, moments: &Moments, range: Range<u64>) -> Part {
+    let shares = !map.has_whole_words(grid.width);
     let len = range.end - range.start;
     let whole = range.start.is_multiple_of(grid.width) && len.is_multiple_of(grid.width);
     let width = if whole { grid.width } else { len };

@@ -380,7 +380,7 @@ mod tests {
         assert!(matches!(backward(228, 0, 32), Err(BindError::Overlap { .. })));
     }
 
-    /// Dispatches forward and backward of a layer norm over rows of halves, of which what is written begins at `offset`.
+    /// Dispatches forward and backward of a layer norm over rows of halves; what is written begins at `offset`.
     fn dispatches(shape: &[u64; 2], offset: u64) -> [usize; 2] {
         let facts = DeviceFacts { min_subgroup: 32, max_workgroup_size: 1024, ..DeviceFacts::DEFAULT };
         let descriptor = NormDescriptor {
@@ -406,11 +406,11 @@ mod tests {
     /// Rows that share words are held all the same, two by two, where two begin and end at words.
     #[test]
     fn odd_rows_of_halves_are_held_in_pairs() {
-        let [even, by_words] = [dispatches(&[48, 1022], 0), dispatches(&[48, 1022], 2)];
-        assert!(even[0] < by_words[0] && even[1] < by_words[1], "{even:?} {by_words:?}");
+        let [even, apart] = [dispatches(&[48, 1022], 0), dispatches(&[48, 1022], 2)];
+        assert!(even[0] < apart[0] && even[1] < apart[1], "{even:?} {apart:?}");
         assert_eq!(dispatches(&[48, 1023], 0), even);
-        assert_eq!(dispatches(&[48, 1023], 2), by_words);
-        assert_eq!(dispatches(&[47, 1023], 0), by_words);
+        assert_eq!(dispatches(&[48, 1023], 2), apart);
+        assert_eq!(dispatches(&[47, 1023], 0), apart);
     }
 
     /// (bytes from row to row, of a row of the first, start and bytes of a row of the second): whether they share a

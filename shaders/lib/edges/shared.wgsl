@@ -1,10 +1,10 @@
 // Vectors at the edges of rows that share words of what is written: each is that of the row in which it begins, which
 // writes what the next row has of it too. Halves of words that are nobody's stay as they are.
-var<private> beside: vec4<f32>;   // moments of the next row's segment
+var<private> next_moments: vec4<f32>;   // of the next row's segment
 // Uniform control flow.
 fn look_beside(n: u32) {
     let next = min(n + 1u, p.map_rows.rows - 1u);
-    beside = merged_by_lanes(lookup_row(p.map_rows.statistics, p.map_rows.first_row + next));
+    next_moments = merged_by_lanes(lookup_row(p.map_rows.statistics, p.map_rows.first_row + next));
 }
 fn put_edge(n: u32, at: Parameters4, row: Row, j: u32, by: Normalizer4) {
     if j == 0u && row.head > 0u && n > 0u { return; }
@@ -12,7 +12,7 @@ fn put_edge(n: u32, at: Parameters4, row: Row, j: u32, by: Normalizer4) {
     var y = carefully4(take4(row, j), by, scale4(at, row, j), bias4(at, row, j));
     if !live.w && n + 1u < p.map_rows.rows {
         let next = row_at(row.first + row.width, row.width);
-        let by_its = splat_normalizer(normalizer(beside));
+        let by_its = splat_normalizer(normalizer(next_moments));
         let at_its = affine_at(n + 1u);
         let x = take4(next, 0u);
         let own = live4(next, 0u);
