@@ -37,6 +37,7 @@ use measure::{Bench, Outcome};
 use peer::Peer;
 use request::Listed;
 use roof::Roofs;
+use sample::Budget;
 use spec::CaseArgs;
 use suite::Suite;
 use times::Times;
@@ -256,7 +257,8 @@ fn measure(cases: &[BenchCase], args: &BenchArgs, global: &Global) -> Result<(Re
     for peer in peers.iter().filter(|peer| peer.adapter != gpu.info.name) {
         terminal::note(&format!("peer {} runs on {}", peer.name, peer.adapter));
     }
-    let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers, progress };
+    let budget = Budget::of_row(gpu.info.device_type);
+    let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, budget, oracle: None, peers, progress };
     let (mut done, mut trouble) = (0, None);
     for case in &fitted.cases {
         progress.set_message(case.name());

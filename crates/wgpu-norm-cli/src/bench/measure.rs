@@ -30,6 +30,8 @@ pub struct Bench<'a> {
     pub clock: &'a Clock,
     /// What norms are compared with.
     pub roofs: &'a Roofs,
+    /// How long a row of the table may take.
+    pub budget: Budget,
     /// Of the case before.
     pub oracle: Option<Oracle>,
     /// Other implementations.
@@ -87,7 +89,8 @@ impl Bench<'_> {
         let mut ours = Dispatches { gpu, clock, sets, next, record: &record };
         let record = |pass: &mut ComputePass<'_>, set: usize| alone[set].record(pass);
         let alone = (!alone.is_empty()).then_some(Dispatches { record: &record, ..ours });
-        let contest = Contest { roofs: self.roofs, peers: &mut self.peers, progress: self.progress, alone };
+        let (peers, budget) = (&mut self.peers, &self.budget);
+        let contest = Contest { roofs: self.roofs, budget, peers, progress: self.progress, alone };
         let Some(times) = contest.in_turn(case, &rig, &mut ours)? else {
             return Ok(Outcome::Interrupted);
         };
@@ -116,6 +119,7 @@ const APART: &str = "unfused: norm + bytes at the roof";
 /// Who takes turns with the norm.
 struct Contest<'a> {
     roofs: &'a Roofs,
+    budget: &'a Budget,
     peers: &'a mut [Peer],
     progress: &'a Progress,
     /// The norm without what stands around it.
@@ -135,7 +139,7 @@ impl Contest<'_> {
     /// Samples of the norm, of its roof, of the norm alone and of the peers that have the case; `None` after an
     /// interrupt.
     fn in_turn(self, case: &BenchCase, rig: &Rig<'_>, ours: &mut Dispatches<'_>) -> Result<Option<Turns>, Failure> {
-        let Self { roofs, peers, progress, mut alone } = self;
+        let Self { roofs, budget, peers, progress, mut alone } = self;
         let gpu = ours.gpu;
         let roof = case.traffic().roof;
         let bound: Vec<_> = rig
@@ -160,7 +164,7 @@ impl Contest<'_> {
         let mut contestants: Vec<&mut dyn Contestant> = vec![&mut roof, ours];
         contestants.extend(alone.iter_mut().map(|alone| alone as &mut dyn Contestant));
         contestants.extend(peers.iter_mut().map(|peer| &mut **peer as &mut dyn Contestant));
-        let Some(times) = in_turn(&mut contestants, &Budget::of_row(gpu.info.device_type))? else { return Ok(None) };
+        let Some(times) = in_turn(&mut contestants, budget)? else { return Ok(None) };
         let mut times = times.into_iter();
         // only peers give up, and all after an interrupt
         let (Some(Some(roof)), Some(Some(ours))) = (times.next(), times.next()) else { return Ok(None) };
@@ -227,7 +231,10 @@ mod tests {
         let Some(gpu) = Gpu::open(&wgpu_norm_tools::device::DeviceArgs::default()).unwrap() else { return };
         let (clock, roofs) = (Clock::new(&gpu), Roofs::new(&gpu, &Clock::Wall).unwrap());
         let progress = &terminal::progress("bench", 1, false);
-        let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, oracle: None, peers: Vec::new(), progress };
+        // times are none of its business
+        let budget = Budget::of_candidate(gpu.info.device_type);
+        let (peers, oracle) = (Vec::new(), None);
+        let mut bench = Bench { gpu: &gpu, clock: &clock, roofs: &roofs, budget, oracle, peers, progress };
         for (variant, format, pass) in [
             (Variant::Layer(2), Format::Rows, Pass::Forward),
             (Variant::Lp(2.0, 1), Format::Rows, Pass::Backward),
