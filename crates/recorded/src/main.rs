@@ -77,9 +77,9 @@ struct Args {
     /// Leave out cases whose class contains one of these, `|` between them.
     #[arg(long, value_name = "TEXT|TEXT")]
     skip_class: Option<String>,
-    /// Only an eighth of the cases of each family, spread over them.
+    /// Only a sixteenth of the cases of each family, spread over them.
     #[arg(long)]
-    eighth: bool,
+    sample: bool,
     /// Replace results of an earlier run.
     #[arg(long)]
     force: bool,
@@ -252,9 +252,9 @@ fn select(args: &Args) -> Result<Vec<Family>, Failure> {
                 && !skipped.iter().any(|text| request.class.contains(text))
         });
     }
-    if args.eighth {
+    if args.sample {
         for family in &mut families {
-            family.cases = tier::eighth(std::mem::take(&mut family.cases)).collect();
+            family.cases = tier::sample(std::mem::take(&mut family.cases)).collect();
         }
     }
     families.retain(|family| !family.cases.is_empty());
