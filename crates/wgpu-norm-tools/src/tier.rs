@@ -1,16 +1,19 @@
 //! Which cases of a table the tests take: a software adapter compiles kernels for most of their time, so that all cases
 //! of all tables take a quarter of an hour.
 
-/// A sixteenth of the cases of a long table, each case of a product of lists one of them; all where the environment says
+/// A sample of a long table, each case of a product of lists one of them; all where the environment says
 /// `WGPU_NORM_TESTS=all`.
 pub fn some<T>(cases: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
-    let all = std::env::var_os("WGPU_NORM_TESTS").is_some_and(|tier| tier == "all");
-    (0u32..).zip(cases).filter(move |&(number, _)| all || is_of_a_sixteenth(number)).map(|(_, case)| case)
+    part(cases, std::env::var_os("WGPU_NORM_TESTS").is_some_and(|tier| tier == "all"))
 }
 
 /// A sixteenth of the cases, the first among them, spread over them so that they keep step with nothing that repeats.
 pub fn sample<T>(cases: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
-    (0u32..).zip(cases).filter(|&(number, _)| is_of_a_sixteenth(number)).map(|(_, case)| case)
+    part(cases, false)
+}
+
+fn part<T>(cases: impl IntoIterator<Item = T>, all: bool) -> impl Iterator<Item = T> {
+    (0u32..).zip(cases).filter(move |&(number, _)| all || is_of_a_sixteenth(number)).map(|(_, case)| case)
 }
 
 /// Whether the fraction of `number` times the square root of 3 is less than a sixteenth.

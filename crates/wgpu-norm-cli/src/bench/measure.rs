@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn cases_are_measured_and_checked() {
-        let Some(gpu) = Gpu::open(&wgpu_norm_tools::device::DeviceArgs::default()).unwrap() else { return };
+        let gpu = Gpu::require(&wgpu_norm_tools::device::DeviceArgs::default(), "this test needs one").unwrap();
         let (clock, roofs) = (Clock::new(&gpu), Roofs::new(&gpu, &Clock::Wall).unwrap());
         let progress = &terminal::progress("bench", 1, false);
         // times are none of its business

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn roofs_compute_what_they_are_called() {
-        let Some(gpu) = Gpu::open(&wgpu_norm_tools::device::DeviceArgs::default()).unwrap() else { return };
+        let gpu = Gpu::require(&wgpu_norm_tools::device::DeviceArgs::default(), "this test needs one").unwrap();
         let roofs = Roofs::new(&gpu, &Clock::Wall).unwrap();
         let data: Vec<f32> = (0..10_000).map(|i| (i % 7) as f32).collect();
         let (a, b) = (gpu.upload("a", &data).unwrap(), gpu.upload("b", &vec![2.0; data.len()]).unwrap());
