@@ -58,15 +58,15 @@ fn is_here(row: Row, v: u32) -> vec4<bool> {
     return live4(row, lane_vector(v));
 }
 // Of ROWS rows from `first` on; the first ones are on their way while coefficients are merged.
-var<private> x: array<vec4<f32>, ROWS * VECTORS>;
-var<private> g: array<vec4<f32>, ROWS * VECTORS>;
+var<private> packed_x: array<Taken, ROWS * VECTORS>;
+var<private> packed_g: array<Given, ROWS * VECTORS>;
 fn load(base: u32, first: u32, end: u32) {
     if first >= end { return; }
     for (var q = 0u; q < ROWS; q += 1u) {
         let row = row_of(base + min(first + q * (WORKGROUP / LANES), end - 1u));
         for (var v = 0u; v < VECTORS; v += 1u) {
-            if !GIVEN || SUMS { x[q * VECTORS + v] = take4(row, vector_of(row, v)); }
-            g[q * VECTORS + v] = grad4(row, vector_of(row, v));
+            if !GIVEN || SUMS { packed_x[q * VECTORS + v] = fetch4(row, vector_of(row, v)); }
+            packed_g[q * VECTORS + v] = fetch_grad4(row, vector_of(row, v));
         }
     }
 }
@@ -110,19 +110,20 @@ fn run(group: u32, local: u32) {
             var weight = vec4(1.0);
             if AFFINE == ROW { weight = vec4(affine_at(base + r).scale); }
             for (var v = 0u; v < VECTORS; v += 1u) {
-                let k = q * VECTORS + v;
+                let x = taken4(packed_x[q * VECTORS + v]);
+                let g = given4(packed_g[q * VECTORS + v]);
                 if STATISTICS != ROW { own = held[v]; }
                 if AFFINE != ROW { weight = scale[v]; }
                 if SUMS {
                     let here = is_here(row, v) & vec4(first + q * lines < end);
-                    let dy = select(vec4(0.0), g[k], here);
+                    let dy = select(vec4(0.0), g, here);
                     d_bias[v] += dy;
-                    let x_hat = seen4(hat_of_coefficients4(x[k], own.by));
+                    let x_hat = seen4(hat_of_coefficients4(x, own.by));
                     d_scale[v] = select(d_scale[v], fma(dy, x_hat, d_scale[v]), here);
                 }
-                let weighed = select(g[k] * weight, g[k], SCALE_LAST);
+                let weighed = select(g * weight, g, SCALE_LAST);
                 var u = weighed * own.by.r * own.by.k;
-                if !GIVEN { u = input_gradient4(x[k], weighed, own); }
+                if !GIVEN { u = input_gradient4(x, weighed, own); }
                 if SCALE_LAST { u *= weight; }
                 let ordinary = GIVEN | are_common(own.by);
                 rare |= !ordinary;

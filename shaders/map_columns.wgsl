@@ -42,14 +42,13 @@ fn run_of(column: u32) -> u32 { return (p.map_columns.first_column + column) / p
 // The moments of one segment, by `lines` lanes, the result valid in the first of them. Uniform control flow.
 fn merged_by_lines(segment: u32, line: u32, own: u32) -> vec4<f32> {
     let base = partial_at(segment, 0u);
-    let slices = p.partials.count;
-    if slices == 1u { return base; }
+    if p.partials.count == 1u { return base; }
     let lines = p.map_columns.lines;
     var means = vec2(0.0);
-    for (var slice = line; slice < slices; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
+    for (var slice = line; slice < p.partials.count; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
     means = sum_lines(means, own);
     var squares = vec2(0.0);
-    for (var slice = line; slice < slices; slice += lines) {
+    for (var slice = line; slice < p.partials.count; slice += lines) {
         squares.x += gather_squares(base, partial_at(segment, slice), means);
     }
     return gathered(base, means, sum_lines(squares, own).x);
@@ -85,12 +84,13 @@ fn run(group: u32, local: u32) {
         var nothing = vec4(0.0);
         for (var q = 0u; q < ROWS; q += 1u) {
             if !HELD { look_up(r + q * LINES, column); }
-            let y = normalized4(x[q], by, scales, biases);
-            put4(row_of(r + q * LINES), column, x[q], y);
+            let x = taken4(packed[q]);
+            let y = normalized4(x, by, scales, biases);
+            put4(row_of(r + q * LINES), column, x, y);
             nothing = nothing_of(y, nothing);
         }
         if FOLDED && any(nothing != vec4(0.0)) {
-            for (var q = 0u; q < ROWS; q += 1u) { put_carefully(r + q * LINES, column, x[q], by); }
+            for (var q = 0u; q < ROWS; q += 1u) { put_carefully(r + q * LINES, column, taken4(packed[q]), by); }
         }
         r += ROWS * LINES;
         load(r, end, column);
@@ -98,11 +98,11 @@ fn run(group: u32, local: u32) {
     for (; r < end; r += LINES) { put_carefully(r, column, take4(row_of(r), column), by); }
 }
 // Of ROWS rows from r on, where so many are there.
-var<private> x: array<vec4<f32>, ROWS>;
+var<private> packed: array<Taken, ROWS>;
 fn are_whole(r: u32, end: u32) -> bool { return r + (ROWS - 1u) * LINES < end; }
 fn load(r: u32, end: u32, column: u32) {
     if !are_whole(r, end) { return; }
-    for (var q = 0u; q < ROWS; q += 1u) { x[q] = take4(row_of(r + q * LINES), column); }
+    for (var q = 0u; q < ROWS; q += 1u) { packed[q] = fetch4(row_of(r + q * LINES), column); }
 }
 var<private> scales: vec4<f32>;  // of the columns, or of the columns of a row
 var<private> biases: vec4<f32>;

@@ -43,8 +43,8 @@ fn run(group: u32, local: u32) {
     let segment = lookup_row(p.map_rows.statistics, p.map_rows.first_row + n);
     // whether all that the lane is dealt is the row's
     let whole = (first > 0u || row.head == 0u) && first + (VECTORS - 1u) * SIDE < (row.head + row.width) / 4u;
-    var x: array<vec4<f32>, VECTORS>;
-    for (var k = 0u; k < VECTORS; k += 1u) { x[k] = take4(row, clamped(row, first + k * SIDE)); }
+    var packed: array<Taken, VECTORS>;
+    for (var k = 0u; k < VECTORS; k += 1u) { packed[k] = fetch4(row, clamped(row, first + k * SIDE)); }
     let moments = merged_by_lanes(segment);
     look_beside(n);
     if !there { return; }
@@ -56,12 +56,13 @@ fn run(group: u32, local: u32) {
         var nothing = vec4(0.0);
         for (var k = 0u; k < VECTORS; k += 1u) {
             let j = first + k * SIDE;
-            let y = normalized4(x[k], four, scale4(at, row, j), bias4(at, row, j));
-            put_whole4(row, j, x[k], y);
+            let x = taken4(packed[k]);
+            let y = normalized4(x, four, scale4(at, row, j), bias4(at, row, j));
+            put_whole4(row, j, x, y);
             nothing = nothing_of(y, nothing);
         }
         if !FOLDED || all(nothing == vec4(0.0)) { return; }
-        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * SIDE, x[k], four); }
+        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * SIDE, taken4(packed[k]), four); }
     } else {
         for (var j = first; j < min(first + VECTORS * SIDE, vectors_of(row)); j += SIDE) {
             put_edge(n, at, row, j, four);

@@ -35,15 +35,16 @@ override SUMS: bool = true;              // grad_scale or grad_bias is wanted
 override AHEAD: bool = false;
 alias Tile = array<vec4<f32>, ROWS * VECTORS>;
 
-fn read_rows(at: Worker, place: u32, x: ptr<function, Tile>, g: ptr<function, Tile>,
-    start: ptr<function, array<f32, ROWS>>) {
+// What is read waits as it is stored.
+struct Packed { x: array<Taken, ROWS * VECTORS>, g: array<Given, ROWS * VECTORS>, start: array<f32, ROWS> }
+fn read_rows(at: Worker, place: u32, next: ptr<function, Packed>) {
     for (var r = 0u; r < ROWS; r += 1u) {
         let row = row_of(at, place + r);
         for (var v = 0u; v < VECTORS; v += 1u) {
-            (*x)[r * VECTORS + v] = take4(row, vector_of(row, v));
-            (*g)[r * VECTORS + v] = grad4(row, vector_of(row, v));
+            (*next).x[r * VECTORS + v] = fetch4(row, vector_of(row, v));
+            (*next).g[r * VECTORS + v] = fetch_grad4(row, vector_of(row, v));
         }
-        if SHIFTS { (*start)[r] = first_of(row); }
+        if SHIFTS { (*next).start[r] = first_of(row); }
     }
 }
 
@@ -66,16 +67,18 @@ fn run(group: u32, local: u32) {
     var marks = 0u;
     var known = me.group * TURNS * ROWS;
     var half = 0u;
-    var next_x: Tile;
-    var next_g: Tile;
-    var next_start: array<f32, ROWS>;
-    if AHEAD { read_rows(at, at.first + me.group * ROWS, &next_x, &next_g, &next_start); }
+    var next: Packed;
+    if AHEAD { read_rows(at, at.first + me.group * ROWS, &next); }
     for (var step = at.first; is_row(step); step += at.stride) {
         let place = step + me.group * ROWS;
-        if !AHEAD { read_rows(at, place, &next_x, &next_g, &next_start); }
-        var x = next_x;   // then what `pulled4` takes of it
-        var g = next_g;
-        var start = next_start;
+        if !AHEAD { read_rows(at, place, &next); }
+        var x: Tile;   // then what `pulled4` takes of it
+        var g: Tile;
+        for (var k = 0u; k < ROWS * VECTORS; k += 1u) {
+            x[k] = taken4(next.x[k]);
+            g[k] = given4(next.g[k]);
+        }
+        var start = next.start;
         for (var r = 0u; r < ROWS; r += 1u) { start[r] *= first_scale; }
         var sums: array<vec2<f32>, ROWS>;
         for (var r = 0u; r < ROWS; r += 1u) {
@@ -102,7 +105,7 @@ fn run(group: u32, local: u32) {
             sums[r] = vec2(total(sum_g), total(sum_g_x_hat));
             sums[r].x = unless_lost(sums[r].x, weighs_little & (sums[r].x == 0.0) & (sums[r].y == 0.0));
         }
-        if AHEAD && is_row(step + at.stride) { read_rows(at, place + at.stride, &next_x, &next_g, &next_start); }
+        if AHEAD && is_row(step + at.stride) { read_rows(at, place + at.stride, &next); }
         if MAPS { exchange(&sums, half); }
         half = SLOTS / 2u - half;
         var ordinary: array<bool, ROWS>;

@@ -22,8 +22,10 @@ struct Measured {
 }
 var<private> held: array<vec4<f32>, VECTORS>;
 fn load() {
+    var packed: array<Taken, VECTORS>;
+    for (var k = 0u; k < VECTORS; k += 1u) { packed[k] = fetched(k); }
     for (var k = 0u; k < VECTORS; k += 1u) {
-        held[k] = input4(k);
+        held[k] = taken4(packed[k]);
         keep(k, held[k]);
     }
 }

@@ -49,14 +49,20 @@ fn run(group: u32, local: u32) {
     let segment = min(group * (WORKGROUP / LANES) + me.group, p.run_backward.segments - 1u);
     let there = group * (WORKGROUP / LANES) + me.group < p.run_backward.segments;
     let record = load_moments(segment);
-    var x: Tile;   // then what `pulled4` takes of it
-    var g: Tile;   // then the gradient to x
+    var packed_x: array<Taken, RUNS * VECTORS>;
+    var packed_g: array<Given, RUNS * VECTORS>;
     for (var t = 0u; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         for (var v = 0u; v < VECTORS; v += 1u) {
-            x[t * VECTORS + v] = take4(row, vector_of(row, v));
-            g[t * VECTORS + v] = grad4(row, vector_of(row, v));
+            packed_x[t * VECTORS + v] = fetch4(row, vector_of(row, v));
+            packed_g[t * VECTORS + v] = fetch_grad4(row, vector_of(row, v));
         }
+    }
+    var x: Tile;   // then what `pulled4` takes of it
+    var g: Tile;   // then the gradient to x
+    for (var k = 0u; k < RUNS * VECTORS; k += 1u) {
+        x[k] = taken4(packed_x[k]);
+        g[k] = given4(packed_g[k]);
     }
     var scale: array<f32, RUNS>;
     for (var t = 0u; t < RUNS; t += 1u) { scale[t] = scale_of(segment, t); }

@@ -8,16 +8,23 @@ fn sum2_within(x: vec2<f32>, count: u32) -> vec2<f32> { return x; }
 var<workgroup> words: array<u32, WORKGROUP>;
 var<workgroup> words4: array<vec4<f32>, WORKGROUP>;
 
-fn sum_lanes(x: f32, slot: u32) -> f32 {
+fn sum_lanes(x: f32, slot: u32) -> f32 { return bitcast<f32>(tree(bitcast<u32>(x), true)); }
+fn max_lanes(x: u32, slot: u32) -> u32 { return tree(x, false); }
+// The sum of floats, or the largest.
+fn tree(x: u32, sums: bool) -> u32 {
     let own = me.group * lanes() + me.lane;
     workgroupBarrier();   // what an earlier exchange left here has been read
-    words[own] = bitcast<u32>(x);
+    words[own] = x;
     for (var half = lanes() / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
-        if me.lane < half { words[own] = bitcast<u32>(bitcast<f32>(words[own]) + bitcast<f32>(words[own + half])); }
+        if me.lane < half {
+            let other = words[own + half];
+            let sum = bitcast<u32>(bitcast<f32>(words[own]) + bitcast<f32>(other));
+            words[own] = select(max(words[own], other), sum, sums);
+        }
     }
     workgroupBarrier();
-    return bitcast<f32>(words[me.group * lanes()]);
+    return words[me.group * lanes()];
 }
 fn sum2_lanes(x: vec2<f32>, slot: u32) -> vec2<f32> { return sum4_lanes(vec4(x, 0.0, 0.0), slot).xy; }
 fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
@@ -30,18 +37,6 @@ fn sum4_lanes(x: vec4<f32>, slot: u32) -> vec4<f32> {
     }
     workgroupBarrier();
     return words4[me.group * lanes()];
-}
-
-fn max_lanes(x: u32, slot: u32) -> u32 {
-    let own = me.group * lanes() + me.lane;
-    workgroupBarrier();
-    words[own] = x;
-    for (var half = lanes() / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if me.lane < half { words[own] = max(words[own], words[own + half]); }
-    }
-    workgroupBarrier();
-    return words[me.group * lanes()];
 }
 
 // Whether it is so in any row of the workgroup: uniform for every validator.

@@ -2,8 +2,9 @@
 //!
 //! Element tensors are seen as rows (`lib/row.wgsl`): `load4_T(row, j)` is the j-th vector of a row, `load_T(row, c)`
 //! its column c; `store4_T(row, j, v)` writes a vector, `store_some4_T(row, j, live, v)` those of its elements that are
-//! live. All others are lists: `load_T(i)`, `load4_T(i)`, `load4_T_at(first, j)`, `store_T(i, x)`, `store4_T(i, v)`. An
-//! absent operand loads as what changes nothing.
+//! live. `packed4_T(row, j)` loads a vector as it is stored, a `Packed_T`, of which `unpacked4_T` makes numbers: halves
+//! that wait take half the registers. All others are lists: `load_T(i)`, `load4_T(i)`, `load4_T_at(first, j)`,
+//! `store_T(i, x)`, `store4_T(i, v)`. An absent operand loads as what changes nothing.
 //!
 //! What is stored in 16 bits goes by words: the elements 0 and 1 of a vector that is written, and 2 and 3, are the two
 //! halves of one, and both or neither are live. `store_T` of a list and `words4_T` put single halves between what is
@@ -114,26 +115,30 @@ impl Accessor {
         }
         // neighbours two by two, which may be halves of two words
         let pairs = kernel.consts.get(SPREAD).is_some() && !straddles && self.element != Element::F32;
-        let [load4, store4, store_some4] = if self.content.is_vectors() {
+        let is_packed = self.element != Element::F32 && (self.content.is_vectors() || pairs);
+        let (stored, store4, store_some4) = if self.content.is_vectors() {
             let some = ["x", "y", "z", "w"].map(|e| format!("if live.{e} {{ slot_{}[at].{e} = v.{e}; }}", self.slot));
             // vectors of words are written whole
             let some = if self.element == Element::F32 { some.join(" ") } else { self.put_vector("at") };
-            [
-                format!("{{ return {}; }}", self.vector(&at)),
+            (
+                format!("let v = slot_{}[{at}];", self.slot),
                 format!("{{ {} }}", self.put_vector(&at)),
                 format!("{{ let at = {at}; {some} }}"),
-            ]
+            )
         } else {
-            [
-                format!(
-                    "{{ let i = {clamped}; return {}; }}",
-                    if pairs { self.gather_pairs() } else { self.gather("i") }
-                ),
+            (
+                format!("let i = {clamped}; let v = {};", if pairs { self.gather_pairs() } else { self.gather("i") }),
                 format!("{{ let i = {columns}; {} }}", self.scatter("i")),
                 format!("{{ let i = {columns}; {} }}", self.scatter_some("i")),
-            ]
+            )
         };
-        all.push((format!("load4_{t}"), format!("(row: Row, j: u32) -> vec4<f32> {load4}")));
+        let (ty, numbers) = if is_packed {
+            ("vec2<u32>", format!("{}_of_words(v)", self.element))
+        } else {
+            ("vec4<f32>", "v".to_owned())
+        };
+        all.push((format!("load4_{t}"), format!("(row: Row, j: u32) -> vec4<f32> {{ {stored} return {numbers}; }}")));
+        all.push(packed(t, ty, &format!("{{ {stored} return v; }}"), &numbers));
         all.push((format!("load_{t}"), format!("(row: Row, c: u32) -> f32 {{ return {}; }}", self.number(&column))));
         all.push((format!("store4_{t}"), format!("(row: Row, j: u32, v: vec4<f32>) {store4}")));
         let some = format!("(row: Row, j: u32, live: vec4<bool>, v: vec4<f32>) {store_some4}");
@@ -250,13 +255,13 @@ impl Accessor {
         format!("vec4({})", ["x", "y", "z", "w"].map(|e| self.number(&format!("{i}.{e}"))).join(", "))
     }
 
-    /// Of 16 bits, where the second and the fourth are neighbours of those before them.
+    /// Of 16 bits, where the second and the fourth are neighbours of those before them, as two words.
     fn gather_pairs(&self) -> String {
         let pair = |a, b| {
             let word = |e| self.word(&format!("i.{e}"));
             format!("halves_from({}, {}, i.{a})", word(a), word(b))
         };
-        format!("{}_of_words(vec2({}, {}))", self.element, pair("x", "y"), pair("z", "w"))
+        format!("vec2({}, {})", pair("x", "y"), pair("z", "w"))
     }
 
     /// To the places in `i`; of 16 bits word by word.
@@ -309,6 +314,13 @@ impl Accessor {
     }
 }
 
+/// A load of a vector as it is stored, and its numbers, of such a `v`.
+fn packed(t: &str, ty: &str, load: &str, numbers: &str) -> (String, String) {
+    let unpacked = format!("fn unpacked4_{t}(v: Packed_{t}) -> vec4<f32> {{ return {numbers}; }}");
+    let body = format!("(row: Row, j: u32) -> Packed_{t} {load}\nalias Packed_{t} = {ty};\n{unpacked}");
+    (format!("packed4_{t}"), body)
+}
+
 /// Loads give what changes nothing, stores do nothing.
 fn absent(operand: Operand) -> Functions {
     let spec = operand.spec();
@@ -329,6 +341,7 @@ fn absent(operand: Operand) -> Functions {
         Unit::Counter => vec![function(format!("load_{t}"), "i: u32", " -> u32 { return 0u; }")],
         Unit::Element | Unit::Bytes if is_tensor(operand) => vec![
             function(format!("load4_{t}"), "row: Row, j: u32", &four),
+            packed(&t, "vec4<f32>", &format!("{{ return vec4({none}); }}"), "v"),
             function(format!("load_{t}"), "row: Row, c: u32", &one),
             function(format!("store4_{t}"), "row: Row, j: u32, v: vec4<f32>", " { }"),
             function(format!("store_some4_{t}"), "row: Row, j: u32, live: vec4<bool>, v: vec4<f32>", " { }"),

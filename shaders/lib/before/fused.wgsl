@@ -5,6 +5,9 @@ override MULTIPLIER: u32 = 0u; // the activation
 fn take4(row: Row, j: u32) -> vec4<f32> {
     return sum4(load4_input(row, j), multiplier4(row, j), prologue_bias4(row, j), load4_residual(row, j));
 }
+alias Taken = vec4<f32>;
+fn fetch4(row: Row, j: u32) -> Taken { return take4(row, j); }
+fn taken4(s: Taken) -> vec4<f32> { return s; }
 fn take(row: Row, column: u32) -> f32 {
     let m = gate1(row, column) * activation4(MULTIPLIER, p.before.slope, vec4(load_z(row, column)));
     return sum4(vec4(load_input(row, column)), m, vec4(prologue_bias1(row, column)),

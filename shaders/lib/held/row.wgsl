@@ -41,7 +41,8 @@ fn enter_affine() {
 }
 fn first() -> f32 { return take(Row(start, 0u, 0u), 0u); }
 // What is not the row's is some element of it.
-fn input4(k: u32) -> vec4<f32> { return take4(row_of(k), vector(k)); }
+fn fetched(k: u32) -> Taken { return fetch4(row_of(k), vector(k)); }
+fn input4(k: u32) -> vec4<f32> { return taken4(fetched(k)); }
 fn scale_of(k: u32) -> vec4<f32> { return scale4(parameters, row_of(k), vector(k)); }
 fn bias_of(k: u32) -> vec4<f32> { return bias4(parameters, row_of(k), vector(k)); }
 fn save(record: vec4<f32>, e: u32) { if me.lane == 0u { store_moments(number, record); } }

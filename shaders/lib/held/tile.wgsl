@@ -35,11 +35,12 @@ fn enter_affine() {
 fn row(i: u32) -> Row { return Row((block * p.held.rows + i) * 4u * p.held.vectors, 0u, 0u); }
 fn live(k: u32) -> vec4<bool> { return vec4(k < WHOLE || me.line + k * LINES < p.held.rows); }
 fn first() -> Sum { return of_four(take4(row(0u), column / RUN * RUN)); }
-fn input4(k: u32) -> vec4<f32> {
+fn fetched(k: u32) -> Taken {
     let i = me.line + k * LINES;
-    if k < WHOLE { return take4(row(i), column); }
-    return take4(row(min(i, p.held.rows - 1u)), column);
+    if k < WHOLE { return fetch4(row(i), column); }
+    return fetch4(row(min(i, p.held.rows - 1u)), column);
 }
+fn input4(k: u32) -> vec4<f32> { return taken4(fetched(k)); }
 fn output4(k: u32, u: vec4<f32>) { if live(k).x { give4(row(me.line + k * LINES), column, u); } }
 fn keep(k: u32, s: vec4<f32>) {
     if is_there && live(k).x { keep4(row(me.line + k * LINES), column, vec4(true), s); }

@@ -15,15 +15,16 @@ fn from_shift(x: vec4<f32>, known: Known) -> vec4<f32> {
 // Exactly, in two passes over the registers; then one merge
 //   Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979)
 fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, known: Known) -> Partial {
+    var x: array<vec4<f32>, FLIGHT>;
     var sum = vec4(0.0);
     for (var k = 0u; k < FLIGHT; k += 1u) {
-        (*chunk)[k] = from_shift((*chunk)[k], known);
-        sum += (*chunk)[k];
+        x[k] = from_shift(taken4((*chunk)[k]), known);
+        sum += x[k];
     }
     let mean = sum / f32(FLIGHT);
     var squares = vec4(0.0);
     for (var k = 0u; k < FLIGHT; k += 1u) {
-        let e = difference4((*chunk)[k], mean);
+        let e = difference4(x[k], mean);
         squares = fma(e, e, squares);
     }
     let all = even(m.count) + f32(FLIGHT);
@@ -33,7 +34,8 @@ fn partial_push(m: Partial, chunk: ptr<function, array<Fetched, FLIGHT>>, known:
     return Partial(fma(delta, vec4(weight), m.rest), squares, Count(all));
 }
 // One by one.
-fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+fn partial_push_some(m: Partial, fetched: Fetched, live: Live, known: Known) -> Partial {
+    let x = taken4(fetched);
     let all = m.count + select(Count(0.0), Count(1.0), live);
     let delta = select(vec4(0.0), difference4(from_shift(x, known), m.rest), live);
     let weighed = delta * (1.0 / max(all, Count(1.0)));

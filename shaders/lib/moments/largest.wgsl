@@ -6,7 +6,8 @@ struct Partial { top: vec4<u32>, ties: vec4<f32>, count: Count }
 struct Whole { top: Bits, ties: Sum, count: f32 }
 
 fn partial_none() -> Partial { return Partial(vec4(0u), vec4(0.0), Count(0.0)); }
-fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+fn partial_push_some(m: Partial, fetched: Fetched, live: Live, known: Known) -> Partial {
+    let x = taken4(fetched);
     let rank = ranked4(magnitude_bits4(x));
     let top = max(m.top, select(vec4(0u), rank, live));
     let tie = select(vec4(0.0), vec4(1.0), rank == top);

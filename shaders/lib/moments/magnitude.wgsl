@@ -6,7 +6,8 @@ struct Partial { sum: vec4<f32>, count: Count }
 struct Whole { mean: Sum, count: f32 }
 
 fn partial_none() -> Partial { return Partial(vec4(0.0), Count(0.0)); }
-fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+fn partial_push_some(m: Partial, fetched: Fetched, live: Live, known: Known) -> Partial {
+    let x = taken4(fetched);
     let d = select(vec4(0.0), abs(x * splat(known.to_unit)), live);
     return Partial(m.sum + d, m.count + select(Count(0.0), Count(1.0), live));
 }

@@ -17,7 +17,8 @@ fn relative_powers(x: vec4<f32>, top: vec4<u32>) -> vec4<f32> {
 fn rescaled(m: Partial, top: vec4<u32>) -> vec4<f32> {
     return select(vec4(0.0), m.sum * relative_powers(bitcast<vec4<f32>>(ranked4(m.top)), top), m.top > vec4(0u));
 }
-fn partial_push_some(m: Partial, x: Fetched, live: Live, known: Known) -> Partial {
+fn partial_push_some(m: Partial, fetched: Fetched, live: Live, known: Known) -> Partial {
+    let x = taken4(fetched);
     let top = max(m.top, select(vec4(0u), ranked4(magnitude_bits4(x)), live));
     // where all are 0 nothing is added
     let own = select(vec4(0.0), select(vec4(0.0), relative_powers(x, top), top > vec4(0u)), live);

@@ -16,8 +16,8 @@ override PRODUCTS: bool = false;        // the sum of g * x is wanted
 // two that makes their sums ordinary.
 struct Known { by: Normalizer4, to_unit: Sum }
 struct Fetched {
-    x: vec4<f32>,
-    g: vec4<f32>,
+    x: Taken,
+    g: Given,
     weight: vec4<f32>,
     by: Normalizer4,
 }
@@ -49,8 +49,8 @@ fn known_at(n: u32, row: Row, j: u32) -> Known {
 }
 fn fetch(n: u32, row: Row, j: u32) -> Fetched {
     var f: Fetched;
-    f.x = take4(row, j);
-    f.g = grad4(row, j);
+    f.x = fetch4(row, j);
+    f.g = fetch_grad4(row, j);
     if WEIGHED { f.weight = scale4(affine_at(n), row, j); }
     if BY_ELEMENT {
         let at = 2u * statistics_of(n, row, j);
@@ -65,7 +65,8 @@ struct Partial { g: vec4<f32>, g_x_hat: vec4<f32>, g_x: vec4<f32>, count: Count,
 struct Whole { g: Sum, g_x_hat: Sum, g_x: Sum, count: f32, little: Bits }
 fn partial_none() -> Partial { return Partial(vec4(0.0), vec4(0.0), vec4(0.0), Count(0.0), 0u); }
 fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partial {
-    var g = f.g * splat(known.to_unit);
+    let x = taken4(f.x);
+    var g = given4(f.g) * splat(known.to_unit);
     if WEIGHED { g *= f.weight; }
     var by = known.by;
     if BY_ELEMENT { by = f.by; by.k = abs(by.k); }
@@ -73,8 +74,8 @@ fn partial_push_some(m: Partial, f: Fetched, live: Live, known: Known) -> Partia
     var sum = m;
     if WEIGHED { sum.little |= select(0u, 1u, any((abs(f.weight) < vec4(9.3e-10)) & (f.weight != vec4(0.0)))); }
     sum.g += g;
-    sum.g_x_hat = fma(g, select(vec4(0.0), seen4(hat4(f.x, by)), live), sum.g_x_hat);
-    if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), f.x, live), sum.g_x); }
+    sum.g_x_hat = fma(g, select(vec4(0.0), seen4(hat4(x, by)), live), sum.g_x_hat);
+    if PRODUCTS { sum.g_x = fma(g, select(vec4(0.0), x, live), sum.g_x); }
     sum.count += select(Count(0.0), Count(1.0), live);
     return sum;
 }
@@ -105,7 +106,7 @@ fn extremes_none() -> Extremes { return Extremes(vec4(0u)); }
 fn extremes_push(e: Extremes, f: Fetched, live: vec4<bool>) -> Extremes {
     var weight = vec4(1.0);
     if WEIGHED { weight = f.weight; }
-    return Extremes(max(e.fields, select(vec4(0u), fields4(f.g, weight), live)));
+    return Extremes(max(e.fields, select(vec4(0u), fields4(given4(f.g), weight), live)));
 }
 fn known_again(known: Known, e: Extremes) -> Known {
     let top = splat_bits(max_all(e.fields, 3u));

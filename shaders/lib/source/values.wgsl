@@ -8,7 +8,7 @@ struct Known {
     to_unit: Sum,     // 1, or 2^-unit
     from_shift: Sum,  // -shift * to_unit
 }
-alias Fetched = vec4<f32>;
+alias Fetched = Taken;
 
 fn known_at(n: u32, row: Row, j: u32) -> Known {
     if !CENTRED { return Known(Sum(0.0), Sum(1.0), Sum(0.0)); }
@@ -17,12 +17,13 @@ fn known_at(n: u32, row: Row, j: u32) -> Known {
     let shift = select(typical, Sum(0.0), (bitcast<Bits>(typical) & Bits(INFINITY)) == Bits(INFINITY));
     return Known(shift, Sum(1.0), -shift);
 }
-fn fetch(n: u32, row: Row, j: u32) -> vec4<f32> { return take4(row, j); }
+fn fetch(n: u32, row: Row, j: u32) -> Fetched { return fetch4(row, j); }
 
 // For the second attempt: the largest exponents, and the sum of what is not finite.
 struct Extremes { exponent: vec4<u32>, infinite: vec4<f32> }
 fn extremes_none() -> Extremes { return Extremes(vec4(0u), vec4(0.0)); }
-fn extremes_push(e: Extremes, x: vec4<f32>, live: vec4<bool>) -> Extremes {
+fn extremes_push(e: Extremes, fetched: Fetched, live: vec4<bool>) -> Extremes {
+    let x = taken4(fetched);
     let exponent = select(vec4(0u), magnitude_bits4(x) >> vec4(23u), live);
     return Extremes(max(e.exponent, exponent), e.infinite + select(vec4(0.0), x, exponent == vec4(255u)));
 }
