@@ -149,7 +149,7 @@ pub fn of_families(families: &[Family]) -> Result<Planned, Failure> {
 mod tests {
     use std::path::Path;
 
-    use wgpu_norm_tools::shaders::{Target, translate};
+    use wgpu_norm_tools::shaders::{Target, Translator};
 
     use wgpu_norm_tools::tier;
 
@@ -163,7 +163,9 @@ mod tests {
         println!("{planned} cases planned, {refused} refused, {} kernels", kernels.len());
         // scripts/check-shaders has the other languages, and their compilers
         for (name, kernel) in tier::some(&kernels) {
-            translate(kernel, Target::Spirv).unwrap_or_else(|words| panic!("{name}: {words}"));
+            Translator::new(kernel)
+                .and_then(|kernel| kernel.translate(Target::Spirv))
+                .unwrap_or_else(|words| panic!("{name}: {words}"));
         }
     }
 }

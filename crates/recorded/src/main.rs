@@ -77,9 +77,9 @@ struct Args {
     /// Leave out cases whose class contains one of these, `|` between them.
     #[arg(long, value_name = "TEXT|TEXT")]
     skip_class: Option<String>,
-    /// Only a sixteenth of the cases of each family, spread over them.
-    #[arg(long)]
-    sample: bool,
+    /// Only one of so many cases of each family, spread over them.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    one_of: u32,
     /// Replace results of an earlier run.
     #[arg(long)]
     force: bool,
@@ -252,10 +252,8 @@ fn select(args: &Args) -> Result<Vec<Family>, Failure> {
                 && !skipped.iter().any(|text| request.class.contains(text))
         });
     }
-    if args.sample {
-        for family in &mut families {
-            family.cases = tier::sample(std::mem::take(&mut family.cases)).collect();
-        }
+    for family in &mut families {
+        family.cases = tier::one_of(args.one_of, std::mem::take(&mut family.cases)).collect();
     }
     families.retain(|family| !family.cases.is_empty());
     if families.is_empty() {

@@ -76,7 +76,7 @@ fn table(written: &[Written]) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use wgpu_norm_tools::shaders::{file_name, translate};
+    use wgpu_norm_tools::shaders::{Translator, file_name};
     use wgpu_norm_tools::tier;
 
     use super::*;
@@ -85,8 +85,9 @@ mod tests {
     fn every_kernel_translates_into_every_language() {
         let (all, mut files) = (all().unwrap(), BTreeSet::new());
         for (name, kernel) in tier::some(&all) {
+            let translator = Translator::new(kernel).unwrap();
             for target in Target::ALL {
-                let (extension, bytes) = translate(kernel, target).unwrap();
+                let (extension, bytes) = translator.translate(target).unwrap();
                 assert!(!bytes.is_empty(), "{name}.{extension}");
             }
         }

@@ -61,8 +61,8 @@ pub fn write(kernels: BTreeMap<String, Kernel>, target: Target, folder: &Path) -
     std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
     let mut written = Vec::new();
     for (name, kernel) in kernels {
-        let (extension, bytes) =
-            translate(&kernel, target).map_err(|message| Failure::Shader { kernel: name.clone(), message })?;
+        let translated = Translator::new(&kernel).and_then(|kernel| kernel.translate(target));
+        let (extension, bytes) = translated.map_err(|message| Failure::Shader { kernel: name.clone(), message })?;
         let file = format!("{}.{extension}", file_name(&name));
         write_bytes(&folder.join(&file), &bytes, true)?;
         let (entry_point, constants) = (kernel.entry_point(), kernel.constants());
@@ -93,25 +93,41 @@ pub fn file_name(kernel: &str) -> String {
     kernel.chars().take(LONGEST).map(safe).chain(format!("-{number:016x}").chars()).collect()
 }
 
-/// File extension and contents of a kernel in a language, after naga's validator has passed it; naga's words where it
-/// does not.
-pub fn translate(kernel: &Kernel, target: Target) -> Result<(&'static str, Vec<u8>), String> {
-    let source = kernel.source();
-    let module = naga::front::wgsl::parse_str(&source)
-        .map_err(|error| error.emit_to_string_with_path(&source, &kernel.to_string()))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
-        .validate(&module)
-        .map_err(|error| error.emit_to_string(&source))?;
-    let constants = kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let entry_point = (ShaderStage::Compute, kernel.entry_point());
-    let (module, info) = back::pipeline_constants::process_overrides(&module, &info, Some(entry_point), &constants)
-        .map_err(|error| error.to_string())?;
-    match target {
-        // Names, comments and overrides stay as they are; what is above has proved it sound.
-        Target::Wgsl => Ok(("wgsl", source.into_bytes())),
-        Target::Spirv => Ok(("spv", spirv(kernel, &module, &info)?)),
-        Target::Msl => Ok(("metal", metal(kernel, &module, &info)?.into_bytes())),
-        Target::Hlsl => Ok(("hlsl", high_level(kernel, &module, &info)?.into_bytes())),
+/// A kernel that naga has read, with its constants folded in.
+pub struct Translator<'k> {
+    kernel: &'k Kernel,
+    source: String,
+    module: Module,
+    info: ModuleInfo,
+}
+
+impl<'k> Translator<'k> {
+    /// Naga's words where its validator does not pass the kernel.
+    pub fn new(kernel: &'k Kernel) -> Result<Self, String> {
+        let source = kernel.source();
+        let module = naga::front::wgsl::parse_str(&source)
+            .map_err(|error| error.emit_to_string_with_path(&source, &kernel.to_string()))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+            .validate(&module)
+            .map_err(|error| error.emit_to_string(&source))?;
+        let constants = kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let entry_point = (ShaderStage::Compute, kernel.entry_point());
+        let (module, info) = back::pipeline_constants::process_overrides(&module, &info, Some(entry_point), &constants)
+            .map_err(|error| error.to_string())?;
+        let (module, info) = (module.into_owned(), info.into_owned());
+        Ok(Self { kernel, source, module, info })
+    }
+
+    /// File extension and contents in a language.
+    pub fn translate(&self, target: Target) -> Result<(&'static str, Vec<u8>), String> {
+        let Self { kernel, source, module, info } = self;
+        match target {
+            // Names, comments and overrides stay as they are; what has been read has proved it sound.
+            Target::Wgsl => Ok(("wgsl", source.clone().into_bytes())),
+            Target::Spirv => Ok(("spv", spirv(kernel, module, info)?)),
+            Target::Msl => Ok(("metal", metal(kernel, module, info)?.into_bytes())),
+            Target::Hlsl => Ok(("hlsl", high_level(kernel, module, info)?.into_bytes())),
+        }
     }
 }
 
