@@ -36,15 +36,17 @@ override AHEAD: bool = false;
 alias Tile = array<vec4<f32>, ROWS * VECTORS>;
 
 // What is read waits as it is stored.
-struct Packed { x: array<Taken, ROWS * VECTORS>, g: array<Given, ROWS * VECTORS>, start: array<f32, ROWS> }
-fn read_rows(at: Worker, place: u32, next: ptr<function, Packed>) {
+alias PackedX = array<Taken, ROWS * VECTORS>;
+alias PackedG = array<Given, ROWS * VECTORS>;
+fn read_rows(at: Worker, place: u32, x: ptr<function, PackedX>, g: ptr<function, PackedG>,
+    start: ptr<function, array<f32, ROWS>>) {
     for (var r = 0u; r < ROWS; r += 1u) {
         let row = row_of(at, place + r);
         for (var v = 0u; v < VECTORS; v += 1u) {
-            (*next).x[r * VECTORS + v] = fetch4(row, vector_of(row, v));
-            (*next).g[r * VECTORS + v] = fetch_grad4(row, vector_of(row, v));
+            (*x)[r * VECTORS + v] = fetch4(row, vector_of(row, v));
+            (*g)[r * VECTORS + v] = fetch_grad4(row, vector_of(row, v));
         }
-        if SHIFTS { (*next).start[r] = first_of(row); }
+        if SHIFTS { (*start)[r] = first_of(row); }
     }
 }
 
@@ -67,18 +69,16 @@ fn run(group: u32, local: u32) {
     var marks = 0u;
     var known = me.group * TURNS * ROWS;
     var half = 0u;
-    var next: Packed;
-    if AHEAD { read_rows(at, at.first + me.group * ROWS, &next); }
+    var next_x: PackedX;
+    var next_g: PackedG;
+    var next_start: array<f32, ROWS>;
+    if AHEAD { read_rows(at, at.first + me.group * ROWS, &next_x, &next_g, &next_start); }
     for (var step = at.first; is_row(step); step += at.stride) {
         let place = step + me.group * ROWS;
-        if !AHEAD { read_rows(at, place, &next); }
+        if !AHEAD { read_rows(at, place, &next_x, &next_g, &next_start); }
         var x: Tile;   // then what `pulled4` takes of it
         var g: Tile;
-        for (var k = 0u; k < ROWS * VECTORS; k += 1u) {
-            x[k] = taken4(next.x[k]);
-            g[k] = given4(next.g[k]);
-        }
-        var start = next.start;
+        var start = next_start;
         for (var r = 0u; r < ROWS; r += 1u) { start[r] *= first_scale; }
         var sums: array<vec2<f32>, ROWS>;
         for (var r = 0u; r < ROWS; r += 1u) {
@@ -91,8 +91,8 @@ fn run(group: u32, local: u32) {
             for (var v = 0u; v < VECTORS; v += 1u) {
                 let k = r * VECTORS + v;
                 let here = is_here(row, v);
-                x[k] = select(vec4(0.0), kept4(x[k], by), here);
-                g[k] = select(vec4(0.0), g[k], here & vec4(is_row(place + r)));
+                x[k] = select(vec4(0.0), kept4(taken4(next_x[k]), by), here);
+                g[k] = select(vec4(0.0), given4(next_g[k]), here & vec4(is_row(place + r)));
                 let x_hat = hat_of_kept4(x[k], by);
                 if SUMS {
                     d_bias[v] = fma(g[k], vec4(counts), d_bias[v]);
@@ -105,7 +105,7 @@ fn run(group: u32, local: u32) {
             sums[r] = vec2(total(sum_g), total(sum_g_x_hat));
             sums[r].x = unless_lost(sums[r].x, weighs_little & (sums[r].x == 0.0) & (sums[r].y == 0.0));
         }
-        if AHEAD && is_row(step + at.stride) { read_rows(at, place + at.stride, &next); }
+        if AHEAD && is_row(step + at.stride) { read_rows(at, place + at.stride, &next_x, &next_g, &next_start); }
         if MAPS { exchange(&sums, half); }
         half = SLOTS / 2u - half;
         var ordinary: array<bool, ROWS>;

@@ -60,10 +60,6 @@ fn run(group: u32, local: u32) {
     }
     var x: Tile;   // then what `pulled4` takes of it
     var g: Tile;   // then the gradient to x
-    for (var k = 0u; k < RUNS * VECTORS; k += 1u) {
-        x[k] = taken4(packed_x[k]);
-        g[k] = given4(packed_g[k]);
-    }
     var scale: array<f32, RUNS>;
     for (var t = 0u; t < RUNS; t += 1u) { scale[t] = scale_of(segment, t); }
     let one = normalizer(record);
@@ -78,8 +74,8 @@ fn run(group: u32, local: u32) {
         for (var v = 0u; v < VECTORS; v += 1u) {
             let k = t * VECTORS + v;
             let here = is_here(row, t, v);
-            x[k] = select(vec4(0.0), kept4(x[k], by), here);
-            g[k] = select(vec4(0.0), g[k], here);
+            x[k] = select(vec4(0.0), kept4(taken4(packed_x[k]), by), here);
+            g[k] = select(vec4(0.0), given4(packed_g[k]), here);
             sum_g += g[k];
             sum_g_x_hat = fma(g[k], hat_of_kept4(x[k], by), sum_g_x_hat);
         }

@@ -1,8 +1,10 @@
 // The page in real browsers: colours, verification, benchmark, a lost device, a browser without WebGPU.
 //
-//   node web/tests/run.mjs [chromium|firefox] [--only colours|verify|bench|lost|missing|layout] [--pictures FOLDER]
+//   node web/tests/run.mjs [chromium|firefox] [--only colours|verify|bench|peers|lost|missing|layout]
+//     [--pictures FOLDER] [--peers FILE]
 //
-// --pictures: screenshots, light and dark, wide and narrow. WGPU_NORM names the program that reads what the page saves.
+// --pictures: screenshots, light and dark, wide and narrow. --peers: all that peers have, of 32 MiB at most, saved to the
+// file, where scripts/web --peers has built the page. WGPU_NORM names the program that reads what the page saves.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +17,7 @@ import { serve } from "../../crates/wgpu-norm-web/test/serve.mjs";
 const folder = new URL("../dist", import.meta.url).pathname;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { only: { type: "string" }, pictures: { type: "string" } },
+  options: { only: { type: "string" }, pictures: { type: "string" }, peers: { type: "string" } },
 });
 /** Canvases of SwiftShader crash the browser otherwise; a camera that shows a test picture. */
 const MORE = {
@@ -180,20 +182,23 @@ const PARTS = {
 
   async peers({ page, name }) {
     if (name !== "chromium" || !(await fetch(new URL("peers/onnxruntime/ort.webgpu.min.mjs", page.url()))).ok) return;
-    await page.$eval("#filter", (input) => {
-      input.value = "instance 32x512x7x7 channels-first forward";
-    });
+    const filter = values.peers ? " forward" : "instance 32x512x7x7 channels-first forward";
+    await page.$eval("#filter", (input, filter) => (input.value = filter), filter);
     for (const peer of ["onnxruntime", "tfjs"]) await page.click(`input[value="${peer}"]`);
     await page.click("#bench-run");
     await page.waitForFunction(() => !document.querySelector("#bench-stop").hidden, { timeout: MINUTES });
-    await stopped(page, "bench", 2 * MINUTES);
+    await stopped(page, "bench", (values.peers ? 15 : 2) * MINUTES);
     const report = await page.evaluate(() => wgpuNormPage.bench.report);
-    const names = report?.rows.map(({ peer }) => peer?.split(" ")[0] ?? "ours") ?? [];
+    const names = new Set(report?.rows.map(({ peer }) => peer?.split(" ")[0] ?? "ours"));
     check(
       `peers in turn: ${await text(page, "#bench-note")}`,
-      names.join() === "ours,onnxruntime-web,TensorFlow.js",
-      JSON.stringify([names, report?.skipped]),
+      [...names].join() === "ours,onnxruntime-web,TensorFlow.js",
+      JSON.stringify([[...names], report?.skipped]),
     );
+    if (values.peers) {
+      writeFileSync(values.peers, `${JSON.stringify(report)}\n`);
+      beside(report);
+    }
     for (const peer of ["onnxruntime", "tfjs"]) await page.click(`input[value="${peer}"]`);
   },
 
@@ -264,6 +269,24 @@ const PARTS = {
     check("everything that can be used has a name", unnamed.length === 0, unnamed.join());
   },
 };
+
+/** How many times as fast as each peer in each case. */
+function beside({ rows }) {
+  const caseOf = ({ peer, median_ms, ...row }) => [row.variant, row.shape, row.format, row.pass].join();
+  const ours = new Map(rows.filter(({ peer }) => peer === null).map((row) => [caseOf(row), row.median_ms]));
+  for (const name of new Set(rows.map(({ peer }) => peer).filter((peer) => peer !== null))) {
+    const all = rows.filter(({ peer }) => peer === name);
+    const ratios = all.map((row) => row.median_ms / ours.get(caseOf(row)));
+    const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
+    const behind = all.filter((_, i) => ratios[i] < 1).map((row) => `${row.variant} ${row.shape} ${row.format}`);
+    check(
+      `${mean.toFixed(2)} times as fast as ${name} (${Math.min(...ratios).toFixed(2)} to ` +
+        `${Math.max(...ratios).toFixed(2)}) in ${ratios.length} cases`,
+      behind.length === 0,
+      `behind in ${behind.join("; ")}`,
+    );
+  }
+}
 
 /** A picture of noise, drawn by the browser. */
 async function writePng(page, path, width, height) {

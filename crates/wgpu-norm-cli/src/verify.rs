@@ -179,18 +179,18 @@ fn verify(station: &Station, case: &Case, tier: &mut Tier, results: &mut Results
     for &fill in station.pass.fills(case) {
         if !norms.is_empty() {
             let tensors = case.tensors(fill, first.affine_len(), None);
-            let expected = Expected::of(&tensors, &descriptor)?;
-            for (index, (schedule, norm)) in norms.iter().enumerate() {
-                let run = Run { gpu, norm, tensors: &tensors, guard: GUARDS[index % 2] };
-                results.add(case, fill, schedule.clone(), run.verify(&expected))?;
+            let runs = norms.iter().zip(GUARDS.into_iter().cycle());
+            let runs = runs.map(|((_, norm), guard)| Run { gpu, norm, tensors: &tensors, guard });
+            let verdicts = verdicts(|| Expected::of(&tensors, &descriptor), runs)?;
+            for ((schedule, _), verdict) in norms.iter().zip(verdicts) {
+                results.add(case, fill, schedule.clone(), verdict)?;
             }
         }
         if given {
             let tensors = case.tensors(fill, first.affine_len(), Some(first.content().given_segment_count()));
-            let expected = Expected::of(&tensors, &descriptor)?;
-            for guard in GUARDS {
-                let run = Run { gpu, norm: &first, tensors: &tensors, guard };
-                results.add(case, fill, "given".to_owned(), run.verify(&expected))?;
+            let runs = GUARDS.map(|guard| Run { gpu, norm: &first, tensors: &tensors, guard });
+            for verdict in verdicts(|| Expected::of(&tensors, &descriptor), runs.into_iter())? {
+                results.add(case, fill, "given".to_owned(), verdict)?;
             }
         }
     }
@@ -218,6 +218,27 @@ impl Expected {
     }
 }
 
+/// What a norm gives on the device, and whether that is what it should be.
+trait Measured {
+    type Written;
+    type Expected;
+    fn written(&self) -> Result<Self::Written, Failure>;
+    fn judge(&self, written: Self::Written, expected: &Self::Expected) -> Result<Verdict, Failure>;
+}
+
+/// All runs on the device, beside the reference on a thread of its own.
+fn verdicts<R: Measured<Expected: Send>>(
+    expected: impl FnOnce() -> Result<R::Expected, Failure> + Send,
+    runs: impl Iterator<Item = R>,
+) -> Result<Vec<Result<Verdict, Failure>>, Failure> {
+    std::thread::scope(|scope| {
+        let reference = scope.spawn(expected);
+        let written: Vec<_> = runs.map(|run| (run.written(), run)).collect();
+        let expected = reference.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(written.into_iter().map(|(written, run)| run.judge(written?, &expected)).collect())
+    })
+}
+
 /// One norm on the device.
 struct Run<'a> {
     gpu: &'a Gpu,
@@ -225,6 +246,12 @@ struct Run<'a> {
     tensors: &'a Tensors,
     /// Elements around input and output.
     guard: u64,
+}
+
+/// The outputs of two runs, and the sums where they have such.
+struct Outputs {
+    outputs: Vec<Vec<f32>>,
+    sums: Vec<Vec<f32>>,
 }
 
 /// What came out of two runs.
@@ -268,9 +295,11 @@ impl Verdict {
     }
 }
 
-impl Run<'_> {
-    /// The output, or the sum that is normalized where that is worse.
-    fn verify(&self, expected: &Expected) -> Result<Verdict, Failure> {
+impl Measured for Run<'_> {
+    type Written = Outputs;
+    type Expected = Expected;
+
+    fn written(&self) -> Result<Outputs, Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
         let types = self.norm.content().types();
         let input = gpu.upload_guarded("input", types.input, &tensors.input, guard)?;
@@ -288,6 +317,13 @@ impl Run<'_> {
             outputs.push(gpu.download_guarded(&output)?);
             sums.extend(runner.sum.as_ref().map(|sum| gpu.download_guarded(sum)).transpose()?);
         }
+        Ok(Outputs { outputs, sums })
+    }
+
+    /// The output, or the sum that is normalized where that is worse.
+    fn judge(&self, Outputs { outputs, sums }: Outputs, expected: &Expected) -> Result<Verdict, Failure> {
+        let Self { tensors, guard, .. } = *self;
+        let types = self.norm.content().types();
         let Expected { exact, output_units, sum_units } = expected;
         let written = [("output", &outputs, (&exact.norm.output, output_units), types.output)];
         let sum = tensors.sum.map(|element| ("sum", &sums, (&exact.sum, sum_units), element));

@@ -14,7 +14,7 @@ use wgpu_norm_tools::terms;
 
 use crate::cases::Case;
 
-use super::{GUARDS, Results, Station, Tier, Verdict};
+use super::{GUARDS, Measured, Results, Station, Tier, Verdict};
 
 /// One case under the schedules that the tier takes; from given statistics there is but one.
 pub fn verify(
@@ -37,20 +37,18 @@ pub fn verify(
     for &fill in station.pass.backward_fills(case) {
         let mut run = |norms: &[(String, Planned)], channels: Option<u64>| {
             let tensors = case.tensors(fill, norm.affine_len(), channels);
-            let expected = expected(&case.descriptor(), &tensors, &grad_output)?;
-            norms.iter().enumerate().try_for_each(|(index, (schedule, norm))| {
+            let runs = norms.iter().enumerate().map(|(index, (_, norm))| Run {
+                gpu,
+                norm,
+                tensors: &tensors,
+                grad_output: &grad_output,
+                multiplies: case.multiplies(),
                 // given statistics are computed at the odd offset
-                let guard = GUARDS[usize::from(channels.is_some()).max(index % 2)];
-                let run = Run {
-                    gpu,
-                    norm,
-                    tensors: &tensors,
-                    grad_output: &grad_output,
-                    multiplies: case.multiplies(),
-                    guard,
-                };
-                results.add(case, fill, schedule.clone(), run.verify(&expected))
-            })
+                guard: GUARDS[usize::from(channels.is_some()).max(index % 2)],
+            });
+            let verdicts = super::verdicts(|| expected(&case.descriptor(), &tensors, &grad_output), runs)?;
+            let mut all = norms.iter().zip(verdicts);
+            all.try_for_each(|((schedule, _), verdict)| results.add(case, fill, schedule.clone(), verdict))
         };
         if !norms.is_empty() {
             run(&norms, None)?;
@@ -98,10 +96,16 @@ struct Gradient {
     values: Vec<f32>,
 }
 
-impl Run<'_> {
+impl Measured for Run<'_> {
+    type Written = [Vec<Gradient>; 2];
+    type Expected = Vec<Expected>;
+
+    fn written(&self) -> Result<[Vec<Gradient>; 2], Failure> {
+        Ok([self.once()?, self.once()?])
+    }
+
     /// The worst of the gradients.
-    fn verify(&self, expected: &[Expected]) -> Result<Verdict, Failure> {
-        let [first, second] = [self.once()?, self.once()?];
+    fn judge(&self, [first, second]: [Vec<Gradient>; 2], expected: &Vec<Expected>) -> Result<Verdict, Failure> {
         let runs = || first.iter().zip(&second);
         let verdicts = expected.iter().filter_map(|Expected { to, values, units }| {
             let (first, second) = runs().find(|(first, _)| first.to == *to)?;
@@ -113,7 +117,9 @@ impl Run<'_> {
         // The gradient to the input is always there.
         Verdict::worst(verdicts).ok_or_else(|| Failure::Usage("no gradient to verify".to_owned()))
     }
+}
 
+impl Run<'_> {
     /// Forward with saved or imported statistics, then all gradients that the norm has.
     fn once(&self) -> Result<Vec<Gradient>, Failure> {
         let Self { gpu, tensors, guard, .. } = *self;
