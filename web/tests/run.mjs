@@ -1,9 +1,9 @@
 // The page in real browsers: colours, verification, benchmark, a lost device, a browser without WebGPU.
 //
 //   node web/tests/run.mjs [chromium|firefox] [--only colours|verify|bench|peers|lost|missing|layout]
-//     [--pictures FOLDER] [--peers FILE]
+//     [--pictures FOLDER] [--peers FILE] [--beside onnxruntime,tfjs]
 //
-// --pictures: screenshots, light and dark, wide and narrow. --peers: all that peers have, of 32 MiB at most, saved to the
+// --pictures: screenshots, light and dark, wide and narrow. --peers: all that peers have, of 4 MiB at most, saved to the
 // file, where scripts/web --peers has built the page. WGPU_NORM names the program that reads what the page saves.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,7 +17,12 @@ import { serve } from "../../crates/wgpu-norm-web/test/serve.mjs";
 const folder = new URL("../dist", import.meta.url).pathname;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { only: { type: "string" }, pictures: { type: "string" }, peers: { type: "string" } },
+  options: {
+    only: { type: "string" },
+    pictures: { type: "string" },
+    peers: { type: "string" },
+    beside: { type: "string", default: "onnxruntime,tfjs" },
+  },
 });
 /** Canvases of SwiftShader crash the browser otherwise; a camera that shows a test picture. */
 const MORE = {
@@ -184,22 +189,26 @@ const PARTS = {
     if (name !== "chromium" || !(await fetch(new URL("peers/onnxruntime/ort.webgpu.min.mjs", page.url()))).ok) return;
     const filter = values.peers ? " forward" : "instance 32x512x7x7 channels-first forward";
     await page.$eval("#filter", (input, filter) => (input.value = filter), filter);
-    for (const peer of ["onnxruntime", "tfjs"]) await page.click(`input[value="${peer}"]`);
+    await page.select("#largest", values.peers ? "4" : "32");
+    const peers = values.beside.split(",");
+    for (const peer of peers) await page.click(`input[value="${peer}"]`);
     await page.click("#bench-run");
     await page.waitForFunction(() => !document.querySelector("#bench-stop").hidden, { timeout: MINUTES });
-    await stopped(page, "bench", (values.peers ? 15 : 2) * MINUTES);
+    const say = async () => console.log(`    ${await text(page, "#bench-note")}`);
+    const says = setInterval(say, values.peers ? 3e4 : MINUTES);
+    await stopped(page, "bench", (values.peers ? 15 : 2) * MINUTES).finally(() => clearInterval(says));
     const report = await page.evaluate(() => wgpuNormPage.bench.report);
-    const names = new Set(report?.rows.map(({ peer }) => peer?.split(" ")[0] ?? "ours"));
+    const measured = new Set(report?.rows.map(({ peer }) => peer?.split(" ")[0]));
     check(
       `peers in turn: ${await text(page, "#bench-note")}`,
-      [...names].join() === "ours,onnxruntime-web,TensorFlow.js",
-      JSON.stringify([[...names], report?.skipped]),
+      measured.size === 1 + peers.length,
+      JSON.stringify([[...measured], report?.skipped]),
     );
     if (values.peers) {
       writeFileSync(values.peers, `${JSON.stringify(report)}\n`);
       beside(report);
     }
-    for (const peer of ["onnxruntime", "tfjs"]) await page.click(`input[value="${peer}"]`);
+    for (const peer of peers) await page.click(`input[value="${peer}"]`);
   },
 
   async lost({ page }) {
