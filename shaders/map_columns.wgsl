@@ -17,7 +17,7 @@ override LANES: u32 = 16u;
 override LINES: u32 = 16u;          // WORKGROUP / LANES
 override SAVE: bool = false;
 override HELD: bool = true;
-override STATISTICS: u32 = 1u;      // as AFFINE: neighbours in a row have neighbours (1), or runs of a row (2)
+override STATISTICS: u32 = 1u;      // as AFFINE: COLUMNS or MIXED
 struct MapColumns {
     statistics: Lookup,
     rows: u32,         // rows of a block, which share segments
@@ -35,20 +35,20 @@ struct Me { lane: u32 }
 var<private> me: Me;
 var<workgroup> exchanged: array<vec2<f32>, WORKGROUP>;
 var<workgroup> found: array<vec4<f32>, 4u * LANES>;   // normalizers of the tile's segments
-const ALONG = 1u;
 // Runs of a row, each of one segment.
 fn run_of(column: u32) -> u32 { return (p.map_columns.first_column + column) / p.map_columns.statistics.run; }
 
 // The moments of one segment, by `lines` lanes, the result valid in the first of them. Uniform control flow.
 fn merged_by_lines(segment: u32, line: u32, own: u32) -> vec4<f32> {
     let base = partial_at(segment, 0u);
-    if p.partials.count == 1u { return base; }
+    let slices = p.partials.count;
+    if slices == 1u { return base; }
     let lines = p.map_columns.lines;
     var means = vec2(0.0);
-    for (var slice = line; slice < p.partials.count; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
+    for (var slice = line; slice < slices; slice += lines) { means += gather_means(base, partial_at(segment, slice)); }
     means = sum_lines(means, own);
     var squares = vec2(0.0);
-    for (var slice = line; slice < p.partials.count; slice += lines) {
+    for (var slice = line; slice < slices; slice += lines) {
         squares.x += gather_squares(base, partial_at(segment, slice), means);
     }
     return gathered(base, means, sum_lines(squares, own).x);
@@ -133,7 +133,7 @@ fn find(base: u32, first_run: u32, first_column: u32, saves: bool) {
 }
 // Those of the four columns of a vector of the tile.
 fn found4(vector: u32, first_run: u32) -> Normalizer4 {
-    if STATISTICS == ALONG {
+    if STATISTICS == COLUMNS {
         let i = 4u * (me.lane % LANES);
         return joined_normalizers(found[i], found[i + 1u], found[i + 2u], found[i + 3u]);
     }

@@ -141,6 +141,7 @@ fn kernels_are_few_and_know_no_norm() {
     assert!(known.len() <= 22, "{known:?}");
     for (path, source) in &files {
         assert!(source.lines().count() <= 150, "{} is long", path.display());
+        assert!(source.lines().all(|line| line.len() <= 120), "{} is wide", path.display());
         for word in source.split(|c: char| !c.is_alphanumeric() && c != '_') {
             let word = word.to_lowercase();
             let kinds = ["batch", "layer", "instance", "rms", "adain", "adaptive", "spectral"];

@@ -5,6 +5,7 @@ override MULTIPLIER: u32 = 0u; // the activation
 fn take4(row: Row, j: u32) -> vec4<f32> {
     return sum4(load4_input(row, j), multiplier4(row, j), prologue_bias4(row, j), load4_residual(row, j));
 }
+// What waits in registers: the sum, for which all terms are loaded.
 alias Taken = vec4<f32>;
 fn fetch4(row: Row, j: u32) -> Taken { return take4(row, j); }
 fn taken4(s: Taken) -> vec4<f32> { return s; }

@@ -1,5 +1,5 @@
 // What the statistics see of vector j of a row, and of one element: the input.
-fn take4(row: Row, j: u32) -> vec4<f32> { return load4_input(row, j); }
+fn take4(row: Row, j: u32) -> vec4<f32> { return taken4(fetch4(row, j)); }
 // What waits in registers, as it is stored.
 alias Taken = Packed_input;
 fn fetch4(row: Row, j: u32) -> Taken { return packed4_input(row, j); }
