@@ -17,7 +17,7 @@ import {
 } from "./clock.js";
 import { explain } from "./dom.js";
 import type { Opened } from "./gpu.js";
-import { type Inputs, type Peer, type Prepared, Unsupported } from "./peers/peer.js";
+import { type Inputs, Lost, type Peer, type Prepared, Unsupported, within } from "./peers/peer.js";
 import type { Reference } from "./reference.js";
 import { type Report, type Row, type Skipped, mediansOfRoofs } from "./report.js";
 import { Roofs, TENSORS } from "./roof.js";
@@ -74,6 +74,7 @@ export async function bench(
       clock,
       budget,
       signal,
+      lost: new Set(),
       roofs: await Roofs.create(device, clock, budget, signal),
     };
     for (const [index, entry] of cases.entries()) {
@@ -105,6 +106,8 @@ interface Bench {
   readonly budget: Budget;
   readonly signal: AbortSignal;
   readonly roofs: Roofs;
+  /** Peers that did not answer in time. */
+  readonly lost: Set<Peer>;
 }
 
 /** What a case reads and writes on the device. */
@@ -150,15 +153,16 @@ async function measure(
   const prepared: { name: string; contestant: Contestant }[] = [];
   const failures = new Map<Contestant, string>();
   try {
-    for (const peer of peers) {
+    for (const peer of peers.filter((peer) => !bench.lost.has(peer))) {
       try {
         say(`preparing ${peer.name}`);
-        const contestant = await peer.prepare(entry, rig.inputs);
+        const contestant = await within(peer.prepare(entry, rig.inputs));
         const error = comparable(entry) ? await errorOf(bench, contestant) : 0;
         if (!(error <= TOLERANCE)) throw new Error(`its result is off by ${error.toExponential(1)} of its magnitude`);
-        prepared.push({ name: peer.name, contestant: forgiving(contestant, failures) });
+        prepared.push({ name: peer.name, contestant: forgiving(contestant, failures, () => bench.lost.add(peer)) });
       } catch (error) {
         signal.throwIfAborted();
+        if (error instanceof Lost) bench.lost.add(peer);
         // what a peer does not have is no news; what it fails is
         if (!(error instanceof Unsupported)) report.skipped.push(without(peer.name, explain(error)));
       }
@@ -183,7 +187,7 @@ async function measure(
       else report.skipped.push(without(name, failures.get(contestant) ?? "it gave no times"));
     }
   } finally {
-    peers.forEach((peer) => peer.release());
+    peers.filter((peer) => !bench.lost.has(peer)).forEach((peer) => peer.release());
     rig.destroy();
   }
 }
@@ -195,19 +199,20 @@ function comparable(entry: BenchCase): boolean {
 
 /** How far a peer's result is from the reference. */
 async function errorOf({ reference }: Bench, peer: Prepared): Promise<number> {
-  const values = await peer.result();
+  const values = await within(peer.result());
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const { error, misplaced } = reference.judge("output", bytes);
   return misplaced > 0 ? Infinity : error;
 }
 
 /** A peer that fails gives up, and takes nothing along. */
-function forgiving(peer: Contestant, failures: Map<Contestant, string>): Contestant {
+function forgiving(peer: Contestant, failures: Map<Contestant, string>, lose: () => void): Contestant {
   const contestant: Contestant = {
     async run(executions) {
       try {
-        return await peer.run(executions);
+        return await within(peer.run(executions));
       } catch (error) {
+        if (error instanceof Lost) lose();
         failures.set(contestant, explain(error));
         return null;
       }

@@ -31,6 +31,27 @@ export interface Peer {
   destroy(): void;
 }
 
+/** Seconds for whatever a peer is asked for. */
+const LIMIT = 30;
+
+/** A peer that did not answer in time: it may do so at any time after. */
+export class Lost extends Error {}
+
+/** What is promised, or `Lost` after the limit. */
+export async function within<T>(promised: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Lost(`it did not end within ${LIMIT} s, and is not asked again`));
+    }, LIMIT * 1e3);
+  });
+  try {
+    return await Promise.race([promised, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Runs, and times the host until the device has done its work. */
 export function timed(device: GPUDevice, runOnce: (turn: number) => Promise<void> | void): Contestant {
   let turn = 0;

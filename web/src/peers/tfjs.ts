@@ -10,9 +10,11 @@ import { type Inputs, type Peer, type Prepared, Unsupported, timed } from "./pee
 /** Its kernels are registered for this name. */
 const BACKEND = "webgpu";
 
-/** What the backend has recorded and not submitted. */
+/** What the backend has recorded and not submitted: its pass has to be ended first. */
 interface Recording {
   readonly commandEncoder: GPUCommandEncoder | null;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
 }
 
 class TensorFlow implements Peer {
@@ -30,7 +32,7 @@ class TensorFlow implements Peer {
   static async create(device: GPUDevice, info: GPUAdapterInfo): Promise<TensorFlow> {
     const backend = new WebGPUBackend(device, info);
     // its own, which would open a device, or that of a device before
-    if (tf.findBackend(BACKEND)) tf.removeBackend(BACKEND);
+    if (tf.findBackendFactory(BACKEND)) tf.removeBackend(BACKEND);
     tf.registerBackend(BACKEND, () => backend);
     await tf.setBackend(BACKEND);
     return new TensorFlow(device, backend);
@@ -49,7 +51,11 @@ class TensorFlow implements Peer {
     const contestant = timed(device, (turn) => {
       const output = run(turn);
       // every few operations it does so by itself
-      if ((backend as unknown as Recording).commandEncoder) backend.submitQueue();
+      const recording = backend as unknown as Recording;
+      if (recording.commandEncoder) {
+        recording.endComputePassEncoder();
+        recording.submitQueue();
+      }
       output.dispose();
     });
     const result = async () => {
