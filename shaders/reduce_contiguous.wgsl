@@ -13,7 +13,8 @@
 // runs, and all numbers of lanes that need barriers, have one kernel.
 //
 // Departures:
-// 1. A whole that lost digits (is_rare) is reduced once more, in other units: two more walks, of the slice alone.
+// 1. A whole that lost digits (is_rare) is reduced once more, in other units: two more walks, of the slice alone; and
+//    sums of gradients that are not finite a third time, for what stands in their place.
 // 2. Runs that begin or end inside a vector are p.runs.vectors vectors each, the last of which may hold nothing. Where
 //    it is one run, the walk begins at its second vector and ends with its first: all but the last few are whole.
 // 3. No division in the loop: the next vector is `lanes` vectors further, that is step_runs runs and step_vectors
@@ -113,10 +114,10 @@ fn run(group: u32, local: u32) {
     let row = row_of(first_run);
     var known = known_at(p.runs.first_row + first_run, row, 0u);
     var whole: Whole;
-    for (var attempt = 0u; attempt < 2u; attempt += 1u) {
-        whole = whole_of(walked(first_run, begin + me.lane, end, known), known);
-        if !RETRIES || attempt > 0u || !any_lanes(is_rare(whole, known)) { break; }
-        known = known_again(known, extremes_of(first_run, begin + me.lane, end));
+    for (var attempt = 0u; attempt < attempts(); attempt += 1u) {
+        whole = joined(whole, whole_of(walked(first_run, begin + me.lane, end, known), known), attempt);
+        if attempt + 1u == attempts() || !any_lanes(is_rare(whole, known, attempt)) { break; }
+        known = known_again(known, extremes_of(first_run, begin + me.lane, end), attempt);
     }
     if live && me.lane == 0u { leave(slice, segment, record_of(whole, known, 0u)); }
 }

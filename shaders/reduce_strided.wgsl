@@ -57,10 +57,10 @@ fn run(group: u32, local: u32) {
     taken = end - min(slice * p.slices.len, end);
     var known = known_at(number_of(outer, 0u), row_of(outer, 0u), j);
     var whole: Whole;
-    for (var attempt = 0u; attempt < 2u; attempt += 1u) {
-        whole = whole_of(walked(outer, first, end, j, known), known);
-        if !RETRIES || attempt > 0u || !any_lanes(is_rare(whole, known)) { break; }
-        known = known_again(known, extremes_of(outer, first, end, j));
+    for (var attempt = 0u; attempt < attempts(); attempt += 1u) {
+        whole = joined(whole, whole_of(walked(outer, first, end, j, known), known), attempt);
+        if attempt + 1u == attempts() || !any_lanes(is_rare(whole, known, attempt)) { break; }
+        known = known_again(known, extremes_of(outer, first, end, j), attempt);
     }
     if me.line > 0u || me.column >= p.columns.tile { return; }
     for (var e = 0u; e < 4u; e += 1u) {

@@ -131,6 +131,8 @@ fn run(group: u32, local: u32) {
         for (var r = 0u; r < ROWS && MAPS; r += 1u) {
             marks |= select(0u, 1u << ((known + r) % (TURNS * ROWS)), is_row(place + r) & !ordinary[r]);
         }
+        // columns of elements are made anew, not kept in registers meanwhile
+        if !FULL { me.lane ^= p.exact.zero; }
         if MAPS { store_rows(at, place, ordinary, &g); }
         known += ROWS;
     }

@@ -10,6 +10,7 @@
 // Departures:
 // 1. Where a segment has one scale (SCALE_LAST) that is a factor of the result, and the sums are without it.
 // 2. A segment whose sums overflow or vanish is done again by streaming, lib/run_again.wgsl: it is not stored before.
+//    Its number is unknown to the compiler there, so that nothing of the first attempt stays in registers for it.
 // 3. Segments of one run of an odd number of halves are written two by two (lib/runs/pairs.wgsl).
 // bindings: parameters, input, grad_output, moments, [scale] (read), [grad_input], [partials] (write)
 
@@ -90,7 +91,7 @@ fn run(group: u32, local: u32) {
     for (var t = 0u; t < RUNS && SUMS; t += 1u) {
         var sum = whole;
         if RUN_LANES != LANES || !SCALE_LAST { sum = sum_run(sums[t], local); }
-        if ordinary && there && is_run(t) && lane_vector(0u) == 0u {
+        if ordinary & there & is_run(t) & (lane_vector(0u) == 0u) {
             store_partials(number_of(segment, t), vec4(sum, 0.0, f32(p.run_backward.width)));
         }
     }
@@ -100,10 +101,11 @@ fn run(group: u32, local: u32) {
             let weight = scale[k / VECTORS];
             let weighed = select(g[k] * weight, g[k], SCALE_LAST);
             let shifted = select(weighed, weighed - means.x, SHIFTS);
-            let u = pulled4(shifted, x[k], by.r, pull) * by.k;
+            var u = pulled4(shifted, x[k], by.r, pull);
+            if !PLAIN { u *= by.k; }
             g[k] = select(u, u * weight, SCALE_LAST);
         }
         store_runs(ordinary && there, segment, &g);
     }
-    if any_lanes(!ordinary) { segment_again(segment, there && !ordinary, local); }
+    if any_lanes(!ordinary) { segment_again(segment + p.exact.zero, there && !ordinary, local); }
 }

@@ -33,8 +33,9 @@ fn coefficients(record: vec4<f32>, sums: vec4<f32>) -> Coefficients {
 // Whether the gradient to the input takes the short way.
 fn is_common(sums: vec4<f32>, means: vec2<f32>, by: vec4<f32>) -> bool {
     let r = by.w * by.x;
-    let scaled = PLAIN && by.x != 1.0;
-    return are_plain(sums) && is_ordinary(r) && keep_all(means.x * r, means.y * r) && !scaled;
+    // no branches, hence no && and ||
+    let scaled = PLAIN & (by.x != 1.0);
+    return are_plain(sums) & is_ordinary(r) & keep_all(means.x * r, means.y * r) & !scaled;
 }
 fn splat_coefficients(c: Coefficients) -> Coefficients4 {
     return Coefficients4(splat_normalizer(c.by), c.pull.xxxx, c.pull.yyyy, c.pull.zzzz);

@@ -16,8 +16,11 @@ fn row_at(first: u32, width: u32) -> Row {
 // Columns of the four elements of vector j. Those before the row are huge.
 fn columns_of(row: Row, j: u32) -> vec4<u32> { return vec4(4u * j - row.head) + vec4(0u, 1u, 2u, 3u); }
 fn vectors_of(row: Row) -> u32 { return (row.head + row.width + 3u) / 4u; }
-fn live4(row: Row, j: u32) -> vec4<bool> { return columns_of(row, j) < vec4(row.width); }
 // Whether what belongs to the columns of a vector is a vector too.
 fn has_vectors() -> bool { return !HEADS && !TAILS; }
+fn live4(row: Row, j: u32) -> vec4<bool> {
+    if has_vectors() { return vec4(4u * j < row.width); }
+    return columns_of(row, j) < vec4(row.width);
+}
 // A vector that is there: j, or the last one.
 fn clamped(row: Row, j: u32) -> u32 { return min(j, vectors_of(row) - 1u); }

@@ -1,8 +1,8 @@
 // A segment from what memory holds, its gradients multiplied with a power of two, such that no sum of them overflows or
 // vanishes: of run_backward, rare.
 
-// For loops that stay loops: unrolled they take more registers than the path beside them, where lanes hold vectors.
-fn unknown_zero() -> u32 { return select(0u, p.exact.zero, has_vectors()); }
+// For loops that stay loops: unrolled they take more registers than the path beside them.
+fn unknown_zero() -> u32 { return p.exact.zero; }
 fn weight_of(segment: u32, t: u32) -> f32 { return select(scale_of(segment, t), 1.0, SCALE_LAST); }
 fn segment_again(segment: u32, stores: bool, local: u32) {
     let record = load_moments(segment);

@@ -299,7 +299,6 @@ impl Lowering {
         (blocks, workers, len): (u64, u32, u64),
         resumes: bool,
     ) -> Result<(), Unbindable> {
-        const COLUMNS: u64 = 8;
         let entry = Entry::MergeColumns;
         let stride = len.next_multiple_of(4);
         let all = segments_of(affine.affine, range);
@@ -309,7 +308,11 @@ impl Lowering {
         let repeats = (len / run).div_ceil(parameters);
         let folds = run * repeats > 1;
         let units = if folds { parameters } else { stride / 4 };
-        let tiles = (2 * units).div_ceil(COLUMNS);
+        // many partial sums of few columns by more lanes, so that each takes its own at once
+        let workgroup = self.profile.workgroup_size;
+        let few = (2 * units).div_ceil(8) < self.profile.units.into();
+        let columns = if few && !folds && workers > workgroup / 2 { 2 } else { 8 };
+        let tiles = (2 * units).div_ceil(columns);
         let sums = 0..blocks * u64::from(workers) * 2 * stride;
         let mut accesses = vec![access(Operand::ColumnSums, affine.partials, &sums)];
         accesses.extend(affine.accesses(&all));
@@ -325,11 +328,10 @@ impl Lowering {
             tiles: tiles as u32,
             ..Default::default()
         };
-        let workgroup = self.profile.workgroup_size;
         let overrides = Settings::default()
             .with("WORKGROUP", workgroup)
-            .with("COLUMNS", COLUMNS as u32)
-            .with("SLICES", workgroup / COLUMNS as u32)
+            .with("COLUMNS", columns as u32)
+            .with("SLICES", workgroup / columns as u32)
             .with("FOLDS", folds)
             .with("RESUMES", resumes);
         let draft = draft(entry, Accumulator::Centred, Exchange::None, Settings::default(), overrides);

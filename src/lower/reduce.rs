@@ -393,7 +393,7 @@ impl Summed {
             .with("STATISTICS", found as u32)
             .with("BY_ELEMENT", !operands.hoisted)
             .with("WEIGHED", operands.scale.is_some())
-            .with("PRODUCTS", reduction.divisor.infinities.takes_products())
+            .with("PRODUCTS", operands.hoisted && reduction.divisor.infinities.takes_products())
             .with("PLAIN", is_plain(&reduction.divisor, reduction.accumulator));
         let block = Gradients {
             statistics: placed.lookup,

@@ -152,16 +152,19 @@ impl Held {
         let each = || all.into_iter().filter_map(|held| Self::of_runs_held(runs, width, held, profile));
         // what leaves lanes enough for every compute unit
         let enough = |lanes: u32| segments * u64::from(lanes) >= profile.lanes() / 4;
-        // rows that are no vectors of memory make long code
-        let most = if width.is_multiple_of(4) { 4 } else { 1 };
-        let busy = |held: &Self| held.rows * held.vectors <= most && enough(held.lanes);
+        let busy = |held: &Self| held.rows * held.vectors <= 4 && enough(held.lanes);
         each().rev().filter(busy).max_by_key(|held| held.rows * held.vectors).or_else(|| each().next())
     }
 
     /// With so many runs of a lane, and vectors of each.
     fn of_runs_held(runs: u64, width: u64, (rows, held): (u64, u64), profile: &DeviceProfile) -> Option<Self> {
         let fewest = if runs == 1 { 4 } else { 1 };
-        let run_lanes = u32::try_from(width.div_ceil(4 * held)).ok()?.next_power_of_two().max(fewest);
+        let run_lanes = u32::try_from(width.div_ceil(4 * held)).ok()?.next_power_of_two();
+        // no lanes that hold more than there is
+        if rows > runs || run_lanes < fewest && held > 1 {
+            return None;
+        }
+        let run_lanes = run_lanes.max(fewest);
         let lanes = u32::try_from(runs.div_ceil(rows)).ok()?.checked_next_power_of_two()?.checked_mul(run_lanes)?;
         let workgroup = profile.workgroup_size.max(lanes);
         let (rows, held) = (rows as u32, held as u32);

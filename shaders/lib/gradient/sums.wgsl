@@ -15,7 +15,7 @@ fn keeps(sum: f32) -> bool { return is_ordinary(abs(sum)) | (sum == 0.0); }
 fn keep_all(g: f32, g_x_hat: f32) -> bool { return keeps(g) & keeps(g_x_hat); }
 // NaN where factors are not 0, and their product is: sums of it are then made again. Else the sum.
 fn unless_lost(sum: f32, lost: bool) -> f32 { return select(sum, bitcast<f32>(p.exact.nan), lost); }
-fn are_plain(sums: vec4<f32>) -> bool { return sums.z == 0.0 && keep_all(sums.x, sums.y); }
+fn are_plain(sums: vec4<f32>) -> bool { return (sums.z == 0.0) & keep_all(sums.x, sums.y); }
 fn means_of(sums: vec4<f32>) -> vec2<f32> { return select(sums.xy / sums.w, vec2(0.0), sums.w == 0.0); }
 
 // x * 2^power * y, in steps that leave the range of f32 no sooner than the result.

@@ -2,7 +2,7 @@
 // count), which has the range of the data where a square has not.
 
 const CENTRED = true;
-const RETRIES = true;
+fn attempts() -> u32 { return 2u; }
 // Of a lane: means of x - shift, and sums of squared differences to them.
 struct Partial { rest: vec4<f32>, squares: vec4<f32>, count: Count }
 struct Whole { rest: Sum, variance: Sum, count: f32 }
@@ -53,7 +53,7 @@ fn whole_of(m: Partial, known: Known) -> Whole {
 
 // Squares overflowed or vanished, beside the rest too; or nothing differs from a shift so small that differences, or
 // their mean, may have vanished. All may be 0 then: the second attempt says the same.
-fn is_rare(whole: Whole, known: Known) -> bool {
+fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool {
     let variances = splat(whole.variance);
     let rests = splat(whole.rest);
     let shifts = splat(known.shift);

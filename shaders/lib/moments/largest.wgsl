@@ -1,7 +1,7 @@
 // Moments (0, elements that have it, max |x|, count). Magnitudes are compared as integers, so that a NaN stays.
 
 const CENTRED = false;
-const RETRIES = false;
+fn attempts() -> u32 { return 1u; }
 struct Partial { top: vec4<u32>, ties: vec4<f32>, count: Count }
 struct Whole { top: Bits, ties: Sum, count: f32 }
 
@@ -19,7 +19,7 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     let ties = sum_counted(select(vec4(0.0), m.ties, m.top == splat_bits(top)), m.count, 0u);
     return Whole(top, ties.sum, ties.count);
 }
-fn is_rare(whole: Whole, known: Known) -> bool { return false; }
+fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool { return false; }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     let top = ranked(bitcast<u32>(component(bitcast<Sum>(whole.top), e)));
     return vec4(0.0, component(whole.ties, e), bitcast<f32>(top), whole.count);

@@ -1,7 +1,7 @@
 // Moments (0, 0, mean |x|, count).
 
 const CENTRED = false;
-const RETRIES = true;
+fn attempts() -> u32 { return 2u; }
 struct Partial { sum: vec4<f32>, count: Count }
 struct Whole { mean: Sum, count: f32 }
 
@@ -16,7 +16,7 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     return Whole(all.sum / max(all.count, 1.0), all.count);
 }
 // A sum overflowed.
-fn is_rare(whole: Whole, known: Known) -> bool {
+fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool {
     let means = splat(whole.mean);
     return !(is_ordinary(means.x) && is_ordinary(means.y) && is_ordinary(means.z) && is_ordinary(means.w));
 }

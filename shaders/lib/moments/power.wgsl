@@ -2,7 +2,7 @@
 // small.
 
 const CENTRED = false;
-const RETRIES = false;
+fn attempts() -> u32 { return 1u; }
 // `top` is the highest rank of a magnitude.
 struct Partial { top: vec4<u32>, sum: vec4<f32>, count: Count }
 struct Whole { top: Bits, mean: Sum, count: f32 }
@@ -29,7 +29,7 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     let all = sum_counted(rescaled(m, splat_bits(top)), m.count, 0u);
     return Whole(top, all.sum / max(all.count, 1.0), all.count);
 }
-fn is_rare(whole: Whole, known: Known) -> bool { return false; }
+fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool { return false; }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     let top = bitcast<f32>(ranked(bitcast<u32>(component(bitcast<Sum>(whole.top), e))));
     return vec4(top, 0.0, component(whole.mean, e), whole.count);

@@ -1,7 +1,7 @@
 // Moments (0, 0, root of the mean square, count).
 
 const CENTRED = false;
-const RETRIES = true;
+fn attempts() -> u32 { return 2u; }
 struct Partial { squares: vec4<f32>, count: Count }
 struct Whole { square: Sum, count: f32 }
 
@@ -16,7 +16,7 @@ fn whole_of(m: Partial, known: Known) -> Whole {
     return Whole(all.sum / max(all.count, 1.0), all.count);
 }
 // Squares overflowed or vanished.
-fn is_rare(whole: Whole, known: Known) -> bool {
+fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool {
     let squares = splat(whole.square);
     let ordinary = is_ordinary(squares.x) && is_ordinary(squares.y) && is_ordinary(squares.z) && is_ordinary(squares.w);
     return !ordinary || any(squares == vec4(0.0));

@@ -27,7 +27,8 @@ fn extremes_push(e: Extremes, fetched: Fetched, live: vec4<bool>) -> Extremes {
     let exponent = select(vec4(0u), magnitude_bits4(x) >> vec4(23u), live);
     return Extremes(max(e.exponent, exponent), e.infinite + select(vec4(0.0), x, exponent == vec4(255u)));
 }
-fn known_again(known: Known, e: Extremes) -> Known {
+fn joined(first: Whole, again: Whole, attempt: u32) -> Whole { return again; }
+fn known_again(known: Known, e: Extremes, attempt: u32) -> Known {
     let first = (bitcast<Bits>(known.shift) >> Bits(23u)) & Bits(255u);
     // a difference reaches twice the range
     let unit = clamp(max(max_all(e.exponent, 3u), first), Bits(2u), Bits(252u)) + Bits(1u);
