@@ -33,9 +33,9 @@ fn load() {
 // Whether a lane has anything but zeros of a segment whose elements do not differ from its first, which is 0: from
 // memory, as all that is rare.
 fn holds_something(e: u32) -> bool {
-    var bits = vec4(0u);
-    for (var k = 0u; k < p.held.turns; k += 1u) { bits |= magnitude_bits4(input4(k)); }
-    return part(bitcast<Sum>(largest(bits)), e) != 0.0;
+    var bits = Bits(0u);
+    for (var k = 0u; k < p.held.turns; k += 1u) { bits = max(bits, largest(magnitude_bits4(input4(k)))); }
+    return part(bitcast<Sum>(bits), e) != 0.0;
 }
 
 fn run(group: u32, local: u32) {

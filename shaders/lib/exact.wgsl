@@ -45,14 +45,15 @@ fn count_of(record: vec4<f32>) -> f32 {
 }
 
 // x in units, exactly. Denormal numbers as integers: a device that flushes them does not see them.
+fn in_units(x: f32, unit: u32) -> f32 {
+    let bits = bitcast<u32>(x);
+    let steps = f32(bits & 0x7fffffu) * bitcast<f32>(u32(max(105 - i32(unit), 0)) << 23u);
+    let denormal = bitcast<f32>(bitcast<u32>(steps) | (bits & 0x80000000u));
+    return select(x * bitcast<f32>((254u - unit) << 23u), denormal, (bits & INFINITY) == 0u);
+}
+// One after the other, for few registers: slow paths would give theirs to the kernel.
 fn in_units4(x: vec4<f32>, unit: vec4<u32>) -> vec4<f32> {
-    let bits = bitcast<vec4<u32>>(x);
-    let field = vec4<i32>(unit);
-    let steps = vec4<f32>(bits & vec4(0x7fffffu))
-        * bitcast<vec4<f32>>(vec4<u32>(max(vec4(105) - field, vec4(0))) << vec4(23u));
-    let denormal = bitcast<vec4<f32>>(bitcast<vec4<u32>>(steps) | (bits & vec4(0x80000000u)));
-    let normal = x * bitcast<vec4<f32>>((vec4(254u) - unit) << vec4(23u));
-    return select(normal, denormal, (bits & vec4(INFINITY)) == vec4(0u));
+    return vec4(in_units(x.x, unit.x), in_units(x.y, unit.y), in_units(x.z, unit.z), in_units(x.w, unit.w));
 }
 
 // Whether a variance, or a mean magnitude, lost nothing worth keeping: 2^-80 to 2^90. Not 0, infinity or NaN.
