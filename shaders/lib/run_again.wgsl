@@ -1,26 +1,27 @@
 // A segment from what memory holds, its gradients multiplied with a power of two, such that no sum of them overflows or
 // vanishes: of run_backward, rare.
 
-// For loops that stay loops: unrolled they take more registers than the path beside them.
-fn unknown_zero() -> u32 { return p.exact.zero; }
+// Its loops begin at a zero that compilers do not know, so that they stay loops: unrolled they take more registers than
+// the path beside them.
+
 fn weight_of(segment: u32, t: u32) -> f32 { return select(scale_of(segment, t), 1.0, SCALE_LAST); }
 fn segment_again(segment: u32, stores: bool, local: u32) {
     let record = load_moments(segment);
     let by = splat_normalizer(normalizer(record));
     var fields = vec4(0u);
-    for (var t = unknown_zero(); t < RUNS; t += 1u) {
+    for (var t = p.exact.zero; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
-        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
+        for (var v = p.exact.zero; v < VECTORS; v += 1u) {
             let own = fields4(grad4(row, vector_of(row, v)), vec4(weight_of(segment, t)));
             fields = max(fields, select(vec4(0u), own, is_here(row, t, v)));
         }
     }
     let up = to_units(max_lanes(max(max(fields.x, fields.y), max(fields.z, fields.w)), 1u));
     var sums = vec3(0.0);
-    for (var t = unknown_zero(); t < RUNS; t += 1u) {
+    for (var t = p.exact.zero; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
         var own = vec3(0.0);
-        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
+        for (var v = p.exact.zero; v < VECTORS; v += 1u) {
             let here = is_here(row, t, v);
             let x = select(vec4(0.0), take4(row, vector_of(row, v)), here);
             let g = select(vec4(0.0), grad4(row, vector_of(row, v)) * up, here);

@@ -308,10 +308,8 @@ impl Lowering {
         let repeats = (len / run).div_ceil(parameters);
         let folds = run * repeats > 1;
         let units = if folds { parameters } else { stride / 4 };
-        // many partial sums of few columns by more lanes, so that each takes its own at once
         let workgroup = self.profile.workgroup_size;
-        let few = (2 * units).div_ceil(8) < self.profile.units.into();
-        let columns = if few && !folds && workers > workgroup / 2 { 2 } else { 8 };
+        let columns = self.profile.merged_columns(2 * units, if folds { 1 } else { workers });
         let tiles = (2 * units).div_ceil(columns);
         let sums = 0..blocks * u64::from(workers) * 2 * stride;
         let mut accesses = vec![access(Operand::ColumnSums, affine.partials, &sums)];

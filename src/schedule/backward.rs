@@ -190,6 +190,13 @@ impl DeviceProfile {
         let columns = if many && records <= FEW_RECORDS { 64 } else { 8 };
         columns.min(self.workgroup_size.into())
     }
+
+    /// Of so many units of columns those that a workgroup merges side by side, of so many partial sums each: many of few
+    /// units by more lanes, so that a lane takes its own at once.
+    pub(crate) fn merged_columns(&self, units: u64, partials: u32) -> u64 {
+        let few = units.div_ceil(8) < self.units.into();
+        if few && partials > self.workgroup_size / 2 { 2 } else { 8 }
+    }
 }
 
 /// How gradients are computed.

@@ -8,10 +8,10 @@ fn store_runs(stores: bool, segment: u32, g: ptr<function, Tile>) {
     for (var v = 0u; v < VECTORS; v += 1u) { join(segment, v, (*g)[v]); }
 }
 fn store_again(stores: bool, segment: u32, all: Coefficients) {
-    for (var v = unknown_zero(); v < VECTORS; v += 1u) { lend(segment, v, gradient_again(segment, 0u, v, all)); }
+    for (var v = p.exact.zero; v < VECTORS; v += 1u) { lend(segment, v, gradient_again(segment, 0u, v, all)); }
     workgroupBarrier();
     if !stores { return; }
-    for (var v = unknown_zero(); v < VECTORS; v += 1u) { join(segment, v, gradient_again(segment, 0u, v, all)); }
+    for (var v = p.exact.zero; v < VECTORS; v += 1u) { join(segment, v, gradient_again(segment, 0u, v, all)); }
 }
 fn is_second() -> bool { return me.group % 2u == 1u; }
 fn lend(segment: u32, v: u32, u: vec4<f32>) {

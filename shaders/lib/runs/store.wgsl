@@ -11,9 +11,9 @@ fn store_runs(stores: bool, segment: u32, g: ptr<function, Tile>) {
 }
 fn store_again(stores: bool, segment: u32, all: Coefficients) {
     if !stores { return; }
-    for (var t = unknown_zero(); t < RUNS; t += 1u) {
+    for (var t = p.exact.zero; t < RUNS; t += 1u) {
         let row = row_of(segment, t);
-        for (var v = unknown_zero(); v < VECTORS; v += 1u) {
+        for (var v = p.exact.zero; v < VECTORS; v += 1u) {
             give_gradient4(row, lane_vector(v), is_here(row, t, v), gradient_again(segment, t, v, all));
         }
     }
