@@ -24,10 +24,7 @@ var<private> held: array<vec4<f32>, VECTORS>;
 fn load() {
     var packed: array<Taken, VECTORS>;
     for (var k = 0u; k < VECTORS; k += 1u) { packed[k] = fetched(k); }
-    for (var k = 0u; k < VECTORS; k += 1u) {
-        held[k] = taken4(packed[k]);
-        keep(k, held[k]);
-    }
+    for (var k = 0u; k < VECTORS; k += 1u) { held[k] = taken4(packed[k]); keep(k, held[k]); }
 }
 
 // Whether a lane has anything but zeros of a segment whose elements do not differ from its first, which is 0: from
@@ -51,11 +48,7 @@ fn run(group: u32, local: u32) {
         rare |= is_rare;
         needed |= is_rare && !(CENTRED && still && shift == 0u && !holds_something(e));
     }
-    if any_lanes(needed) {
-        forward_again(there, rare, m);
-    } else {
-        forward(there, m);
-    }
+    if any_lanes(needed) { forward_again(there, rare, m); } else { forward(there, m); }
 }
 
 // The slow path, by streaming: in units, or with moments that are good.
@@ -68,10 +61,6 @@ fn forward_again(stores: bool, rare: bool, ordinary: Measured) {
     var unit = units(bits_of(extent4(four_bits(top))));
     var m = measure_in_units(unit, top);
     var r = four(inverses_in_units(m, unit));
-    if !rare {
-        unit = Bits(127u);
-        m = ordinary;
-        r = four(inverses(m));
-    }
+    if !rare { unit = Bits(127u); m = ordinary; r = four(inverses(m)); }
     forward_streaming(stores, m, r, unit);
 }

@@ -1,10 +1,5 @@
 // Differences whose rounding matters, and numbers in units of a power of two. No other file subtracts a mean.
-struct Exact {
-    one: f32,      // 1, unknown to the compiler
-    nothing: f32,  // 0, unknown to the compiler
-    zero: u32,     // 0, unknown to the compiler
-    nan: u32,      // bits of a NaN
-}
+struct Exact { one: f32, nothing: f32, zero: u32, nan: u32 }   // 1, 0, 0, bits of a NaN: unknown to the compiler
 
 // a - b where a is itself a difference, as in (x - shift) - rest. Compilers turn a plain subtraction into x - (shift +
 // rest), which rounds the mean to one f32; a product with a one that they do not know they leave alone. It costs what a

@@ -7,7 +7,6 @@ fn exactly(count: u32) -> u32 { return count; }
 fn sum2_within(x: vec2<f32>, count: u32) -> vec2<f32> { return x; }
 var<workgroup> words: array<u32, WORKGROUP>;
 var<workgroup> words4: array<vec4<f32>, WORKGROUP>;
-
 fn sum_lanes(x: f32, slot: u32) -> f32 { return bitcast<f32>(tree(bitcast<u32>(x), true)); }
 fn max_lanes(x: u32, slot: u32) -> u32 { return tree(x, false); }
 // The sum of floats, or the largest.

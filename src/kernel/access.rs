@@ -33,13 +33,14 @@ pub(super) fn write(kernel: &Kernel, text: &str, out: &mut String) {
     for ((operand, slot), element) in kernel.operands().zip(kernel.elements) {
         let functions = match slot.map(usize::from) {
             Some(slot) => {
-                Accessor { operand, slot, content: kernel.layout.slots[slot].content, element }.functions(kernel)
+                let content = kernel.layout.slots[slot].content;
+                Accessor { operand, slot, content, element, padded: kernel.padded }.functions(kernel)
             }
             None => absent(operand),
         };
         for (name, body) in functions {
             let called = text.contains(&format!("{name}("));
-            let place = name.starts_with("place_") && slot.is_some();
+            let place = kernel.padded && name.starts_with("place_") && slot.is_some();
             if called || place {
                 let _ = writeln!(out, "fn {name}{body}");
             }
@@ -71,9 +72,17 @@ struct Accessor {
     slot: usize,
     content: Content,
     element: Element,
+    /// Whether rows of tensors lie apart.
+    padded: bool,
 }
 
 impl Accessor {
+    /// Where in its binding an element lies, by its number in the window.
+    fn place(&self, number: &str) -> String {
+        let t = self.operand.name();
+        if self.padded { format!("place_{t}({number})") } else { format!("p.places.{t} + {number}") }
+    }
+
     fn functions(&self, kernel: &Kernel) -> Functions {
         match self.operand.spec().unit {
             Unit::Record => self.records(),
@@ -88,29 +97,25 @@ impl Accessor {
         let t = self.operand.name();
         // rows of a kernel that reach over several padded rows of the tensor: each element has a place of its own
         let straddles = kernel.consts.get("STRADDLES").is_some();
-        let place = if kernel.padded {
-            format!(
-                "{{ let i = p.places.column + first; return p.places.{t} + i / p.places.row_len * p.places.{t}_stride \
-                 + i % p.places.row_len - p.places.column; }}"
-            )
-        } else {
-            format!("{{ return p.places.{t} + first; }}")
-        };
-        let mut all = vec![(format!("place_{t}"), format!("(first: u32) -> u32 {place}"))];
-        let at = format!("(place_{t}(row.first) - row.head) / 4u + j");
-        let column = format!("place_{t}(row.first) + c");
-        let column = if straddles { format!("place_{t}(row.first + c)") } else { column };
+        let place = format!(
+            "(first: u32) -> u32 {{ let i = p.places.column + first; return p.places.{t} + i / p.places.row_len * \
+             p.places.{t}_stride + i % p.places.row_len - p.places.column; }}"
+        );
+        let mut all = vec![(format!("place_{t}"), place)];
+        let first = self.place("row.first");
+        let at = format!("({first} - row.head) / 4u + j");
+        let column = if straddles { self.place("row.first + c") } else { format!("{first} + c") };
         let places = |columns: &str| {
             if straddles {
                 format!("place_{t}s(vec4(row.first) + {columns})")
             } else {
-                format!("vec4(place_{t}(row.first)) + {columns}")
+                format!("vec4({first}) + {columns}")
             }
         };
         let clamped = places("min(columns_of(row, j), vec4(row.width - 1u))");
         let columns = places("columns_of(row, j)");
         if straddles {
-            let each = ["x", "y", "z", "w"].map(|e| format!("place_{t}(i.{e})")).join(", ");
+            let each = ["x", "y", "z", "w"].map(|e| self.place(&format!("i.{e}"))).join(", ");
             all.push((format!("place_{t}s"), format!("(i: vec4<u32>) -> vec4<u32> {{ return vec4({each}); }}")));
         }
         // neighbours two by two, which may be halves of two words
@@ -287,15 +292,14 @@ impl Accessor {
 
     /// What is dealt by words, maybe another's: halves lie as those that it was dealt by.
     fn words4(&self) -> String {
-        let t = self.operand.name();
         if self.element == Element::F32 {
             let put = |e: &str| {
-                let assign = self.assign(&format!("place_{t}(d.number.{e})"), &format!("v.{e}"));
+                let assign = self.assign(&self.place(&format!("d.number.{e}")), &format!("v.{e}"));
                 format!("if d.live.{e} {{ {assign} }}")
             };
             return format!("{{ {} }}", ["x", "y", "z", "w"].map(put).join(" "));
         }
-        let at = format!("d.place + (p.places.{t} - written_place())");
+        let at = format!("d.place + (p.places.{} - written_place())", self.operand.name());
         format!("{{ let live = d.live; let at = {at}; {} }}", self.put_halves("at"))
     }
 

@@ -183,11 +183,13 @@ fn assemble(kernel: &Kernel) -> String {
         texts = prune(&texts.iter().map(String::as_str).collect::<Vec<_>>(), &others);
     }
     let accessors = accessors(&texts);
-    let text = texts.join("\n");
+    // what opens with a comment stands apart
+    let spaced = |text: String| if text.starts_with("//") { format!("\n{text}") } else { text };
+    let text = texts.into_iter().map(spaced).collect::<String>();
     let mut source = format!("// {kernel}\n");
     for (name, value) in kernel.consts.iter().filter(|(name, _)| text.contains(name)) {
         let _ = writeln!(source, "const {name} = {value}u;");
     }
     let _ = writeln!(source, "struct Places {{ {}: u32 }}", access::places(kernel).join(": u32, "));
-    source + &parameters + "@group(0) @binding(0) var<uniform> p: Parameters;\n" + &accessors + "\n" + &text
+    source + &parameters + "@group(0) @binding(0) var<uniform> p: Parameters;\n" + &accessors + &text
 }

@@ -1,8 +1,6 @@
 // Mean and variance of held segments. The shift is the first element of the segment: x - shift is exact or nearly so
 // where the mean is large, and 0 where all elements are equal. What is left of x is its deviation from the mean.
-
 const CENTRED = true;
-
 fn measure() -> Measured {
     let shift = first();
     load();
