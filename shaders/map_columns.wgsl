@@ -7,8 +7,7 @@
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
 // 2. Segments are merged by lanes of their own, p.map_columns.lines each, while the first rows are on their way.
-// 3. Parameters that differ from row to row (not HELD) are looked up when y is computed. Where an infinite scale has to
-//    be folded with the mean (FOLDED), a lane stores again what is not finite.
+// 3. Parameters that differ from row to row (not HELD) are looked up when y is computed.
 // 4. Moments that were merged here are stored (SAVE) by the workgroup that has the segment's first element.
 // bindings: parameters, input (read), partials (read), scale? (read), bias? (read), output (write), moments? (write)
 
@@ -79,23 +78,13 @@ fn run(group: u32, local: u32) {
     find(lookup_row(p.map_columns.statistics, first), first_run, 4u * p.map_columns.tile * tile, slice == 0u);
     if !there { return; }
     let by = found4(column, first_run);
-    if HELD { look_up(base + start, column); }
+    if HELD { map = map_at(base + start, column, by); }
     while are_whole(r, end) {
-        var nothing = vec4(0.0);
-        for (var q = 0u; q < ROWS; q += 1u) {
-            if !HELD { look_up(r + q * LINES, column); }
-            let x = taken4(packed[q]);
-            let y = normalized4(x, by, scales, biases);
-            put4(row_of(r + q * LINES), column, x, y);
-            nothing = nothing_of(y, nothing);
-        }
-        if FOLDED && any(nothing != vec4(0.0)) {
-            for (var q = 0u; q < ROWS; q += 1u) { put_carefully(r + q * LINES, column, taken4(packed[q]), by); }
-        }
+        for (var q = 0u; q < ROWS; q += 1u) { put(r + q * LINES, column, taken4(packed[q]), by); }
         r += ROWS * LINES;
         load(r, end, column);
     }
-    for (; r < end; r += LINES) { put_carefully(r, column, take4(row_of(r), column), by); }
+    for (; r < end; r += LINES) { put(r, column, take4(row_of(r), column), by); }
 }
 // Of ROWS rows from r on, where so many are there.
 var<private> packed: array<Taken, ROWS>;
@@ -104,16 +93,14 @@ fn load(r: u32, end: u32, column: u32) {
     if !are_whole(r, end) { return; }
     for (var q = 0u; q < ROWS; q += 1u) { packed[q] = fetch4(row_of(r + q * LINES), column); }
 }
-var<private> scales: vec4<f32>;  // of the columns, or of the columns of a row
-var<private> biases: vec4<f32>;
-fn look_up(n: u32, column: u32) {
+var<private> map: Map4;   // of the columns, or of the columns of a row
+fn map_at(n: u32, column: u32, by: Normalizer4) -> Map4 {
     let at = affine_at(n);
-    scales = scale4(at, row_of(n), column);
-    biases = bias4(at, row_of(n), column);
+    return map_of(by, scale4(at, row_of(n), column), bias4(at, row_of(n), column));
 }
-fn put_carefully(n: u32, column: u32, x: vec4<f32>, by: Normalizer4) {
-    if !HELD { look_up(n, column); }
-    put4(row_of(n), column, x, carefully4(x, by, scales, biases));
+fn put(n: u32, column: u32, x: vec4<f32>, by: Normalizer4) {
+    if !HELD { map = map_at(n, column, by); }
+    put4(row_of(n), column, x, mapped4(x, map));
 }
 fn row_of(n: u32) -> Row { return row_at(n * p.map_columns.width, p.map_columns.width); }
 // Normalizers of the segments of a tile, which are numbered from `base` on.

@@ -8,11 +8,9 @@
 //
 // Departures:
 // 1. The reverse of the order in which the moments were reduced: what was read last is still in the cache.
-// 2. Where an infinite scale has to be folded with the mean (FOLDED), a lane that has stored what is not finite stores
-//    it again.
-// 3. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's
+// 2. Moments that were merged here are stored (SAVE) by the group of lanes that has the first tile of the segment's
 //    first row.
-// 4. Rows that share words of the output are written by vectors of memory all the same (lib/edges/shared.wgsl).
+// 3. Rows that share words of the output are written by vectors of memory all the same (lib/edges/shared.wgsl).
 //
 // Rows are a window of the tensor's, and may be parts of rows: first_row and first_column count what lies before.
 //
@@ -53,24 +51,19 @@ fn run(group: u32, local: u32) {
     let at = affine_at(n);
     if SAVE && me.lane == 0u && unit % p.map_rows.tiles == 0u && opens_segment(n) { store_moments(segment, moments); }
     if whole {
-        var nothing = vec4(0.0);
         for (var k = 0u; k < VECTORS; k += 1u) {
             let j = first + k * SIDE;
             let x = taken4(packed[k]);
-            let y = normalized4(x, four, scale4(at, row, j), bias4(at, row, j));
-            put_whole4(row, j, x, y);
-            nothing = nothing_of(y, nothing);
+            put_whole4(row, j, x, mapped4(x, map_at(at, row, j, four)));
         }
-        if !FOLDED || all(nothing == vec4(0.0)) { return; }
-        for (var k = 0u; k < VECTORS; k += 1u) { put_carefully(at, row, first + k * SIDE, taken4(packed[k]), four); }
     } else {
         for (var j = first; j < min(first + VECTORS * SIDE, vectors_of(row)); j += SIDE) {
             put_edge(n, at, row, j, four);
         }
     }
 }
-fn put_carefully(at: Parameters4, row: Row, j: u32, x: vec4<f32>, by: Normalizer4) {
-    put4(row, j, x, carefully4(x, by, scale4(at, row, j), bias4(at, row, j)));
+fn map_at(at: Parameters4, row: Row, j: u32, by: Normalizer4) -> Map4 {
+    return map_of(by, scale4(at, row, j), bias4(at, row, j));
 }
 
 // Whether row n of the window is the first of its segment.

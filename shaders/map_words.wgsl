@@ -20,5 +20,5 @@ fn run(group: u32, local: u32) {
         by = select_normalizer(by, own, vec4(0u, 1u, 2u, 3u) == vec4(e));
     }
     keep_words(at, x);
-    give_words(at, carefully4(x, by, scales_of(parameters), biases_of(parameters)));
+    give_words(at, mapped4(x, map_of(by, scales_of(parameters), biases_of(parameters))));
 }

@@ -9,14 +9,14 @@ fn look_beside(n: u32) {
 fn put_edge(n: u32, at: Parameters4, row: Row, j: u32, by: Normalizer4) {
     if j == 0u && row.head > 0u && n > 0u { return; }
     var live = live4(row, j);
-    var y = carefully4(take4(row, j), by, scale4(at, row, j), bias4(at, row, j));
+    var y = mapped4(take4(row, j), map_at(at, row, j, by));
     if !live.w && n + 1u < p.map_rows.rows {
         let next = row_at(row.first + row.width, row.width);
         let by_its = splat_normalizer(normalizer(next_moments));
         let at_its = affine_at(n + 1u);
         let x = take4(next, 0u);
         let own = live4(next, 0u);
-        y = select(y, carefully4(x, by_its, scale4(at_its, next, 0u), bias4(at_its, next, 0u)), own);
+        y = select(y, mapped4(x, map_at(at_its, next, 0u, by_its)), own);
         live |= own;
     }
     give_halves4(row, j, live, y);
