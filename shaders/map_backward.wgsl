@@ -108,7 +108,7 @@ fn run(group: u32, local: u32) {
             var own: Coefficients4;
             if STATISTICS == ROW { own = coefficients_of(n + r, row, 0u); }
             var weight = vec4(1.0);
-            if AFFINE == ROW { weight = vec4(affine_at(base + r).scale); }
+            if AFFINE == ROW { weight = vec4(scale_at(n + r)); }
             for (var v = 0u; v < VECTORS; v += 1u) {
                 let x = taken4(packed_x[q * VECTORS + v]);
                 let g = given4(packed_g[q * VECTORS + v]);

@@ -112,7 +112,9 @@ impl MapWalk {
         merges: bool,
         profile: &DeviceProfile,
     ) -> u64 {
-        let fill = profile.lanes().div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
+        // those that merge do so once more for each that waits for others to end
+        let lanes = if merges { profile.walking_lanes() } else { profile.lanes() };
+        let fill = lanes.div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
         // what a workgroup does once is shared by two steps, where that leaves one for every unit
         let by_two = block.div_ceil(2 * self.step());
         let shares = sums || merges && self.tiles(width) * blocks * by_two >= profile.units.into();

@@ -47,6 +47,9 @@ const UNIT_REGISTERS: u32 = 64 << 10;
 /// Registers of a lane beside the vectors that it holds, as compilers were seen to use them.
 const SPARE_REGISTERS: u32 = 40;
 
+/// Registers of a lane of a kernel that walks through a tensor, at most.
+const WALK_REGISTERS: u32 = 128;
+
 /// What schedules depend on of a device.
 #[cfg_attr(feature = "profile", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,12 +131,12 @@ impl DeviceProfile {
     /// For tensors of this type. Vectors of 16-bit elements have half the bytes: a lane takes more of them.
     pub(crate) fn of(self, element: Element) -> Self {
         let grain = element.grain() as u32;
-        // conversions are long code: compilers keep loops over more vectors as loops, and what is held in memory;
-        // backward those of f16 take the registers of two more
+        // conversions of f16 are long code: compilers keep loops over more vectors as loops, and what is held in
+        // memory; backward they take the registers of two more
         let (most, most_backward) = match element {
             Element::F32 => (self.max_vectors, self.max_vectors.div_ceil(2)),
             Element::F16 if !self.f16_builtins => (8, 2),
-            Element::F16 | Element::Bf16 => (8, 4),
+            Element::F16 | Element::Bf16 => (self.max_vectors, 4),
         };
         let max_vectors = self.max_vectors.min(most);
         let vectors = (self.vectors * grain).min(max_vectors);
@@ -149,6 +152,12 @@ impl DeviceProfile {
     /// Lanes that fill the device.
     pub(crate) fn lanes(&self) -> u64 {
         u64::from(self.units) * u64::from(self.unit_lanes)
+    }
+
+    /// Lanes that are there at a time of kernels that walk through a tensor, which take many registers. There are no
+    /// more: what each does once takes as long as a few vectors.
+    pub(crate) fn walking_lanes(&self) -> u64 {
+        u64::from(self.units) * u64::from(self.unit_lanes.min(self.unit_registers / WALK_REGISTERS))
     }
 
     /// Whether a unit has the registers for a workgroup of lanes that hold so many vectors each, and what they compute

@@ -14,9 +14,6 @@ pub(crate) const MAX_SLICES: u64 = 64;
 /// lanes win.
 pub(crate) const FEW_VECTORS: u64 = 8;
 
-/// Vectors of a lane that make what it does once a small part of all.
-const SOME_VECTORS: u64 = 16;
-
 /// Longest runs (in elements) of interleaved segments that are columns of a row, side by side; longer ones are walked
 /// as runs.
 const MAX_FOLD: u64 = 31;
@@ -74,12 +71,10 @@ pub(crate) fn fold_vectors(fold: u64) -> u64 {
 }
 
 impl DeviceProfile {
-    /// Workgroups of so many lanes that fill the device, as long as each lane has some of `vectors`; two a compute
-    /// unit, as long as each has a few.
+    /// Workgroups of so many lanes that fill the device, as long as each lane has a few of `vectors`.
     pub(crate) fn filling(&self, workgroup: u32, vectors: u64) -> u64 {
-        let full = self.lanes() / u64::from(workgroup);
-        let with = |each: u64| vectors / (each * u64::from(workgroup));
-        full.min(with(SOME_VECTORS)).max(with(FEW_VECTORS).min(2 * u64::from(self.units)).min(full)).max(1)
+        let full = self.walking_lanes() / u64::from(workgroup);
+        full.min(vectors / (FEW_VECTORS * u64::from(workgroup))).max(1)
     }
 
     /// How so many lanes exchange.
@@ -122,7 +117,7 @@ impl Reduce {
         let sizes = [profile.subgroup, workgroup / 4, workgroup];
         let lanes = sizes.into_iter().find(|&lanes| wanted < 2 * u64::from(lanes)).unwrap_or(workgroup);
         let lanes = lanes.min(power(vectors)).min(workgroup).max(1);
-        let wanted = filling.div_ceil(segments * u64::from(lanes));
+        let wanted = filling / (segments * u64::from(lanes));
         let most = vectors / (FEW_VECTORS * u64::from(lanes));
         let least = vectors.div_ceil(MAX_CHAIN * u64::from(lanes));
         let schedule = Self { walk: Walk::Rows, workgroup, lanes, flight: Self::flight(profile), slices: 1 };
@@ -147,7 +142,7 @@ impl Reduce {
         loop {
             let tiles = vectors.div_ceil((lanes / least * least).max(1)) * outer;
             let most = rows * lanes / (u64::from(workgroup) * FEW_VECTORS);
-            slices = filling.div_ceil(tiles).min(most).clamp(1, MAX_SLICES);
+            slices = (filling / tiles).min(most).clamp(1, MAX_SLICES);
             workgroups = tiles * slices;
             if 2 * workgroups > filling || lanes / 2 < fewest {
                 break;
