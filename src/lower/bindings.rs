@@ -160,7 +160,9 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
                     // over partitions of their own: one by one
                     _ if BROADCAST.contains(&operand) => false,
                     // of columns, as vectors of them
-                    Operand::GradScale | Operand::GradBias => false,
+                    Operand::GradScale | Operand::GradBias => {
+                        elements[at] == Element::F32 && offset == 0 && aligned && walk.is_some_and(|walk| walk.along)
+                    }
                     Operand::ColumnSums => {
                         offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4)))
                     }

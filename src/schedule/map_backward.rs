@@ -14,7 +14,7 @@ const MAX_KNOWN: u64 = 128;
 const MAX_RECORDS: u64 = 16;
 
 /// Bytes of records that all workgroups may read, from a large cache, in the time of the dispatch that they save.
-const MAX_RECORD_BYTES: u64 = 8 << 20;
+const MAX_RECORD_BYTES: u64 = 16 << 20;
 
 /// Most invocations of a workgroup that merges: what it needs of workgroup memory is below 16 KB.
 const MAX_MERGING: u32 = 256;
@@ -57,9 +57,11 @@ impl MapWalk {
         let rows = |&width: &u64| Some((width, Rows::new(statistics, width)?, Rows::new(affine, width)?));
         let repeats = |rows: &Rows| if rows.found == Found::Row { u64::MAX } else { rows.repeats };
         let walks = widths.iter().filter_map(rows).map(|(width, statistics, affine)| {
-            let block = repeats(&statistics).min(repeats(&affine)).min(elements / width);
+            let all = elements / width;
+            let block = repeats(&statistics).min(repeats(&affine)).min(all);
             let by_columns = statistics.found != Found::Row || affine.found != Found::Row;
-            Self::of(width, block, statistics, affine, if by_columns { 16 } else { profile.workgroup_size }, profile)
+            let side = if by_columns { 16 } else { profile.workgroup_size };
+            Self::of(width, (all, block), statistics, affine, side, profile)
         });
         // then the shortest rows that are not too short, and whose blocks keep a workgroup busy
         walks.min_by_key(|walk| {
@@ -79,18 +81,31 @@ impl MapWalk {
         let width = statistics.segment_len();
         let all = statistics.segments();
         let (statistics, affine) = (Rows::new(statistics, width)?, Rows::new(affine, width)?);
-        Some(Self::of(width, affine.repeats.min(all), statistics, affine, 16, profile))
+        Some(Self::of(width, (all, affine.repeats.min(all)), statistics, affine, 16, profile))
     }
 
-    /// At least `side` lanes side by side, and as many as leave those below one another rows of a block.
-    fn of(width: u64, block: u64, statistics: Rows, affine: Rows, side: u32, profile: &DeviceProfile) -> Self {
+    /// At least `side` lanes side by side, as many as leave those below one another rows of a block, and more as long as
+    /// workgroups fill the device.
+    fn of(
+        width: u64,
+        (all, block): (u64, u64),
+        statistics: Rows,
+        affine: Rows,
+        side: u32,
+        profile: &DeviceProfile,
+    ) -> Self {
         let workgroup = profile.workgroup_size;
         // rows that a lane takes at once, and vectors of each
         let (rows, vectors) = if block > 1 && side < workgroup { (4, 1) } else { (1, 4) };
         let by_rows = u64::from(workgroup * rows) / block.next_power_of_two();
-        let lanes = width.div_ceil(4 * u64::from(vectors)).next_power_of_two();
-        let lanes = lanes.min(by_rows.max(side.into())).min(workgroup.into()) as u32;
-        Self { width, block, statistics, affine, workgroup, lanes, rows, vectors }
+        let columns = width.div_ceil(4 * u64::from(vectors));
+        let most = columns.next_power_of_two().min(workgroup.into());
+        let mut lanes = most.min(by_rows.max(side.into()));
+        let blocks = all / block.max(1);
+        while 2 * lanes <= most && columns.div_ceil(2 * lanes) * blocks * u64::from(workgroup) >= profile.walking_lanes() {
+            lanes *= 2;
+        }
+        Self { width, block, statistics, affine, workgroup, lanes: lanes as u32, rows, vectors }
     }
 
     pub(crate) fn tiles(&self, width: u64) -> u64 {
@@ -113,7 +128,7 @@ impl MapWalk {
         profile: &DeviceProfile,
     ) -> u64 {
         // those that merge do so once more for each that waits for others to end
-        let lanes = if merges { profile.walking_lanes() } else { profile.lanes() };
+        let lanes = if merges || sums { profile.walking_lanes() } else { profile.lanes() };
         let fill = lanes.div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
         // what a workgroup does once is shared by two steps, where that leaves one for every unit
         let by_two = block.div_ceil(2 * self.step());

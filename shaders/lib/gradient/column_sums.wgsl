@@ -87,6 +87,11 @@ fn leave4(at: u32, row: Row, j: u32, sum: vec4<f32>) {
 // To the gradients themselves; `first` is where the block's parameters begin.
 fn give_scale4(first: u32, row: Row, j: u32, sum: vec4<f32>) {
     let live = live4(row, j);
+    if has_vectors() {
+        let at = first + 4u * j;
+        if live.x { store4_grad_scale(at, sum + select(vec4(0.0), load4_grad_scale(at), RESUMES)); }
+        return;
+    }
     let i = vec4(first) + columns_of(row, j);
     for (var e = 0u; e < 4u; e += 1u) {
         if live[e] { store_grad_scale(i[e], sum[e] + select(0.0, load_grad_scale(i[e]), RESUMES)); }
@@ -94,6 +99,11 @@ fn give_scale4(first: u32, row: Row, j: u32, sum: vec4<f32>) {
 }
 fn give_bias4(first: u32, row: Row, j: u32, sum: vec4<f32>) {
     let live = live4(row, j);
+    if has_vectors() {
+        let at = first + 4u * j;
+        if live.x { store4_grad_bias(at, sum + select(vec4(0.0), load4_grad_bias(at), RESUMES)); }
+        return;
+    }
     let i = vec4(first) + columns_of(row, j);
     for (var e = 0u; e < 4u; e += 1u) {
         if live[e] { store_grad_bias(i[e], sum[e] + select(0.0, load_grad_bias(i[e]), RESUMES)); }
