@@ -106,11 +106,7 @@ impl Reduce {
     /// Along memory.
     fn rows(partition: &Partition, profile: &DeviceProfile) -> Self {
         let (segments, vectors) = (partition.segments().max(1), Self::segment_vectors(partition));
-        // larger workgroups where slices are too few to fill the device
-        let few = segments.saturating_mul(MAX_SLICES * u64::from(profile.workgroup_size)) < profile.lanes() / 4;
-        let larger = 2 * profile.workgroup_size;
-        let fits = larger <= profile.max_lanes && profile.has_registers(larger, Self::flight(profile) + 4);
-        let workgroup = if few && fits { larger } else { profile.workgroup_size };
+        let workgroup = Self::workgroup(segments, profile);
         let filling = profile.filling(workgroup, segments * vectors) * u64::from(workgroup);
         let wanted = (filling / segments).max(vectors.div_ceil(MAX_CHAIN)).min(vectors.div_ceil(FEW_VECTORS));
         // few different numbers: a subgroup, a quarter of the workgroup, or the workgroup
@@ -124,6 +120,14 @@ impl Reduce {
         schedule.sliced(partition, profile, wanted.min(most).max(least))
     }
 
+    /// Larger ones where all slices of so many segments, or tiles of them, are too few to fill the device.
+    fn workgroup(segments: u64, profile: &DeviceProfile) -> u32 {
+        let few = segments.saturating_mul(MAX_SLICES * u64::from(profile.workgroup_size)) <= profile.walking_lanes() / 2;
+        let larger = 2 * profile.workgroup_size;
+        let fits = larger <= profile.max_lanes && profile.has_registers(larger, Self::flight(profile) + 4);
+        if few && fits { larger } else { profile.workgroup_size }
+    }
+
     /// Across segments that interleave.
     fn columns(partition: &Partition, profile: &DeviceProfile) -> Option<Self> {
         let [outer, rows, c, d] = partition.dims();
@@ -131,8 +135,8 @@ impl Reduce {
         if partition.is_contiguous() || d > MAX_FOLD || partition.elements() == 0 {
             return None;
         }
-        let workgroup = profile.workgroup_size;
         let vectors = (c * d).div_ceil(4);
+        let workgroup = Self::workgroup(outer * vectors.div_ceil(least.max(FEWEST_SIDE)), profile);
         let filling = profile.filling(workgroup, outer * rows * vectors);
         let fewest = u64::from(power(least.min(vectors))).max(FEWEST_SIDE.min(u64::from(power(vectors))));
         // lines have rows enough to load several at once
