@@ -67,7 +67,7 @@ impl NormPlan {
         let sums = fused.bias.is_some() || fused.broadcast.is_some() || multiplier_gate(fused).is_some();
         let most = |of: &dyn Fn(&Partition) -> u64| summed.iter().map(of).max().unwrap_or(0);
         let list = most(&|p| floats(p.segments()));
-        let partials = most(&|p| Reduce::of_gradients(p, &self.planner.profile).partials_size(p));
+        let partials = most(&|p| Reduce::choose(p, &self.planner.profile).partials_size(p));
         FusedRegions {
             lists,
             delta: cutter.region(tensor(fused.has_epilogue())),
@@ -432,7 +432,7 @@ impl NormPlan {
             scale: None,
             normalized: Element::F32,
         };
-        let schedule = Reduce::of_gradients(&partition, &self.planner.profile);
+        let schedule = Reduce::choose(&partition, &self.planner.profile);
         let at = (all.bound.at(regions.records), all.bound.at(regions.partials));
         let (empty, segments) = (self.plan.elements == 0, partition.segments());
         let parts = if empty {

@@ -450,7 +450,7 @@ impl SpectralPlan {
     }
 
     fn reduce(&self, partition: &Partition) -> Reduce {
-        Reduce::of_gradients(partition, &self.planner.profile)
+        Reduce::choose(partition, &self.planner.profile)
     }
 
     /// The reduction that measures a vector, and takes it for no shorter than `minimum`.

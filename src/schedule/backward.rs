@@ -250,7 +250,7 @@ impl Backward {
     /// Those that take every layout of the tensors.
     pub(crate) fn split(plan: &Plan, profile: &DeviceProfile) -> Vec<Self> {
         let mut all = Vec::new();
-        let reduce = |partition: &Partition| Reduce::of_gradients(partition, profile);
+        let reduce = |partition: &Partition| Reduce::choose(partition, profile);
         if let (Some(_), Some(_)) = (plan.rows(), plan.affine) {
             all.push(Self::Columns(reduce(&plan.computed.partition)));
         }
@@ -267,8 +267,8 @@ impl Backward {
 
     /// Reductions over the statistics segments and over the affine segments.
     pub(crate) fn apart(plan: &Plan, profile: &DeviceProfile) -> (Reduce, Reduce) {
-        let statistics = Reduce::of_gradients(&plan.computed.partition, profile);
-        (statistics, plan.affine.map_or(statistics, |affine| Reduce::of_gradients(&affine, profile)))
+        let statistics = Reduce::choose(&plan.computed.partition, profile);
+        (statistics, plan.affine.map_or(statistics, |affine| Reduce::choose(&affine, profile)))
     }
 
     /// Runs of contiguous segments that have one parameter each.

@@ -102,7 +102,9 @@ impl MapWalk {
         let most = columns.next_power_of_two().min(workgroup.into());
         let mut lanes = most.min(by_rows.max(side.into()));
         let blocks = all / block.max(1);
-        while 2 * lanes <= most && columns.div_ceil(2 * lanes) * blocks * u64::from(workgroup) >= profile.walking_lanes() {
+        while 2 * lanes <= most
+            && columns.div_ceil(2 * lanes) * blocks * u64::from(workgroup) >= profile.walking_lanes()
+        {
             lanes *= 2;
         }
         Self { width, block, statistics, affine, workgroup, lanes: lanes as u32, rows, vectors }

@@ -97,12 +97,6 @@ impl Reduce {
         Self::columns(partition, profile).unwrap_or(rows)
     }
 
-    /// Of gradients: lanes hold a tensor more, for which larger workgroups have no registers.
-    pub(crate) fn of_gradients(partition: &Partition, profile: &DeviceProfile) -> Self {
-        let max_lanes = profile.max_lanes.min(profile.workgroup_size);
-        Self::choose(partition, &DeviceProfile { max_lanes, ..*profile })
-    }
-
     /// Along memory.
     fn rows(partition: &Partition, profile: &DeviceProfile) -> Self {
         let (segments, vectors) = (partition.segments().max(1), Self::segment_vectors(partition));
@@ -122,7 +116,8 @@ impl Reduce {
 
     /// Larger ones where all slices of so many segments, or tiles of them, are too few to fill the device.
     fn workgroup(segments: u64, profile: &DeviceProfile) -> u32 {
-        let few = segments.saturating_mul(MAX_SLICES * u64::from(profile.workgroup_size)) <= profile.walking_lanes() / 2;
+        let few =
+            segments.saturating_mul(MAX_SLICES * u64::from(profile.workgroup_size)) <= profile.walking_lanes() / 2;
         let larger = 2 * profile.workgroup_size;
         let fits = larger <= profile.max_lanes && profile.has_registers(larger, Self::flight(profile) + 4);
         if few && fits { larger } else { profile.workgroup_size }
