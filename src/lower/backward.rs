@@ -115,7 +115,7 @@ impl BackwardMap {
     }
 
     /// By vectors where rows of `width` elements from `first` on are made of such.
-    fn walk(&self, width: u64, first: u64, along: bool) -> Option<VectorWalk> {
+    fn walk(&self, width: u64, first: u64, along: bool, gradients: bool) -> Option<VectorWalk> {
         let whole = self
             .all()
             .into_iter()
@@ -123,7 +123,7 @@ impl BackwardMap {
             .all(|(length, stride)| length.is_multiple_of(4) && stride.is_multiple_of(4));
         let starts = first % self.row_len().max(1);
         let unit = if whole && starts.is_multiple_of(4) { width } else { 1 };
-        Some(VectorWalk { unit, heads: Heads::Never, along })
+        Some(VectorWalk { unit, heads: Heads::Never, along, gradients })
     }
 
     fn column(&self, first: u64) -> u64 {
@@ -279,7 +279,7 @@ impl Lowering {
             let parameters = map.around.parameters(parameters, &range);
             let draft = Draft {
                 around: map.around.key(),
-                walk: map.walk(len, range.start, found.found == Found::Columns),
+                walk: map.walk(len, range.start, found.found == Found::Columns, whole),
                 column: map.column(range.start),
                 ..draft(entry, reduction.accumulator, exchange, consts, overrides)
             };
@@ -379,7 +379,7 @@ impl Lowering {
                 .with("SUMS", sums.is_some())
                 .with("SCALE_LAST", map.scale_last);
             let draft = Draft {
-                walk: map.walk(width, range.start, false),
+                walk: map.walk(width, range.start, false, false),
                 column: map.column(range.start),
                 ..draft(entry, reduction.accumulator, exchange, consts, with_affine(overrides, found.found, &placed))
             };
@@ -536,7 +536,7 @@ impl Lowering {
             let along = walk.affine.found == Found::Columns;
             let draft = Draft {
                 around: map.around.key(),
-                walk: map.walk(width, range.start, along),
+                walk: map.walk(width, range.start, along, whole),
                 column: map.column(range.start),
                 ..draft(entry, reduction.accumulator, Exchange::None, consts, overrides)
             };

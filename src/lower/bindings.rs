@@ -54,6 +54,8 @@ pub(crate) struct VectorWalk {
     pub heads: Heads,
     /// Scale and bias are walked like the tensors.
     pub along: bool,
+    /// So are their gradients: a lane writes whole vectors of them. A component of a vector must have its writer alone.
+    pub gradients: bool,
 }
 
 /// Whether runs may start inside a vector: its elements before the run are loaded, but not taken.
@@ -161,7 +163,10 @@ fn widen(entry: Entry, bindings: &mut Bindings, walk: Option<VectorWalk>, limits
                     _ if BROADCAST.contains(&operand) => false,
                     // of columns, as vectors of them
                     Operand::GradScale | Operand::GradBias => {
-                        elements[at] == Element::F32 && offset == 0 && aligned && walk.is_some_and(|walk| walk.along)
+                        elements[at] == Element::F32
+                            && offset == 0
+                            && aligned
+                            && walk.is_some_and(|walk| walk.gradients)
                     }
                     Operand::ColumnSums => {
                         offset == 0 && (!written || walk.is_some_and(|walk| walk.unit.is_multiple_of(4)))
@@ -289,7 +294,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit, heads: Heads::Read, along: false };
+            let walk = VectorWalk { unit, heads: Heads::Read, along: false, gradients: false };
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (by_vectors, phase, leads) = expected;
             assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");
@@ -325,7 +330,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit, heads: Heads::Read, along: false };
+            let walk = VectorWalk { unit, heads: Heads::Read, along: false, gradients: false };
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (content, phase, leads) = expected;
             assert_eq!((contents(&bound), bound.phase, bound.leads), (content.to_vec(), phase, leads), "{name}");
@@ -344,16 +349,33 @@ mod tests {
         ] {
             let accesses =
                 [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit: 5, heads: Heads::Written, along: false };
+            let walk = VectorWalk { unit: 5, heads: Heads::Written, along: false, gradients: false };
             let bound = bind(Entry::MapRows, &accesses, &LIMITS, Some(walk), &[64, 64]).unwrap();
             assert!(bound.leads);
             assert_eq!((contents(&bound), bound.phase), (expected.0.to_vec(), expected.1), "{input} {output}");
         }
     }
 
+    /// Lanes that write single elements would touch their neighbours' in vectors.
+    #[test]
+    fn gradients_of_parameters_are_vectors_where_lanes_write_such() {
+        for (start, unit, gradients, expected) in
+            [(0, 8, true, true), (0, 8, false, false), (4, 8, true, false), (0, 7, true, false)]
+        {
+            let accesses = [
+                access(Operand::GradOutput, 0, 0..32),
+                access(Operand::GradInput, 1, 0..32),
+                access(Operand::GradScale, 2, start..start + 32),
+            ];
+            let walk = VectorWalk { unit, heads: Heads::Never, along: true, gradients };
+            let bound = bind(Entry::MapBackward, &accesses, &LIMITS, Some(walk), &[64, 64, 64]).unwrap();
+            assert_eq!(vectors(&bound).last(), Some(&expected), "{start} {unit} {gradients}");
+        }
+    }
+
     #[test]
     fn an_arena_of_several_types_is_words() {
-        let walk = Some(VectorWalk { unit: 8, heads: Heads::Never, along: true });
+        let walk = Some(VectorWalk { unit: 8, heads: Heads::Never, along: true, gradients: false });
         let of = |scale: Access| {
             let accesses = [halves(Operand::Input, 0, 0..40), scale, halves(Operand::Output, 0, 128..168)];
             bind(Entry::RowForward, &accesses, &LIMITS, walk, &[4096]).unwrap()

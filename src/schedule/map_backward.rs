@@ -84,8 +84,8 @@ impl MapWalk {
         Some(Self::of(width, (all, affine.repeats.min(all)), statistics, affine, 16, profile))
     }
 
-    /// At least `side` lanes side by side, as many as leave those below one another rows of a block, and more as long as
-    /// workgroups fill the device.
+    /// At least `side` lanes side by side, as many as leave those below one another rows of a block, and more as long
+    /// as workgroups fill the device.
     fn of(
         width: u64,
         (all, block): (u64, u64),
@@ -102,9 +102,8 @@ impl MapWalk {
         let most = columns.next_power_of_two().min(workgroup.into());
         let mut lanes = most.min(by_rows.max(side.into()));
         let blocks = all / block.max(1);
-        while 2 * lanes <= most
-            && columns.div_ceil(2 * lanes) * blocks * u64::from(workgroup) >= profile.walking_lanes()
-        {
+        let filling = profile.walking_lanes() / u64::from(workgroup);
+        while 2 * lanes <= most && columns.div_ceil(2 * lanes) * blocks >= filling {
             lanes *= 2;
         }
         Self { width, block, statistics, affine, workgroup, lanes: lanes as u32, rows, vectors }

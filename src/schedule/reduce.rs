@@ -116,8 +116,8 @@ impl Reduce {
 
     /// Larger ones where all slices of so many segments, or tiles of them, are too few to fill the device.
     fn workgroup(segments: u64, profile: &DeviceProfile) -> u32 {
-        let few =
-            segments.saturating_mul(MAX_SLICES * u64::from(profile.workgroup_size)) <= profile.walking_lanes() / 2;
+        let half = profile.walking_lanes() / u64::from(2 * profile.workgroup_size);
+        let few = segments <= half / MAX_SLICES;
         let larger = 2 * profile.workgroup_size;
         let fits = larger <= profile.max_lanes && profile.has_registers(larger, Self::flight(profile) + 4);
         if few && fits { larger } else { profile.workgroup_size }
