@@ -103,7 +103,7 @@ impl Lowering {
             let (mut draft, parameters, workgroups) = if by_rows {
                 self.rows_of(&part, (moments, map.around.after.is_none()), parameters)
             } else {
-                self.columns_of(&grid, &part, moments, parameters)
+                self.columns_of(&grid, &part, (moments, map.around.after.is_none()), parameters)
             };
             if map.straddles(part.width) {
                 draft.consts = draft.consts.with("STRADDLES", true);
@@ -167,12 +167,12 @@ impl Lowering {
         &self,
         grid: &Grid,
         part: &Part,
-        moments: &Moments,
+        (moments, alone): (&Moments, bool),
         parameters: Parameters,
     ) -> (Draft, Parameters, u64) {
         let rows = grid.repeats().min(part.rows);
         let blocks = part.rows / rows;
-        let schedule = MapColumns::choose(part.width, rows, blocks, &self.profile);
+        let schedule = MapColumns::choose(part.width, rows, blocks, alone, &self.profile);
         let MapColumns { workgroup, lanes, slices, slice_rows, .. } = schedule;
         let lookup = part.statistics.lookup;
         let tile = u64::from(lanes);

@@ -101,8 +101,7 @@ impl MapRows {
     /// For rows that are mapped by themselves, or with other tensors beside them.
     pub(crate) fn choose(width: u64, alone: bool, profile: &DeviceProfile) -> Self {
         let all = run_vectors(width).max(1);
-        // of 16 bits a lane takes more vectors, but for compilers that spill early where it holds others too
-        let vectors = FLIGHT * if alone || !profile.is_tight() { profile.grain } else { 1 };
+        let vectors = FLIGHT * if alone { profile.grain } else { profile.fetched() };
         let workgroup = profile.workgroup_size;
         // rows that no lane has two vectors of are no longer than that
         let lanes = if all <= 32 { all } else { all / u64::from(vectors) };
@@ -130,8 +129,8 @@ pub(crate) struct MapColumns {
 }
 
 impl MapColumns {
-    /// For `blocks` blocks of rows.
-    pub(crate) fn choose(width: u64, rows: u64, blocks: u64, profile: &DeviceProfile) -> Self {
+    /// For `blocks` blocks of rows, which are mapped by themselves or with other tensors beside them.
+    pub(crate) fn choose(width: u64, rows: u64, blocks: u64, alone: bool, profile: &DeviceProfile) -> Self {
         let workgroup = profile.workgroup_size;
         let vectors = width.div_ceil(4);
         // every lane has several rows where there are so many; a workgroup has a lane for each segment of its columns
@@ -139,12 +138,13 @@ impl MapColumns {
         let by_rows = u64::from(workgroup) * FEW_VECTORS / rows.next_power_of_two();
         let lanes = SIDE.max(by_rows).min(vectors.next_power_of_two()).min(most);
         let lines = u64::from(workgroup) / lanes;
+        let at_once = FLIGHT * if alone { profile.fetched() } else { 1 };
         let tiles = vectors.div_ceil(lanes) * blocks;
         let filling = profile.filling(workgroup, blocks * rows * vectors);
-        let chunk = lines * u64::from(FLIGHT);
+        let chunk = lines * u64::from(at_once);
         let slices = filling.div_ceil(tiles).min(rows / chunk).max(1);
         let slice_rows = rows.div_ceil(slices).next_multiple_of(if rows > chunk { chunk } else { 1 });
-        Self { workgroup, lanes: lanes as u32, rows: FLIGHT, slices: rows.div_ceil(slice_rows), slice_rows }
+        Self { workgroup, lanes: lanes as u32, rows: at_once, slices: rows.div_ceil(slice_rows), slice_rows }
     }
 }
 

@@ -144,6 +144,11 @@ impl DeviceProfile {
         Self { vectors, max_vectors, vectors_backward, grain, ..self }
     }
 
+    /// Vectors that a lane loads in place of one: of 16 bits more, but for compilers that spill early.
+    pub(crate) fn fetched(&self) -> u32 {
+        if self.is_tight() { 1 } else { self.grain }
+    }
+
     /// Whether its compiler spills early.
     pub(crate) fn is_tight(&self) -> bool {
         self.vectors_backward < 4
