@@ -62,6 +62,31 @@ fn what_is_not_finite_poisons_its_segment_and_no_other() {
     });
 }
 
+/// In PyTorch's order, `x * alpha + (bias - mean * alpha)`, both products of positive numbers are infinite.
+#[test]
+fn an_infinite_scale_is_folded_with_the_mean_by_every_map() {
+    let kinds = [NormKind::Batch, NormKind::Instance, NormKind::Group { groups: 2 }];
+    for (kind, plane) in kinds.into_iter().flat_map(|kind| [5, 49, 1200].map(|plane| (kind.clone(), plane))) {
+        for format in [MemoryFormat::ChannelsFirst, MemoryFormat::ChannelsLast] {
+            let first = format == MemoryFormat::ChannelsFirst;
+            let shape = if first { [3, 8, plane] } else { [3, plane, 8] };
+            let descriptor = NormDescriptor { format, ..NormDescriptor::new(kind.clone(), &shape) };
+            let mut data = Data::random(gpu(), &descriptor, 20.0, 6);
+            let mut expected = data.reference(&descriptor).output;
+            data.scale.as_mut().unwrap()[1] = f32::INFINITY;
+            for (i, y) in expected.iter_mut().enumerate() {
+                let channel = if first { i as u64 / plane } else { i as u64 } % 8;
+                *y = if channel == 1 { f64::NAN } else { *y };
+            }
+            for schedule in gpu().engine.schedules(&descriptor).unwrap() {
+                let norm = gpu().engine.create_norm_with(&descriptor, schedule).unwrap().unwrap();
+                let worst = error(&run_training(gpu(), &norm, &data).unwrap().output, &expected);
+                assert!(worst.clone().is_ok_and(|e| e <= 1e-5), "{kind:?} {plane} {format:?} {schedule}: {worst:?}");
+            }
+        }
+    }
+}
+
 /// Where the mean is no part of the norm, an infinity leaves 0 and NaN, a NaN only NaN.
 #[test]
 fn uncentred_norms_keep_nan_and_infinity_apart() {
