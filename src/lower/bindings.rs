@@ -58,6 +58,13 @@ pub(crate) struct VectorWalk {
     pub gradients: bool,
 }
 
+impl VectorWalk {
+    /// Of kernels that write no gradients of parameters by vectors.
+    pub(crate) const fn new(unit: u64, heads: Heads, along: bool) -> Self {
+        Self { unit, heads, along, gradients: false }
+    }
+}
+
 /// Whether runs may start inside a vector: its elements before the run are loaded, but not taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Heads {
@@ -294,7 +301,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [access(Operand::Input, 0, input..input + 40), access(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit, heads: Heads::Read, along: false, gradients: false };
+            let walk = VectorWalk::new(unit, Heads::Read, false);
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (by_vectors, phase, leads) = expected;
             assert_eq!((vectors(&bound), bound.phase, bound.leads), (by_vectors.to_vec(), phase, leads), "{name}");
@@ -330,7 +337,7 @@ mod tests {
         for (name, input, output, unit, sizes, expected) in cases {
             let accesses =
                 [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit, heads: Heads::Read, along: false, gradients: false };
+            let walk = VectorWalk::new(unit, Heads::Read, false);
             let bound = bind(Entry::RowForward, &accesses, &LIMITS, Some(walk), &sizes).unwrap();
             let (content, phase, leads) = expected;
             assert_eq!((contents(&bound), bound.phase, bound.leads), (content.to_vec(), phase, leads), "{name}");
@@ -349,7 +356,7 @@ mod tests {
         ] {
             let accesses =
                 [halves(Operand::Input, 0, input..input + 40), halves(Operand::Output, 1, output..output + 40)];
-            let walk = VectorWalk { unit: 5, heads: Heads::Written, along: false, gradients: false };
+            let walk = VectorWalk::new(5, Heads::Written, false);
             let bound = bind(Entry::MapRows, &accesses, &LIMITS, Some(walk), &[64, 64]).unwrap();
             assert!(bound.leads);
             assert_eq!((contents(&bound), bound.phase), (expected.0.to_vec(), expected.1), "{input} {output}");
@@ -375,7 +382,7 @@ mod tests {
 
     #[test]
     fn an_arena_of_several_types_is_words() {
-        let walk = Some(VectorWalk { unit: 8, heads: Heads::Never, along: true, gradients: false });
+        let walk = Some(VectorWalk::new(8, Heads::Never, true));
         let of = |scale: Access| {
             let accesses = [halves(Operand::Input, 0, 0..40), scale, halves(Operand::Output, 0, 128..168)];
             bind(Entry::RowForward, &accesses, &LIMITS, walk, &[4096]).unwrap()

@@ -34,12 +34,7 @@ impl Lowering {
         for range in self.windows(Entry::RowForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, len, &range);
             let straddles = map.straddles(len);
-            let walk = map.vectors(len, &range).map(|unit| VectorWalk {
-                unit,
-                heads: Heads::Never,
-                along: affine.along,
-                gradients: false,
-            });
+            let walk = map.vectors(len, &range).map(|unit| VectorWalk::new(unit, Heads::Never, affine.along));
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::RowForward, &accesses, walk)? { walk } else { None };
             let spread = walk.is_none();
@@ -115,12 +110,7 @@ impl Lowering {
         let units = [rows * width];
         for range in self.windows(Entry::TileForward, 0..reduction.partition.elements(), &units, &accesses)? {
             let affine = affine(map, width, &range);
-            let walk = map.vectors(width, &range).map(|unit| VectorWalk {
-                unit,
-                heads: Heads::Never,
-                along: affine.along,
-                gradients: false,
-            });
+            let walk = map.vectors(width, &range).map(|unit| VectorWalk::new(unit, Heads::Never, affine.along));
             let accesses = accesses(&range);
             let walk = if self.takes_vectors(Entry::TileForward, &accesses, walk)? { walk } else { None };
             let room = u64::from(schedule.lines * schedule.vectors);

@@ -93,7 +93,7 @@ impl Lowering {
                 true => Heads::Read,
                 false => Heads::Never,
             };
-            let walk = map.walk(&part.range, VectorWalk { unit: part.width, heads, along, gradients: false });
+            let walk = map.walk(&part.range, VectorWalk::new(part.width, heads, along));
             let partials = Partials { count: moments.slices as u32, stride: partition.segments() as u32, pad: [0; 2] };
             let parameters = Parameters::default()
                 .with(Exact::NEW)

@@ -149,7 +149,7 @@ impl Lowering {
         let walk = summed.walk(
             summed.row_len(reduction),
             &window.elements,
-            VectorWalk { unit: width, heads: Heads::Read, along: summed.along(), gradients: false },
+            VectorWalk::new(width, Heads::Read, summed.along()),
         );
         let (overrides, parameters) = summed.found(
             reduction,
@@ -198,7 +198,7 @@ impl Lowering {
         let walk = summed.walk(
             summed.row_len(reduction),
             &window.elements,
-            VectorWalk { unit: width, heads: Heads::Never, along: summed.along(), gradients: false },
+            VectorWalk::new(width, Heads::Never, summed.along()),
         );
         let (overrides, parameters) = summed.found(
             reduction,

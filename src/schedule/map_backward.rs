@@ -128,7 +128,7 @@ impl MapWalk {
         merges: bool,
         profile: &DeviceProfile,
     ) -> u64 {
-        // those that merge do so once more for each that waits for others to end
+        // what a workgroup merges before, or leaves behind, it does once: none waits for others to end
         let lanes = if merges || sums { profile.walking_lanes() } else { profile.lanes() };
         let fill = lanes.div_ceil(self.workgroup.into()).div_ceil(self.tiles(width) * blocks).max(1);
         // what a workgroup does once is shared by two steps, where that leaves one for every unit

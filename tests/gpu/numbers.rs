@@ -81,7 +81,7 @@ fn an_infinite_scale_is_folded_with_the_mean_by_every_map() {
             for schedule in gpu().engine.schedules(&descriptor).unwrap() {
                 let norm = gpu().engine.create_norm_with(&descriptor, schedule).unwrap().unwrap();
                 let worst = error(&run_training(gpu(), &norm, &data).unwrap().output, &expected);
-                assert!(worst.clone().is_ok_and(|e| e <= 1e-5), "{kind:?} {plane} {format:?} {schedule}: {worst:?}");
+                assert!(worst.clone().is_ok_and(|e| e <= 2e-6), "{kind:?} {plane} {format:?} {schedule}: {worst:?}");
             }
         }
     }
