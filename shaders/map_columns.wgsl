@@ -69,7 +69,7 @@ fn run(group: u32, local: u32) {
     let first = p.map_columns.first_row + block * p.map_columns.rows;
     let first_run = run_of(4u * p.map_columns.tile * tile);
     let column = tile * p.map_columns.tile + local % LANES;
-    let there = local % LANES < p.map_columns.tile && column < (p.map_columns.width + 3u) / 4u;
+    let there = (local % LANES < p.map_columns.tile) & (column < (p.map_columns.width + 3u) / 4u);
     let start = slice * p.map_columns.slice_rows;
     let base = block * p.map_columns.rows;
     let end = base + min(start + p.map_columns.slice_rows, p.map_columns.rows);
@@ -111,7 +111,7 @@ fn find(base: u32, first_run: u32, first_column: u32, saves: bool) {
     let segment = base + run % l.wrap;
     var moments = merged_by_lines(segment, me.lane / p.map_columns.segments, i);
     if me.lane < p.map_columns.segments {
-        if p.partials.count > 1u && is_lossy(moments) { moments = merged_carefully(segment); }
+        if (p.partials.count > 1u) & is_lossy(moments) { moments = merged_carefully(segment); }
         found[i] = normalizer(moments);
         let opens = run == first_run + i && run < l.wrap && run * l.run >= p.map_columns.first_column + first_column;
         if SAVE && saves && opens { store_moments(segment, moments); }

@@ -40,7 +40,7 @@ fn run(group: u32, local: u32) {
     let row = row_at(n * p.map_rows.width, p.map_rows.width);
     let segment = lookup_row(p.map_rows.statistics, p.map_rows.first_row + n);
     // whether all that the lane is dealt is the row's
-    let whole = (first > 0u || row.head == 0u) && first + (VECTORS - 1u) * SIDE < (row.head + row.width) / 4u;
+    let whole = ((first > 0u) | (row.head == 0u)) & (first + (VECTORS - 1u) * SIDE < (row.head + row.width) / 4u);
     var packed: array<Taken, VECTORS>;
     for (var k = 0u; k < VECTORS; k += 1u) { packed[k] = fetch4(row, clamped(row, first + k * SIDE)); }
     let moments = merged_by_lanes(segment);
@@ -72,7 +72,7 @@ fn opens_segment(n: u32) -> bool {
     let m = p.map_rows.first_row + n;
     let outer = select(0u, m / l.outer_div * l.outer_div, l.outer_mul > 0u);
     let inner = select(0u, m / l.inner_div % l.inner_mod * l.inner_div, l.inner_mul > 0u);
-    return p.map_rows.first_column == 0u && m == outer + inner;
+    return (p.map_rows.first_column == 0u) & (m == outer + inner);
 }
 
 // Uniform control flow.

@@ -43,11 +43,11 @@ fn run(group: u32, local: u32) {
     var needed = false;
     for (var e = 0u; e < SEGMENTS; e += 1u) {
         let shift = magnitude_bits(part(m.shift, e));
-        let still = LOSES_NOTHING && abs(part(m.rest, e)) + part(m.spread, e) == 0.0;
+        let still = LOSES_NOTHING & (abs(part(m.rest, e)) + part(m.spread, e) == 0.0);
         // of a shift so small that differences, or their mean, may have vanished, something may be left
-        let is_rare = is_rare_part(m, e) && !(still && (!CENTRED || shift > 0x30800000u));
+        let is_rare = is_rare_part(m, e) & !(still & (!CENTRED | (shift > 0x30800000u)));
         rare |= is_rare;
-        needed |= is_rare && !(CENTRED && still && shift == 0u && !holds_something(e));
+        if is_rare { needed |= !(CENTRED & still & (shift == 0u)) || holds_something(e); }
     }
     if any_lanes(needed) { forward_again(there, rare, m); } else { forward(there, m); }
 }

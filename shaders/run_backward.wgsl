@@ -105,7 +105,7 @@ fn run(group: u32, local: u32) {
             if !PLAIN { u *= by.k; }
             g[k] = select(u, u * weight, SCALE_LAST);
         }
-        store_runs(ordinary && there, segment, &g);
+        store_runs(ordinary & there, segment, &g);
     }
-    if any_lanes(!ordinary) { segment_again(segment + p.exact.zero, there && !ordinary, local); }
+    if any_lanes(!ordinary) { segment_again(segment + p.exact.zero, there & !ordinary, local); }
 }

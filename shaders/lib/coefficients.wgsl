@@ -22,13 +22,13 @@ struct Coefficients4 {
 
 fn coefficients(record: vec4<f32>, sums: vec4<f32>) -> Coefficients {
     let by = normalizer(record);
-    if p.sums.products == 1u && !are_finite(sums) {
+    if (p.sums.products == 1u) & !are_finite(sums) {
         return Coefficients(vec4(-by.x, by.yzw), vec4(products(by, sums), -1.0));
     }
     let slope = slope(record, by);
     let means = means_of(sums);
     let pull = vec4(means.x, -means.y * slope.x * by.w, slope.y, f32(ORIGIN + unit_power(sums)));
-    return Coefficients(vec4(select(-by.x, by.x, is_common(sums, means, by) || !are_finite(sums)), by.yzw), pull);
+    return Coefficients(vec4(select(-by.x, by.x, is_common(sums, means, by) | !are_finite(sums)), by.yzw), pull);
 }
 // Whether the gradient to the input takes the short way.
 fn is_common(sums: vec4<f32>, means: vec2<f32>, by: vec4<f32>) -> bool {

@@ -10,8 +10,8 @@ fn beside_at(pair: u32) -> u32 { return pair * (2u * lanes() * VECTORS + 1u); }
 fn lend4(pair: u32, second: bool, c: vec4<u32>, live: vec4<bool>, v: vec4<f32>) {
     let place = select(vec2(0u), 1u + c.yw / 2u, second) + beside_at(pair);
     let lent = select(v.xz, v.yw, second);
-    if live.x && live.y == second { beside[place.x] = lent.x; }
-    if live.z && live.w == second { beside[place.y] = lent.y; }
+    if live.x & (live.y == second) { beside[place.x] = lent.x; }
+    if live.z & (live.w == second) { beside[place.y] = lent.y; }
 }
 // The halves of the two words that a vector ends.
 fn joined4(pair: u32, second: bool, c: vec4<u32>, v: vec4<f32>) -> vec4<f32> {

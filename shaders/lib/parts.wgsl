@@ -32,7 +32,7 @@ fn partial_at(dims: vec4<u32>, segment: u32, i: u32, weighs: bool) -> vec4<f32> 
     let scale = load_scale(segment_of_part(p.parts.affine, part));
     let weighed = sums.xy * scale;
     // what vanishes counts as sums in units
-    let lost = any((weighed == vec2(0.0)) & (sums.xy != vec2(0.0))) && scale != 0.0;
+    let lost = any((weighed == vec2(0.0)) & (sums.xy != vec2(0.0))) & (scale != 0.0);
     return vec4(weighed, select(sums.z, 1.0, lost), sums.w);
 }
 // The sum over a segment by `lines` lanes, one of `columns` side by side, valid in its first lane. To be called by all.
@@ -53,7 +53,7 @@ fn merged(dims: vec4<u32>, segment: u32, local: u32, columns: u32, lines: u32, w
         if line < step { words[local] += words[local + step * columns]; }
     }
     let all = words[local];
-    if are_plain(all) || line > 0u { return all; }
+    if are_plain(all) | (line > 0u) { return all; }
     return merged_carefully(dims, segment, weighs);
 }
 // Record by record, over the whole range. Rare.
@@ -75,7 +75,7 @@ fn merge_affine(group: u32, local: u32) {
     let place = group * columns + local % columns;
     let segment = min(place, dims.x * dims.z - 1u);
     let sums = merged(dims, segment, local, columns, p.parts.affine_lines, false);
-    if local >= columns || place != segment { return; }
+    if (local >= columns) | (place != segment) { return; }
     store_grad_scale(segment, scaled(sums.y * p.parts.factor_scale, unit_power(sums)));
     store_grad_bias(segment, scaled(sums.x * p.parts.factor_bias, unit_power(sums)));
 }

@@ -10,7 +10,7 @@ struct Pull4 {
 fn divisor_slope(record: vec4<f32>) -> f32 {
     if PLAIN { return 1.0; }
     let norm = record_divisor(record);
-    let nothing = norm == 0.0 && p.divisor.eps_added + p.divisor.eps_minimum > 0.0;
-    if norm < p.divisor.eps_minimum || nothing { return 0.0; }
+    let nothing = (norm == 0.0) & (p.divisor.eps_added + p.divisor.eps_minimum > 0.0);
+    if (norm < p.divisor.eps_minimum) | nothing { return 0.0; }
     return p.divisor.factor * select(1.0, 1.0 + p.divisor.eps_added / norm, p.divisor.eps_added > 0.0);
 }

@@ -41,7 +41,7 @@ fn next_to(place: u32, at: vec2<u32>) -> vec2<u32> {
 // Number of an element, and 1 if it is at that place.
 fn element_at(place: u32, at: vec2<u32>) -> vec2<u32> {
     let i = at.x + min(at.y, p.places.row_len - 1u) - p.places.column;
-    let live = place >= written_place() && at.y < p.places.row_len && i < p.words.elements;
+    let live = (place >= written_place()) & (at.y < p.places.row_len) & (i < p.words.elements);
     return vec2(min(i, p.words.elements - 1u), u32(live));
 }
 // The segments of four elements. Most are neighbours of one segment, or of neighbouring ones: one lookup tells.

@@ -7,10 +7,10 @@ fn look_beside(n: u32) {
     next_moments = merged_by_lanes(lookup_row(p.map_rows.statistics, p.map_rows.first_row + next));
 }
 fn put_edge(n: u32, at: Parameters4, row: Row, j: u32, by: Normalizer4) {
-    if j == 0u && row.head > 0u && n > 0u { return; }
+    if (j == 0u) & (row.head > 0u) & (n > 0u) { return; }
     var live = live4(row, j);
     var y = mapped4(take4(row, j), map_at(at, row, j, by));
-    if !live.w && n + 1u < p.map_rows.rows {
+    if !live.w & (n + 1u < p.map_rows.rows) {
         let next = row_at(row.first + row.width, row.width);
         let by_its = splat_normalizer(normalizer(next_moments));
         let at_its = affine_at(n + 1u);

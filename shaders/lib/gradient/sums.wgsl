@@ -9,7 +9,7 @@ struct Sums {
 const ORIGIN = 1024;
 
 fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
-fn are_finite(sums: vec4<f32>) -> bool { return is_finite(sums.x) && is_finite(sums.y); }
+fn are_finite(sums: vec4<f32>) -> bool { return is_finite(sums.x) & is_finite(sums.y); }
 // Whether nothing that is worth keeping was lost: sums of products that vanished are small themselves. 0 is what it is.
 fn keeps(sum: f32) -> bool { return is_ordinary(abs(sum)) | (sum == 0.0); }
 fn keep_all(g: f32, g_x_hat: f32) -> bool { return keeps(g) & keeps(g_x_hat); }
@@ -26,7 +26,7 @@ fn scaled_product(x: f32, power: i32, y: f32) -> f32 {
 }
 fn scaled(x: f32, power: i32) -> f32 { return scaled_product(x, power, 1.0); }
 // Exponent of the unit of sums, and of the larger of them.
-fn unit_power(sums: vec4<f32>) -> i32 { return select(i32(sums.z) - ORIGIN, 0, sums.z == 0.0 || !are_finite(sums)); }
+fn unit_power(sums: vec4<f32>) -> i32 { return select(i32(sums.z) - ORIGIN, 0, (sums.z == 0.0) | !are_finite(sums)); }
 fn largest_power(sums: vec4<f32>) -> i32 {
     let top = max(magnitude_bits(sums.x), magnitude_bits(sums.y));
     return select(unit_power(sums) + i32(unit_of(top)) - 127, -ORIGIN, top == 0u);
@@ -42,8 +42,8 @@ fn plain(sums: vec4<f32>) -> vec2<f32> {
 }
 fn sums_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let both = a + b;
-    if are_plain(a) && are_plain(b) && are_plain(both) { return both; }
-    if !are_finite(a) || !are_finite(b) {
+    if are_plain(a) & are_plain(b) & are_plain(both) { return both; }
+    if !are_finite(a) | !are_finite(b) {
         // one of them may be in units beside one that is not finite
         let xy = plain(a) + plain(b);
         return vec4(xy, select(0.0, a.z, !are_finite(a)) + select(0.0, b.z, !are_finite(b)), both.w);
@@ -55,7 +55,7 @@ fn sums_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 }
 // Sums of g from those of dy, which a scale is a factor of.
 fn sums_times(sums: vec4<f32>, scale: f32) -> vec4<f32> {
-    if !are_finite(sums) || !is_finite(scale) { return sums * vec4(vec3(scale), 1.0); }
+    if !are_finite(sums) | !is_finite(scale) { return sums * vec4(vec3(scale), 1.0); }
     let up = i32(unit_of(magnitude_bits(scale))) - 127;
     let down = largest_power(sums) - unit_power(sums);
     let near = vec2(scaled(sums.x, -down), scaled(sums.y, -down)) * (scale * power_of_two(127 - up));

@@ -20,7 +20,7 @@ fn measure() -> Measured {
 // Also where the first element is an outlier: the rounding of the mean would be seen in gradients.
 fn is_rare_part(m: Measured, e: u32) -> bool {
     let variance = part(m.spread, e);
-    return !is_ordinary(variance) || part(m.rest, e) * part(m.rest, e) > 16.0 * variance;
+    return !is_ordinary(variance) | (part(m.rest, e) * part(m.rest, e) > 16.0 * variance);
 }
 fn moments_of(m: Measured, e: u32) -> vec4<f32> {
     return vec4(part(m.shift, e), part(m.rest, e), sqrt(part(m.spread, e)), p.held.len);

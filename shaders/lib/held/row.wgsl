@@ -39,7 +39,6 @@ fn enter_affine() {
     parameters = affine_at(number);
     parameters.column = here.first - start;
 }
-fn first() -> f32 { return take(Row(start, 0u, 0u), 0u); }
 // What is not the row's is some element of it.
 fn fetched(k: u32) -> Taken { return fetch4(row_of(k), vector(k)); }
 fn input4(k: u32) -> vec4<f32> { return taken4(fetched(k)); }

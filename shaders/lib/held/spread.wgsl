@@ -24,6 +24,7 @@ fn row_of(k: u32) -> Row {
     if k < WHOLE { return Row(here.first, 0u, 0u); }
     return here;
 }
+fn first() -> f32 { return take(Row(start, 0u, 0u), 0u); }
 fn output4(k: u32, u: vec4<f32>) {
     let there = live(k);
     if k < WHOLE {

@@ -60,7 +60,7 @@ fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool {
     var ordinary = true;
     for (var e = 0u; e < 4u; e += 1u) {
         let square = fma(rests[e], rests[e], variances[e]);
-        ordinary &= select(is_ordinary(square), rests[e] == 0.0 && abs(shifts[e]) > 9.3e-10, square == 0.0);
+        ordinary &= select(is_ordinary(square), (rests[e] == 0.0) & (abs(shifts[e]) > 9.3e-10), square == 0.0);
     }
     return !ordinary;
 }

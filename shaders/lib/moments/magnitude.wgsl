@@ -18,7 +18,7 @@ fn whole_of(m: Partial, known: Known) -> Whole {
 // A sum overflowed.
 fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool {
     let means = splat(whole.mean);
-    return !(is_ordinary(means.x) && is_ordinary(means.y) && is_ordinary(means.z) && is_ordinary(means.w));
+    return !(is_ordinary(means.x) & is_ordinary(means.y) & is_ordinary(means.z) & is_ordinary(means.w));
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     return record_from(vec4(0.0, 0.0, component(whole.mean, e), whole.count), unit_in(known, e));

@@ -18,8 +18,8 @@ fn whole_of(m: Partial, known: Known) -> Whole {
 // Squares overflowed or vanished.
 fn is_rare(whole: Whole, known: Known, attempt: u32) -> bool {
     let squares = splat(whole.square);
-    let ordinary = is_ordinary(squares.x) && is_ordinary(squares.y) && is_ordinary(squares.z) && is_ordinary(squares.w);
-    return !ordinary || any(squares == vec4(0.0));
+    let ordinary = is_ordinary(squares.x) & is_ordinary(squares.y) & is_ordinary(squares.z) & is_ordinary(squares.w);
+    return !ordinary | any(squares == vec4(0.0));
 }
 fn record_of(whole: Whole, known: Known, e: u32) -> vec4<f32> {
     return record_from(vec4(0.0, 0.0, sqrt(component(whole.square, e)), whole.count), unit_in(known, e));

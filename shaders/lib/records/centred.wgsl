@@ -11,7 +11,7 @@ fn record_centred(shift: f32, rest: f32, from_unit: f32) -> vec2<f32> {
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     if a.w == 0.0 { return b; }
     if b.w == 0.0 { return a; }
-    if a.w < 0.0 && b.w < 0.0 {
+    if (a.w < 0.0) & (b.w < 0.0) {
         let all = plain_merged(vec4(a.xyz, -a.w), vec4(b.xyz, -b.w));
         return vec4(all.xyz, -all.w);
     }
@@ -48,5 +48,5 @@ fn gathered(base: vec4<f32>, sums: vec2<f32>, squares: f32) -> vec4<f32> {
 // Whether squares overflowed or vanished.
 fn is_lossy(record: vec4<f32>) -> bool {
     let square = fma(record.y, record.y, record.z * record.z);
-    return square == 0.0 || !is_ordinary(square) || !is_finite(record.w);
+    return (square == 0.0) | !is_ordinary(square) | !is_finite(record.w);
 }

@@ -3,7 +3,7 @@
 
 // Of two records, over the whole range. Not for hot loops.
 fn record_merged(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    if a.w < 0.0 && b.w < 0.0 {
+    if (a.w < 0.0) & (b.w < 0.0) {
         let all = plain_merged(vec4(a.xyz, -a.w), vec4(b.xyz, -b.w));
         return vec4(all.xyz, -all.w);
     }
@@ -29,5 +29,5 @@ fn gathered(base: vec4<f32>, sums: vec2<f32>, squares: f32) -> vec4<f32> {
 // Whether squares overflowed or vanished.
 fn is_lossy(record: vec4<f32>) -> bool {
     let square = record.z * record.z;
-    return square == 0.0 || !is_ordinary(square) || !is_finite(record.w);
+    return (square == 0.0) | !is_ordinary(square) | !is_finite(record.w);
 }

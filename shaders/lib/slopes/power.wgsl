@@ -10,7 +10,7 @@ fn hat_of_kept4(kept: vec4<f32>, by: Normalizer4) -> vec4<f32> { return kept * b
 fn slope(record: vec4<f32>, by: vec4<f32>) -> vec2<f32> {
     let norm = record_divisor(record);
     let in_units = record_norm(record_times(record, by.x), 0.0);
-    let is_constant = norm < p.divisor.eps_minimum || p.divisor.order == 0.0;
+    let is_constant = (norm < p.divisor.eps_minimum) | (p.divisor.order == 0.0);
     return vec2(select(p.divisor.factor, 0.0, is_constant), 1.0 / in_units);
 }
 fn slope_of(x: f32) -> f32 {
