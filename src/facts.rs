@@ -5,6 +5,15 @@ use crate::error::EngineError;
 /// Fewest storage buffers a stage with which any norm can be computed: input, parameters, statistics, output.
 const MIN_STORAGE_BUFFERS: u32 = 4;
 
+/// Fewest invocations of a workgroup that kernels divide into lanes and lines.
+pub(crate) const MIN_WORKGROUP: u32 = 8;
+
+/// Bytes of workgroup memory for each invocation: a vector and a word.
+const MEMORY_EACH: u32 = 20;
+
+/// Most bytes of a binding that are used: words are numbered in 32 bits.
+const MAX_BINDING: u64 = (1 << 32) - 16;
+
 /// Kind of a device: what schedules are for.
 #[cfg_attr(feature = "profile", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,11 +69,12 @@ impl DeviceFacts {
     /// Whether norms can be computed on such a device at all.
     ///
     /// # Errors
-    /// [`EngineError::Limit`] where it has no compute shaders or too few storage buffers.
+    /// [`EngineError::Limit`] where it has no compute shaders, too small workgroups or too few storage buffers.
     pub fn check(&self) -> Result<(), EngineError> {
         let needs = [
             ("max_storage_buffers_per_shader_stage", MIN_STORAGE_BUFFERS, self.max_storage_buffers),
-            ("max_compute_invocations_per_workgroup", 1, self.max_workgroup_size),
+            ("max_compute_invocations_per_workgroup", MIN_WORKGROUP, self.max_workgroup_size),
+            ("max_compute_workgroup_storage_size", MIN_WORKGROUP * MEMORY_EACH, self.max_workgroup_memory),
             ("max_compute_workgroups_per_dimension", 1, self.max_workgroup_count),
         ];
         match needs.into_iter().find(|(_, needed, available)| available < needed) {
@@ -85,9 +95,19 @@ impl DeviceFacts {
         self.max_binding.saturating_sub(self.align()) / 4 * 4
     }
 
-    /// Most invocations of a workgroup, a power of two: workgroup memory has a vector and a word for each.
+    /// Most invocations of a workgroup, a power of two.
     pub(crate) fn largest_workgroup(&self) -> u32 {
-        let largest = self.max_workgroup_size.min(self.max_workgroup_memory / 20);
-        1 << largest.max(1).ilog2()
+        let largest = self.max_workgroup_size.min(self.max_workgroup_memory / MEMORY_EACH);
+        1 << largest.max(MIN_WORKGROUP).ilog2()
+    }
+
+    /// The same with what kernels can count with: bindings in 32 bits, subgroups of a power of two.
+    pub(crate) fn usable(self) -> Self {
+        Self {
+            min_subgroup: 1 << self.min_subgroup.max(1).ilog2(),
+            max_workgroup_count: self.max_workgroup_count.max(1),
+            max_binding: self.max_binding.min(MAX_BINDING),
+            ..self
+        }
     }
 }

@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(of(|info| info.driver_info = "1.3".to_owned()), differs("driver", "d 1.2", "d 1.3"));
         assert_eq!(of(|info| info.backend = wgpu::Backend::Dx12), differs("backend", "vulkan", "dx12"));
         let beyond = read.fits(&info, &small).unwrap_err();
-        assert_eq!(beyond.to_string(), "its workgroup_size is 256, this device takes 1 to 64");
+        assert_eq!(beyond.to_string(), "its workgroup_size is 256, this device takes 8 to 64");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub struct Planner {
 impl Planner {
     /// With the schedules that suit such a device by default.
     pub fn new(facts: DeviceFacts) -> Self {
+        let facts = facts.usable();
         Self { facts, profile: DeviceProfile::new(&facts) }
     }
 
@@ -31,6 +32,7 @@ impl Planner {
     /// # Errors
     /// [`ProfileMismatch`] where the device cannot follow the profile.
     pub fn with_profile(facts: DeviceFacts, profile: DeviceProfile) -> Result<Self, ProfileMismatch> {
+        let facts = facts.usable();
         profile.check(&facts)?;
         // what can be bound is the device's own affair
         let profile = DeviceProfile { max_binding: facts.max_range(), ..profile };

@@ -30,8 +30,9 @@ const MARKS: u32 = 32;
 /// Bytes of workgroup memory for the normalizers of a worker's rows, 24 bytes each: what large workgroups leave of 16
 /// KB.
 const KNOWN_BYTES: u32 = 3 << 10;
-/// Most elements that rows of a pair lend one another in workgroup memory.
+/// Most elements that rows of a pair lend one another in workgroup memory; fewer where exchanges take more of it.
 const PAIRED: u32 = 1200;
+const PAIRED_IN_MEMORY: u32 = 1024;
 
 /// Fewest invocations that exchange without workgroup memory where workgroups are larger than 256: the others need too
 /// much of it.
@@ -94,7 +95,8 @@ impl Held {
     /// Whether a workgroup holds rows two by two, which may be written as pairs, and has memory for that beside what
     /// workgroups of 256 take.
     pub(crate) fn takes_pairs(&self, len: u64, profile: &DeviceProfile) -> bool {
-        (self.groups() * self.rows).is_multiple_of(2) && self.beside() <= PAIRED && 8 * len <= profile.max_binding
+        let most = if profile.subgroup == 1 { PAIRED_IN_MEMORY } else { PAIRED };
+        (self.groups() * self.rows).is_multiple_of(2) && self.beside() <= most && 8 * len <= profile.max_binding
     }
 
     /// Elements that rows of a pair lend one another.

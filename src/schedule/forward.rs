@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{DeviceProfile, LINE};
+use super::profile::MAX_VECTORS;
+use super::{DeviceProfile, LINE, lent};
 use crate::kernel::Exchange;
 use crate::partition::Partition;
 use crate::walk::lookup;
@@ -15,6 +16,9 @@ const MAX_SIDE: u64 = 16;
 
 /// Most lanes of a tile: beyond, compilers have too few registers for four sums a lane.
 const MAX_TILE: u32 = 512;
+
+/// Most elements that rows of a pair lend one another in workgroup memory: a quarter of 16 KB is left for exchanges.
+const LENT: u32 = 3 << 10;
 
 /// Lanes that share barriers where rows are exchanged through workgroup memory: of rows that take no more, and of
 /// others.
@@ -101,6 +105,7 @@ impl Rows {
     pub(crate) fn of_pairs(self, len: u64, profile: &DeviceProfile) -> Option<Self> {
         let workgroup = self.workgroup.max(2 * self.lanes);
         let fits = workgroup <= profile.workgroup_size.max(profile.max_lanes)
+            && lent(workgroup / self.lanes, self.lanes, self.vectors) <= LENT
             && profile.has_registers(workgroup, self.vectors)
             && 8 * len <= profile.max_binding;
         fits.then_some(Self { workgroup, ..self })
@@ -127,10 +132,10 @@ impl Rows {
         }
     }
 
-    /// Vectors of a lane that lie together: all, where the lanes of a row are neighbours; of others, those that are
-    /// there in every lane.
+    /// Vectors of a lane that lie together: all, where the lanes of a row are neighbours and their number is known; of
+    /// others, those that are there in every lane.
     pub(crate) fn together(&self, whole: u32, (least, most): (u32, u32)) -> u32 {
-        if least == most { self.vectors } else { whole.max(1) }
+        if least == most && self.lanes <= LINE { self.vectors } else { whole.max(1) }
     }
 
     /// The first so many vectors of a lane are there in every lane, if rows have `len` elements: all of them, half, or
@@ -155,6 +160,7 @@ impl Rows {
         let powers = [self.workgroup, self.lanes, self.vectors, self.cluster].iter().all(|n| n.is_power_of_two());
         let neighbours = self.vectors == 1 || self.lanes >= LINE;
         let fits = neighbours
+            && self.vectors <= MAX_VECTORS
             && self.workgroup <= profile.workgroup_size.max(profile.max_lanes)
             && self.lanes <= self.workgroup;
         let exchanges = self.cluster <= profile.subgroup;
@@ -211,7 +217,8 @@ impl Tiles {
         let Some(vectors) = row_vectors(partition) else { return false };
         let [_, rows, ..] = partition.dims();
         let powers = [self.lanes, self.lines, self.vectors].iter().all(|n| n.is_power_of_two());
-        let fits = self.workgroup() <= profile.workgroup_size.max(profile.max_lanes).min(MAX_TILE);
+        let fits = self.workgroup() <= profile.workgroup_size.max(profile.max_lanes).min(MAX_TILE)
+            && self.vectors <= MAX_VECTORS;
         let holds = rows <= u64::from(self.lines) * u64::from(self.vectors);
         let finds = affine.is_none_or(|affine| {
             let found = lookup::Rows::new(affine, 4 * vectors);
@@ -279,6 +286,39 @@ mod tests {
         let without = profile(1, 256);
         let exchange = Rows::choose(1024, &without).map(|rows| rows.exchange(false, &without).0);
         assert_eq!(exchange, Some(Exchange::Memory));
+    }
+
+    /// Rows that are read element by element: every element is held once, and what counts as there in every lane is.
+    #[test]
+    fn rows_are_held_whole_whatever_lanes_and_workgroups_are() {
+        let mut rows = 0;
+        for (subgroup, workgroup) in
+            [1, 4, 8, 16, 32, 64, 128].into_iter().flat_map(|s| [8, 16, 64, 128, 256].map(|w| (s, w)))
+        {
+            let device = profile(subgroup, 256);
+            let device = DeviceProfile { workgroup_size: workgroup, subgroup: subgroup.min(workgroup), ..device };
+            for len in (1..2048).step_by(13) {
+                let Some(held) = Rows::choose(len, &device) else { continue };
+                let (_, least, most) = held.exchange(true, &device);
+                let whole = held.whole(len);
+                let (side, together) = (held.side(true), u64::from(held.together(whole, (least, most))));
+                let lanes = u64::from(held.lanes);
+                let side = if side == 0 { lanes } else { side.into() };
+                let mut found = vec![0; held.room() as usize];
+                for (lane, k, e) in
+                    (0..lanes).flat_map(|l| (0..held.vectors.into()).flat_map(move |k| (0..4).map(move |e| (l, k, e))))
+                {
+                    // lib/held/spread.wgsl and row.wgsl
+                    let vector = lane / side * side * together + k / together * together * lanes + k % together * side;
+                    let column = 4 * vector + lane % side + e * side;
+                    assert!(k >= u64::from(whole) || column < len, "{held}: {len} of {lane}, {k}, {e}");
+                    found[column as usize] += 1;
+                }
+                assert!(found.iter().all(|&times| times == 1), "{held}: {len}");
+                rows += 1;
+            }
+        }
+        assert!(rows > 3000, "{rows}");
     }
 
     /// A norm over changing widths has few kernels.

@@ -1,7 +1,7 @@
 //! Whether a device can follow a profile.
 
 use super::{DeviceProfile, MIN_SUBGROUP, subgroup_of};
-use crate::facts::DeviceFacts;
+use crate::facts::{DeviceFacts, MIN_WORKGROUP};
 
 /// Most vectors that a lane holds: compilers unroll loops of no more turns, and beyond there are no registers.
 pub(crate) const MAX_VECTORS: u32 = 16;
@@ -78,8 +78,9 @@ impl DeviceProfile {
             ("vectors_backward", self.vectors_backward, MAX_VECTORS),
         ];
         for (field, value, most) in powers.into_iter().chain(counts) {
-            if !(1..=most).contains(&value) {
-                return Err(ProfileMismatch::OutOfRange { field, value, least: 1, most });
+            let least = if field == "workgroup_size" { MIN_WORKGROUP } else { 1 };
+            if !(least..=most).contains(&value) {
+                return Err(ProfileMismatch::OutOfRange { field, value, least, most });
             }
         }
         if self.subgroup == 2 {
@@ -108,8 +109,15 @@ mod tests {
         assert_eq!(good.check(&facts), Ok(()));
         let range = |field, value, most| ProfileMismatch::OutOfRange { field, value, least: 1, most };
         for (profile, expected) in [
-            (DeviceProfile { workgroup_size: 512, ..good }, range("workgroup_size", 512, 256)),
+            (
+                DeviceProfile { workgroup_size: 512, ..good },
+                ProfileMismatch::OutOfRange { field: "workgroup_size", value: 512, least: 8, most: 256 },
+            ),
             (DeviceProfile { max_lanes: 1024, ..good }, range("max_lanes", 1024, 256)),
+            (
+                DeviceProfile { workgroup_size: 4, ..good },
+                ProfileMismatch::OutOfRange { field: "workgroup_size", value: 4, least: 8, most: 256 },
+            ),
             (DeviceProfile { subgroup: 64, ..good }, range("subgroup", 64, 32)),
             (DeviceProfile { vectors: 0, ..good }, range("vectors", 0, MAX_VECTORS)),
             (DeviceProfile { vectors_backward: 65, ..good }, range("vectors_backward", 65, MAX_VECTORS)),

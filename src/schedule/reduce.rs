@@ -28,6 +28,9 @@ const FEWEST_SIDE: u64 = 4;
 /// length.
 const MAX_CHAIN: u64 = 1 << 10;
 
+/// Most vectors that a lane loads at once.
+const MAX_FLIGHT: u32 = 8;
+
 /// How statistics are reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reduce {
@@ -155,7 +158,7 @@ impl Reduce {
     }
 
     fn flight(profile: &DeviceProfile) -> u32 {
-        profile.max_vectors.clamp(4, 8)
+        profile.max_vectors.clamp(4, MAX_FLIGHT)
     }
 
     /// With so many slices, if there is memory for their records.
@@ -174,7 +177,7 @@ impl Reduce {
     /// Every other schedule that is worth a try.
     pub(crate) fn candidates(partition: &Partition, profile: &DeviceProfile) -> Vec<Self> {
         let workgroup = profile.workgroup_size;
-        let all = [profile.subgroup.max(4), workgroup];
+        let all = [profile.subgroup.clamp(4, workgroup), workgroup];
         let walks = [(Walk::Rows, 1), (Walk::Rows, 3), (Walk::Columns, 1), (Walk::Columns, 3)];
         let each = all.into_iter().flat_map(|lanes| walks.map(|(walk, slices)| (lanes, walk, slices)));
         let all = each.map(|(lanes, walk, slices)| {
@@ -216,20 +219,23 @@ impl Reduce {
         let powers = self.workgroup.is_power_of_two() && self.lanes.is_power_of_two();
         let fits = powers && self.lanes <= self.workgroup && self.workgroup <= profile.max_workgroup();
         let slices = (1..=MAX_SLICES).contains(&self.slices.into());
+        if !fits || !slices || !(1..=MAX_FLIGHT).contains(&self.flight) {
+            return false;
+        }
         let memory = self.partials_size(partition) <= profile.max_partials();
         let walks = match self.walk {
             Walk::Rows => {
-                let turns = Self::segment_vectors(partition) / u64::from(self.slices.max(1) * self.lanes);
+                let turns = Self::segment_vectors(partition) / u64::from(self.slices * self.lanes);
                 turns <= 2 * MAX_CHAIN
             }
             Walk::Columns => {
                 let [_, rows, _, d] = partition.dims();
-                let lines = u64::from(self.workgroup / self.lanes.max(1));
+                let lines = u64::from(self.workgroup / self.lanes);
                 let folds = d <= MAX_FOLD && fold_vectors(d) <= u64::from(self.lanes) && (d == 1 || lines > 1);
-                let turns = rows / (u64::from(self.slices.max(1)) * lines.max(1));
+                let turns = rows / (u64::from(self.slices) * lines);
                 partition.reduced_outer > 1 && folds && turns <= 2 * MAX_CHAIN
             }
         };
-        fits && slices && memory && walks && self.flight >= 1
+        memory && walks
     }
 }

@@ -50,7 +50,8 @@ fn join_columns(d_scale: ptr<function, array<vec4<f32>, VECTORS>>, d_bias: ptr<f
     for (var v = 0u; v < VECTORS && SUMS; v += 1u) {
         (*d_scale)[v] = sum_groups((*d_scale)[v], local, LANES);
         (*d_bias)[v] = sum_groups((*d_bias)[v], local, LANES);
-        tiny |= any(are_tiny((*d_scale)[v]) | are_tiny((*d_bias)[v]));
+        // sums are those of the first group: others read them too early
+        tiny |= (local < LANES) & any(are_tiny((*d_scale)[v]) | are_tiny((*d_bias)[v]));
     }
     return SUMS && AGAIN && any_columns(tiny, local);
 }
