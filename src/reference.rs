@@ -25,7 +25,7 @@ mod statistics;
 mod sum;
 mod units;
 
-use crate::descriptor::{Momentum, NormDescriptor, RunningUpdate};
+use crate::descriptor::{Momentum, NormDescriptor, NormKind, RunningUpdate};
 use crate::error::last_axis;
 use axes::{Axes, Lookup, check_length, check_operand, walk, wide};
 use statistics::{Divisor, Statistics, compute_statistics, given_statistics, is_centred, variance_correction};
@@ -159,7 +159,9 @@ pub enum ReferenceError {
 ///
 /// The formula is computed as it stands, also where a device would refuse: statistics of one element, any eps,
 /// any set of axes. Where the divisor is 0, Batch, Instance, Lp and Weight take its reciprocal as 0, the first three
-/// as PyTorch and ONNX do; for the other kinds IEEE decides, so that a constant with eps 0 gives NaN.
+/// as PyTorch and ONNX do; for the other kinds IEEE decides, so that a constant with eps 0 gives NaN. Batch, Instance
+/// and Group fold an infinite scale with the mean, as PyTorch does: `x * alpha + (bias - mean * alpha)` with `alpha =
+/// scale / divisor`.
 pub fn forward<T: Copy + Into<f64>>(
     d: &NormDescriptor,
     inputs: &ReferenceInputs<T>,
@@ -176,6 +178,8 @@ struct Prepared {
     divisor: Divisor,
     /// 1 / divisor of each segment.
     reciprocal: Vec<f64>,
+    /// Whether an infinite scale is folded with the mean.
+    folds: bool,
     scale: Option<Vec<f64>>,
     bias: Option<Vec<f64>>,
 }
@@ -195,7 +199,8 @@ impl Prepared {
         let widened = |values: &[T]| wide(values).collect();
         let (scale, bias) = (inputs.scale.map(widened), inputs.bias.map(widened));
         let is_given = inputs.given.is_some();
-        Ok(Self { axes, is_given, statistics, divisor, reciprocal: Vec::new(), scale, bias }.divided())
+        let folds = matches!(d.kind, NormKind::Batch | NormKind::Instance | NormKind::Group { .. });
+        Ok(Self { axes, is_given, statistics, divisor, reciprocal: Vec::new(), folds, scale, bias }.divided())
     }
 
     /// With the reciprocals of its divisors.
@@ -207,14 +212,15 @@ impl Prepared {
     fn output<T: Copy + Into<f64>>(self, input: &[T]) -> ReferenceOutput {
         let mut output = Vec::with_capacity(input.len());
         walk(wide(input), &self.axes.sizes, [self.segments(), &self.axes.affine], |x, [segment, parameter]| {
-            let mut y = self.x_hat(x, segment);
-            if let Some(scale) = &self.scale {
-                y *= scale[parameter];
-            }
-            if let Some(bias) = &self.bias {
-                y += bias[parameter];
-            }
-            output.push(y);
+            let bias = self.bias.as_ref().map_or(-0.0, |bias| bias[parameter]);
+            let scale = self.scale.as_ref().map_or(1.0, |scale| scale[parameter]);
+            output.push(match self.folds && scale.is_infinite() {
+                true => {
+                    let alpha = scale * self.reciprocal[segment];
+                    x * alpha + (bias - self.statistics.mean[segment] * alpha)
+                }
+                false => self.x_hat(x, segment) * scale + bias,
+            });
         });
         let computed = if self.is_given { Statistics::default() } else { self.statistics };
         ReferenceOutput { output, mean: computed.mean, variance: computed.spread }

@@ -42,7 +42,8 @@ fn inverse_in_units(record: vec4<f32>, unit: u32) -> f32 {
     let eps = p.divisor.eps_root * scale;
     let norm = record_norm(record_times(record, down), eps * abs(eps));
     let divisor = at_least(norm, p.divisor.eps_minimum * scale) + p.divisor.eps_added * scale;
-    // constants that vanish beside numbers that are huge, and all equal: any inverse but infinity will do
-    let vanishes = (divisor == 0.0) & (constants > 0u);
+    // constants that vanish beside numbers that are huge, and all equal, or nearly do (2^-128 has no inverse): any
+    // inverse but infinity will do
+    let vanishes = (magnitude_bits(divisor) <= 0x00200000u) & (constants > 0u);
     return select(inverse(divisor) * down, power_of_two(254), vanishes);
 }

@@ -309,6 +309,24 @@ fn a_constant_gives_the_bias() {
     }
 }
 
+/// As PyTorch: `x * alpha + (bias - mean * alpha)`, whose infinities meet.
+#[test]
+fn an_infinite_scale_is_folded_with_the_mean() {
+    let output = |kind, x: &[f32; 3]| {
+        let d = NormDescriptor { affine: Affine::Scale, ..exact(kind, &[1, 1, 3]) };
+        forward(&d, &ReferenceInputs { scale: Some(&[INF]), ..plain(x) }).unwrap().output
+    };
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    for kind in [NormKind::Batch, NormKind::Instance, NormKind::Group { groups: 1 }] {
+        assert_close("all above 0", &output(kind.clone(), &[1.0, 2.0, 3.0]), &[nan; 3]);
+        assert_close("a mean below 0", &output(kind, &[-3.0, 1.0, -4.0]), &[nan, inf, nan]);
+    }
+    let d = NormDescriptor { affine: Affine::Scale, ..exact(NormKind::Layer { axes: 0..1 }, &[3]) };
+    let scale = Some(&[INF; 3][..]);
+    let layer = forward(&d, &ReferenceInputs { scale, ..plain(&[-1.0, 2.0, 5.0]) }).unwrap();
+    assert_close("layer", &layer.output, &[-inf, nan, inf]);
+}
+
 #[test]
 fn running_statistics_take_in_a_batch() {
     const N: f64 = f64::NAN;

@@ -252,7 +252,7 @@ fn quotients_of_what_overflows_are_ordinary() {
     let lp = |p| NormKind::LpNormalize { p, axes: 1..2 };
     type Case = (NormKind<'static>, Epsilon, [f32; 2], [f32; 2]);
     let root = std::f32::consts::FRAC_1_SQRT_2;
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (lp(1.0), Epsilon::Minimum(1e-12), [3e38, -3e38], [0.5, -0.5]),
         (lp(2.0), Epsilon::Minimum(1e-12), [3e38, 3e38], [root, root]),
         (lp(0.5), Epsilon::Minimum(0.0), [3e38, -3e38], [0.25, -0.25]),
@@ -260,7 +260,8 @@ fn quotients_of_what_overflows_are_ordinary() {
         (NormKind::Weight { dim: Some(0) }, Epsilon::InsideRoot(0.0), [3e38, 3e38], [root, root]),
         (NormKind::Layer { axes: 1..2 }, Epsilon::InsideRoot(1e-5), [3e38, -3e38], [1.0, -1.0]),
         (NormKind::MeanVariance { axes: &[1] }, Epsilon::AddedToDeviation(1e-9), [3e38, -3e38], [1.0, -1.0]),
-        // a constant, beside which the eps vanishes
+        // a constant, beside which the eps nearly vanishes: its inverse overflows; or vanishes
+        (NormKind::MeanVariance { axes: &[1] }, Epsilon::AddedToDeviation(1e-3), [1e37, 1e37], [0.0, 0.0]),
         (NormKind::MeanVariance { axes: &[1] }, Epsilon::AddedToDeviation(1e-9), [3e38, 3e38], [0.0, 0.0]),
     ];
     for (kind, eps, [a, b], [first, second]) in cases {
