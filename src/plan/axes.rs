@@ -76,6 +76,14 @@ impl TensorAxes {
         named(axes, self.shape.len(), self.split)
     }
 
+    /// What the user calls the axes that are kept.
+    pub(super) fn names(&self, kept: &[bool]) -> Vec<usize> {
+        let name = |axis: usize| if self.split.is_some_and(|split| axis > split) { axis - 1 } else { axis };
+        let mut names: Vec<usize> = (0..kept.len()).filter(|&axis| kept[axis]).map(name).collect();
+        names.dedup();
+        names
+    }
+
     /// One segment a channel.
     pub(super) fn channels(&self, descriptor: &NormDescriptor<'_>) -> Result<Partition, PlanError> {
         let channel = channel_axis(descriptor.shape, descriptor.format, descriptor.kind.name())?;

@@ -207,12 +207,13 @@ impl TensorAxes {
         groups * self.shape()[last]
     }
 
-    /// Two maps as one: the axes of one hold those of the other.
+    /// Two maps as one: the axes of one hold those of the other. Along an axis of size 1 nothing varies.
     fn composition(&self, first: &[bool], second: &[bool]) -> Result<Composition, PlanError> {
         let both: Vec<bool> = first.iter().zip(second).map(|(&a, &b)| a || b).collect();
-        if both != first && both != second {
-            let named = |kept: &[bool]| (0..kept.len()).filter(|&axis| kept[axis]).collect();
-            return Err(PlanError::Unrelated { first: named(first), second: named(second) });
+        let holds_both =
+            |kept: &[bool]| (0..kept.len()).all(|axis| kept[axis] == both[axis] || self.shape()[axis] == 1);
+        if !holds_both(first) && !holds_both(second) {
+            return Err(PlanError::Unrelated { first: self.names(first), second: self.names(second) });
         }
         let shape = self.sizes(&both);
         let part = |kept: &[bool]| {

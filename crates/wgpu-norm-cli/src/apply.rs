@@ -52,8 +52,7 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<ExitCode, Failure> {
 fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let files = kind.files();
     let prefix = Prefix::new(files.prefix.as_deref());
-    let mut input_spec = files.input.clone();
-    input_spec.name = files.tensor.clone().or(input_spec.name);
+    let input_spec = files.input()?;
     // Before the headers: an output that exists is reported even where the input is broken too.
     Target::new(&files.output, files.output_format, files.force, &[&input_spec.path])?;
     let input = TensorFile::open(&input_spec, &prefix, "--tensor NAME")?;
@@ -99,7 +98,10 @@ fn norm(kind: &Kind, global: &Global) -> Result<ExitCode, Failure> {
     let scales_shape = quantization.map(|how| Quantize::scales_shape(&how, &shape)).unwrap_or_default();
     let statistics_shape = settings.statistics_shape(&shape);
     let shapes = [&shape, &statistics_shape, &scales_shape].map(Vec::as_slice);
-    let outcome = walk.outcome(outcome, shapes);
+    let mut outcome = walk.outcome(outcome, shapes);
+    if let (Some(how), Some(quantized)) = (quantization, &mut outcome.quantized) {
+        quantized.complete(&how, &scales_shape);
+    }
     let parts = targets.parts((&name, output_type), shapes, &outcome)?;
 
     let state_output = settings.update.map(|update| update.out);

@@ -102,7 +102,7 @@ pub struct BenchArgs {
     #[arg(conflicts_with_all = ["list", "json", "html", "plot", "compare", "from"])]
     tune: Option<PathBuf>,
     /// Print the cases as lines of JSON instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["json", "html", "plot", "compare", "peer", "peers"])]
     list: bool,
     /// Write the report as JSON to FILE, or to standard output instead of the table.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", value_parser = Json::parser())]
@@ -140,6 +140,8 @@ pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
         None => measure(&cases, &args, global)?,
     };
     let comparison = before.as_ref().map(|before| Comparison::new(before, &report));
+    // an interrupt before the first case leaves an earlier report as it is
+    let targets = if report.rows.is_empty() && args.from.is_none() { Targets::default() } else { targets };
     if let Some(target) = &targets.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Stdout(error.into()))?;
         target.write_bytes(text.as_bytes())?;
@@ -173,6 +175,7 @@ pub fn run(args: BenchArgs, global: &Global) -> Result<ExitCode, Failure> {
 }
 
 /// Files to write.
+#[derive(Default)]
 struct Targets {
     json: Option<Target>,
     html: Option<Target>,

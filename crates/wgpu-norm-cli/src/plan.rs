@@ -9,7 +9,7 @@ use wgpu_norm::{BufferId, DeviceFacts, Dispatch, Element, Kernel, Planner, Recip
 use wgpu_norm_tools::device::Gpu;
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::outline::{Extent, Named, Outline};
-use wgpu_norm_tools::output::write_bytes;
+use wgpu_norm_tools::output::{Target, write_bytes};
 use wgpu_norm_tools::shaders::file_name;
 use wgpu_norm_tools::terminal;
 use wgpu_norm_tools::types::TypeArgs;
@@ -76,12 +76,20 @@ struct Planned {
 
 /// Plans, prints and writes.
 pub fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode, Failure> {
+    if args.limits != Limits::Adapter && (global.device.adapter.is_some() || global.device.profile.is_some()) {
+        let message = "--adapter and --profile are of a device, and the plan is of none: add --limits adapter";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let planner = match args.limits {
         Limits::Adapter => *Gpu::require(&global.device, "--limits default plans without one")?.engine.planner(),
         Limits::Default => Planner::new(DeviceFacts::DEFAULT),
         Limits::Downlevel => Planner::new(DeviceFacts::DOWNLEVEL),
     };
     let cases = cases(args)?;
+    let target = match &args.json {
+        Some(Json::File(path)) => Some(Target::replacing(path)?),
+        _ => None,
+    };
     let (mut plans, mut refused) = (Vec::new(), Vec::new());
     for case in &cases {
         match Planned::new(case, &planner) {
@@ -98,17 +106,13 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode, Failure> {
             write_bytes(&folder.join(format!("{}.wgsl", file_name(name))), kernel.source().as_bytes(), true)?;
         }
     }
-    match &args.json {
-        Some(Json::Stdout) => {
-            terminal::print_json(&json(&plans))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Some(Json::File(path)) => {
-            let text =
-                serde_json::to_vec(&json(&plans)).map_err(|error| Failure::file(path, std::io::Error::from(error)))?;
-            write_bytes(path, &text, true)?;
-        }
-        _ => {}
+    if args.json == Some(Json::Stdout) {
+        terminal::print_json(&json(&plans))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(target) = target {
+        let text = serde_json::to_vec(&json(&plans));
+        target.write_bytes(&text.map_err(|error| Failure::file(target.path(), std::io::Error::from(error)))?)?;
     }
     terminal::print(&text(&plans, &kernels)?)?;
     Ok(ExitCode::SUCCESS)

@@ -22,6 +22,7 @@ fn both_paths_refuse_alike() {
         ("4x1.npy", &[4, 1]),
         ("5x4.npy", &[5, 4]),
         ("1x3x4.npy", &[1, 3, 4]),
+        ("3x1.npy", &[3, 1]),
     ] {
         write(path, name, shape);
     }
@@ -157,6 +158,14 @@ fn both_paths_refuse_alike() {
             "layer x.npy y.npy --modulation-scale 3.npy --modulation-shift 2x3.npy".to_owned(),
             "--modulation-scale varies along axes [2] and --modulation-shift along axes [1, 2]",
         ),
+        (
+            "group nchw.npy y.npy --groups 2 --scale 4.npy --modulation-scale 3x1.npy".to_owned(),
+            "vary along axes [1] and others along axes [2]",
+        ),
+        ("rms x.npy y.npy --slope 0.1".to_owned(), "--slope is of leaky-relu"),
+        ("group nchw.npy y.npy --groups 2 --scale-per-group".to_owned(), "there is no --scale and no --bias"),
+        ("layer x.safetensors:t y.npy --tensor u".to_owned(), "leave one of them out"),
+        ("layer x.npy y.npy/".to_owned(), "not a regular file"),
         ("rms x.npy y.npy --sum-out s.npy".to_owned(), "the sum would be INPUT itself"),
         ("rms x.npy y.npy --residual x.npy --sum-out y.npy".to_owned(), "two outputs would go there"),
         ("rms x.npy y.npy --residual x.npy --sum-out s.npy --round-sum bf16".to_owned(), "cannot hold bf16"),
@@ -305,6 +314,12 @@ fn results_are_bytes_with_scales_on_both_paths() {
         }
         let text = String::from_utf8_lossy(&std::fs::read(path.join("z.safetensors")).unwrap()).into_owned();
         assert!(text.contains("F8_E4M3"), "{text}");
+    }
+    // rows without an element have scales, too
+    write(path, "empty.npy", &[4, 0]);
+    for cpu in [true, false] {
+        report(path, "layer empty.npy e.npy --quantize int8 --scales-out es.npy", cpu);
+        assert_eq!(data(&path.join("es.npy")).1.len(), 16, "{cpu}");
     }
     // (1 to 7, less its mean, over its deviation of 2) + 1 to 7: the others lie between two numbers
     let whole: Vec<i8> = data(&path.join("c.npy")).1.into_iter().map(|byte| byte as i8).collect();

@@ -1,7 +1,7 @@
 //! Writing tensors, checkpoints and reports: to files, which are whole or not there, or to standard output.
 
 use std::io::{self, Cursor, IsTerminal, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 
 use wgpu_norm::{Element, QuantFormat};
 
@@ -40,18 +40,8 @@ impl Target {
         if let Some(input) = inputs.iter().find(|input| same_file(path, input)) {
             return Err(fail(FileError::OutputIsInput(input.to_path_buf())));
         }
-        // Of the path itself: a link that leads nowhere is in the way too.
-        if std::fs::symlink_metadata(path).is_ok() {
-            // A rename would replace even /dev/null.
-            if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-                return Err(fail(FileError::NotRegular));
-            }
-            if !force {
-                return Err(fail(FileError::Exists));
-            }
-        }
-        if !folder(path).is_dir() {
-            return Err(fail(FileError::NoFolder(folder(path).to_owned())));
+        if is_there(path)? && !force {
+            return Err(fail(FileError::Exists));
         }
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self { path: Some(path), format: Some(format), force })
@@ -69,13 +59,7 @@ impl Target {
 
     /// Checks that a file of any kind can be written at `path`, in place of one that is there.
     pub fn replacing(path: &Path) -> Result<Self, Failure> {
-        let fail = |error| Failure::file(path, error);
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(fail(FileError::NotRegular));
-        }
-        if !folder(path).is_dir() {
-            return Err(fail(FileError::NoFolder(folder(path).to_owned())));
-        }
+        is_there(path)?;
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self { path: Some(path), format: None, force: true })
     }
@@ -179,8 +163,29 @@ impl Target {
 
 /// Writes a file of any kind, whole or not at all.
 pub fn write_bytes(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    Target { path: Some(path), format: None, force }.write_bytes(bytes)
+    Target { force, ..Target::replacing(path)? }.write_bytes(bytes)
+}
+
+/// Whether there is a file at `path`, which could be replaced; refuses what cannot be one.
+fn is_there(path: &Path) -> Result<bool, Failure> {
+    let fail = |error| Failure::file(path, error);
+    if !folder(path).is_dir() {
+        return Err(fail(FileError::NoFolder(folder(path).to_owned())));
+    }
+    let ends_as_folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|&byte| is_separator(byte.into()));
+    // Of the path itself: a link that leads nowhere is in the way too.
+    let there = match std::fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        // a name that is too long, a folder that may not be searched
+        Err(error) if !ends_as_folder => return Err(fail(error.into())),
+        Err(_) => false,
+    };
+    // A rename would replace even /dev/null.
+    if ends_as_folder || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(fail(FileError::NotRegular));
+    }
+    Ok(there)
 }
 
 /// Gives all parts their names. What goes to standard output goes first: if that is closed or full, no file is there.
@@ -318,6 +323,11 @@ mod tests {
         assert!(refusal(&file("x.npy"), true, &[&file("x.npy")]).contains("is the input"));
         assert!(refusal(&file("x.npy"), false, &[]).contains("--force"));
         assert!(refusal(&file("folder.npy"), true, &[]).contains("regular"));
+        for name in ["x.npy/", "none.npy/", "folder.npy/"] {
+            assert!(refusal(&file(name), true, &[]).contains("regular"), "{name}");
+        }
+        let long = format!("{}.npy", "y".repeat(300));
+        assert_ne!(refusal(&file(&long), true, &[]), "");
         assert!(refusal(&file("none/y.npy"), true, &[]).contains("does not exist"));
         assert!(refusal(&file("y.txt"), true, &[]).contains("unknown kind"));
         assert_eq!(refusal(&file("x.npy"), true, &[&file("y.npy")]), "");

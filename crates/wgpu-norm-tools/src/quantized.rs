@@ -42,6 +42,15 @@ pub struct Judgement {
     pub scales: Comparison,
 }
 
+impl Quantized {
+    /// Rows without an element have the least scale, though no kernel writes it.
+    pub fn complete(&mut self, how: &Quantization, scales_shape: &[u64]) {
+        if how.scale != QuantScale::Static && self.codes.is_empty() {
+            self.scales.resize(scales_shape.iter().product::<u64>() as usize, how.least);
+        }
+    }
+}
+
 impl Quantize {
     /// The shape of the scales of a tensor of this shape: without its last axis, or with blocks in its place.
     pub fn scales_shape(how: &Quantization, shape: &[u64]) -> Vec<u64> {

@@ -88,8 +88,8 @@ pub fn check(operand: &str, actual: &[u64], expected: &[u64], way_out: impl FnOn
 }
 
 #[cfg(feature = "native")]
-/// The axes along which a parameter of shape `actual` varies in a tensor of `shape`: those whose size it has. Along the
-/// others it has 1; leading axes may be left out.
+/// The axes along which a parameter of shape `actual` varies in a tensor of `shape`: those whose size it has, unless
+/// that is 1. Along the others it has 1; leading axes may be left out.
 pub fn varying_axes(operand: &str, actual: &[u64], shape: &[u64]) -> Result<Vec<usize>, Failure> {
     let refused = || {
         let written = axes_like(actual, shape).filter(|axes| !axes.is_empty()).map(|axes| along(shape, &axes));
@@ -101,7 +101,7 @@ pub fn varying_axes(operand: &str, actual: &[u64], shape: &[u64]) -> Result<Vec<
     if sizes().any(|(_, (size, whole))| size != whole && *size != 1) {
         return Err(refused());
     }
-    Ok(sizes().filter(|(_, (size, whole))| size == whole).map(|(axis, _)| axis).collect())
+    Ok(sizes().filter(|(_, (size, whole))| size == whole && **whole != 1).map(|(axis, _)| axis).collect())
 }
 
 #[cfg(feature = "native")]
@@ -204,7 +204,7 @@ mod tests {
             (&[3, 1], &[2, 3, 4], Some(&[1])),
             (&[1], &[2, 3, 4], Some(&[])),
             (&[], &[2, 3, 4], Some(&[])),
-            (&[1, 1, 4], &[1, 3, 4], Some(&[0, 2])),
+            (&[1, 1, 4], &[1, 3, 4], Some(&[2])),
             (&[0, 1], &[0, 4], Some(&[0])),
             (&[2], &[2, 3, 4], None),
             (&[2, 4], &[2, 3, 4], None),

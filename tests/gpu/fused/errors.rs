@@ -261,6 +261,11 @@ fn fusions_are_checked() {
     let modulation = |axes| descriptor(Fusion::default().modulation(Modulation::new(axes)));
     assert_eq!(plan(&modulation(&[0])), unrelated(&[2], &[0]));
     assert_eq!(plan(&modulation(&[0, 2])), Ok(()));
+    // axes are the tensor's where groups are split off its channels, too
+    let group = |shape| NormDescriptor { shape, kind: NormKind::Group { groups: 3 }, ..modulation(&[2]) };
+    assert_eq!(plan(&group(&[2, 6, 5])), unrelated(&[1], &[2]));
+    // along an axis of size 1 nothing varies
+    assert_eq!(plan(&group(&[2, 6, 1])), Ok(()));
     assert_eq!(plan(&modulation(&[])), Ok(()));
     // without parameters of its own a norm is coarser than any modulation
     assert_eq!(plan(&NormDescriptor { affine: Affine::None, ..modulation(&[0]) }), Ok(()));

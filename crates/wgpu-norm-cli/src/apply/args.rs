@@ -109,8 +109,21 @@ pub struct Files {
     #[arg(long)]
     pub check: bool,
     /// Compute on the CPU reference.
-    #[arg(long, conflicts_with = "adapter")]
+    #[arg(long, conflicts_with_all = ["adapter", "profile"])]
     pub cpu: bool,
+}
+
+impl Files {
+    /// INPUT, and which of its tensors.
+    pub fn input(&self) -> Result<TensorSpec, Failure> {
+        let mut input = self.input.clone();
+        if let (Some(first), Some(second)) = (&input.name, &self.tensor) {
+            let message = format!("INPUT names tensor {first:?} and --tensor {second:?}: leave one of them out");
+            return Err(Failure::Usage(message));
+        }
+        input.name = input.name.or_else(|| self.tensor.clone());
+        Ok(input)
+    }
 }
 
 /// Scale and bias, each by itself.

@@ -60,9 +60,9 @@ pub struct FusionArgs {
     /// Function of the result.
     #[arg(long, value_enum, value_name = "FUNCTION")]
     activation: Option<Function>,
-    /// Slope of leaky-relu below 0.
-    #[arg(long, value_name = "SLOPE", default_value_t = 0.01, value_parser = number, allow_hyphen_values = true)]
-    slope: f32,
+    /// Slope of leaky-relu below 0 [default: 0.01].
+    #[arg(long, value_name = "SLOPE", value_parser = number, allow_hyphen_values = true)]
+    slope: Option<f32>,
     /// A tensor of INPUT's shape whose --z-activation is a factor of the result.
     #[arg(long, value_parser = spec(), value_name = "FILE")]
     z: Option<TensorSpec>,
@@ -86,7 +86,7 @@ pub struct FusionArgs {
 }
 
 /// A function of one number, as the command line spells it.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Function {
     Identity,
     Relu,
@@ -99,11 +99,11 @@ enum Function {
 }
 
 impl Function {
-    fn activation(self, slope: f32) -> Activation {
+    fn activation(self, slope: Option<f32>) -> Activation {
         match self {
             Self::Identity => Activation::Identity,
             Self::Relu => Activation::Relu,
-            Self::LeakyRelu => Activation::LeakyRelu { slope },
+            Self::LeakyRelu => Activation::LeakyRelu { slope: slope.unwrap_or(0.01) },
             Self::Silu => Activation::Silu,
             Self::Gelu => Activation::Gelu,
             Self::GeluTanh => Activation::GeluTanh,
@@ -145,6 +145,9 @@ impl FusionArgs {
 
     /// The axes along which each varies, by the shapes of the files.
     pub fn axes(&self, files: Fused<&TensorFile>, shape: &[u64]) -> Result<Fused<Vec<usize>>, Failure> {
+        if self.slope.is_some() && ![self.activation, Some(self.z_activation)].contains(&Some(Function::LeakyRelu)) {
+            return Err(Failure::Usage("--slope is of leaky-relu, which is no function here".to_owned()));
+        }
         let all = || (0..shape.len()).collect::<Vec<_>>();
         let axes = files.try_map(|operand, file| {
             let option = format!("--{}", operand.replace(' ', "-"));

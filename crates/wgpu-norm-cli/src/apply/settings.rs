@@ -164,6 +164,10 @@ impl<'a> Settings<'a> {
                 Ok(()) => return Ok(walked),
                 Err(PlanError::AxesOutOfRange { axes, .. }) if axes.is_empty() && !walked.reduced.is_empty() => {}
                 Err(error @ PlanError::AxesInterleave { .. }) => refused = refused.or(Some(error)),
+                // groups and their channels are one axis of INPUT
+                Err(PlanError::RankTooHigh { rank, max }) if groups.is_some() => {
+                    return Err(PlanError::RankTooHigh { rank: rank - 1, max: max - 1 }.into());
+                }
                 Err(PlanError::Unrelated { first, second }) => {
                     let [first, second] = [first, second].map(|places| walked.walk.axes_of_input(&places));
                     return Err(PlanError::Unrelated { first, second }.into());
@@ -326,6 +330,9 @@ impl Kind {
                 ..Settings::new(Which::Instance, inside(args.eps)).affine(&args.affine, rank)?.format(&args.format)
             },
             Self::Group(args) => {
+                if args.scale_per_group && args.affine.scale.is_none() && args.affine.bias.is_none() {
+                    return Err(Failure::Usage("--scale-per-group: there is no --scale and no --bias".to_owned()));
+                }
                 let parameters = if args.scale_per_group { Parameters::Groups } else { Parameters::OfKind };
                 let settings = Settings::new(Which::Group { groups: args.groups }, inside(args.eps));
                 Settings { parameters, ..settings }.affine(&args.affine, rank)?.format(&args.format)

@@ -44,8 +44,7 @@ struct Divided {
 /// Applies it.
 pub fn run(args: &SpectralArgs, global: &Global) -> Result<ExitCode, Failure> {
     let files = &args.files;
-    let mut input = files.input.clone();
-    input.name = files.tensor.clone().or(input.name);
+    let input = files.input()?;
     let vectors = args.u.as_ref().zip(args.v.as_ref());
     let read: Vec<&TensorSpec> = [&input].into_iter().chain(vectors.iter().flat_map(|(u, v)| [*u, *v])).collect();
     let read: Vec<&Path> = read.iter().map(|spec| spec.path.as_path()).collect();
