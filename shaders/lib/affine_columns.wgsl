@@ -1,10 +1,8 @@
 // Scale and bias where neighbours in a row have neighbours, the same ones in every row. Absent ones are 1 and -0.
 struct Parameters4 { column: u32 }  // where in the row those begin that are asked for
 fn affine_at(n: u32) -> Parameters4 { return Parameters4(0u); }
-// Not the columns of what was read, plus a number: they would be held in registers until here.
 fn column_of(at: Parameters4, row: Row, j: u32) -> vec4<u32> {
-    let end = select(at.column + row.width, 0u, row.width == 0u);
-    return min(columns_of(row, j) + at.column, vec4(end - 1u));
+    return min(columns_of(row, j), vec4(row.width - 1u)) + at.column;
 }
 fn scale4(at: Parameters4, row: Row, j: u32) -> vec4<f32> {
     if has_vectors() { return load4_scale_at(at.column, j); }
