@@ -18,6 +18,7 @@ use crate::bench::case::{BenchCase, Pass};
 use crate::bench::spec::CaseArgs;
 use crate::bench::suite::Suite;
 use crate::{Global, Json};
+use parameters::Block;
 
 mod parameters;
 
@@ -188,6 +189,9 @@ fn text(plans: &[Planned], kernels: &BTreeMap<String, &Kernel>) -> Result<String
         let mut table = terminal::table(&["dispatch", "operation", "kernel", "workgroups", "bindings"]);
         let mut parameters = Vec::new();
         for recipe in &plan.outline.recipes {
+            // of a suite they would hide the rest
+            let shown = if plans.len() == 1 { recipe.kernels.as_slice() } else { &[] };
+            let shown = shown.iter().map(Block::of).collect::<Result<Vec<_>, _>>()?;
             for dispatch in &recipe.dispatches {
                 let (number, kernel) = (table.row_count(), recipe.kernels[dispatch.kernel].to_string());
                 let place = kernels.keys().position(|name| *name == kernel).unwrap_or(0);
@@ -195,10 +199,9 @@ fn text(plans: &[Planned], kernels: &BTreeMap<String, &Kernel>) -> Result<String
                 let (kernel, operation) = (format!("k{place}"), recipe.operation);
                 let bindings = bindings(plan, recipe, dispatch);
                 table.add_row([number.to_string(), operation.to_owned(), kernel, format!("{x}x{y}"), bindings]);
-                // of a suite they would hide the rest
-                if plans.len() == 1 {
+                if let Some(block) = shown.get(dispatch.kernel) {
                     parameters.push(format!("parameters of {number}"));
-                    parameters.extend(parameters::read(&recipe.kernels[dispatch.kernel], &dispatch.parameters)?);
+                    parameters.extend(block.lines(&dispatch.parameters));
                 }
             }
         }

@@ -1,26 +1,39 @@
 //! Bytes of a block of parameters in the words of the kernel that reads them.
 
-use naga::{Module, ScalarKind, TypeInner};
+use naga::{Handle, Module, ScalarKind, Type, TypeInner};
 use wgpu_norm::Kernel;
 use wgpu_norm_tools::failure::Failure;
 
-/// The uniform block at binding 0, a line for each of its parts: `  divisor: eps_inside=0.00001 factor=1`.
-pub fn read(kernel: &Kernel, bytes: &[u8]) -> Result<Vec<String>, Failure> {
-    let source = kernel.source();
-    let refused = |error: naga::front::wgsl::ParseError| Failure::Shader {
-        kernel: kernel.to_string(),
-        message: error.emit_to_string(&source),
-    };
-    let module = naga::front::wgsl::parse_str(&source).map_err(refused)?;
-    let is_block = |binding: &naga::ResourceBinding| binding.binding == 0;
-    let block = module.global_variables.iter().find(|(_, global)| global.binding.as_ref().is_some_and(is_block));
-    let Some((_, global)) = block else { return Ok(Vec::new()) };
-    let parts = members(&module, &module.types[global.ty].inner, bytes).map(|(name, inner, bytes)| {
-        let mut fields = Vec::new();
-        flatten(&module, inner, bytes, "", &mut fields);
-        format!("  {name}: {}", fields.join(" "))
-    });
-    Ok(parts.collect())
+/// The uniform block at binding 0 of a kernel.
+pub struct Block {
+    module: Module,
+    ty: Option<Handle<Type>>,
+}
+
+impl Block {
+    pub fn of(kernel: &Kernel) -> Result<Self, Failure> {
+        let source = kernel.source();
+        let refused = |error: naga::front::wgsl::ParseError| Failure::Shader {
+            kernel: kernel.to_string(),
+            message: error.emit_to_string(&source),
+        };
+        let module = naga::front::wgsl::parse_str(&source).map_err(refused)?;
+        let is_block = |binding: &naga::ResourceBinding| binding.binding == 0;
+        let block = module.global_variables.iter().find(|(_, global)| global.binding.as_ref().is_some_and(is_block));
+        let ty = block.map(|(_, global)| global.ty);
+        Ok(Self { module, ty })
+    }
+
+    /// A line for each of its parts: `  divisor: eps_inside=0.00001 factor=1`.
+    pub fn lines(&self, bytes: &[u8]) -> Vec<String> {
+        let Some(ty) = self.ty else { return Vec::new() };
+        let parts = members(&self.module, &self.module.types[ty].inner, bytes).map(|(name, inner, bytes)| {
+            let mut fields = Vec::new();
+            flatten(&self.module, inner, bytes, "", &mut fields);
+            format!("  {name}: {}", fields.join(" "))
+        });
+        parts.collect()
+    }
 }
 
 /// Names and types of a struct's members, and the bytes from each on.
