@@ -335,9 +335,14 @@ pub enum BindError {
         /// Momentum given.
         momentum: f32,
     },
-    /// Training with no power iteration.
-    #[error("training takes one power iteration or more, got 0")]
-    PowerIterations,
+    /// Training with no power iteration, or with more than a recipe may have.
+    #[error("training takes 1 to {max} power iterations, got {count}")]
+    PowerIterations {
+        /// How many were asked for.
+        count: u32,
+        /// Most of them.
+        max: u32,
+    },
     /// This kind of norm has no such operation.
     #[error("{kind} norm has no {operation}")]
     NoSuchOperation {

@@ -313,7 +313,8 @@ impl AdaptivePlan {
         [1.0 / n, self.style.divisor.factor / n]
     }
 
-    /// By the derivative of the root, whatever is added to it.
+    /// By the derivative of the root, whatever is added to it. That of a constant style is taken for 0, as in PyTorch:
+    /// what is left is the gradient of its mean.
     fn map_style(
         &self,
         lowering: &mut Lowering,
@@ -321,7 +322,7 @@ impl AdaptivePlan {
         statistics: Option<Tensor>,
     ) -> Result<(), Unbindable> {
         let mut root = self.style;
-        root.divisor.added = 0.0;
+        (root.divisor.added, root.divisor.inverse_of_zero) = (0.0, 0.0);
         lowering.apply(&root, &self.style.partition, map, statistics)
     }
 }

@@ -33,7 +33,10 @@ use operands::{Operands, Role, Shape};
 pub use adaptive::{AdaptiveArgs, AdaptiveBackwardArgs, AdaptivePlan};
 pub use args::*;
 pub use planner::Planner;
-pub use spectral::{PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor, SpectralPlan};
+pub use spectral::{
+    MAX_POWER_ITERATIONS, PowerIterations, PowerOrder, SpectralArgs, SpectralBackwardArgs, SpectralDescriptor,
+    SpectralPlan,
+};
 
 /// Regions of a workspace start at multiples of this: the largest alignment that WebGPU lets a device ask of bindings.
 pub(crate) const REGION_ALIGN: u64 = 256;

@@ -56,10 +56,13 @@ pub enum PowerOrder {
     VThenU,
 }
 
+/// Most power iterations of a recipe, each of which has dispatches of its own; more are as many recipes.
+pub const MAX_POWER_ITERATIONS: u32 = 10_000;
+
 /// How far u and v are moved before the division. For use with [`SpectralArgs::iterations`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PowerIterations {
-    /// Training: this many, at least one. PyTorch takes 15 once at the start, and one each forward pass.
+    /// Training: this many, from 1 to [`MAX_POWER_ITERATIONS`]. PyTorch takes 15 once at the start, and one each forward pass.
     Count(u32),
     /// Evaluation: u and v stay.
     Frozen,
@@ -262,8 +265,10 @@ impl SpectralPlan {
             Destination::InPlace => weight,
         };
         let iterations = match args.iterations {
-            PowerIterations::Count(0) => return Err(BindError::PowerIterations),
-            PowerIterations::Count(count) => count,
+            PowerIterations::Count(count) if (1..=MAX_POWER_ITERATIONS).contains(&count) => count,
+            PowerIterations::Count(count) => {
+                return Err(BindError::PowerIterations { count, max: MAX_POWER_ITERATIONS });
+            }
             PowerIterations::Frozen => 0,
         };
         let vectors = self.vectors(&mut operands, args.vectors.as_ref(), Role::Written)?;

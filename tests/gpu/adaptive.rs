@@ -113,6 +113,19 @@ fn a_style_without_content_has_a_gradient_of_zero() {
     assert_eq!((output, content, style), (vec![], vec![], vec![0.0; 12]));
 }
 
+/// The derivative of a deviation of 0 is taken for 0, with whatever eps.
+#[test]
+fn a_constant_style_has_the_gradient_of_its_mean() {
+    let new = AdaptiveDescriptor { style_eps: StyleEpsilon::None, ..AdaptiveDescriptor::new(&[1, 1, 4], &[1, 1, 5]) };
+    let as_content = |eps| AdaptiveDescriptor { eps, style_eps: StyleEpsilon::AsContent, ..new };
+    let case = Case { content: vec![1.0, 2.0, 4.0, 7.0], style: vec![3.0; 5], grad_output: vec![1.0, -2.0, 0.5, 3.0] };
+    for d in [new, as_content(Epsilon::AddedToDeviation(1e-3)), as_content(Epsilon::InsideRoot(1e-5))] {
+        let norm = gpu().engine.create_adaptive_norm(&d).unwrap();
+        let [_, _, style] = run(&norm, &case, [true, true]).unwrap();
+        assert!(is_close(&style, &[0.5; 5], Element::F32, 1e-6).is_ok(), "{d:?}: {style:?}");
+    }
+}
+
 #[test]
 fn content_is_normalized_in_place() {
     let gpu = gpu();

@@ -106,7 +106,10 @@ fn spectral_mistakes_are_typed() {
     let with = |len, count| without(len).vectors(view(8, 2), view(12, 3), PowerIterations::Count(count));
     let bind = |args: &SpectralArgs<&wgpu::Buffer>| norm.bind_forward(args).map(|_| ());
     assert_eq!(bind(&with(6, 1)), Ok(()));
-    assert_eq!(bind(&with(6, 0)), Err(BindError::PowerIterations));
+    for count in [0, MAX_POWER_ITERATIONS + 1, u32::MAX] {
+        let refused = BindError::PowerIterations { count, max: MAX_POWER_ITERATIONS };
+        assert_eq!(bind(&with(6, count)), Err(refused));
+    }
     assert_eq!(bind(&without(6)), Err(BindError::Missing { operand: Operand::SingularVectors }));
     let length = BindError::Length { operand: Operand::Weight, expected: 6, actual: 5 };
     assert_eq!(bind(&with(5, 1)), Err(length));

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::builder::ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
-use wgpu_norm::{Element, Momentum};
+use wgpu_norm::{Element, MAX_POWER_ITERATIONS, Momentum};
 use wgpu_norm_tools::failure::Failure;
 use wgpu_norm_tools::files::{self, Prefix, TensorSpec};
 use wgpu_norm_tools::types;
@@ -489,7 +489,8 @@ pub struct SpectralArgs {
     #[arg(long, value_parser = spec(), value_name = "FILE", requires = "u")]
     pub v: Option<TensorSpec>,
     /// Power iterations before the division [default: 1, without --u and --v 15].
-    #[arg(long, value_name = "N", value_parser = |text: &str| whole(text, 1, u32::MAX), allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = |text: &str| whole(text, 1, MAX_POWER_ITERATIONS),
+        allow_hyphen_values = true)]
     pub iterations: Option<u32>,
     /// No power iteration, as in evaluation.
     #[arg(long, conflicts_with = "iterations", requires = "u")]
