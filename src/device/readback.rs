@@ -6,8 +6,8 @@ use super::scope;
 use crate::error::ReadError;
 
 /// Copies a range of bytes out of a buffer. Submits one copy; the buffer needs `BufferUsages::COPY_SRC`, the range
-/// multiples of 4. The queue has to be the device's own: wgpu reports what another one refuses to that one's device. The
-/// future completes when the application polls the device (natively) or by itself (in a browser).
+/// multiples of 4. The queue has to be the device's own: wgpu reports what another one refuses to that one's device.
+/// The future completes when the application polls the device (natively) or by itself (in a browser).
 ///
 /// # Errors
 /// [`ReadError::Map`] where the buffer cannot be copied or mapped.

@@ -62,8 +62,8 @@ pub const MAX_POWER_ITERATIONS: u32 = 10_000;
 /// How far u and v are moved before the division. For use with [`SpectralArgs::iterations`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PowerIterations {
-    /// Training: this many, from 1 to [`MAX_POWER_ITERATIONS`]. PyTorch takes 15 once at the start, and one each forward
-    /// pass.
+    /// Training: this many, from 1 to [`MAX_POWER_ITERATIONS`]. PyTorch takes 15 once at the start, and one each
+    /// forward pass.
     Count(u32),
     /// Evaluation: u and v stay.
     Frozen,
