@@ -9,8 +9,7 @@
 // 2. Moments that are out of range (one check a segment: NaN, infinity, squares that overflow or vanish, a first
 //    element far out) send the segment into the slow path, which reads it again, in units of the power of two of its
 //    largest magnitude. It streams and holds nothing, so that it takes no registers from the fast path.
-// 3. Lanes whose segments share barriers go through the slow path together; the ordinary ones keep their moments, and
-//    so do those of zeros: only there is it asked whether a segment has anything else.
+// 3. Lanes that share barriers go through the slow path together; segments that are ordinary, or zeros, keep moments.
 // 4. Rows of an odd number of halves are written two by two (lib/held/pairs.wgsl).
 //
 // Workgroups: rows, WORKGROUP / lanes of them (lib/held/row.wgsl), or tiles of columns (lib/held/tile.wgsl).
@@ -28,8 +27,7 @@ fn load() {
     for (var k = 0u; k < VECTORS; k += 1u) { held[k] = taken4(packed[k]); keep(k, held[k]); }
 }
 
-// Whether a segment's moments may have lost something. Nothing is lost where nothing differs from the first element,
-// unless that is so small that differences, or their mean, may have vanished.
+// Whether moments may have lost something. Where nothing differs they have not, unless differences may have vanished.
 fn is_rare(m: Measured, e: u32) -> bool {
     let still = LOSES_NOTHING & (abs(part(m.rest, e)) + part(m.spread, e) == 0.0);
     return is_rare_part(m, e) & !(still & (!CENTRED | (magnitude_bits(part(m.shift, e)) > 0x30800000u)));

@@ -1,5 +1,4 @@
-// y from deviations in registers: each vector is stored as soon as it is there. All are normalized before the first
-// scale is asked for: no register holds the divisor meanwhile.
+// y from deviations in registers. All are normalized before a scale is read: no register holds the divisor then.
 fn forward(stores: bool, m: Measured) {
     if !stores { return; }
     save_all(m, vec4(127u));
