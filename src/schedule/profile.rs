@@ -65,20 +65,19 @@ impl DeviceProfile {
         let largest = facts.largest_workgroup();
         let subgroup = subgroup_of(facts);
         let powers = [
-            ("workgroup_size", self.workgroup_size, largest),
-            ("max_lanes", self.max_lanes, largest),
-            ("subgroup", self.subgroup, subgroup),
+            ("workgroup_size", self.workgroup_size, MIN_WORKGROUP, largest),
+            ("max_lanes", self.max_lanes, 1, largest),
+            ("subgroup", self.subgroup, 1, subgroup),
         ];
         let counts = [
-            ("units", self.units, u32::MAX >> 12),
-            ("unit_lanes", self.unit_lanes, 1 << 12),
-            ("unit_registers", self.unit_registers, u32::MAX),
-            ("vectors", self.vectors, MAX_VECTORS),
-            ("max_vectors", self.max_vectors, MAX_VECTORS),
-            ("vectors_backward", self.vectors_backward, MAX_VECTORS),
+            ("units", self.units, 1, u32::MAX >> 12),
+            ("unit_lanes", self.unit_lanes, 1, 1 << 12),
+            ("unit_registers", self.unit_registers, 1, u32::MAX),
+            ("vectors", self.vectors, 1, MAX_VECTORS),
+            ("max_vectors", self.max_vectors, 1, MAX_VECTORS),
+            ("vectors_backward", self.vectors_backward, 1, MAX_VECTORS),
         ];
-        for (field, value, most) in powers.into_iter().chain(counts) {
-            let least = if field == "workgroup_size" { MIN_WORKGROUP } else { 1 };
+        for (field, value, least, most) in powers.into_iter().chain(counts) {
             if !(least..=most).contains(&value) {
                 return Err(ProfileMismatch::OutOfRange { field, value, least, most });
             }
@@ -91,8 +90,8 @@ impl DeviceProfile {
                 most: subgroup,
             });
         }
-        match powers.into_iter().find(|(_, value, _)| !value.is_power_of_two()) {
-            Some((field, value, _)) => Err(ProfileMismatch::NotPowerOfTwo { field, value }),
+        match powers.into_iter().find(|(_, value, ..)| !value.is_power_of_two()) {
+            Some((field, value, ..)) => Err(ProfileMismatch::NotPowerOfTwo { field, value }),
             None => Ok(()),
         }
     }
@@ -108,16 +107,11 @@ mod tests {
         let good = DeviceProfile::new(&facts);
         assert_eq!(good.check(&facts), Ok(()));
         let range = |field, value, most| ProfileMismatch::OutOfRange { field, value, least: 1, most };
+        let workgroup = |value| ProfileMismatch::OutOfRange { field: "workgroup_size", value, least: 8, most: 256 };
         for (profile, expected) in [
-            (
-                DeviceProfile { workgroup_size: 512, ..good },
-                ProfileMismatch::OutOfRange { field: "workgroup_size", value: 512, least: 8, most: 256 },
-            ),
+            (DeviceProfile { workgroup_size: 512, ..good }, workgroup(512)),
+            (DeviceProfile { workgroup_size: 4, ..good }, workgroup(4)),
             (DeviceProfile { max_lanes: 1024, ..good }, range("max_lanes", 1024, 256)),
-            (
-                DeviceProfile { workgroup_size: 4, ..good },
-                ProfileMismatch::OutOfRange { field: "workgroup_size", value: 4, least: 8, most: 256 },
-            ),
             (DeviceProfile { subgroup: 64, ..good }, range("subgroup", 64, 32)),
             (DeviceProfile { vectors: 0, ..good }, range("vectors", 0, MAX_VECTORS)),
             (DeviceProfile { vectors_backward: 65, ..good }, range("vectors_backward", 65, MAX_VECTORS)),

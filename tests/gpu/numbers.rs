@@ -72,12 +72,9 @@ fn an_infinite_scale_is_folded_with_the_mean_by_every_map() {
             let shape = if first { [3, 8, plane] } else { [3, plane, 8] };
             let descriptor = NormDescriptor { format, ..NormDescriptor::new(kind.clone(), &shape) };
             let mut data = Data::random(gpu(), &descriptor, 20.0, 6);
-            let mut expected = data.reference(&descriptor).output;
             data.scale.as_mut().unwrap()[1] = f32::INFINITY;
-            for (i, y) in expected.iter_mut().enumerate() {
-                let channel = if first { i as u64 / plane } else { i as u64 } % 8;
-                *y = if channel == 1 { f64::NAN } else { *y };
-            }
+            let expected = data.reference(&descriptor).output;
+            assert_eq!(expected.iter().filter(|y| y.is_nan()).count() as u64, 3 * plane);
             for schedule in gpu().engine.schedules(&descriptor).unwrap() {
                 let norm = gpu().engine.create_norm_with(&descriptor, schedule).unwrap().unwrap();
                 let worst = error(&run_training(gpu(), &norm, &data).unwrap().output, &expected);

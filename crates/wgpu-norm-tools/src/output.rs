@@ -173,19 +173,17 @@ fn is_there(path: &Path) -> Result<bool, Failure> {
         return Err(fail(FileError::NoFolder(folder(path).to_owned())));
     }
     let ends_as_folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|&byte| is_separator(byte.into()));
-    // Of the path itself: a link that leads nowhere is in the way too.
-    let there = match std::fs::symlink_metadata(path) {
-        Ok(_) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        // a name that is too long, a folder that may not be searched
-        Err(error) if !ends_as_folder => return Err(fail(error.into())),
-        Err(_) => false,
-    };
     // A rename would replace even /dev/null.
     if ends_as_folder || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(fail(FileError::NotRegular));
     }
-    Ok(there)
+    // Of the path itself: a link that leads nowhere is in the way too.
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        // a name that is too long, a folder that may not be searched
+        Err(error) => Err(fail(error.into())),
+    }
 }
 
 /// Gives all parts their names. What goes to standard output goes first: if that is closed or full, no file is there.

@@ -141,6 +141,16 @@ pub struct AffineArgs {
     pub scale_axes: Option<SomeAxes>,
 }
 
+impl AffineArgs {
+    /// Refuses an option that says something of scale and bias where there is neither.
+    pub fn wanted_by(&self, option: &str) -> Result<(), Failure> {
+        if self.scale.is_none() && self.bias.is_none() {
+            return Err(Failure::Usage(format!("{option}: there is no --scale and no --bias")));
+        }
+        Ok(())
+    }
+}
+
 /// Running statistics, both or none.
 #[derive(Args)]
 pub struct RunningArgs {

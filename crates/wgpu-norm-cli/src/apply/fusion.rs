@@ -143,11 +143,16 @@ impl FusionArgs {
         self.residual.is_some() || self.gate.is_some() || self.prologue_bias.is_some() || self.z_before
     }
 
-    /// The axes along which each varies, by the shapes of the files.
-    pub fn axes(&self, files: Fused<&TensorFile>, shape: &[u64]) -> Result<Fused<Vec<usize>>, Failure> {
+    /// Refuses an option without an effect.
+    pub fn check(&self) -> Result<(), Failure> {
         if self.slope.is_some() && ![self.activation, Some(self.z_activation)].contains(&Some(Function::LeakyRelu)) {
             return Err(Failure::Usage("--slope is of leaky-relu, which is no function here".to_owned()));
         }
+        Ok(())
+    }
+
+    /// The axes along which each varies, by the shapes of the files.
+    pub fn axes(&self, files: Fused<&TensorFile>, shape: &[u64]) -> Result<Fused<Vec<usize>>, Failure> {
         let all = || (0..shape.len()).collect::<Vec<_>>();
         let axes = files.try_map(|operand, file| {
             let option = format!("--{}", operand.replace(' ', "-"));

@@ -119,10 +119,10 @@ impl<'a> Settings<'a> {
     fn affine(self, affine: &'a AffineArgs, rank: usize) -> Result<Self, Failure> {
         let (scale, bias) = (affine.scale.as_ref(), affine.bias.as_ref());
         let parameters = match &affine.scale_axes {
-            Some(_) if scale.is_none() && bias.is_none() => {
-                return Err(Failure::Usage("--scale-axes: there is no --scale and no --bias".to_owned()));
+            Some(axes) => {
+                affine.wanted_by("--scale-axes")?;
+                Parameters::Axes(axes.of(rank, "--scale-axes")?)
             }
-            Some(axes) => Parameters::Axes(axes.of(rank, "--scale-axes")?),
             None => self.parameters,
         };
         Ok(Self { scale, bias, parameters, ..self })
@@ -317,7 +317,9 @@ impl Kind {
 
     /// The norm for an input of `shape`.
     pub fn settings(&self, shape: &[u64]) -> Result<Settings<'_>, Failure> {
-        Ok(Settings { fusion: self.fusion(), ..self.norm(shape)? })
+        let fusion = self.fusion();
+        fusion.map_or(Ok(()), FusionArgs::check)?;
+        Ok(Settings { fusion, ..self.norm(shape)? })
     }
 
     fn norm(&self, shape: &[u64]) -> Result<Settings<'_>, Failure> {
@@ -330,10 +332,12 @@ impl Kind {
                 ..Settings::new(Which::Instance, inside(args.eps)).affine(&args.affine, rank)?.format(&args.format)
             },
             Self::Group(args) => {
-                if args.scale_per_group && args.affine.scale.is_none() && args.affine.bias.is_none() {
-                    return Err(Failure::Usage("--scale-per-group: there is no --scale and no --bias".to_owned()));
-                }
-                let parameters = if args.scale_per_group { Parameters::Groups } else { Parameters::OfKind };
+                let parameters = if args.scale_per_group {
+                    args.affine.wanted_by("--scale-per-group")?;
+                    Parameters::Groups
+                } else {
+                    Parameters::OfKind
+                };
                 let settings = Settings::new(Which::Group { groups: args.groups }, inside(args.eps));
                 Settings { parameters, ..settings }.affine(&args.affine, rank)?.format(&args.format)
             }
